@@ -1,0 +1,222 @@
+//! What a capsule may ask for.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::{Handle, Rights, Value};
+
+/// A moment on a clock, in nanoseconds since that clock's start (for [`Clock::Wall`]: since
+/// 1970-01-01T00:00:00Z, negative before it).
+pub type Timestamp = i128;
+
+/// Which clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Clock {
+    /// Time of day: `CLOCK_REALTIME`.
+    Wall,
+    /// Never goes back: `CLOCK_MONOTONIC`.
+    Monotonic,
+}
+
+/// How to open, create or follow. The handle's rights follow from `read`, `write` and the
+/// permissions of the manifest on the resolved path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenHow {
+    /// The handle will read content.
+    pub read: bool,
+    /// The handle will change content.
+    pub write: bool,
+    /// Create the file when there is none.
+    pub create: bool,
+    /// Fail when there is one (with `create`).
+    pub exclusive: bool,
+    /// Cut it to nothing.
+    pub truncate: bool,
+    /// It must be a folder.
+    pub directory: bool,
+    /// Follow a symbolic link in the last component.
+    pub follow: bool,
+}
+
+/// Where a write goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// At this byte.
+    Offset(u64),
+    /// At the end of the file, wherever that is when the write is done.
+    End,
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// `Receive`, `Accept` or `ReceiveFrom` can make progress.
+    Readable,
+    /// `Send` or `SendTo` can make progress, or a connection attempt has ended.
+    Writable,
+}
+
+/// Which half of a connection to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// No more receiving.
+    Receive,
+    /// No more sending.
+    Send,
+    /// Neither.
+    Both,
+}
+
+/// One setting of a socket with its value; `socket(7)`, `tcp(7)`, `ip(7)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketOption {
+    /// `SO_KEEPALIVE`.
+    KeepAlive(bool),
+    /// `TCP_KEEPIDLE`, in nanoseconds.
+    KeepAliveIdle(u64),
+    /// `TCP_KEEPINTVL`, in nanoseconds.
+    KeepAliveInterval(u64),
+    /// `TCP_KEEPCNT`.
+    KeepAliveCount(u32),
+    /// `IP_TTL` or `IPV6_UNICAST_HOPS`.
+    HopLimit(u8),
+    /// `SO_RCVBUF`, in bytes.
+    ReceiveBuffer(u64),
+    /// `SO_SNDBUF`, in bytes.
+    SendBuffer(u64),
+    /// How many connections may wait to be accepted; takes effect at `Listen`.
+    Backlog(u64),
+}
+
+/// One request of a capsule to the world outside its wall.
+///
+/// Paths are bytes, relative to the folder the handle names, or absolute in the capsule's own tree.
+#[derive(Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each field is named for what it is, and each case explains itself")]
+pub enum Call<'a> {
+    // --- handles ---
+    /// Close a handle. `Reply::Done`.
+    Close { handle: Handle },
+    /// Another handle of the same resource with at most these rights. `Reply::Handle`.
+    Duplicate { handle: Handle, rights: Rights },
+    /// Give up rights on a handle for good. `Reply::Done`.
+    Restrict { handle: Handle, rights: Rights },
+    /// Invalidate every handle that was made from this one, in whatever instance. `Reply::Done`.
+    Revoke { handle: Handle },
+    /// The rights of a handle. `Reply::Rights`.
+    RightsOf { handle: Handle },
+
+    // --- files and folders ---
+    /// Open a file or folder. `Reply::Handle`.
+    Open { directory: Handle, path: &'a [u8], how: OpenHow },
+    /// Read at an offset (`pread(2)`). `Reply::Count`, 0 at the end of the file.
+    Read { file: Handle, offset: u64, into: &'a mut [u8] },
+    /// Write (`pwrite(2)`). `Reply::Count`.
+    Write { file: Handle, at: Position, from: &'a [u8] },
+    /// Metadata of an open resource. `Reply::Stat`.
+    Stat { handle: Handle },
+    /// Metadata by name. `Reply::Stat`.
+    StatAt { directory: Handle, path: &'a [u8], follow: bool },
+    /// Cut or extend a file. `Reply::Done`.
+    SetSize { file: Handle, size: u64 },
+    /// Set access and modification times; `None` leaves one as it is. `Reply::Done`.
+    SetTimes { handle: Handle, accessed: Option<Timestamp>, modified: Option<Timestamp> },
+    /// The same by name. `Reply::Done`.
+    SetTimesAt {
+        directory: Handle,
+        path: &'a [u8],
+        follow: bool,
+        accessed: Option<Timestamp>,
+        modified: Option<Timestamp>,
+    },
+    /// Bring content (and with `metadata` everything else) to the disk. `Reply::Done`.
+    Sync { handle: Handle, metadata: bool },
+    /// The next entries of a folder, from `after` on (0: from the start), at most `most`.
+    /// `Reply::Entries`, empty at the end; never `.` or `..`.
+    List { directory: Handle, after: u64, most: usize },
+    /// Make a folder. `Reply::Done`.
+    CreateDirectory { directory: Handle, path: &'a [u8] },
+    /// Remove an empty folder. `Reply::Done`.
+    RemoveDirectory { directory: Handle, path: &'a [u8] },
+    /// Remove a name that is not a folder. `Reply::Done`.
+    Unlink { directory: Handle, path: &'a [u8] },
+    /// Give a thing another name. `Reply::Done`.
+    Rename { from_directory: Handle, from: &'a [u8], to_directory: Handle, to: &'a [u8] },
+    /// Give a file a second name. `Reply::Done`.
+    Link { from_directory: Handle, from: &'a [u8], follow: bool, to_directory: Handle, to: &'a [u8] },
+    /// Make a symbolic link. `Reply::Done`.
+    Symlink { target: &'a [u8], directory: Handle, path: &'a [u8] },
+    /// What a symbolic link says. `Reply::Bytes`.
+    ReadLink { directory: Handle, path: &'a [u8] },
+
+    // --- streams: standard input and output, connected sockets ---
+    /// Take what is there. `Reply::Count` (0: the end), or `WouldBlock`.
+    Receive { stream: Handle, into: &'a mut [u8] },
+    /// Give what fits. `Reply::Count`, or `WouldBlock`.
+    Send { stream: Handle, from: &'a [u8] },
+    /// Wait until the handle is ready. Answered later; `Reply::Done`.
+    Ready { handle: Handle, interest: Interest },
+    /// Whether the stream is a terminal. `Reply::Flag`.
+    IsTerminal { handle: Handle },
+
+    // --- network ---
+    /// A TCP socket, of IPv6 or IPv4. `Reply::Handle`.
+    TcpSocket { ipv6: bool },
+    /// A UDP socket. `Reply::Handle`.
+    UdpSocket { ipv6: bool },
+    /// Take a local address. `Reply::Done`.
+    Bind { socket: Handle, address: SocketAddr },
+    /// Begin to connect (TCP), or set the peer (UDP, at once). `Reply::Done` when connected,
+    /// `InProgress` when not yet: wait for `Writable`, then `ConnectResult`.
+    Connect { socket: Handle, address: SocketAddr },
+    /// How a connection attempt ended. `Reply::Done`, or why not; `WouldBlock` while it goes on.
+    ConnectResult { socket: Handle },
+    /// Forget the peer of a UDP socket. `Reply::Done`.
+    Disconnect { socket: Handle },
+    /// Accept connections from now on. `Reply::Done`.
+    Listen { socket: Handle },
+    /// Take one connection. `Reply::Accepted`, or `WouldBlock`.
+    Accept { socket: Handle },
+    /// Close one half. `Reply::Done`.
+    ShutdownSocket { socket: Handle, how: Shutdown },
+    /// Where the socket is bound. `Reply::Address`.
+    LocalAddress { socket: Handle },
+    /// Whom it is connected to. `Reply::Address`.
+    PeerAddress { socket: Handle },
+    /// Set an option. `Reply::Done`.
+    SetOption { socket: Handle, option: SocketOption },
+    /// Read an option: the kind of `option` counts, its value is ignored. `Reply::Option`.
+    GetOption { socket: Handle, option: SocketOption },
+    /// Send a datagram, to `address` or to the connected peer. `Reply::Count`, or `WouldBlock`.
+    SendTo { socket: Handle, address: Option<SocketAddr>, from: &'a [u8] },
+    /// Take a datagram; what does not fit is lost. `Reply::Datagram`, or `WouldBlock`.
+    ReceiveFrom { socket: Handle, into: &'a mut [u8] },
+    /// The addresses of a name; granted ones only, pinned for the instance's life. Answered later;
+    /// `Reply::Addresses`.
+    Resolve { name: &'a str },
+
+    // --- time, chance, surroundings ---
+    /// What a clock shows. `Reply::Time`.
+    Now { clock: Clock },
+    /// The precision of a clock in nanoseconds. `Reply::Time`.
+    Resolution { clock: Clock },
+    /// Wait until the monotonic clock shows `until`. Answered later; `Reply::Done`.
+    Sleep { until: Timestamp },
+    /// Fill with random bytes fit for keys. `Reply::Done`.
+    Random { into: &'a mut [u8] },
+    /// The environment. `Reply::Pairs`.
+    Environment,
+    /// The arguments, the program's name first. `Reply::Texts`.
+    Arguments,
+
+    // --- to others ---
+    /// Write a line to the capsule's log. `Reply::Done`.
+    Log { level: u8, message: &'a str },
+    /// Put a message into a named channel. `Reply::Done`, or `WouldBlock` when it is full.
+    ChannelSend { channel: &'a str, message: &'a [u8] },
+    /// Take a message from a named channel. Answered later; `Reply::Bytes`.
+    ChannelReceive { channel: &'a str },
+    /// Call a function the embedder offers. Answered later; `Reply::Values`.
+    Invoke { function: &'a str, arguments: Vec<Value> },
+}

@@ -1,0 +1,98 @@
+//! What a capsule gets back.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use crate::{Handle, Rights, SocketOption, Timestamp, Value};
+
+/// What sort of thing a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A character device, a terminal included.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+    /// A pipe.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// Something else.
+    Other,
+}
+
+/// Metadata, as `stat(2)` gives it, without owner and mode: these belong to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Bytes.
+    pub size: u64,
+    /// Names it has.
+    pub links: u64,
+    /// An identity that two names share when they name one thing, stable within an instance.
+    pub identity: (u64, u64),
+    /// Last access, nanoseconds since 1970.
+    pub accessed: Timestamp,
+    /// Last change of content, nanoseconds since 1970.
+    pub modified: Timestamp,
+    /// Last change of metadata, nanoseconds since 1970.
+    pub changed: Timestamp,
+}
+
+/// One entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name, without a path.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: FileKind,
+    /// Pass this as `after` to go on behind this entry.
+    pub cookie: u64,
+}
+
+/// The answer to a call that was done.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// Done; there is nothing to say.
+    Done,
+    /// A new handle.
+    Handle(Handle),
+    /// How many bytes.
+    Count(usize),
+    /// Yes or no.
+    Flag(bool),
+    /// The rights of a handle.
+    Rights(Rights),
+    /// Metadata.
+    Stat(Stat),
+    /// Entries of a folder.
+    Entries(Vec<Entry>),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A connection and who made it.
+    Accepted(Handle, SocketAddr),
+    /// An address.
+    Address(SocketAddr),
+    /// Addresses of a name.
+    Addresses(Vec<IpAddr>),
+    /// A datagram of so many bytes, and who sent it.
+    Datagram(usize, SocketAddr),
+    /// A setting of a socket.
+    Option(SocketOption),
+    /// A moment or a duration, in nanoseconds.
+    Time(Timestamp),
+    /// Texts.
+    Texts(Vec<String>),
+    /// Names and values.
+    Pairs(Vec<(String, String)>),
+    /// Results of a function.
+    Values(Vec<Value>),
+}

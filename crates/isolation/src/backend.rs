@@ -1,0 +1,187 @@
+//! What a backend offers.
+
+use std::sync::Arc;
+
+use ringfence_abi::Value;
+use ringfence_manifest::{Level, Spec};
+
+use crate::{BoxFuture, Enforcement, Exit, Fact, Host, Refusal, Shortfall, Usage};
+
+/// The code that provides one level on this machine.
+pub trait Backend: Send + Sync {
+    /// Which level.
+    fn level(&self) -> Level;
+    /// Facts about this machine. Looks, never changes anything, never fails.
+    fn probe(&self) -> Vec<Fact>;
+    /// What would be enforced for this spec, here. Runs nothing of the capsule; may read and compile
+    /// its program.
+    ///
+    /// # Errors
+    /// [`BuildError::Refused`] when a required guarantee cannot be held, [`BuildError::Program`] when
+    /// the program is not one this level can run.
+    fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError>;
+}
+
+/// A spec that a backend is ready to build, any number of times.
+pub trait Prepared: Send + Sync {
+    /// What will be enforced.
+    fn promised(&self) -> &Enforcement;
+    /// Builds the place. No instruction of the capsule has run when this returns.
+    ///
+    /// # Errors
+    /// As for [`Backend::prepare`]: what only shows when the place is really built.
+    fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError>;
+}
+
+/// A built place with a program in it.
+pub trait Instance: Send + Sync {
+    /// What is enforced, now that the place is built.
+    fn enforced(&self) -> &Enforcement;
+    /// Starts the program. The second call, and any after a stop, is an error.
+    ///
+    /// # Errors
+    /// [`StartError`] when it was started or stopped before.
+    fn start(&self) -> Result<(), StartError>;
+    /// Ends it. [`Stop::Kill`] works at any moment, before the start too.
+    fn stop(&self, how: Stop);
+    /// Resolves when it has ended and everything of it is gone. May be asked any number of times.
+    fn exited(&self) -> BoxFuture<'static, Exit>;
+    /// What the backend itself measures: memory, processor time, fuel. The runtime adds the rest.
+    fn usage(&self) -> Usage;
+
+    /// Calling exported functions.
+    fn invoke(&self) -> Option<&dyn Invoke> {
+        None
+    }
+    /// Freezing and thawing.
+    fn pause(&self) -> Option<&dyn Pause> {
+        None
+    }
+    /// Capturing the whole state.
+    fn snapshot(&self) -> Option<&dyn Snapshot> {
+        None
+    }
+    /// Another command in the same place.
+    fn exec(&self) -> Option<&dyn Exec> {
+        None
+    }
+    /// Proof of what runs.
+    fn attest(&self) -> Option<&dyn Attest> {
+        None
+    }
+}
+
+/// How to end an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Deliver this signal (`signal(7)`) if the level has signals; otherwise as `Kill`.
+    Signal(i32),
+    /// At once.
+    Kill,
+}
+
+/// Calling the functions a capsule exports.
+pub trait Invoke: Send + Sync {
+    /// Calls `function` (`name`, or `interface#name`). Calls on one instance are served one after
+    /// the other and share its state.
+    fn call(&self, function: &str, arguments: Vec<Value>) -> BoxFuture<'_, Result<Vec<Value>, CallError>>;
+}
+
+/// Freezing an instance: it uses no processor time until it is resumed.
+pub trait Pause: Send + Sync {
+    /// Freezes it.
+    fn pause(&self) -> BoxFuture<'_, Result<(), CallError>>;
+    /// Lets it go on.
+    fn resume(&self) -> BoxFuture<'_, Result<(), CallError>>;
+}
+
+/// Capturing an instance's whole state.
+pub trait Snapshot: Send + Sync {
+    /// Writes the state to a new place that can be built from later.
+    fn capture(&self) -> BoxFuture<'_, Result<Box<dyn Prepared>, CallError>>;
+}
+
+/// Running another command where an instance lives.
+pub trait Exec: Send + Sync {
+    /// Starts `command` in the same place and waits for its end.
+    fn exec(&self, command: Vec<String>) -> BoxFuture<'_, Result<Exit, CallError>>;
+}
+
+/// Proving what runs.
+pub trait Attest: Send + Sync {
+    /// Evidence over `challenge`, in the hardware's own format.
+    fn attest(&self, challenge: &[u8]) -> BoxFuture<'_, Result<Vec<u8>, CallError>>;
+}
+
+/// Why a place was not built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A required guarantee cannot be held: nothing ran.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The backend promised more than it now enforces: nothing ran.
+    #[error("{} was promised {} and is {}", .0.guarantee, .0.promised, .0.enforced)]
+    Shortfall(Box<Shortfall>),
+    /// The program cannot be read.
+    #[error("cannot read the program {}", .path.display())]
+    Unreadable {
+        /// Where it was looked for.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The program is not one this level can run; the capsule's fault.
+    #[error("{} is not a program for level {level}: {reason}", .path.display())]
+    Program {
+        /// Which program.
+        path: std::path::PathBuf,
+        /// The level.
+        level: Level,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The host could not do something it should have.
+    #[error("{doing}")]
+    Host {
+        /// What was being done.
+        doing: &'static str,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Why an instance did not start; the caller's mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// It was started before.
+    #[error("the instance was started before")]
+    AlreadyStarted,
+    /// It was stopped before it was started.
+    #[error("the instance was stopped before it was started")]
+    Stopped,
+}
+
+/// Why a function was not called, or did not return.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The capsule exports no such function.
+    #[error("the capsule exports no function {0}")]
+    NoFunction(String),
+    /// The arguments do not fit its type; the caller's mistake.
+    #[error("{function} does not take these arguments: {reason}")]
+    Arguments {
+        /// Which function.
+        function: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The instance has ended, or ended during the call.
+    #[error("the instance has ended: {0}")]
+    Ended(Exit),
+    /// This instance cannot do that.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}

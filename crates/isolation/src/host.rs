@@ -1,0 +1,75 @@
+//! The instance's only way out.
+
+use ringfence_abi::{Call, ErrorCode, Handle, Reply};
+
+use crate::{BoxFuture, Denial, Limit, Usage};
+
+/// The instance's only way out; the runtime makes one per instance and the backend passes every
+/// call of the capsule through it.
+pub trait Host: Send + Sync {
+    /// Serves one call. Answers that need no waiting come at once and cost no allocation.
+    ///
+    /// [`ErrorCode::Stopping`] means that the instance has to end now: [`Host::verdict`] says why.
+    fn call<'a>(&'a self, call: Call<'a>) -> Answer<'a>;
+
+    /// Adds what the backend measured since its last charge (memory is absolute: the amount held
+    /// now) and says whether the instance may go on.
+    fn charge(&self, used: Usage) -> Verdict;
+
+    /// Whether the instance may go on.
+    fn verdict(&self) -> Verdict;
+
+    /// The folders the instance begins with, the root of its tree first.
+    fn folders(&self) -> Vec<Folder>;
+
+    /// The names of the functions the embedder offers, as `interface#function`.
+    fn functions(&self) -> &[String];
+}
+
+/// A folder the instance begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Its path as the manifest wrote it.
+    pub name: String,
+    /// The handle.
+    pub handle: Handle,
+}
+
+/// The answer to a call.
+pub enum Answer<'a> {
+    /// Done, or not.
+    Now(Result<Reply, ErrorCode>),
+    /// It takes waiting. Dropping the future gives the call up and leaves nothing behind.
+    Later(BoxFuture<'a, Result<Reply, ErrorCode>>),
+}
+
+impl Answer<'_> {
+    /// Waits for the answer if that is needed.
+    pub async fn wait(self) -> Result<Reply, ErrorCode> {
+        match self {
+            Answer::Now(result) => result,
+            Answer::Later(future) => future.await,
+        }
+    }
+
+    /// The answer of a call that never waits; [`ErrorCode::WouldBlock`] should it wait all the same.
+    pub fn now(self) -> Result<Reply, ErrorCode> {
+        match self {
+            Answer::Now(result) => result,
+            Answer::Later(_) => Err(ErrorCode::WouldBlock),
+        }
+    }
+}
+
+/// Whether an instance may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Continue,
+    /// It used more than this limit allows.
+    Exceeded(Limit),
+    /// It needed what it was denied, in a call that has no way to say so.
+    Denied(Denial),
+    /// It is being stopped from outside.
+    Stopped,
+}

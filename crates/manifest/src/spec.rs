@@ -1,0 +1,179 @@
+//! What a manifest resolves to: complete, checked and absolute.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BitRate, Bytes, Cores, Guarantee, Level, Permissions};
+
+/// Everything a backend needs to know about one capsule. Complete, checked and absolute: nothing
+/// after resolution reads the manifest, a default or the host's environment again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spec {
+    /// Whose it is.
+    pub capsule: Identity,
+    /// What runs.
+    pub program: Program,
+    /// Behind which boundary.
+    pub isolation: Isolation,
+    /// What it may do.
+    pub permissions: Permissions,
+    /// What of the host's files is in its tree, in the order of the manifest.
+    pub mounts: Vec<Mount>,
+    /// Its environment variables, complete.
+    pub environment: BTreeMap<String, String>,
+    /// How much of each resource it may use.
+    pub limits: Limits,
+    /// Its standard streams.
+    pub stdio: Stdio,
+    /// The folder of the host that is the root of its tree, beneath the mounts.
+    pub root: PathBuf,
+}
+
+/// Name and version of a capsule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// Letters, digits, `-`, `_` and `.`; at most 64 bytes; fit for a folder name.
+    pub name: String,
+    /// Semantic version, when one was written.
+    pub version: Option<String>,
+}
+
+/// What sort of program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A WebAssembly module or component, binary or text.
+    Wasm,
+    /// JavaScript.
+    Js,
+    /// Rust linked into the host.
+    Rust,
+    /// A Linux program.
+    Linux,
+    /// An OCI image.
+    Oci,
+    /// A unikernel image.
+    Unikernel,
+}
+
+/// The program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Program {
+    /// What sort.
+    pub kind: Kind,
+    /// Where it is on the host, absolute.
+    pub path: PathBuf,
+    /// Its arguments, without its own name.
+    pub args: Vec<String>,
+    /// Its working directory, absolute in its own tree.
+    pub working_directory: String,
+}
+
+/// Which boundary, and what it must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Isolation {
+    /// The level it runs at.
+    pub level: Level,
+    /// What must be enforced or the run is refused: what was asked for by name, what every capsule
+    /// is promised, and what its limits need.
+    pub require: BTreeSet<Guarantee>,
+}
+
+/// A folder or file of the host in the capsule's tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mount {
+    /// Where in the capsule's tree, absolute and without `.` or `..`.
+    pub at: String,
+    /// The same as it was written; the name of a WASI preopen.
+    pub name: String,
+    /// Where on the host, absolute.
+    pub from: PathBuf,
+    /// Read-only or not.
+    pub mode: MountMode,
+}
+
+/// Whether a mount can be changed at all. What the capsule may do in it is said by its
+/// permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountMode {
+    /// Read-only.
+    #[serde(rename = "ro")]
+    ReadOnly,
+    /// Readable and writable.
+    #[serde(rename = "rw")]
+    ReadWrite,
+}
+
+/// How much of each resource. `None` is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Memory held at once.
+    pub memory: Option<Bytes>,
+    /// Processor time over the whole run.
+    pub cpu_time: Option<Duration>,
+    /// Time from start to end.
+    pub wall_time: Option<Duration>,
+    /// Processors at once.
+    pub cores: Option<Cores>,
+    /// Processes and threads at once.
+    pub processes: Option<u64>,
+    /// Open handles at once, the standard streams not counted.
+    pub open_files: Option<u64>,
+    /// Net growth of everything it can write to.
+    pub disk: Option<Bytes>,
+    /// Size of any one file.
+    pub file_size: Option<Bytes>,
+    /// Network traffic, both directions together.
+    pub bandwidth: Option<BitRate>,
+    /// File and network operations over the whole run.
+    pub io_operations: Option<u64>,
+    /// Bytes read and written, files and network together, over the whole run.
+    pub io_bytes: Option<Bytes>,
+    /// Bytes printed, standard output and error together.
+    pub output: Option<Bytes>,
+    /// Instructions over the whole run, in the engine's own unit.
+    pub fuel: Option<u64>,
+}
+
+/// Where the standard streams go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stdio {
+    /// Standard input.
+    pub stdin: StreamIn,
+    /// Standard output.
+    pub stdout: StreamOut,
+    /// Standard error.
+    pub stderr: StreamOut,
+}
+
+/// Where standard input comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamIn {
+    /// The host process's own.
+    Inherit,
+    /// Nothing: the end at once.
+    Null,
+    /// A file of the host, absolute.
+    File(PathBuf),
+    /// These bytes, then the end (library only).
+    Bytes(Vec<u8>),
+}
+
+/// Where standard output or error goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamOut {
+    /// The host process's own.
+    Inherit,
+    /// Nowhere.
+    Null,
+    /// A file of the host, absolute; created or cut to nothing.
+    File(PathBuf),
+    /// Kept, and part of the exit report (library only).
+    Capture,
+}

@@ -1,0 +1,1 @@
+//! The scoped hal.
