@@ -1,6 +1,7 @@
 //! What a manifest resolves to: complete, checked and absolute.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Spec {
     pub stdio: Stdio,
     /// The folder of the host that is the root of its tree, beneath the mounts.
     pub root: PathBuf,
+    /// The names of the limits that nobody wrote and that hold by default.
+    pub defaults: BTreeSet<&'static str>,
 }
 
 /// Name and version of a capsule.
@@ -57,6 +60,34 @@ pub enum Kind {
     Oci,
     /// A unikernel image.
     Unikernel,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 6] = [Kind::Wasm, Kind::Js, Kind::Rust, Kind::Linux, Kind::Oci, Kind::Unikernel];
+
+    /// The name in manifests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Wasm => "wasm",
+            Kind::Js => "js",
+            Kind::Rust => "rust",
+            Kind::Linux => "linux",
+            Kind::Oci => "oci",
+            Kind::Unikernel => "unikernel",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// The program.

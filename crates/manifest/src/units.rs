@@ -1,8 +1,13 @@
 //! Quantities with their units in their types.
 
+mod quantity;
+
 use std::fmt;
 
 use serde::Serialize;
+
+pub use quantity::QuantityError;
+pub(crate) use quantity::{read_count, read_duration, write_duration, write_rate, write_size};
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

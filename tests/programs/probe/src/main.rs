@@ -3,9 +3,9 @@
 //! output is the same everywhere: one line per command, `ok DETAILS` or `err ERRNO DETAILS`.
 //!
 //! `probe COMMAND [ARGUMENT…] [+ COMMAND [ARGUMENT…]]…` runs the commands in order. A command that
-//! fails does not stop the rest. The exit status is 0 when all were ok, 1 when any was not, and 2
-//! when a command was not understood. Without arguments the words of the environment variable
-//! `PROBE` are used instead, for places that pass no arguments. README.md lists the commands.
+//! fails does not stop the rest. The exit status is 0 when all were ok and 1 when any was not.
+//! Without arguments the words of the environment variable `PROBE` are used instead, for places
+//! that pass no arguments. README.md lists the commands.
 
 mod environment;
 mod errno;
@@ -19,35 +19,30 @@ mod sys;
 
 use std::{env, process::ExitCode};
 
-use outcome::{Outcome, say};
+use outcome::{Failure, Outcome, say};
 
 fn main() -> ExitCode {
     let words = words();
     if words.is_empty() {
         eprintln!("usage: probe COMMAND [ARGUMENT…] [+ COMMAND [ARGUMENT…]]…");
-        return ExitCode::from(2);
+        return ExitCode::FAILURE;
     }
     let mut status = 0;
     for command in words.split(|word| word == "+") {
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
-        match run(&command) {
-            Some(outcome) => {
-                status = status.max(u8::from(outcome.is_err()));
-                say(&outcome);
-            }
-            None => {
-                eprintln!("probe: not a command, or wrong arguments: {command:?}");
-                status = 2;
-            }
-        }
+        let outcome = run(&command).unwrap_or_else(|| {
+            eprintln!("probe: not a command, or wrong arguments: {command:?}");
+            Err(Failure::named("EUSAGE"))
+        });
+        status |= u8::from(outcome.is_err());
+        say(&outcome);
     }
     ExitCode::from(status)
 }
 
 /// What to do: the arguments, or the words of `PROBE` where there are none.
 fn words() -> Vec<String> {
-    let given: Vec<String> =
-        env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let given: Vec<String> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if !given.is_empty() {
         return given;
     }

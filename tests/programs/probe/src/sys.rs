@@ -7,6 +7,9 @@ use std::{
     os::fd::{FromRawFd, RawFd},
 };
 
+#[cfg(target_os = "wasi")]
+use std::io;
+
 use crate::outcome::Failure;
 
 mod c {
@@ -14,15 +17,11 @@ mod c {
 
     unsafe extern "C" {
         pub fn symlink(target: *const c_char, path: *const c_char) -> c_int;
+        #[cfg(not(target_os = "wasi"))]
         pub fn openat(directory: c_int, path: *const c_char, flags: c_int, ...) -> c_int;
         pub fn fcntl(descriptor: c_int, command: c_int, ...) -> c_int;
         pub fn getentropy(buffer: *mut u8, length: usize) -> c_int;
-        pub fn utimensat(
-            directory: c_int,
-            path: *const c_char,
-            times: *const Timespec,
-            flags: c_int,
-        ) -> c_int;
+        pub fn utimensat(directory: c_int, path: *const c_char, times: *const Timespec, flags: c_int) -> c_int;
     }
 }
 
@@ -38,11 +37,6 @@ const F_GETFL: c_int = 3;
 const AT_FDCWD: c_int = -2;
 #[cfg(not(target_os = "wasi"))]
 const AT_FDCWD: c_int = -100;
-
-#[cfg(target_os = "wasi")]
-const O_RDONLY: c_int = 0x0400_0000;
-#[cfg(not(target_os = "wasi"))]
-const O_RDONLY: c_int = 0;
 
 fn text(text: &str) -> Result<CString, Failure> {
     CString::new(text).map_err(|_| Failure::named("EINVAL"))
@@ -66,11 +60,44 @@ pub fn set_times(path: &str, seconds: i64) -> Result<(), Failure> {
     check(unsafe { c::utimensat(AT_FDCWD, path.as_ptr(), times.as_ptr(), 0) }).map(drop)
 }
 
-/// Opens `path` for reading against an open descriptor, passing the path on as it is.
+/// Opens `path` for reading against an open descriptor. The path reaches the other side of the wall
+/// as it is: a hostile program is not bound to what a C library would make of it.
+#[cfg(not(target_os = "wasi"))]
 pub fn open_at(directory: RawFd, path: &str) -> Result<File, Failure> {
+    const O_RDONLY: c_int = 0;
     let path = text(path)?;
     // SAFETY: the path ends in NUL; the flags create nothing, so no mode is read.
     let descriptor = check(unsafe { c::openat(directory, path.as_ptr(), O_RDONLY) })?;
+    // SAFETY: the descriptor was just made and has no other owner.
+    Ok(unsafe { File::from_raw_fd(descriptor) })
+}
+
+#[cfg(target_os = "wasi")]
+pub fn open_at(directory: RawFd, path: &str) -> Result<File, Failure> {
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        fn path_open(
+            directory: RawFd,
+            lookup: u32,
+            path: *const u8,
+            length: usize,
+            open: u32,
+            rights: u64,
+            inherited: u64,
+            flags: u32,
+            descriptor: *mut RawFd,
+        ) -> i32;
+    }
+    const FOLLOW_SYMLINKS: u32 = 1;
+    const READ_SEEK_AND_STAT: u64 = 1 << 1 | 1 << 2 | 1 << 21;
+    let mut descriptor = -1;
+    // SAFETY: pointer and length are those of a live string; `descriptor` is written by the call.
+    let result = unsafe {
+        path_open(directory, FOLLOW_SYMLINKS, path.as_ptr(), path.len(), 0, READ_SEEK_AND_STAT, 0, 0, &mut descriptor)
+    };
+    if result != 0 {
+        return Err(io::Error::from_raw_os_error(result).into());
+    }
     // SAFETY: the descriptor was just made and has no other owner.
     Ok(unsafe { File::from_raw_fd(descriptor) })
 }

@@ -1,0 +1,88 @@
+//! Text that is safe to show, and text as TOML writes it.
+
+use std::fmt::Write;
+
+/// `text` in backquotes for a message: on one line, without control characters, not too long.
+pub(crate) fn quoted(text: &str) -> String {
+    const MOST: usize = 80;
+    let mut shown = visible(text);
+    if let Some((cut, _)) = shown.char_indices().nth(MOST) {
+        shown.truncate(cut);
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+/// `text` with every character escaped that a terminal would act on.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_hidden(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Control characters, and those that change the direction of the text around them.
+pub(crate) fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// `text` as a TOML string.
+pub(crate) fn string(text: &str) -> String {
+    let mut toml = String::with_capacity(text.len() + 2);
+    toml.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => toml.push_str("\\\""),
+            '\\' => toml.push_str("\\\\"),
+            '\n' => toml.push_str("\\n"),
+            '\t' => toml.push_str("\\t"),
+            hidden if is_hidden(hidden) => {
+                // Writing to a string cannot fail.
+                let _ = write!(toml, "\\u{:04x}", u32::from(hidden));
+            }
+            character => toml.push(character),
+        }
+    }
+    toml.push('"');
+    toml
+}
+
+/// `name` as a TOML key: bare where that is possible.
+pub(crate) fn key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !name.is_empty() && name.bytes().all(is_bare) { name.to_owned() } else { string(name) }
+}
+
+/// Values as a TOML list.
+pub(crate) fn list(values: impl Iterator<Item = String>) -> String {
+    format!("[{}]", values.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_escaped() {
+        assert_eq!(quoted("a\u{1b}[2Jb\n"), "`a\\u{1b}[2Jb\\n`");
+        assert_eq!(quoted("\u{202e}"), "`\\u{202e}`");
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        assert_eq!(quoted(&"é".repeat(200)).chars().count(), 83);
+    }
+
+    #[test]
+    fn keys_are_bare_where_that_is_possible() {
+        assert_eq!(key("LOG_2"), "LOG_2");
+        assert_eq!(key("/data"), "\"/data\"");
+        assert_eq!(key(""), "\"\"");
+    }
+}

@@ -1,0 +1,91 @@
+//! `wasi:sockets/ip-name-lookup`.
+
+use std::net::IpAddr;
+use std::task::{Poll, Waker};
+
+use ringfence_abi::{Call, ErrorCode, Reply};
+use ringfence_isolation::BoxFuture;
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime_wasi_io::async_trait;
+use wasmtime_wasi_io::poll::{Pollable, subscribe};
+
+use super::address::Address;
+use super::{Answer, NetError, Network, name};
+use crate::state::{Context, State, sift};
+
+/// `resolve-address-stream`: a question under way, or the rest of its answer.
+enum Lookup {
+    Asked(BoxFuture<'static, Result<Reply, ErrorCode>>),
+    Answered(Result<std::vec::IntoIter<IpAddr>, ErrorCode>),
+}
+
+impl Lookup {
+    fn settle(&mut self, answer: Result<Reply, ErrorCode>) {
+        *self = Lookup::Answered(match answer {
+            Ok(Reply::Addresses(addresses)) => Ok(addresses.into_iter()),
+            Ok(_) => Err(ErrorCode::Io),
+            Err(code) => Err(code),
+        });
+    }
+
+    /// Looks whether the answer has come, without waiting.
+    fn look(&mut self) {
+        if let Lookup::Asked(question) = self {
+            let mut context = std::task::Context::from_waker(Waker::noop());
+            if let Poll::Ready(answer) = question.as_mut().poll(&mut context) {
+                self.settle(answer);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Pollable for Lookup {
+    async fn ready(&mut self) {
+        if let Lookup::Asked(question) = self {
+            let answer = question.await;
+            self.settle(answer);
+        }
+    }
+}
+
+pub(super) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut lookup = linker.instance(&name("sockets/ip-name-lookup"))?;
+    lookup.resource("resolve-address-stream", ResourceType::host::<Lookup>(), |mut context, rep| {
+        context.data_mut().table.delete(Resource::<Lookup>::new_own(rep))?;
+        Ok(())
+    })?;
+    lookup.func_wrap(
+        "resolve-addresses",
+        |mut context: Context, (_, name): (Resource<Network>, String)| -> Answer<Resource<Lookup>> {
+            let host = context.data().host.clone();
+            let question = Box::pin(async move { host.call(Call::Resolve { name: &name }).wait().await });
+            let mut lookup = Lookup::Asked(question);
+            lookup.look();
+            Ok((match lookup {
+                Lookup::Answered(Err(code)) => {
+                    Err(sift(Err::<(), _>(code))?.map_or_else(NetError::from, |()| NetError::Unknown))
+                }
+                other => Ok(context.data_mut().table.push(other)?),
+            },))
+        },
+    )?;
+    lookup.func_wrap(
+        "[method]resolve-address-stream.resolve-next-address",
+        |mut context: Context, (lookup,): (Resource<Lookup>,)| -> Answer<Option<Address>> {
+            let lookup = context.data_mut().table.get_mut(&lookup)?;
+            lookup.look();
+            Ok((match lookup {
+                Lookup::Asked(_) => Err(NetError::WouldBlock),
+                Lookup::Answered(Ok(addresses)) => Ok(addresses.next().map(Address::from)),
+                Lookup::Answered(Err(code)) => sift(Err(*code))?.map_err(NetError::from),
+            },))
+        },
+    )?;
+    lookup.func_wrap(
+        "[method]resolve-address-stream.subscribe",
+        |mut context: Context, (lookup,): (Resource<Lookup>,)| {
+            Ok((subscribe(&mut context.data_mut().table, Resource::<Lookup>::new_borrow(lookup.rep()))?,))
+        },
+    )
+}

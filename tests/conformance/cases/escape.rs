@@ -1,0 +1,104 @@
+//! Ways out of the tree, each of which ends at the wall.
+
+use crate::{Case, Ends};
+
+const READ: &str = r#"fs.read = ["/data"]"#;
+const CHANGE: &str = r#"
+fs.read = ["/data"]
+fs.write = ["/data"]
+fs.create = ["/data"]
+fs.delete = ["/data"]
+"#;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "escape/dots_stop_at_the_root",
+        permissions: READ,
+        probe: "read /data/../../../../../../etc/passwd + read /../outside/key.txt + read /data/sub/../in.txt",
+        prints: &["err EACCES", "err EACCES", r#"ok 7 "inside""#],
+        ends: Ends::Status(1),
+        denies: &[("fs.read", "/etc/passwd"), ("fs.read", "/outside/key.txt")],
+        ..Case::NOTHING
+    },
+    Case {
+        name: "escape/links_are_followed_within_the_tree_only",
+        permissions: READ,
+        probe: "read /data/good + read /data/good_absolute + read /data/absolute + read /data/up + \
+                read /data/up_by_the_side + read /data/outside/key.txt",
+        prints: &[
+            r#"ok 7 "inside""#, r#"ok 7 "nested""#, "err EACCES", "err EACCES", "err EACCES", "err EACCES",
+        ],
+        ends: Ends::Status(1),
+        denies: &[("fs.read", "/etc/passwd"), ("fs.read", "/outside/key.txt"), ("fs.read", "…")],
+        ..Case::NOTHING
+    },
+    Case {
+        name: "escape/magic_links_lead_nowhere",
+        permissions: r#"fs.read = ["/"]"#,
+        probe: "read /data/magic + read /proc/self/root/etc/passwd + read /proc/self/fd/0 + read /data/magic_folder/passwd",
+        prints: &["err ENOENT", "err ENOENT", "err ENOENT", "err ENOENT"],
+        ends: Ends::Status(1),
+        ..Case::NOTHING
+    },
+    Case {
+        name: "escape/a_loop_of_links_ends",
+        permissions: READ,
+        probe: "read /data/loop",
+        prints: &["err ELOOP"],
+        ends: Ends::Status(1),
+        ..Case::NOTHING
+    },
+    Case {
+        name: "escape/links_out_of_the_tree_are_not_made",
+        permissions: CHANGE,
+        probe: "symlink /etc/passwd /data/new1 + symlink ../outside/key.txt /data/new2 + symlink sub/../../x /data/new3",
+        prints: &["err EPERM", "err EPERM", "err EPERM"],
+        ends: Ends::Status(1),
+        denies: &[("-", "/data/new1"), ("-", "/data/new2"), ("-", "/data/new3")],
+        after: |place| {
+            for name in ["new1", "new2", "new3"] {
+                assert!(place.path("data").join(name).symlink_metadata().is_err());
+            }
+        },
+        ..Case::NOTHING
+    },
+    Case {
+        name: "escape/a_write_through_a_link_stays_inside",
+        permissions: CHANGE,
+        probe: "overwrite /data/up changed + append /data/outside/key.txt changed + write /data/absolute changed",
+        prints: &["err EACCES", "err EACCES", "err EACCES"],
+        ends: Ends::Status(1),
+        denies: &[("fs.write", "/outside/key.txt"), ("fs.write", "…"), ("fs.create", "/etc/passwd")],
+        ..Case::NOTHING
+    },
+    Case {
+        name: "escape/a_pipe_in_a_mount_does_not_block",
+        permissions: READ,
+        probe: "read /data/pipe",
+        prints: &["err EACCES"],
+        ends: Ends::Status(1),
+        denies: &[("-", "/data/pipe")],
+        ..Case::NOTHING
+    },
+    Case {
+        name: "escape/descriptors_of_the_host_are_not_there",
+        permissions: READ,
+        probe: "openat 3 ../../../../etc/passwd + openat 0 in.txt + openat 7 /etc/passwd",
+        prints: &["err …", "err …", "err …"],
+        ends: Ends::Status(1),
+        denies: &[("fs.read", "…")],
+        ..Case::NOTHING
+    },
+    Case {
+        name: "escape/other_users_of_the_folder_do_not_widen_it",
+        permissions: READ,
+        probe: "read /data/moved/key.txt",
+        prints: &["err EACCES"],
+        ends: Ends::Status(1),
+        denies: &[("fs.read", "…")],
+        before: |place| {
+            std::os::unix::fs::symlink("../outside", place.path("data/moved")).expect("a link is made");
+        },
+        ..Case::NOTHING
+    },
+];
