@@ -15,8 +15,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "ringfence",
         &["ringfence-abi", "ringfence-manifest", "ringfence-isolation", "ringfence-runtime", "ringfence-wasm", "ringfence-linux"],
     ),
-    ("ringfence-cli", &["ringfence", "ringfence-manifest", "ringfence-isolation"]),
-    ("ringfence-conformance", &["ringfence", "ringfence-manifest", "ringfence-isolation"]),
+    ("ringfence-cli", &["ringfence"]),
+    ("ringfence-conformance", &["ringfence"]),
 ];
 
 #[test]

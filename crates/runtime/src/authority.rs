@@ -10,13 +10,8 @@ use ringfence_manifest::{FilePermissions, Permission};
 use crate::denials::Denials;
 
 /// The permissions that concern files.
-const FILE_PERMISSIONS: [Permission; 5] = [
-    Permission::FsRead,
-    Permission::FsWrite,
-    Permission::FsCreate,
-    Permission::FsDelete,
-    Permission::FsList,
-];
+const FILE_PERMISSIONS: [Permission; 5] =
+    [Permission::FsRead, Permission::FsWrite, Permission::FsCreate, Permission::FsDelete, Permission::FsList];
 
 /// What one instance may do.
 pub(crate) struct Authority {
@@ -119,11 +114,18 @@ impl Authority {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    fn learn(&self, permission: Permission, path: &[u8]) {
+    /// Notes that a permission was used.
+    pub(crate) fn learn(&self, permission: Permission, path: &[u8]) {
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         if learned.len() < Self::MOST_LEARNED {
             learned.insert((permission, path.to_vec()));
         }
+    }
+
+    /// What was denied so far.
+    #[cfg(test)]
+    pub(crate) fn denials(&self) -> &Denials {
+        &self.denials
     }
 
     fn files(&self) -> &FilePermissions {

@@ -12,9 +12,6 @@ use crate::error::code;
 use crate::ledger::Opened;
 use crate::vfs::{stat, times};
 
-/// How much one call reads or writes at most, so that it returns soon and a deadline is met.
-/// Short reads and writes are within `read(2)` and `write(2)`.
-const MOST: usize = 4 << 20;
 /// The largest offset of a file, `off_t`.
 const END: u64 = i64::MAX as u64;
 
@@ -25,6 +22,10 @@ pub(crate) struct File {
 }
 
 impl File {
+    /// How much one call reads or writes at most, so that it returns soon and a deadline is met.
+    /// Short reads and writes are within `read(2)` and `write(2)`.
+    pub(crate) const MOST: usize = 4 << 20;
+
     pub(crate) fn new(descriptor: Arc<OwnedFd>, opened: Opened) -> Self {
         Self { descriptor, opened }
     }
@@ -35,13 +36,13 @@ impl File {
         if offset > END {
             return Err(ErrorCode::Invalid);
         }
-        let most = into.len().min(MOST);
+        let most = into.len().min(Self::MOST);
         pread(&*self.descriptor, &mut into[..most], offset).map_err(code)
     }
 
     /// `pwrite(2)`, or a write with `RWF_APPEND`. What it adds is charged before.
     pub(crate) fn write(&self, at: Position, from: &[u8]) -> Result<usize, ErrorCode> {
-        let from = &from[..from.len().min(MOST)];
+        let from = &from[..from.len().min(Self::MOST)];
         if from.is_empty() {
             return Ok(0);
         }

@@ -100,6 +100,16 @@ impl Handles {
         Arc::clone(&entry.resource).downcast().map_err(|_| ErrorCode::BadHandle)
     }
 
+    /// The resource a handle names, whatever it is, if the handle holds all of `rights`.
+    pub(crate) fn get_any(&self, handle: Handle, rights: Rights) -> Result<Resource, ErrorCode> {
+        let slots = self.table.read();
+        let entry = slots.entry(handle)?;
+        if !entry.rights.contains(rights) {
+            return Err(ErrorCode::Denied);
+        }
+        Ok(Arc::clone(&entry.resource))
+    }
+
     /// The same with the rights the handle holds, for calls that pass rights on.
     pub(crate) fn get_with_rights<T: Any + Send + Sync>(
         &self,
@@ -130,13 +140,7 @@ impl Handles {
         self.derive(handle, &other.table, rights, Rights::TRANSFER).inspect_err(|_| other.table.meter.close_handle())
     }
 
-    fn derive(
-        &self,
-        handle: Handle,
-        target: &Arc<Table>,
-        rights: Rights,
-        needed: Rights,
-    ) -> Result<Handle, ErrorCode> {
+    fn derive(&self, handle: Handle, target: &Arc<Table>, rights: Rights, needed: Rights) -> Result<Handle, ErrorCode> {
         let kin = {
             let mut slots = self.table.write();
             let entry = slots.entry_mut(handle)?;

@@ -9,7 +9,10 @@
 //! others write.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::{Relaxed, SeqCst}};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringfence_abi::ErrorCode;

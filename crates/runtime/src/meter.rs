@@ -3,7 +3,10 @@
 //! Counters are atomics that a call adds to; a limit that is passed sets the verdict. The first
 //! verdict stands, and from then on every call is answered [`ErrorCode::Stopping`].
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::{Relaxed, SeqCst}};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -176,10 +179,16 @@ impl Meter {
     }
 
     /// Bytes sent or received over the network.
-    #[allow(dead_code, reason = "the network charges it")]
     pub(crate) fn network(&self, bytes: u64) -> Result<(), ErrorCode> {
         self.network_bytes.fetch_add(bytes, Relaxed);
         self.transferred(bytes)
+    }
+
+    /// Takes back bytes that were charged and not sent over the network.
+    pub(crate) fn not_sent(&self, bytes: u64) {
+        let less = |sent: u64| Some(sent.saturating_sub(bytes));
+        let _ = self.network_bytes.fetch_update(Relaxed, Relaxed, less);
+        self.not_transferred(bytes);
     }
 
     /// How many of `bytes` may still be printed.
@@ -253,10 +262,10 @@ impl Meter {
             (&self.disk, used.disk, LimitKind::Disk),
         ];
         for (counter, amount, limit) in added {
-            if amount > 0 {
-                if let Err(used) = counter.add(amount) {
-                    self.exceed(limit, counter.limit, used);
-                }
+            if amount > 0
+                && let Err(used) = counter.add(amount)
+            {
+                self.exceed(limit, counter.limit, used);
             }
         }
         self.network_bytes.fetch_add(used.network_bytes, Relaxed);

@@ -120,16 +120,19 @@ fn with_whole_exit(module: &[u8]) -> Result<Vec<u8>, ProgramError> {
     struct Rename;
     impl Reencode for Rename {
         type Error = std::convert::Infallible;
-        fn parse_import(
+        fn parse_import_section(
             &mut self,
             imports: &mut wasm_encoder::ImportSection,
-            import: wasmparser::Import<'_>,
+            section: wasmparser::ImportSectionReader<'_>,
         ) -> Result<(), reencode::Error<Self::Error>> {
-            let (from, name) = match (import.module, import.name) {
-                (PREVIEW1, "proc_exit") => (EXIT, "exit"),
-                other => other,
-            };
-            imports.import(from, name, self.entity_type(import.ty)?);
+            for import in section.into_imports() {
+                let import = import?;
+                let (from, name) = match (import.module, import.name) {
+                    (PREVIEW1, "proc_exit") => (EXIT, "exit"),
+                    other => other,
+                };
+                imports.import(from, name, self.entity_type(import.ty)?);
+            }
             Ok(())
         }
     }
@@ -167,6 +170,8 @@ mod tests {
             (func (export "_start") (call $exit (i32.const 7))))"#;
         let bytes = component(text).unwrap();
         assert_eq!(encoding(&bytes).unwrap(), Encoding::Component);
+        let named = bytes.windows(EXIT.len()).any(|window| window == EXIT.as_bytes());
+        assert!(named, "the whole exit status has to pass through {EXIT}");
     }
 
     #[test]

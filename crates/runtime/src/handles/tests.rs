@@ -80,8 +80,7 @@ fn a_closed_table_takes_no_handle() {
 #[test]
 fn a_receiver_at_its_limit_is_not_stopped_by_a_gift() {
     let here = table();
-    let there =
-        Handles::new(Arc::new(Meter::new(&Limits { open_files: Some(0), ..Limits::default() })));
+    let there = Handles::new(Arc::new(Meter::new(&Limits { open_files: Some(0), ..Limits::default() })));
     let handle = here.insert(Arc::new(1_u8), ALL).unwrap();
     assert_eq!(here.transfer(handle, &there, ALL), Err(ErrorCode::TooManyHandles));
     assert_eq!(there.table.meter.go_on(), Ok(()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ringfence_isolation::{Denial, Enforcement, Exit, Guarantee, Held, Level, Limit, Spec, Usage};
+use ringfence_isolation::{Denial, Enforcement, Exit, Guarantee, Held, Level, Limit, LostReason, Spec, Usage};
 use ringfence_manifest::Identity;
 use serde::{Serialize, Serializer};
 
@@ -77,6 +77,24 @@ pub struct Timings {
 }
 
 impl Report {
+    /// The report of an instance whose task is gone without one, because of `why`.
+    pub fn lost(spec: &Spec, why: &str) -> Self {
+        Report {
+            capsule: spec.capsule.clone(),
+            level: spec.isolation.level,
+            exit: Exit::Lost(LostReason::Backend(why.to_owned())),
+            tripped: None,
+            enforced: Enforcement::new(),
+            not_held: Vec::new(),
+            usage: Usage::default(),
+            denials: Vec::new(),
+            denials_dropped: 0,
+            timings: Timings::default(),
+            stdout: None,
+            stderr: None,
+        }
+    }
+
     /// What was not held in full for `spec`: of what is recorded in `enforced` and of what was
     /// required, and what a learning run gives up.
     pub(super) fn not_held(spec: &Spec, enforced: &Enforcement) -> Vec<NotHeld> {

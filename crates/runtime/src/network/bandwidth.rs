@@ -121,6 +121,15 @@ mod tests {
     }
 
     #[test]
+    fn idle_time_saves_up_no_more_than_the_burst() {
+        let now = Instant::now();
+        let bandwidth = Bandwidth::new(BitRate(8_000), now);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(bandwidth.take(1, usize::MAX, later), Some(16 * 1024));
+        assert_eq!(bandwidth.take(1, usize::MAX, later + Duration::from_secs(1)), Some(1000));
+    }
+
+    #[test]
     fn more_than_the_burst_is_never_due_and_neither_is_anything_at_rate_zero() {
         let now = Instant::now();
         let slow = Bandwidth::new(BitRate(8_000), now);
@@ -179,6 +188,29 @@ mod tests {
                 prop_assert_eq!(bandwidth.take(wanted, wanted, due - Duration::from_nanos(early)), None);
             }
             prop_assert_eq!(bandwidth.take(wanted, wanted, due), Some(wanted));
+        }
+
+        #[test]
+        fn whoever_waits_for_bandwidth_moves_at_the_rate(rate in 100_000u64..200_000_000, sizes in prop::collection::vec(1usize..16 * 1024, 1..100)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            let (passed, waits, took) = runtime.expect("a runtime").block_on(async {
+                let begun = Instant::now();
+                let bandwidth = Bandwidth::new(BitRate(rate), begun);
+                let (mut passed, mut waits) = (0, 0);
+                for size in sizes {
+                    while bandwidth.take(size, size, Instant::now()).is_none() {
+                        waits += 1;
+                        bandwidth.wait_for(size).await;
+                    }
+                    passed += size;
+                }
+                (passed.saturating_sub(bandwidth.burst()), waits, begun.elapsed())
+            });
+            let least = Duration::from_secs_f64(passed as f64 * 8.0 / rate as f64);
+            prop_assert!(took + Duration::from_micros(1) >= least, "{took:?} instead of {least:?}");
+            // The clock of the runtime goes in milliseconds.
+            let most = least + Duration::from_millis(2) * (waits + 1);
+            prop_assert!(took <= most, "{took:?} instead of {least:?}, having waited {waits} times");
         }
     }
 }

@@ -33,7 +33,7 @@ use place::{Last, Resolved};
 use tree::Tree;
 
 pub(crate) use folder::Folder;
-pub(crate) use open::Opened;
+pub(crate) use open::{OF_FOLDER, Opened};
 pub(crate) use stat::{kind, stat, times};
 pub use tree::TreeError;
 

@@ -246,9 +246,7 @@ impl Folder {
                 utimensat(folder, c".", &times, AtFlags::empty()).map_err(code)
             }
             End::Folder(_) => Err(self.vfs.nowhere(&resolved)),
-            End::File { mount } => {
-                rustix::fs::futimens(&self.vfs.tree.mounts[*mount].descriptor, &times).map_err(code)
-            }
+            End::File { mount } => rustix::fs::futimens(&self.vfs.tree.mounts[*mount].descriptor, &times).map_err(code),
             _ => {
                 let name = self.old_name(&resolved)?;
                 if resolved.must_be_folder && !is_folder(&name.stat().map_err(code)?) {

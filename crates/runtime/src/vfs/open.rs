@@ -199,8 +199,7 @@ impl Folder {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             return match openat(folder, name, flags, Mode::empty()) {
                 Ok(descriptor) => {
-                    let place =
-                        Place { descriptor: Some(Arc::new(descriptor)), mount: resolved.mount, graft: None };
+                    let place = Place { descriptor: Some(Arc::new(descriptor)), mount: resolved.mount, graft: None };
                     self.open_folder(resolved, place, how, bound)
                 }
                 Err(errno) => Err(swapped(errno)),
@@ -238,13 +237,7 @@ impl Folder {
         self.truncated(self.file(resolved, Arc::new(descriptor), &stat, false, how, bound), how)
     }
 
-    fn open_mounted(
-        &self,
-        resolved: &Resolved,
-        mount: usize,
-        how: OpenHow,
-        bound: Rights,
-    ) -> Result<Opened, Failed> {
+    fn open_mounted(&self, resolved: &Resolved, mount: usize, how: OpenHow, bound: Rights) -> Result<Opened, Failed> {
         self.check_content(&resolved.path, how)?;
         if how.create && how.exclusive {
             return Err(ErrorCode::Exists.into());

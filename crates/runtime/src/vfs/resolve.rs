@@ -57,8 +57,7 @@ impl Tree {
     ) -> Result<Resolved, ErrorCode> {
         check(path)?;
         let absolute = path.starts_with(b"/");
-        let (start, start_path) =
-            if absolute { (self.root(), &b"/"[..]) } else { (start.clone(), start_path) };
+        let (start, start_path) = if absolute { (self.root(), &b"/"[..]) } else { (start.clone(), start_path) };
         if let Some(resolved) = self.resolve_at_once(&start, start_path, path, last) {
             return Ok(resolved);
         }
@@ -130,6 +129,16 @@ impl Tree {
         }
         Some(Resolved { path: resolved, mount, end: End::Name { folder, name, seen }, must_be_folder })
     }
+}
+
+/// A walk, whether it takes one or not.
+#[cfg(test)]
+pub(super) fn walk(tree: &Tree, from: &super::Folder, path: &[u8], last: Last) -> Resolved {
+    let (start, start_path) = match path.first() {
+        Some(b'/') => (tree.root(), b"/".as_slice().into()),
+        _ => (from.place.clone(), from.path()),
+    };
+    Walk::new(tree, start, &start_path, path).run(last)
 }
 
 /// A walk through the tree, one component at a time.

@@ -19,9 +19,7 @@ pub(crate) fn kind(of: FileType) -> FileKind {
 
 /// Metadata as the capsule sees it.
 pub(crate) fn stat(of: &rustix::fs::Stat) -> Stat {
-    let time = |seconds: i64, nanoseconds: u64| {
-        Timestamp::from(seconds) * 1_000_000_000 + Timestamp::from(nanoseconds)
-    };
+    let time = |seconds: i64, nanoseconds: u64| Timestamp::from(seconds) * 1_000_000_000 + Timestamp::from(nanoseconds);
     Stat {
         kind: kind(FileType::from_raw_mode(of.st_mode)),
         size: u64::try_from(of.st_size).unwrap_or(0),

@@ -89,8 +89,7 @@ impl Tree {
                 Mounted::open(&spec.root, &at_root)?
             }
         };
-        let mut tree =
-            Tree { mounts: vec![root], grafts: vec![Graft { mount: Some(0), ..Graft::default() }] };
+        let mut tree = Tree { mounts: vec![root], grafts: vec![Graft { mount: Some(0), ..Graft::default() }] };
         for mount in spec.mounts.iter().filter(|mount| mount.at != "/") {
             let graft = tree.graft(&mount.at);
             tree.grafts[graft].mount = Some(tree.mounts.len());
@@ -145,11 +144,8 @@ impl Tree {
 
 impl Mounted {
     fn open(from: &Path, mount: &Mount) -> Result<Self, TreeError> {
-        let failed = |errno: Errno| TreeError::Open {
-            from: from.to_owned(),
-            at: mount.at.clone(),
-            source: errno.into(),
-        };
+        let failed =
+            |errno: Errno| TreeError::Open { from: from.to_owned(), at: mount.at.clone(), source: errno.into() };
         let read_only = mount.mode == MountMode::ReadOnly;
         // Looked at without opening it: opening a device may do something.
         let looked = open(from, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
@@ -166,7 +162,13 @@ impl Mounted {
             }
             _ => return Err(TreeError::Special { from: from.to_owned() }),
         };
-        Ok(Mounted { at: mount.at.clone(), from: from.to_owned(), read_only, descriptor: Arc::new(descriptor), is_file })
+        Ok(Mounted {
+            at: mount.at.clone(),
+            from: from.to_owned(),
+            read_only,
+            descriptor: Arc::new(descriptor),
+            is_file,
+        })
     }
 }
 

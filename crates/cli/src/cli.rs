@@ -1,0 +1,33 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::exit_code::ExitCode;
+use crate::{check, completions, doctor, init, levels, man, run};
+
+/// Run any program behind the isolation it deserves, and never behind less than was asked for
+#[derive(Parser)]
+#[command(name = "ringfence", version, about, after_long_help = ExitCode::HELP, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a capsule, or a bare program, which is granted nothing
+    #[command(after_long_help = ExitCode::HELP)]
+    Run(run::Arguments),
+    /// Say what would hold each guarantee, and whether that is enough, without running anything
+    Check(check::Arguments),
+    /// Say what this machine can do: each level is available, or why not
+    Doctor(doctor::Arguments),
+    /// Say what each level guarantees, how strongly, and its score
+    Levels(levels::Arguments),
+    /// Write a commented capsule.toml
+    Init(init::Arguments),
+    /// Print completions for a shell
+    Completions(completions::Arguments),
+    /// Print the manual page, or write all of them into a folder
+    Man(man::Arguments),
+}

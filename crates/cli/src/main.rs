@@ -1,0 +1,40 @@
+//! The `ringfence` command.
+//!
+//! Each subcommand has a file of its own; [`cli`] lists them, [`exit_code`] says how it can end.
+#![forbid(unsafe_code)]
+
+mod check;
+mod cli;
+mod completions;
+mod doctor;
+mod exit_code;
+mod failure;
+mod init;
+mod levels;
+mod man;
+mod output;
+mod run;
+mod style;
+mod table;
+mod target;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use exit_code::ExitCode;
+
+fn main() {
+    let code = match Cli::parse().command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check(arguments) => check::check(arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Levels(arguments) => levels::levels(&arguments),
+        Command::Init(arguments) => init::init(&arguments),
+        Command::Completions(arguments) => completions::completions(&arguments),
+        Command::Man(arguments) => man::man(&arguments),
+    };
+    std::process::exit(code.unwrap_or_else(|error| failure::internal(&error)).number());
+}
+
+/// How a subcommand ends: a code to exit with, or something that went wrong on this machine.
+type Outcome = anyhow::Result<ExitCode>;

@@ -1,0 +1,68 @@
+//! The list of backends of this build.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ringfence_isolation::Backend;
+use tokio::runtime::Handle;
+
+/// What backends are set up with.
+#[derive(Clone)]
+pub struct Setup {
+    /// Where instances run.
+    pub executor: Handle,
+    /// The folder for what is made once and used again, such as compiled code; `None` for none.
+    pub cache: Option<PathBuf>,
+    /// Keep room for so many instances at once, and allow no more; `None` makes room for each.
+    pub instances: Option<u32>,
+    /// Is told of what takes long.
+    pub progress: Option<Arc<ProgressSink>>,
+}
+
+/// Is told of what takes long.
+pub(crate) type ProgressSink = dyn Fn(Progress<'_>) + Send + Sync;
+
+/// What takes long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// A program is being compiled.
+    Compiling {
+        /// Which.
+        path: &'a Path,
+        /// Its size in bytes.
+        bytes: usize,
+    },
+    /// It has been.
+    Compiled,
+}
+
+/// Every backend of this build, chosen by cargo features, weakest level first. Makes nothing and
+/// looks at nothing yet.
+pub fn backends(setup: &Setup) -> Vec<Box<dyn Backend>> {
+    #[allow(unused_mut, reason = "there may be none")]
+    let mut backends: Vec<Box<dyn Backend>> = Vec::new();
+    #[cfg(feature = "wasm")]
+    backends.push(Box::new(wasm(setup)));
+    #[cfg(not(feature = "wasm"))]
+    let _ = setup;
+    backends
+}
+
+#[cfg(feature = "wasm")]
+fn wasm(setup: &Setup) -> ringfence_wasm::Wasm {
+    type Tell = Arc<dyn Fn(ringfence_wasm::Progress<'_>) + Send + Sync>;
+    let progress = setup.progress.clone().map(|tell| -> Tell {
+        Arc::new(move |progress| match progress {
+            ringfence_wasm::Progress::Compiling { path, bytes } => tell(Progress::Compiling { path, bytes }),
+            ringfence_wasm::Progress::Compiled => tell(Progress::Compiled),
+            _ => {}
+        })
+    });
+    ringfence_wasm::Wasm::new(ringfence_wasm::Options {
+        cache: setup.cache.as_ref().map(|cache| cache.join("wasm")),
+        executor: setup.executor.clone(),
+        pooling: setup.instances,
+        progress,
+    })
+}

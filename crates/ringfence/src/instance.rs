@@ -1,0 +1,120 @@
+//! A running instance.
+
+use std::sync::Arc;
+
+use ringfence_abi::Value;
+use ringfence_isolation::{self as isolation, Spec, Stop};
+use ringfence_manifest::Permission;
+use ringfence_runtime::{Controls, Report, ScopedHal, Started};
+use tokio::sync::watch;
+
+use crate::runtime::Runtime;
+use crate::value::{self, FromValue, IntoValues, ValueError};
+
+/// A running instance. Dropping it kills the instance.
+pub struct Instance {
+    runtime: Runtime,
+    spec: Arc<Spec>,
+    hal: Arc<ScopedHal>,
+    instance: Arc<dyn isolation::Instance>,
+    controls: Controls,
+    report: watch::Receiver<Option<Arc<Report>>>,
+}
+
+/// Why a call gave no result of the type that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The function was not called, or did not return.
+    #[error(transparent)]
+    Call(#[from] isolation::CallError),
+    /// It returned something of another type; the caller's mistake, or the capsule's.
+    #[error("{function} returned something else: {reason}")]
+    Returned {
+        /// Which function.
+        function: String,
+        /// What is different.
+        reason: ValueError,
+    },
+}
+
+impl Instance {
+    pub(crate) fn new(runtime: Runtime, spec: Arc<Spec>, hal: Arc<ScopedHal>, started: Started) -> Self {
+        let Started { instance, controls, supervision } = started;
+        let (ended, report) = watch::channel(None);
+        runtime.executor().spawn(async move {
+            let report = supervision.await;
+            ended.send_replace(Some(Arc::new(report)));
+        });
+        Instance { runtime, spec, hal, instance, controls, report }
+    }
+
+    /// Calls an exported function, named `function` or `interface#function`, with a tuple of
+    /// arguments. Calls on one instance are served one after the other and share its state.
+    ///
+    /// ```no_run
+    /// # async fn example(instance: ringfence::Instance) -> Result<(), Box<dyn std::error::Error>> {
+    /// let greeting: Result<String, String> = instance.call("greet", (7u32,)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CallError`] when it was not called, did not return, or returned something of another type.
+    pub async fn call<A: IntoValues, R: FromValue>(&self, function: &str, arguments: A) -> Result<R, CallError> {
+        let values = self.invoke(function, arguments.into_values()).await?;
+        value::returned(values).map_err(|reason| CallError::Returned { function: function.to_owned(), reason })
+    }
+
+    /// The same, from outside of any Tokio runtime.
+    ///
+    /// # Errors
+    /// As for [`Instance::call`].
+    pub fn call_blocking<A: IntoValues, R: FromValue>(&self, function: &str, arguments: A) -> Result<R, CallError> {
+        self.runtime.block_on(self.call(function, arguments))
+    }
+
+    /// Calls an exported function with values.
+    ///
+    /// # Errors
+    /// Why it was not called or did not return.
+    pub async fn invoke(&self, function: &str, arguments: Vec<Value>) -> Result<Vec<Value>, isolation::CallError> {
+        let Some(invoke) = self.instance.invoke() else {
+            return Err(isolation::CallError::Unsupported("functions cannot be called at this level"));
+        };
+        match invoke.call(function, arguments).await {
+            // The report knows which limit it was.
+            Err(isolation::CallError::Ended(_)) => Err(isolation::CallError::Ended(self.exited().await.exit)),
+            result => result,
+        }
+    }
+
+    /// Asks it to end; [`Instance::exited`] says when it has.
+    pub fn stop(&self, how: Stop) {
+        self.controls.stop(how);
+    }
+
+    /// Waits until it has ended and nothing of it is left.
+    pub async fn exited(&self) -> Report {
+        let mut report = self.report.clone();
+        match report.wait_for(Option::is_some).await {
+            Ok(report) => report.as_deref().expect("it was waited for").clone(),
+            Err(_) => Report::lost(&self.spec, "the Tokio runtime it ran on was shut down"),
+        }
+    }
+
+    /// The same, from outside of any Tokio runtime.
+    pub fn exited_blocking(&self) -> Report {
+        self.runtime.block_on(self.exited())
+    }
+
+    /// What it used so far.
+    pub fn usage(&self) -> isolation::Usage {
+        self.hal.usage()
+    }
+
+    /// Each permission it used and on which resource, when its spec says to learn.
+    pub fn learned(&self) -> Vec<(Permission, String)> {
+        self.hal.learned()
+    }
+}

@@ -1,0 +1,196 @@
+//! The runtime: what all capsules of an embedder share.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringfence_isolation::{Backend, BuildError, Enforcement, Level, Spec};
+use ringfence_manifest::{self as manifest, Manifest, Overrides, ResolveError};
+use ringfence_runtime::{Channels, Functions, Plan, Resolver, Surroundings, SystemResolver};
+
+use crate::builder::{Builder, OnDenial, OnLog};
+use crate::capsule::Capsule;
+use crate::executor::Executor;
+use crate::load::{Load, LoadError};
+
+/// What all capsules of an embedder share: the backends, the threads they run on, the functions they
+/// may call. Cloning it is cheap and gives the same one.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) executor: Executor,
+    pub(crate) backends: Vec<Box<dyn Backend>>,
+    pub(crate) data_home: PathBuf,
+    pub(crate) resolver: Option<Arc<dyn Resolver>>,
+    pub(crate) functions: Functions,
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) on_denial: Option<OnDenial>,
+    pub(crate) on_log: Option<OnLog>,
+}
+
+/// A spec, and how long it took to make it.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The spec.
+    pub spec: Spec,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What a backend would hold for a spec, whether that is enough or not.
+#[derive(Debug)]
+pub struct Examination {
+    /// Each guarantee, and what would hold it. `None` when the program itself will not do.
+    pub promised: Option<Enforcement>,
+    /// Why it would not run, if it would not.
+    pub refused: Option<BuildError>,
+}
+
+impl From<Spec> for Resolved {
+    fn from(spec: Spec) -> Self {
+        Resolved { spec, took: Duration::ZERO }
+    }
+}
+
+impl Runtime {
+    /// A runtime to be set up.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Runtime(Arc::new(inner))
+    }
+
+    /// Loads what is at `path`: a folder with a `capsule.toml`, a manifest, or a bare program, which
+    /// is granted nothing.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing of the capsule has run.
+    pub fn load(&self, path: impl AsRef<Path>) -> Result<Capsule, LoadError> {
+        self.load_with(Load::path(path)?)
+    }
+
+    /// Loads a manifest with flags.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing of the capsule has run.
+    pub fn load_manifest(&self, manifest: Manifest, overrides: Overrides) -> Result<Capsule, LoadError> {
+        self.load_with(Load::manifest(manifest).overrides(overrides))
+    }
+
+    /// Loads what `load` says.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing of the capsule has run.
+    pub fn load_with(&self, load: Load) -> Result<Capsule, LoadError> {
+        Ok(self.prepare(self.resolve(&load)?)?)
+    }
+
+    /// The spec of what is to be loaded.
+    ///
+    /// # Errors
+    /// What is wrong with the manifest or the flags, or why no level will do.
+    pub fn resolve(&self, load: &Load) -> Result<Resolved, LoadError> {
+        let began = Instant::now();
+        let current_directory = std::env::current_dir().map_err(LoadError::CurrentDirectory)?;
+        let surroundings = manifest::Surroundings {
+            directory: load.directory.as_ref().map_or_else(|| current_directory.clone(), |at| current_directory.join(at)),
+            current_directory,
+            data_home: self.0.data_home.clone(),
+            host_environment: &|name| std::env::var(name).ok(),
+            levels: self.levels().collect(),
+            extra_args: load.args.clone(),
+        };
+        let mut spec = load.manifest.resolve(&load.overrides, &surroundings)?;
+        if let Some(stdin) = &load.stdin {
+            spec.stdio.stdin = stdin.clone();
+        }
+        if let Some(stdout) = &load.stdout {
+            spec.stdio.stdout = stdout.clone();
+        }
+        if let Some(stderr) = &load.stderr {
+            spec.stdio.stderr = stderr.clone();
+        }
+        Ok(Resolved { spec, took: began.elapsed() })
+    }
+
+    /// Gets a capsule ready to start: its program is read and compiled.
+    ///
+    /// # Errors
+    /// Why the backend will not have it; a refusal when a required guarantee would not be held.
+    pub fn prepare(&self, resolved: impl Into<Resolved>) -> Result<Capsule, BuildError> {
+        let Resolved { spec, took } = resolved.into();
+        let backend = self.backend(spec.isolation.level)?;
+        let plan = Plan::new(backend, Arc::new(spec), took)?;
+        Ok(Capsule::new(self.clone(), plan))
+    }
+
+    /// What would be held for `spec`, and whether that would be enough. Runs nothing.
+    pub fn examine(&self, spec: &Spec) -> Examination {
+        // Asked without requirements, a backend says what it would hold instead of refusing.
+        let mut lenient = spec.clone();
+        lenient.isolation.require.clear();
+        let examined = self.backend(spec.isolation.level).and_then(|backend| backend.prepare(&lenient));
+        match examined {
+            Ok(prepared) => {
+                let promised = prepared.promised().clone();
+                let refused = promised.check(spec).err().map(BuildError::from);
+                Examination { promised: Some(promised), refused }
+            }
+            Err(error) => Examination { promised: None, refused: Some(error) },
+        }
+    }
+
+    /// The backends, weakest level first.
+    pub fn backends(&self) -> &[Box<dyn Backend>] {
+        &self.0.backends
+    }
+
+    /// The levels there are backends for, weakest first.
+    pub fn levels(&self) -> impl Iterator<Item = Level> {
+        self.0.backends.iter().map(|backend| backend.level())
+    }
+
+    /// Waits for `future`, from outside of any Tokio runtime.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.executor.block_on(future)
+    }
+
+    pub(crate) fn executor(&self) -> &tokio::runtime::Handle {
+        self.0.executor.handle()
+    }
+
+    fn backend(&self, level: Level) -> Result<&dyn Backend, BuildError> {
+        let found = self.0.backends.iter().find(|backend| backend.level() == level);
+        found.map(|backend| &**backend).ok_or_else(|| BuildError::Host {
+            doing: "cannot find the backend of the level",
+            source: Box::new(ResolveError::Unavailable {
+                level,
+                written: "the spec".into(),
+                available: self.levels().collect(),
+            }),
+        })
+    }
+
+    /// What is around a new instance of `spec`.
+    pub(crate) fn surroundings(&self, spec: &Arc<Spec>) -> Surroundings {
+        let inner = &self.0;
+        let whose = |spec: &Arc<Spec>| spec.clone();
+        Surroundings {
+            resolver: inner.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver::default())),
+            functions: inner.functions.clone(),
+            channels: inner.channels.clone(),
+            denied: inner.on_denial.clone().map(|hear| {
+                let spec = whose(spec);
+                Arc::new(move |denial: &_| hear(&spec.capsule, denial)) as _
+            }),
+            log: inner.on_log.clone().map(|hear| {
+                let spec = whose(spec);
+                Arc::new(move |level, line: &str| hear(&spec.capsule, level, line)) as _
+            }),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What one call through the scoped hal costs over the bare system call, in the same process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringfence_abi::{Call, Handle, OpenHow, Position, Reply};
+use ringfence_isolation::{Host, Level, Spec};
+use ringfence_manifest::{
+    Bytes, Identity, Isolation, Kind, Limits, PathRule, Permissions, Program, Stdio, StreamIn, StreamOut,
+};
+use ringfence_runtime::{ScopedHal, Surroundings};
+
+const ROUNDS: usize = 15;
+const CALLS: u32 = 50_000;
+
+fn main() {
+    let root = std::env::temp_dir().join(format!("ringfence-bench-{}", std::process::id()));
+    std::fs::create_dir_all(root.join("deep/er/still")).unwrap();
+    std::fs::write(root.join("file"), vec![b'x'; 4096]).unwrap();
+    std::fs::write(root.join("deep/er/still/file"), "x").unwrap();
+    let hal = ScopedHal::new(Arc::new(spec(&root)), Surroundings::default()).unwrap();
+    let top = hal.folders()[0].handle;
+    let open = |path: &str, write: bool| {
+        let how = OpenHow { read: true, write, follow: true, ..OpenHow::default() };
+        match hal.call(Call::Open { directory: top, path: path.as_bytes(), how }).now() {
+            Ok(Reply::Handle(handle)) => handle,
+            other => panic!("{other:?}"),
+        }
+    };
+    let file = open("file", true);
+    let bare = std::fs::File::options().read(true).write(true).open(root.join("file")).unwrap();
+    let mut buffer = vec![0; 4096];
+    let mut other = vec![0; 4096];
+
+    compare(
+        "read of 4 KiB",
+        "pread",
+        || {
+            black_box(hal.call(Call::Read { file, offset: 0, into: &mut buffer }).now().unwrap());
+        },
+        || {
+            black_box(rustix::io::pread(bare.as_fd(), &mut other[..], 0).unwrap());
+        },
+    );
+    compare(
+        "rights of a handle",
+        "getppid",
+        || {
+            black_box(hal.call(Call::RightsOf { handle: file }).now().unwrap());
+        },
+        || {
+            black_box(rustix::process::getppid());
+        },
+    );
+    let from = vec![b'y'; 4096];
+    compare(
+        "write of 4 KiB",
+        "pwrite",
+        || {
+            black_box(hal.call(Call::Write { file, at: Position::Offset(0), from: &from }).now().unwrap());
+        },
+        || {
+            black_box(rustix::io::pwrite(bare.as_fd(), &from, 0).unwrap());
+        },
+    );
+    for path in ["file", "deep/er/still/file"] {
+        compare(
+            &format!("open and close of {path}"),
+            "open, close",
+            || close(&hal, open(path, false)),
+            || drop(black_box(std::fs::File::open(root.join(path)).unwrap())),
+        );
+    }
+    std::fs::remove_dir_all(root).unwrap();
+}
+
+fn close(hal: &ScopedHal, handle: Handle) {
+    hal.call(Call::Close { handle }).now().unwrap();
+}
+
+/// Alternates between the two and prints the median of each, unless the command line names others.
+fn compare(what: &str, peer: &str, mut one: impl FnMut(), mut other: impl FnMut()) {
+    let mut chosen = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
+    if chosen.peek().is_some() && !chosen.any(|chosen| what.contains(&chosen)) {
+        return;
+    }
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        times[0].push(time(&mut one));
+        times[1].push(time(&mut other));
+    }
+    let [mine, bare] = times.map(|mut times| {
+        times.sort();
+        times[ROUNDS / 2].as_nanos() as f64 / f64::from(CALLS)
+    });
+    println!("{what}: {mine:.0} ns, {peer} {bare:.0} ns, {:+.0} ns, ratio {:.2}", mine - bare, mine / bare);
+}
+
+fn time(work: &mut impl FnMut()) -> Duration {
+    let began = Instant::now();
+    (0..CALLS).for_each(|_| work());
+    began.elapsed()
+}
+
+fn spec(root: &std::path::Path) -> Spec {
+    let mut permissions = Permissions::default();
+    permissions.files.read.push(PathRule("/".into()));
+    permissions.files.write.push(PathRule("/".into()));
+    let limits = Limits {
+        io_operations: Some(u64::MAX / 2),
+        io_bytes: Some(Bytes(u64::MAX / 2)),
+        disk: Some(Bytes(1 << 30)),
+        ..Limits::default()
+    };
+    Spec {
+        capsule: Identity { name: "bench".into(), version: None },
+        program: Program {
+            kind: Kind::Wasm,
+            path: "/bench.wasm".into(),
+            args: Vec::new(),
+            working_directory: "/".into(),
+        },
+        isolation: Isolation { level: Level::Wasm, require: BTreeSet::new() },
+        permissions,
+        mounts: Vec::new(),
+        environment: BTreeMap::new(),
+        limits,
+        stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
+        root: root.to_owned(),
+        defaults: BTreeSet::new(),
+    }
+}

@@ -1,0 +1,263 @@
+//! The standard streams.
+//!
+//! A stream may be shared with other processes, a terminal with the user's shell for one, so its
+//! description is never made non-blocking: that would change it for everyone (`fcntl(2)`, `O_NONBLOCK`).
+//! Each attempt is non-blocking by itself (`RWF_NOWAIT`, `preadv2(2)`); where the kernel has no such
+//! attempt, as for terminals, `poll(2)` is asked first.
+//!
+//! What it does not protect: when another process takes what `poll` promised, an attempt on a
+//! terminal waits for the user.
+
+use std::fs::OpenOptions;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ringfence_abi::{ErrorCode, FileKind, Interest, Stat};
+use ringfence_manifest::{StreamIn, StreamOut};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2, read, retry_on_intr, write};
+use tokio::io::unix::AsyncFd;
+
+use crate::error::code;
+use crate::vfs::kind;
+
+/// What a pipe that `poll` calls writable takes without waiting: `PIPE_BUF`, `pipe(7)`.
+const PIPE_BUF: usize = 4096;
+/// How much one call passes at most.
+const MOST: usize = 1 << 20;
+
+/// A standard stream of a capsule.
+pub(crate) struct Stream(End);
+
+enum End {
+    /// Nothing to read, and nobody to read what is written.
+    Null,
+    /// Bytes to read, and how many were.
+    Bytes(Vec<u8>, AtomicUsize),
+    /// What is written is kept.
+    Captured(Arc<Captured>),
+    /// A regular file, which never makes anyone wait.
+    File(OwnedFd),
+    /// A pipe, terminal, socket or device.
+    Waiting(OwnedFd, FileKind),
+}
+
+/// What was written to a stream.
+#[derive(Default)]
+pub(crate) struct Captured(Mutex<Vec<u8>>);
+
+/// Why the standard streams were not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// A file cannot be opened.
+    #[error("cannot open {} as a standard stream", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A stream of the host cannot be shared.
+    #[error("cannot share the host's standard stream")]
+    Inherit {
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Captured {
+    /// How many bytes are kept; what is written beyond them is counted and gone.
+    const MOST: usize = 64 << 20;
+
+    fn add(&self, from: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = Self::MOST - kept.len();
+        kept.extend_from_slice(&from[..from.len().min(room)]);
+    }
+
+    /// What was written so far.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Stream {
+    /// Standard input.
+    pub(crate) fn input(from: &StreamIn) -> Result<Self, StreamError> {
+        Ok(Stream(match from {
+            StreamIn::Inherit => inherit(io::stdin().as_fd().try_clone_to_owned())?,
+            StreamIn::Null => End::Null,
+            StreamIn::File(path) => open(OpenOptions::new().read(true), path)?,
+            StreamIn::Bytes(bytes) => End::Bytes(bytes.clone(), AtomicUsize::new(0)),
+        }))
+    }
+
+    /// Standard output, or with `error` standard error.
+    pub(crate) fn output(to: &StreamOut, error: bool) -> Result<Self, StreamError> {
+        Ok(Stream(match to {
+            StreamOut::Inherit if error => inherit(io::stderr().as_fd().try_clone_to_owned())?,
+            StreamOut::Inherit => inherit(io::stdout().as_fd().try_clone_to_owned())?,
+            StreamOut::Null => End::Null,
+            StreamOut::File(path) => open(OpenOptions::new().write(true).create(true).truncate(true), path)?,
+            StreamOut::Capture => End::Captured(Arc::default()),
+        }))
+    }
+
+    /// Where what is written is kept, if it is.
+    pub(crate) fn captured(&self) -> Option<Arc<Captured>> {
+        match &self.0 {
+            End::Captured(captured) => Some(Arc::clone(captured)),
+            _ => None,
+        }
+    }
+
+    /// Takes what is there.
+    pub(crate) fn receive(&self, into: &mut [u8]) -> Result<usize, ErrorCode> {
+        let most = into.len().min(MOST);
+        let into = &mut into[..most];
+        match &self.0 {
+            End::Null | End::Captured(_) => Ok(0),
+            End::Bytes(bytes, at) => {
+                let claim = |at: usize| Some(bytes.len().min(at + most));
+                let start = at.fetch_update(Relaxed, Relaxed, claim).unwrap_or(bytes.len());
+                let taken = &bytes[start..bytes.len().min(start + most)];
+                into[..taken.len()].copy_from_slice(taken);
+                Ok(taken.len())
+            }
+            End::File(file) => read(file, into).map_err(code),
+            End::Waiting(descriptor, _) => {
+                match preadv2(descriptor, &mut [IoSliceMut::new(into)], u64::MAX, ReadWriteFlags::NOWAIT) {
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                        look(descriptor, Interest::Readable)?;
+                        read(descriptor, into).map_err(code)
+                    }
+                    other => other.map_err(code),
+                }
+            }
+        }
+    }
+
+    /// Gives what fits.
+    pub(crate) fn send(&self, from: &[u8]) -> Result<usize, ErrorCode> {
+        let from = &from[..from.len().min(MOST)];
+        match &self.0 {
+            End::Null | End::Bytes(..) => Ok(from.len()),
+            End::Captured(captured) => {
+                captured.add(from);
+                Ok(from.len())
+            }
+            End::File(file) => write(file, from).map_err(code),
+            End::Waiting(descriptor, _) => {
+                match pwritev2(descriptor, &[IoSlice::new(from)], u64::MAX, ReadWriteFlags::NOWAIT) {
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                        look(descriptor, Interest::Writable)?;
+                        write(descriptor, &from[..from.len().min(PIPE_BUF)]).map_err(code)
+                    }
+                    other => other.map_err(code),
+                }
+            }
+        }
+    }
+
+    /// Whether `receive` or `send` makes progress now.
+    pub(crate) fn is_ready(&self, interest: Interest) -> bool {
+        match &self.0 {
+            End::Waiting(descriptor, _) => look(descriptor, interest) != Err(ErrorCode::WouldBlock),
+            _ => true,
+        }
+    }
+
+    /// Waits until `receive` or `send` makes progress. Needs a Tokio runtime with its input/output
+    /// driver. The stream is registered with it for as long as somebody waits.
+    pub(crate) async fn ready(&self, interest: Interest) -> Result<(), ErrorCode> {
+        let End::Waiting(descriptor, _) = &self.0 else { return Ok(()) };
+        let (events, watch) = match interest {
+            Interest::Readable => (tokio::io::Interest::READABLE, descriptor.try_clone()),
+            Interest::Writable => (tokio::io::Interest::WRITABLE, descriptor.try_clone()),
+        };
+        let watch = watch.map_err(|error| code_of(&error))?;
+        let watch = match watch_for(watch, events) {
+            Ok(watch) => watch,
+            // What cannot be watched never makes anyone wait: `epoll_ctl(2)`, EPERM.
+            Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => return Ok(()),
+            Err(error) => return Err(code_of(&error)),
+        };
+        loop {
+            let mut guard = watch.ready(events).await.map_err(|error| code_of(&error))?;
+            if self.is_ready(interest) {
+                return Ok(());
+            }
+            guard.clear_ready();
+        }
+    }
+
+    /// `isatty(3)`.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(&self.0, End::Waiting(descriptor, FileKind::CharacterDevice) if rustix::termios::isatty(descriptor))
+    }
+
+    /// What sort of stream it is. Everything else about it is the host's.
+    pub(crate) fn stat(&self) -> Stat {
+        let kind = match &self.0 {
+            End::Null => FileKind::CharacterDevice,
+            End::Bytes(..) | End::Captured(_) => FileKind::Pipe,
+            End::File(_) => FileKind::File,
+            End::Waiting(_, kind) => *kind,
+        };
+        anonymous(kind)
+    }
+}
+
+/// Metadata of something without a place in the tree.
+pub(crate) fn anonymous(kind: FileKind) -> Stat {
+    Stat { kind, size: 0, links: 1, identity: (0, 0), accessed: 0, modified: 0, changed: 0 }
+}
+
+fn inherit(shared: io::Result<OwnedFd>) -> Result<End, StreamError> {
+    shared.and_then(end).map_err(|source| StreamError::Inherit { source })
+}
+
+fn open(options: &OpenOptions, path: &Path) -> Result<End, StreamError> {
+    let opened = options.open(path).and_then(|file| end(file.into()));
+    opened.map_err(|source| StreamError::File { path: path.to_owned(), source })
+}
+
+fn end(descriptor: OwnedFd) -> io::Result<End> {
+    Ok(match kind(FileType::from_raw_mode(fstat(&descriptor)?.st_mode)) {
+        FileKind::File => End::File(descriptor),
+        kind => End::Waiting(descriptor, kind),
+    })
+}
+
+/// `WouldBlock` unless an attempt makes progress now, if only by failing.
+fn look(descriptor: &OwnedFd, interest: Interest) -> Result<(), ErrorCode> {
+    let flags = match interest {
+        Interest::Readable => PollFlags::IN,
+        Interest::Writable => PollFlags::OUT,
+    };
+    let mut polled = [PollFd::new(descriptor, flags)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match retry_on_intr(|| poll(&mut polled, Some(&at_once))) {
+        Ok(0) => Err(ErrorCode::WouldBlock),
+        Ok(_) => Ok(()),
+        Err(errno) => Err(code(errno)),
+    }
+}
+
+#[allow(
+    deprecated,
+    reason = "its successor is the same but `unsafe`, for inner types that may give another descriptor later; an \
+              `OwnedFd` does not"
+)]
+fn watch_for(descriptor: OwnedFd, events: tokio::io::Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, events)
+}
+
+fn code_of(error: &io::Error) -> ErrorCode {
+    error.raw_os_error().map_or(ErrorCode::Io, ErrorCode::from_errno)
+}
