@@ -13,7 +13,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ringfence-linux", &["ringfence-abi", "ringfence-manifest", "ringfence-isolation"]),
     (
         "ringfence",
-        &["ringfence-abi", "ringfence-manifest", "ringfence-isolation", "ringfence-runtime", "ringfence-wasm", "ringfence-linux"],
+        &[
+            "ringfence-abi",
+            "ringfence-manifest",
+            "ringfence-isolation",
+            "ringfence-runtime",
+            "ringfence-wasm",
+            "ringfence-linux",
+        ],
     ),
     ("ringfence-cli", &["ringfence"]),
     ("ringfence-conformance", &["ringfence"]),

@@ -103,7 +103,9 @@ fn compare(case: &Case, place: &Place, report: &Report) -> Outcome {
     let wanted: Vec<_> = case.prints.iter().map(|line| place.fill(line)).collect();
     let lines: Vec<_> = printed.lines().collect();
     let open_ended = wanted.last().is_some_and(|line| line == "…");
-    if (lines.len() != wanted.len() && !open_ended) || !wanted.iter().zip(&lines).all(|(line, found)| matches(line, found)) {
+    if (lines.len() != wanted.len() && !open_ended)
+        || !wanted.iter().zip(&lines).all(|(line, found)| matches(line, found))
+    {
         return Err(format!("{wanted:?} was expected: {}", all()));
     }
     for (permission, resource) in case.denies {

@@ -162,12 +162,8 @@ impl Builder {
             Cache::At(folder) => Some(folder),
             Cache::Without => None,
         };
-        let setup = Setup {
-            executor: executor.handle().clone(),
-            cache,
-            instances: self.instances,
-            progress: self.on_progress,
-        };
+        let setup =
+            Setup { executor: executor.handle().clone(), cache, instances: self.instances, progress: self.on_progress };
         let mut known = backends(&setup);
         for own in self.own {
             known.retain(|backend| backend.level() != own.level());

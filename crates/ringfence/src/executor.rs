@@ -33,9 +33,7 @@ impl Executor {
 
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         match self {
-            Executor::Owned(runtime) => {
-                runtime.as_ref().expect("it is there until it is dropped").block_on(future)
-            }
+            Executor::Owned(runtime) => runtime.as_ref().expect("it is there until it is dropped").block_on(future),
             Executor::Given(handle) => handle.block_on(future),
         }
     }

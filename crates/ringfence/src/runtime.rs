@@ -97,7 +97,10 @@ impl Runtime {
         let began = Instant::now();
         let current_directory = std::env::current_dir().map_err(LoadError::CurrentDirectory)?;
         let surroundings = manifest::Surroundings {
-            directory: load.directory.as_ref().map_or_else(|| current_directory.clone(), |at| current_directory.join(at)),
+            directory: load
+                .directory
+                .as_ref()
+                .map_or_else(|| current_directory.clone(), |at| current_directory.join(at)),
             current_directory,
             data_home: self.0.data_home.clone(),
             host_environment: &|name| std::env::var(name).ok(),

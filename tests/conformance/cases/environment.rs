@@ -12,12 +12,7 @@ pub(super) const CASES: &[Case] = &[
         prints: &[r#"ok 2 "LOG=info" "NAME=value""#, r#"ok "value""#],
         ..Case::NOTHING
     },
-    Case {
-        name: "environment/arguments_arrive_whole",
-        probe: "args",
-        prints: &[r#"ok 2 "…"#],
-        ..Case::NOTHING
-    },
+    Case { name: "environment/arguments_arrive_whole", probe: "args", prints: &[r#"ok 2 "…"#], ..Case::NOTHING },
     Case { name: "environment/clocks_run", probe: "clock", prints: &["ok wall=…"], ..Case::NOTHING },
     Case {
         name: "environment/a_denied_clock_ends_it",

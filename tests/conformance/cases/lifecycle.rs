@@ -11,7 +11,6 @@ pub(super) const CASES: &[Case] = &[
         probe: "spawn /bin/true + threads 2",
         prints: &["err …", "err …"],
         ends: Ends::Status(1),
-        denies: &[("…", "…")],
         ..Case::NOTHING
     },
 ];

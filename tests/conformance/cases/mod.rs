@@ -3,8 +3,8 @@
 mod environment;
 mod escape;
 mod files;
-mod limits;
 mod lifecycle;
+mod limits;
 mod network;
 
 use crate::Case;

@@ -108,10 +108,9 @@ async fn a_verdict_of_the_hal_kills_and_wins_over_what_the_backend_says() {
         written: None,
         grant: None,
     };
-    for (verdict, exit) in [
-        (Verdict::Exceeded(limit), Exit::Exceeded(limit)),
-        (Verdict::Denied(denial.clone()), Exit::Denied(denial)),
-    ] {
+    for (verdict, exit) in
+        [(Verdict::Exceeded(limit), Exit::Exceeded(limit)), (Verdict::Denied(denial.clone()), Exit::Denied(denial))]
+    {
         let (backend, hal) = (FakeBackend::default(), Arc::new(FakeHal::default()));
         backend.say_when_killed(Exit::Trapped(Trap::Unreachable));
         let started = started(&backend, &hal, no_limits());
@@ -173,7 +172,16 @@ async fn a_report_has_stable_keys() {
     let mut keys: Vec<_> = report.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
     let expected = [
-        "capsule", "denials", "denials_dropped", "enforced", "exit", "level", "not_held", "timings", "tripped", "usage",
+        "capsule",
+        "denials",
+        "denials_dropped",
+        "enforced",
+        "exit",
+        "level",
+        "not_held",
+        "timings",
+        "tripped",
+        "usage",
     ];
     assert_eq!(keys, expected);
     assert_eq!(report["exit"], serde_json::json!({ "exit": "returned", "detail": 0 }));

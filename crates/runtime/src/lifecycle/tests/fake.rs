@@ -10,9 +10,7 @@ use ringfence_isolation::{
     Answer, Backend, BoxFuture, BuildError, Denial, Enforcement, Exit, Fact, Folder, Guarantee, Held, Host, Instance,
     Level, Prepared, Spec, StartError, Stop, Usage, Verdict,
 };
-use ringfence_manifest::{
-    Identity, Isolation, Kind, Limits, Permissions, Program, Stdio, StreamIn, StreamOut,
-};
+use ringfence_manifest::{Identity, Isolation, Kind, Limits, Permissions, Program, Stdio, StreamIn, StreamOut};
 use tokio::sync::watch;
 
 use super::super::Hal;
