@@ -9,7 +9,7 @@ use std::{fs, thread};
 use tempfile::TempDir;
 
 /// What stands in the file no case may ever read.
-pub const SECRET: &str = "the secret outside\n";
+pub(crate) const SECRET: &str = "the secret outside\n";
 
 /// A fresh part of the host for one case:
 ///

@@ -1,16 +1,25 @@
-//! `ringfence check`
+//! `ringfence check`: what would hold each guarantee, and whether that is enough.
+
+mod limits;
+mod warnings;
+
+use std::fmt::Write;
 
 use clap::Args;
-use ringfence::{Held, Runtime};
+use ringfence::manifest::MountMode;
+use ringfence::{Examination, Guarantee, Held, Permission, Spec};
+use serde_json::json;
 
+use crate::Outcome;
+use crate::events::Events;
 use crate::exit_code::ExitCode;
-use crate::output::{print, print_json};
+use crate::failure::Failure;
+use crate::output::{print, print_json, visible};
+use crate::run::runtime;
 use crate::style::Style;
 use crate::table::{Cell, Table};
 use crate::target::Target;
-use crate::{Outcome, failure};
 
-/// What to check.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -20,44 +29,134 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Validates, and prints what would hold each guarantee.
+/// What was found out about one capsule.
+struct Findings {
+    spec: Spec,
+    examination: Examination,
+    warnings: Vec<String>,
+}
+
 pub(crate) fn check(arguments: Arguments) -> Outcome {
-    let runtime = Runtime::builder().current_thread().build()?;
-    let resolved = match arguments.target.load().and_then(|load| runtime.resolve(&load)) {
-        Ok(resolved) => resolved,
-        Err(error) => return Ok(failure::load(&error)),
+    let Arguments { target, json } = arguments;
+    let findings = match examine(target, json) {
+        Ok(findings) => findings,
+        Err(failure) => {
+            match json {
+                true => print_json(&json!({ "verdict": "wrong", "failure": failure }))?,
+                false => Events::new(false, false).failed(&failure),
+            }
+            return Ok(failure.code);
+        }
     };
-    let spec = &resolved.spec;
-    let examined = runtime.examine(spec);
-    let code = examined.refused.as_ref().map_or(ExitCode::Done, failure::of_build);
-    let refused = examined.refused.as_ref().map(ToString::to_string);
-    if arguments.json {
-        let verdict = if refused.is_none() { "runs" } else { "refused" };
-        print_json(&serde_json::json!({
-            "verdict": verdict, "why": refused, "enforcement": examined.promised, "spec": spec,
+    let Findings { spec, examination: Examination { promised, refused }, warnings } = findings;
+    let failure = refused.map(Failure::from);
+    let verdict = match failure.as_ref().map(|failure| failure.code) {
+        None => "would run",
+        Some(ExitCode::Refused) => "refused",
+        Some(_) => "would not run",
+    };
+    if json {
+        print_json(&json!({
+            "verdict": verdict,
+            "failure": failure,
+            "guarantees": promised,
+            "spec": spec,
+            "warnings": warnings,
         }))?;
-        return Ok(code);
+    } else {
+        let style = Style::of_stdout();
+        let mut text = heading(&spec, verdict, style);
+        if let Some(promised) = &promised {
+            text += &section("guarantees", guarantees(&spec, promised), style);
+        }
+        text += &section("permissions", permissions(&spec), style);
+        text += &section("mounts", mounts(&spec), style);
+        let (limits, unlimited) = limits::table(&spec);
+        text += &section("limits", limits, style);
+        if !unlimited.is_empty() {
+            let _ = writeln!(text, "  {}", style.faint(format!("no limit on {unlimited}")));
+        }
+        for warning in &warnings {
+            let _ = write!(text, "\n{} {}\n", style.warning("warning:"), visible(warning));
+        }
+        if let Some(failure) = &failure {
+            let _ = write!(text, "\n{} {}\n", style.bad("refused:"), visible(&failure.message));
+        }
+        print(&text)?;
     }
+    Ok(failure.map_or(ExitCode::Done, |failure| failure.code))
+}
+
+fn examine(target: Target, json: bool) -> Result<Findings, Failure> {
+    let load = target.load()?;
+    let runtime = runtime(&Events::new(false, json))?;
+    let spec = runtime.resolve(&load)?.spec;
+    let examination = runtime.examine(&spec);
+    let warnings = warnings::of(&spec);
+    Ok(Findings { spec, examination, warnings })
+}
+
+fn heading(spec: &Spec, verdict: &str, style: Style) -> String {
+    let version = spec.capsule.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    let painted = if verdict == "would run" { style.good(verdict) } else { style.bad(verdict) };
+    let name = format!("{}{version}", spec.capsule.name);
+    let program = visible(&spec.program.path.to_string_lossy());
+    format!("{} at level {}: {painted}\n  {program}\n", style.title(name), spec.isolation.level)
+}
+
+fn section(title: &str, table: Table, style: Style) -> String {
+    format!("\n{}\n{}", style.title(title), table.render(style))
+}
+
+fn guarantees(spec: &Spec, promised: &ringfence::Enforcement) -> Table {
     let mut table = Table::new(2);
-    for (guarantee, held) in examined.promised.iter().flat_map(|promised| promised.iter()) {
+    for &guarantee in Guarantee::ALL {
         let required = spec.isolation.require.contains(&guarantee);
-        let need = if required { "required" } else { "" };
-        let cell = match held {
-            Held::By { .. } => Cell::good(held.to_string()),
-            _ if required => Cell::bad(held.to_string()),
-            _ => Cell::faint(held.to_string()),
+        let held = promised.get(guarantee);
+        let (verdict, what) = match (&held, required) {
+            (Held::By { by }, _) => (Cell::good("held"), (*by).to_owned()),
+            (Held::Partly { by, missing }, false) => (Cell::warning("partly"), format!("{by}; {missing}")),
+            (Held::Partly { by, missing }, true) => (Cell::bad("not enough"), format!("{by}; {missing}")),
+            (Held::Not { why }, false) => (Cell::faint("not held"), why.clone()),
+            (Held::Not { why }, true) => (Cell::bad("not held"), why.clone()),
         };
-        table.row([Cell::from(guarantee.name()), Cell::from(need), cell]);
+        let required = if required { Cell::from("required") } else { Cell::from("") };
+        table.row([guarantee.name().into(), required, verdict, Cell::faint(what)]);
     }
-    let style = Style::of_stdout();
-    let mut text = format!("{} at level {}\n\n{}", spec.capsule.name, spec.isolation.level, table.render(style));
+    table
+}
+
+fn permissions(spec: &Spec) -> Table {
+    let mut table = Table::new(2);
+    let granted = &spec.permissions;
+    for &permission in Permission::ALL {
+        let texts = granted.texts(permission);
+        let what = match (texts.is_empty(), granted.is_on(permission)) {
+            (false, _) => texts.join(", "),
+            (true, true) => "yes".into(),
+            (true, false) => continue,
+        };
+        let written = granted.sources.get(&permission).map_or("default".into(), |source| visible(&source.0));
+        table.row([permission.name().into(), visible(&what).into(), Cell::faint(written)]);
+    }
+    for (name, value) in &spec.environment {
+        table.row(["env".into(), visible(&format!("{name}={value}")).into(), "".into()]);
+    }
+    table
+}
+
+fn mounts(spec: &Spec) -> Table {
+    let mut table = Table::new(2);
+    let root = visible(&spec.root.to_string_lossy());
+    if !spec.mounts.iter().any(|mount| mount.at == "/") {
+        table.row(["/".into(), "rw".into(), root.into(), Cell::faint("its own folder")]);
+    }
     for mount in &spec.mounts {
-        text += &format!("\nmount {} from {} ({:?})", mount.at, mount.from.display(), mount.mode);
+        let mode = match mount.mode {
+            MountMode::ReadOnly => "ro",
+            MountMode::ReadWrite => "rw",
+        };
+        table.row([visible(&mount.at).into(), mode.into(), visible(&mount.from.to_string_lossy()).into(), "".into()]);
     }
-    text += &match &refused {
-        None => "\n\nverdict: it runs\n".to_owned(),
-        Some(why) => format!("\n\nverdict: {why}\n"),
-    };
-    print(&text)?;
-    Ok(code)
+    table
 }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::exit_code::ExitCode;
-use crate::{check, completions, doctor, init, levels, man, run};
+use crate::{cache, check, completions, doctor, init, levels, man, run};
 
 /// Run any program behind the isolation it deserves, and never behind less than was asked for
 #[derive(Parser)]
@@ -20,12 +20,14 @@ pub(crate) enum Command {
     Run(run::Arguments),
     /// Say what would hold each guarantee, and whether that is enough, without running anything
     Check(check::Arguments),
-    /// Say what this machine can do: each level is available, or why not
+    /// Say what this machine can do: each level is available, or why not and the remedy
     Doctor(doctor::Arguments),
     /// Say what each level guarantees, how strongly, and its score
     Levels(levels::Arguments),
     /// Write a commented capsule.toml
     Init(init::Arguments),
+    /// List or clear the compiled code that is kept
+    Cache(cache::Arguments),
     /// Print completions for a shell
     Completions(completions::Arguments),
     /// Print the manual page, or write all of them into a folder

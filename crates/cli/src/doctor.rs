@@ -1,15 +1,16 @@
-//! `ringfence doctor`
+//! `ringfence doctor`: what this machine can do.
 
 use clap::Args;
-use ringfence::{Level, Runtime};
+use ringfence::{Fact, Level, Places, Runtime, SetupError};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::Outcome;
 use crate::exit_code::ExitCode;
-use crate::output::{print, print_json};
+use crate::output::{print, print_json, visible};
 use crate::style::Style;
 use crate::table::{Cell, Table};
 
-/// How to print it.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Print JSON
@@ -17,31 +18,82 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Prints the facts of this machine and which levels it can provide.
+/// One level on this machine.
+#[derive(Serialize)]
+struct Finding {
+    level: Level,
+    available: bool,
+    /// Why not, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    facts: Vec<Fact>,
+}
+
 pub(crate) fn doctor(arguments: &Arguments) -> Outcome {
-    let runtime = Runtime::builder().current_thread().build()?;
-    let mut levels = Vec::new();
-    let mut table = Table::new(0);
-    for level in Level::ALL {
-        let backend = runtime.backends().iter().find(|backend| backend.level() == level);
-        let facts = backend.map(|backend| backend.probe()).unwrap_or_default();
-        let missing: Vec<_> = facts.iter().filter(|fact| !fact.usable).collect();
-        let verdict = match (backend.is_some(), missing.is_empty()) {
-            (false, _) => Cell::faint("not in this version"),
-            (true, true) => Cell::good("available"),
-            (true, false) => Cell::warning("available, with less"),
-        };
-        table.row([Cell::title(level.name()), verdict, Cell::from("")]);
-        for fact in &facts {
-            let remedy = fact.remedy.as_ref().map(|remedy| format!("remedy: {remedy}")).unwrap_or_default();
-            table.row([Cell::from(format!("  {}", fact.name)), Cell::from(fact.found.clone()), Cell::from(remedy)]);
+    let mut facts = Vec::new();
+    let runtime = match Runtime::builder().current_thread().build() {
+        Err(SetupError::NoDataHome) => {
+            let remedy = "set HOME or XDG_DATA_HOME to a folder of yours";
+            facts.push(Fact::missing("data folder", "neither XDG_DATA_HOME nor HOME is set", remedy));
+            // Looking at a machine needs no files of capsules.
+            Runtime::builder().current_thread().data_home("/").build()?
         }
-        levels.push(serde_json::json!({ "level": level, "available": backend.is_some(), "facts": facts }));
-    }
+        runtime => {
+            if let Some(folder) = Places::of_user().data {
+                facts.push(Fact::good("data folder", folder.display().to_string()));
+            }
+            runtime?
+        }
+    };
+    let levels: Vec<Finding> = Level::ALL.into_iter().map(|level| look(&runtime, level)).collect();
     if arguments.json {
-        print_json(&levels)?;
+        print_json(&json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "system": std::env::consts::OS,
+            "architecture": std::env::consts::ARCH,
+            "facts": facts,
+            "levels": levels,
+        }))?;
     } else {
-        print(&table.render(Style::of_stdout()))?;
+        print(&text(&facts, &levels))?;
     }
     Ok(ExitCode::Done)
+}
+
+fn look(runtime: &Runtime, level: Level) -> Finding {
+    match runtime.backends().iter().find(|backend| backend.level() == level) {
+        Some(backend) => Finding { level, available: true, why: None, facts: backend.probe() },
+        None => Finding { level, available: false, why: Some("not in this version"), facts: Vec::new() },
+    }
+}
+
+fn text(facts: &[Fact], levels: &[Finding]) -> String {
+    let style = Style::of_stdout();
+    let mut machine = Table::new(0);
+    let what = format!("{} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    machine.row([Cell::title("ringfence"), what.into()]);
+    for fact in facts {
+        rows(&mut machine, "", fact);
+    }
+    let mut table = Table::new(0);
+    for finding in levels {
+        let verdict = match finding.why {
+            None => Cell::good("available"),
+            Some(why) => Cell::faint(why),
+        };
+        table.row([Cell::title(finding.level.name()), verdict]);
+        for fact in &finding.facts {
+            rows(&mut table, "  ", fact);
+        }
+    }
+    format!("{}\n{}", machine.render(style), table.render(style))
+}
+
+fn rows(table: &mut Table, indent: &str, fact: &Fact) {
+    let found = visible(&fact.found);
+    let found = if fact.usable { Cell::from(found) } else { Cell::warning(found) };
+    table.row([format!("{indent}{}", fact.name).into(), found]);
+    if let Some(remedy) = &fact.remedy {
+        table.row([format!("{indent}  remedy").into(), visible(remedy).into()]);
+    }
 }

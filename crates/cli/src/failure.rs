@@ -1,55 +1,158 @@
-//! Telling what went wrong, and with which code to end.
+//! Why nothing ran, for people and for programs.
 
 use std::error::Error;
 
-use ringfence::{BuildError, LoadError, StartError};
+use ringfence::{BuildError, Diagnostics, LoadError, ReadError, ResolveError, SetupError, StartError};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::exit_code::ExitCode;
 use crate::output::visible;
+use crate::signals;
 
-/// Ringfence or this machine failed.
+/// Why nothing ran.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    /// What sort of failure: `manifest`, `program`, `refused`, `stopped` or `host`.
+    pub(crate) kind: &'static str,
+    /// In words.
+    pub(crate) message: String,
+    /// What else is known: the problems of a manifest, a refusal.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub(crate) detail: Value,
+    #[serde(skip)]
+    pub(crate) code: ExitCode,
+}
+
+impl Failure {
+    fn new(code: ExitCode, kind: &'static str, error: &dyn Error) -> Self {
+        Failure { kind, message: chain(error), detail: Value::Null, code }
+    }
+
+    /// This machine failed.
+    pub(crate) fn host(error: &dyn Error) -> Self {
+        Self::new(ExitCode::Failed, "host", error)
+    }
+
+    /// What was asked for is wrong.
+    pub(crate) fn wrong(message: impl Into<String>) -> Self {
+        Failure { kind: "manifest", message: message.into(), detail: Value::Null, code: ExitCode::Wrong }
+    }
+
+    /// A signal came before anything ran.
+    pub(crate) fn stopped(signal: i32) -> Self {
+        let message = format!("stopped by {}; nothing ran", signals::name(signal));
+        Failure { kind: "stopped", message, detail: Value::Null, code: ExitCode::Signal(signal) }
+    }
+
+    /// How it is shown on a terminal.
+    pub(crate) fn text(&self) -> String {
+        let message = visible(&self.message);
+        match self.detail.get("problems").and_then(Value::as_array).map(Vec::len) {
+            // These begin with a place that editors know how to jump to.
+            Some(1) => format!("{message}\nringfence: nothing ran"),
+            Some(count) => format!("{message}\n\nringfence: {count} mistakes; nothing ran"),
+            None => format!("ringfence: {message}"),
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Manifest(ReadError::Invalid(diagnostics)) => diagnostics.into(),
+            LoadError::Resolve(error) => error.into(),
+            LoadError::Build(error) => error.into(),
+            LoadError::Missing(_) | LoadError::NoManifest(_) | LoadError::Manifest(_) => {
+                Self::new(ExitCode::Wrong, "manifest", &error)
+            }
+            error => Self::host(&error),
+        }
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        let problems: Vec<_> = diagnostics
+            .problems
+            .iter()
+            .map(|problem| {
+                json!({
+                    "file": problem.file,
+                    "line": problem.line,
+                    "column": problem.column,
+                    "text": problem.text,
+                    "message": problem.message,
+                    "help": problem.help,
+                })
+            })
+            .collect();
+        let failure = Self::new(ExitCode::Wrong, "manifest", &diagnostics);
+        Failure { detail: json!({ "problems": problems }), ..failure }
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Invalid(diagnostics) => diagnostics.into(),
+            error => Self::new(ExitCode::Refused, "refused", &error),
+        }
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        match &error {
+            BuildError::Refused(refusal) => {
+                let failure = Self::new(ExitCode::Refused, "refused", &error);
+                Failure { detail: json!({ "refusal": refusal }), ..failure }
+            }
+            BuildError::Shortfall(_) => Self::new(ExitCode::Refused, "refused", &error),
+            BuildError::Unreadable { .. } | BuildError::Program { .. } => Self::new(ExitCode::Wrong, "program", &error),
+            _ => Self::host(&error),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Build(error) => error.into(),
+            error => Self::host(&error),
+        }
+    }
+}
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        Self::host(&error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::host(&error)
+    }
+}
+
+/// Says that ringfence or this machine failed.
 pub(crate) fn internal(error: &anyhow::Error) -> ExitCode {
-    eprintln!("ringfence: {}", visible(&format!("{error:#}")));
+    eprintln!("ringfence: {}", visible(&chain(error.as_ref())));
     ExitCode::Failed
 }
 
-/// A capsule was not loaded.
-pub(crate) fn load(error: &LoadError) -> ExitCode {
-    tell(error);
-    match error {
-        LoadError::Build(error) => of_build(error),
-        _ => ExitCode::Wrong,
-    }
-}
-
-/// A capsule was not started.
-pub(crate) fn start(error: &StartError) -> ExitCode {
-    tell(error);
-    match error {
-        StartError::Build(error) => of_build(error),
-        _ => ExitCode::Failed,
-    }
-}
-
-/// The code for a place that was not built.
-pub(crate) fn of_build(error: &BuildError) -> ExitCode {
-    match error {
-        BuildError::Refused(_) | BuildError::Shortfall(_) => ExitCode::Refused,
-        BuildError::Unreadable { .. } | BuildError::Program { .. } => ExitCode::Wrong,
-        _ => ExitCode::Failed,
-    }
-}
-
-/// An error with its causes, each once.
-fn tell(error: &dyn Error) {
+/// An error and what caused it, each once.
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
         }
-        cause = error.source();
+        source = cause.source();
     }
-    eprintln!("ringfence: {text}");
+    text
 }

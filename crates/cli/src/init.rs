@@ -1,70 +1,89 @@
-//! `ringfence init`
+//! `ringfence init`: writes a commented manifest.
 
 use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
+use ringfence::{Load, Manifest};
 
 use crate::Outcome;
 use crate::exit_code::ExitCode;
+use crate::learn::relative;
 use crate::output::print;
 
-/// What to write.
+/// What is written, with places for the name and the path.
+const TEMPLATE: &str = include_str!("init/capsule.toml");
+
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The folder
-    #[arg(default_value = ".")]
+    /// The folder to write capsule.toml into
+    #[arg(default_value = ".", value_hint = clap::ValueHint::DirPath)]
     folder: PathBuf,
-    /// The program, as seen from the folder
-    #[arg(long, default_value = "program.wasm")]
-    program: String,
+    /// The program it is for
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    program: Option<PathBuf>,
 }
 
-/// Writes a commented manifest; one that is there is left alone.
 pub(crate) fn init(arguments: &Arguments) -> Outcome {
-    std::fs::create_dir_all(&arguments.folder)?;
-    let path = arguments.folder.join("capsule.toml");
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            eprintln!("ringfence: {} is there already and is left as it is", path.display());
+    let folder = &arguments.folder;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let home = folder.canonicalize().with_context(|| format!("cannot find {}", folder.display()))?;
+    let path = match &arguments.program {
+        Some(program) => {
+            let program = program.canonicalize().with_context(|| format!("cannot find {}", program.display()))?;
+            relative(&home, &program)
+        }
+        None => "program.wasm".to_owned(),
+    };
+    let file = folder.join(Load::MANIFEST);
+    match OpenOptions::new().write(true).create_new(true).open(&file) {
+        Ok(mut opened) => opened.write_all(manifest(&home, &path).as_bytes())?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            eprintln!("ringfence: {} exists, and is left as it is", file.display());
             return Ok(ExitCode::Wrong);
         }
-        Err(error) => return Err(error.into()),
-    };
-    let program = format!("{:?}", arguments.program);
-    file.write_all(TEMPLATE.replace("PROGRAM", &program).as_bytes())?;
-    print(&format!("wrote {}\n", path.display()))?;
+        Err(error) => return Err(error).with_context(|| format!("cannot write {}", file.display())),
+    }
+    print(&format!("wrote {0}\n  ringfence check {1}\n  ringfence run {1}\n", file.display(), folder.display()))?;
     Ok(ExitCode::Done)
 }
 
-const TEMPLATE: &str = r#"[capsule]
-name = "my-capsule"
-version = "0.1.0"
+fn manifest(home: &Path, path: &str) -> String {
+    // A capsule is called as its program; a manifest without one, as its folder.
+    let named = if path == "program.wasm" { home } else { Path::new(path) };
+    let bare = Manifest::bare(named);
+    let written = Manifest::new(&bare.capsule.name.value, path).to_toml();
+    // What the library writes is escaped as TOML wants it.
+    let line = |key: &str| written.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    TEMPLATE.replace("NAME", &line("name = ")).replace("PATH", &line("path = "))
+}
 
-[program]
-path = PROGRAM
-# args = ["--once"]
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-[isolation]
-level = "auto"                 # the weakest level that holds what is asked, or one by name
-# minimum = "wasm"             # never below this
-# require = ["memory-limit"]   # refuse to run where this cannot be held
+    #[test]
+    fn what_is_written_is_a_manifest() {
+        let text = manifest(Path::new("/home/a/my capsule"), "program.wasm");
+        let manifest = Manifest::parse("capsule.toml", &text).unwrap();
+        assert_eq!(manifest.capsule.name.value, "my-capsule");
+        assert_eq!(manifest.program.path.value, "program.wasm");
+    }
 
-[permissions]                  # nothing is granted that is not written here
-# fs.read = ["/data"]
-# fs.list = ["/data"]
-# fs.write = ["/data/out"]
-# fs.create = ["/data/out"]
-# net.connect = ["api.example.com:443"]
-# env = { LOG = "info" }
-# args = true                  # take arguments from the command line
-
-# [mounts]                     # what of this machine is shown, and where
-# "/data" = { from = "./data", mode = "ro" }
-
-[limits]
-memory = "64 MiB"
-wall_time = "30s"
-"#;
+    #[test]
+    fn every_commented_line_of_the_template_is_right_too() {
+        let text = manifest(Path::new("/"), "to\"ol.wasm");
+        let uncommented: String = text
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.contains(" = ") || rest.starts_with('[') => format!("{rest}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let manifest = Manifest::parse("capsule.toml", &uncommented).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(manifest.program.path.value, "to\"ol.wasm");
+        assert!(!manifest.mounts.is_empty() && !manifest.environment.is_empty());
+    }
+}

@@ -1,114 +1,174 @@
-//! `ringfence run`
+//! `ringfence run`: runs a capsule.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
+use anyhow::Context;
 use clap::Args;
-use ringfence::{Exit, Instance, Report, Runtime, Stop};
-use tokio::signal::unix::{SignalKind, signal};
+use ringfence::{Capsule, Exit, Permission, Report, Runtime, Stop};
+use serde::Serialize;
 
+use crate::Outcome;
+use crate::events::Events;
 use crate::exit_code::ExitCode;
-use crate::output::visible;
+use crate::failure::Failure;
+use crate::learn;
+use crate::signals::Signals;
 use crate::target::Target;
-use crate::{Outcome, failure};
 
-/// How to run it.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     target: Target,
-    /// Write the final report there, as JSON; `-` is standard error
-    #[arg(long, value_name = "FILE")]
+    /// Write the final report as JSON into this file; - is standard error
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     report: Option<PathBuf>,
-    /// Print events as lines of JSON
+    /// Let it do what it wants in a scratch copy, and write the manifest it needed into this new file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    learn: Option<PathBuf>,
+    /// Print events as JSON, an object on a line each, on standard error
     #[arg(long)]
     json: bool,
-    /// Print no denials
+    /// Print nothing about a capsule that runs: no denials, no reason of its end
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// Runs a capsule to its end.
+/// An instance that is over.
+pub(crate) struct Ended {
+    pub(crate) report: Report,
+    /// The first signal that was passed on to it.
+    pub(crate) signal: Option<i32>,
+    /// What it used, when it was to be learned.
+    pub(crate) learned: Vec<(Permission, String)>,
+}
+
 pub(crate) fn run(arguments: Arguments) -> Outcome {
-    let Arguments { target, report: report_file, json, quiet } = arguments;
-    let runtime = Runtime::builder()
-        .current_thread()
-        .on_denial(move |_, denial| {
-            if quiet {
-                return;
-            }
-            let line = if json {
-                serde_json::to_string(&serde_json::json!({ "event": "denied", "denial": denial })).unwrap_or_default()
-            } else {
-                visible(&format!("ringfence: {denial}"))
-            };
-            let _ = writeln!(std::io::stderr(), "{line}");
-        })
-        .build()?;
-    let capsule = match target.load().and_then(|load| runtime.load_with(load)) {
-        Ok(capsule) => capsule,
-        Err(error) => return Ok(failure::load(&error)),
+    let Arguments { target, report, learn, json, quiet } = arguments;
+    let events = Events::new(json, quiet);
+    let report = ReportTo::open(report)?;
+    let ended = match learn {
+        None => attempt(target, &events),
+        Some(file) => learn::learn(target, &file, &events),
     };
-    let ended = runtime.block_on(async {
-        let instance = match capsule.start() {
-            Ok(instance) => instance,
-            Err(error) => return Ok(Err(error)),
-        };
-        supervise(&Arc::new(instance)).await.map(Ok)
-    })?;
-    let (report, signalled) = match ended {
-        Ok(ended) => ended,
-        Err(error) => return Ok(failure::start(&error)),
-    };
-    if let Some(path) = report_file {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        if path.as_os_str() == "-" {
-            std::io::stderr().write_all(text.as_bytes())?;
-        } else {
-            std::fs::write(path, text)?;
+    match ended {
+        Ok(Ended { report: told, signal, .. }) => {
+            events.ended(&told, signal);
+            report.write(&told)?;
+            Ok(code(&told.exit, signal))
+        }
+        Err(failure) => {
+            events.failed(&failure);
+            report.write(&serde_json::json!({ "failure": failure }))?;
+            Ok(failure.code)
         }
     }
-    Ok(code(&report, signalled, json))
 }
 
-/// Waits for the end; a signal is passed on, the second interrupt kills.
-async fn supervise(instance: &Arc<Instance>) -> anyhow::Result<(Report, Option<i32>)> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let exited = instance.exited();
-    tokio::pin!(exited);
-    let mut signalled = None;
-    loop {
-        let number = tokio::select! {
-            biased;
-            report = &mut exited => return Ok((report, signalled)),
-            _ = interrupt.recv() => 2,
-            _ = terminate.recv() => 15,
-            _ = hangup.recv() => 1,
-            _ = quit.recv() => 3,
-        };
-        instance.stop(if signalled.is_some() { Stop::Kill } else { Stop::Signal(number) });
-        signalled.get_or_insert(number);
+fn attempt(target: Target, events: &Events) -> Result<Ended, Failure> {
+    let load = target.load()?;
+    let runtime = runtime(events)?;
+    let capsule = runtime.load_with(load)?;
+    runtime.block_on(supervise(&capsule, events))
+}
+
+/// A runtime on this thread that tells of what happens.
+pub(crate) fn runtime(events: &Events) -> Result<Runtime, Failure> {
+    let (denials, log, progress) = (events.clone(), events.clone(), events.clone());
+    let builder = Runtime::builder()
+        .current_thread()
+        .on_denial(move |_, denial| denials.denied(denial))
+        .on_log(move |_, level, text| log.logged(level, text))
+        .on_progress(move |what| progress.progress(what));
+    Ok(builder.build()?)
+}
+
+/// Runs an instance to its end. The first signal is passed on to it, the second one kills it.
+pub(crate) async fn supervise(capsule: &Capsule, events: &Events) -> Result<Ended, Failure> {
+    let mut signals = Signals::catch()?;
+    let instance = capsule.start()?;
+    let mut exited = std::pin::pin!(instance.exited());
+    let mut first = None;
+    let report = loop {
+        tokio::select! {
+            report = &mut exited => break report,
+            signal = signals.next() => {
+                let how = answer(first, signal);
+                events.signal(signal, how == Stop::Kill);
+                instance.stop(how);
+                first.get_or_insert(signal);
+            }
+        }
+    };
+    Ok(Ended { report, signal: first, learned: instance.learned() })
+}
+
+/// What a signal does to the instance, when `first` came before it.
+fn answer(first: Option<i32>, signal: i32) -> Stop {
+    if first.is_none() { Stop::Signal(signal) } else { Stop::Kill }
+}
+
+fn code(exit: &Exit, signal: Option<i32>) -> ExitCode {
+    match (exit, signal) {
+        (Exit::Returned(status), _) => ExitCode::Capsule(*status),
+        (Exit::Trapped(_), _) => ExitCode::Trapped,
+        (Exit::Exceeded(_), _) => ExitCode::Exceeded,
+        (Exit::Denied(_), _) => ExitCode::Denied,
+        (Exit::Stopped, Some(signal)) => ExitCode::Signal(signal),
+        (Exit::Stopped, None) | (Exit::Lost(_), _) => ExitCode::Failed,
     }
 }
 
-fn code(report: &Report, signalled: Option<i32>, json: bool) -> ExitCode {
-    let (code, message) = match &report.exit {
-        Exit::Returned(status) => return ExitCode::Capsule(*status),
-        Exit::Trapped(trap) => (ExitCode::Trapped, format!("trapped: {trap}")),
-        Exit::Exceeded(limit) => (ExitCode::Exceeded, format!("exceeded limit {limit}")),
-        Exit::Denied(denial) => (ExitCode::Denied, denial.to_string()),
-        Exit::Stopped => (signalled.map_or(ExitCode::Failed, ExitCode::Signal), "stopped".to_owned()),
-        Exit::Lost(_) => (ExitCode::Failed, report.exit.to_string()),
-    };
-    let line = if json {
-        serde_json::to_string(&serde_json::json!({ "event": "ended", "end": report.exit })).unwrap_or_default()
-    } else {
-        visible(&format!("ringfence: {}: {message}", report.capsule.name))
-    };
-    let _ = writeln!(std::io::stderr(), "{line}");
-    code
+/// Where the final report goes. A file is opened before anything runs, so that no run is in vain.
+enum ReportTo {
+    Nowhere,
+    Stderr,
+    File(PathBuf, File),
+}
+
+impl ReportTo {
+    fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
+        Ok(match path {
+            None => ReportTo::Nowhere,
+            Some(path) if path.as_os_str() == "-" => ReportTo::Stderr,
+            Some(path) => {
+                let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+                ReportTo::File(path, file)
+            }
+        })
+    }
+
+    fn write(self, report: &impl Serialize) -> anyhow::Result<()> {
+        let text = |report| -> anyhow::Result<String> { Ok(serde_json::to_string_pretty(report)? + "\n") };
+        match self {
+            ReportTo::Nowhere => Ok(()),
+            ReportTo::Stderr => {
+                // Standard error may be closed; the exit code still says how it ended.
+                let _ = std::io::stderr().write_all(text(report)?.as_bytes());
+                Ok(())
+            }
+            ReportTo::File(path, mut file) => {
+                let text = text(report)?;
+                file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_signal_is_passed_on_and_the_second_kills() {
+        assert_eq!(answer(None, 15), Stop::Signal(15));
+        assert_eq!(answer(Some(15), 2), Stop::Kill);
+    }
+
+    #[test]
+    fn the_capsules_own_status_is_passed_through_even_after_a_signal() {
+        assert_eq!(code(&Exit::Returned(3), Some(15)), ExitCode::Capsule(3));
+        assert_eq!(code(&Exit::Stopped, Some(15)), ExitCode::Signal(15));
+    }
 }

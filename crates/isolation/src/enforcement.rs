@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ringfence_manifest::{Guarantee, Level, Spec};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::Fact;
 
@@ -53,10 +54,16 @@ impl fmt::Display for Held {
     }
 }
 
-/// For one capsule on one backend: each guarantee that concerns it, and what holds it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Enforcement(BTreeMap<Guarantee, Held>);
+/// For one capsule on one backend: each guarantee that concerns it, and what holds it. Cloning it is
+/// cheap: every instance, and every report, has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Enforcement(Arc<BTreeMap<Guarantee, Held>>);
+
+impl Serialize for Enforcement {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
 
 /// A guarantee that was promised and is held by something weaker now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +84,7 @@ impl Enforcement {
 
     /// Records what holds a guarantee.
     pub fn set(&mut self, guarantee: Guarantee, held: Held) -> &mut Self {
-        self.0.insert(guarantee, held);
+        Arc::make_mut(&mut self.0).insert(guarantee, held);
         self
     }
 
@@ -93,6 +100,9 @@ impl Enforcement {
 
     /// The first promise of `self` that `enforced` does not keep to the letter.
     pub fn shortfall(&self, enforced: &Enforcement) -> Option<Shortfall> {
+        if Arc::ptr_eq(&self.0, &enforced.0) {
+            return None;
+        }
         self.iter().find_map(|(guarantee, promised)| {
             let now = enforced.get(guarantee);
             let kept = *promised == now || matches!(promised, Held::Not { .. });
@@ -103,9 +113,10 @@ impl Enforcement {
     /// The refusal for the first requirement of `spec` that is not held in full.
     pub fn check(&self, spec: &Spec) -> Result<(), Refusal> {
         for &guarantee in &spec.isolation.require {
-            match self.get(guarantee) {
-                Held::By { .. } => {}
-                held => {
+            match self.0.get(&guarantee) {
+                Some(Held::By { .. }) => {}
+                _ => {
+                    let held = self.get(guarantee);
                     return Err(Refusal {
                         level: spec.isolation.level,
                         guarantee,

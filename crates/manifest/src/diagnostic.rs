@@ -80,6 +80,9 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
+/// So many problems are told at once: a text that is no manifest at all has one in every line.
+const MOST: usize = 100;
+
 /// What was found to be wrong so far.
 pub(crate) struct Problems<'a> {
     file: &'a str,
@@ -94,21 +97,28 @@ impl<'a> Problems<'a> {
 
     /// Something is wrong at `place`.
     pub(crate) fn report(&mut self, place: &Place, message: impl Into<String>, help: Option<String>) {
+        if self.found.len() >= MOST {
+            return;
+        }
+        let message = message.into();
         let nowhere = Diagnostic {
             file: self.file.to_owned(),
             line: 0,
             column: 0,
             offset: 0,
             length: 0,
-            message: message.into(),
+            message,
             text: String::new(),
             help,
             excerpt: String::new(),
         };
-        self.found.push(match place {
+        let problem = match place {
             Place::Nowhere => nowhere,
             Place::CommandLine(argument) => {
-                let value = argument.split_once(' ').map_or(argument.as_str(), |(_, value)| value);
+                let value = match argument.split_once(' ') {
+                    Some((flag, value)) if flag.starts_with("--") => value,
+                    _ => argument,
+                };
                 Diagnostic { file: argument.clone(), text: value.to_owned(), ..nowhere }
             }
             &Place::Manifest { offset, length } => {
@@ -126,7 +136,11 @@ impl<'a> Problems<'a> {
                     ..nowhere
                 }
             }
-        });
+        };
+        // One flag may say the same thing twice: `fs.read,fs.list=data`.
+        if !self.found.contains(&problem) {
+            self.found.push(problem);
+        }
     }
 
     /// The value, when nothing was found and there is one.

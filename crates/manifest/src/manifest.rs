@@ -70,7 +70,7 @@ pub enum ReadError {
 
 impl Manifest {
     /// The most bytes a manifest may have.
-    pub const MOST: u64 = 1 << 20;
+    pub const MOST: u64 = 256 << 10;
 
     /// Reads a file.
     ///

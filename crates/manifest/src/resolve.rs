@@ -19,7 +19,8 @@ pub use error::{Rejected, Rejection, ResolveError};
 
 /// What resolution needs to know of the host.
 pub struct Surroundings<'a> {
-    /// The manifest's folder; what its relative paths are seen from. Absolute.
+    /// The manifest's folder; what its relative paths are seen from. May be relative to the current
+    /// directory.
     pub directory: PathBuf,
     /// What relative paths of the command line are seen from. Absolute.
     pub current_directory: PathBuf,
@@ -130,8 +131,8 @@ impl Surroundings<'_> {
     /// when it was given on the command line. Links are not followed.
     fn absolute(&self, path: &Written<String>) -> PathBuf {
         let base = match path.place {
-            Place::CommandLine(_) => &self.current_directory,
-            Place::Manifest { .. } | Place::Nowhere => &self.directory,
+            Place::CommandLine(_) => self.current_directory.clone(),
+            Place::Manifest { .. } | Place::Nowhere => self.current_directory.join(&self.directory),
         };
         let mut absolute = PathBuf::new();
         for component in base.join(&path.value).components() {

@@ -70,7 +70,7 @@ impl Section {
     pub(crate) fn take_from(&self, document: &mut RawTable, problems: &mut Problems<'_>) -> Fields {
         let Some(index) = document.iter().position(|(key, _)| key.value == self.name) else {
             if let Some(key) = self.keys.iter().find(|key| key.required) {
-                let help = format!("add it, with `{}`: {}", key.name, key.about);
+                let help = format!("write it, and below it `{} = \"…\"`", key.name);
                 let start = Place::Manifest { offset: 0, length: 0 };
                 problems.report(&start, format!("`[{}]` is missing", self.name), Some(help));
             }
@@ -88,7 +88,7 @@ impl Section {
             if !fields.iter().any(|(name, _)| name.value == key.name) {
                 // A value that does not fit was reported already.
                 let help = Some(format!("`{}` is {}", key.name, key.about));
-                problems.report(&raw.place, format!("`{}` is missing from `[{}]`", key.name, self.name), help);
+                problems.report(&raw.place, format!("`[{}]` has no `{}`", self.name, key.name), help);
             }
         }
         fields.retain(|(name, raw)| match self.key(&name.value) {

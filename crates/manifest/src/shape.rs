@@ -198,7 +198,8 @@ fn check_keys(
     }
     for key in keys.iter().filter(|key| key.required) {
         if !table.iter().any(|(name, _)| name.value == key.name) {
-            problems.report(place, format!("`{}` is missing from {owner}", key.name), None);
+            let help = Some(format!("`{}` is {}", key.name, key.about));
+            problems.report(place, format!("{owner} has no `{}`", key.name), help);
             fits = false;
         }
     }

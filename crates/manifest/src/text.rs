@@ -5,6 +5,9 @@ use std::fmt::Write;
 /// `text` in backquotes for a message: on one line, without control characters, not too long.
 pub(crate) fn quoted(text: &str) -> String {
     const MOST: usize = 80;
+    if text.is_empty() {
+        return "the empty text".to_owned();
+    }
     let mut shown = visible(text);
     if let Some((cut, _)) = shown.char_indices().nth(MOST) {
         shown.truncate(cut);

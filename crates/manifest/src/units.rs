@@ -30,7 +30,7 @@ impl fmt::Display for Bytes {
         for (unit, size) in UNITS {
             if self.0 >= size {
                 let whole = self.0 as f64 / size as f64;
-                return if self.0 % size == 0 {
+                return if self.0.is_multiple_of(size) {
                     write!(f, "{} {unit}", self.0 / size)
                 } else {
                     write!(f, "{whole:.1} {unit}")
@@ -46,7 +46,7 @@ impl fmt::Display for BitRate {
         const UNITS: [(&str, u64); 3] = [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000)];
         for (unit, size) in UNITS {
             if self.0 >= size {
-                return if self.0 % size == 0 {
+                return if self.0.is_multiple_of(size) {
                     write!(f, "{} {unit}", self.0 / size)
                 } else {
                     write!(f, "{:.1} {unit}", self.0 as f64 / size as f64)
@@ -59,6 +59,10 @@ impl fmt::Display for BitRate {
 
 impl fmt::Display for Cores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 % 1000 == 0 { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}", f64::from(self.0) / 1000.0) }
+        if self.0.is_multiple_of(1000) {
+            write!(f, "{}", self.0 / 1000)
+        } else {
+            write!(f, "{}", f64::from(self.0) / 1000.0)
+        }
     }
 }

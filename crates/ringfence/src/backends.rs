@@ -60,7 +60,7 @@ fn wasm(setup: &Setup) -> ringfence_wasm::Wasm {
         })
     });
     ringfence_wasm::Wasm::new(ringfence_wasm::Options {
-        cache: setup.cache.as_ref().map(|cache| cache.join("wasm")),
+        cache: setup.cache.as_deref().map(crate::places::compiled),
         executor: setup.executor.clone(),
         pooling: setup.instances,
         progress,

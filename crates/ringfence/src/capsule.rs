@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_isolation::{BuildError, Enforcement, Spec};
-use ringfence_runtime::{HalError, Plan, Report, ScopedHal};
+use ringfence_runtime::{HalError, Plan, Report, ScopedHal, Started};
 
 use crate::instance::Instance;
 use crate::runtime::Runtime;
@@ -52,18 +52,20 @@ impl Capsule {
     /// # Errors
     /// [`StartError`]; nothing of it has run, and nothing is left.
     pub fn start(&self) -> Result<Instance, StartError> {
-        let _within = self.runtime.executor().enter();
-        let hal = Arc::new(ScopedHal::new(self.plan.spec().clone(), self.runtime.surroundings(self.plan.spec()))?);
-        let started = self.plan.build(hal.clone())?.start()?;
+        let (hal, started) = self.begin()?;
         Ok(Instance::new(self.runtime.clone(), self.plan.spec().clone(), hal, started))
     }
 
-    /// Runs an instance to its end.
+    /// Runs an instance to its end. Dropping the future kills it.
     ///
     /// # Errors
     /// [`StartError`] when it does not start. How it ended is in the report.
     pub async fn run(&self) -> Result<Report, StartError> {
-        Ok(self.start()?.exited().await)
+        let (_hal, Started { controls, supervision, .. }) = self.begin()?;
+        let report = supervision.await;
+        // Kept to the end: an instance that nobody can stop is killed.
+        drop(controls);
+        Ok(report)
     }
 
     /// The same, from outside of any Tokio runtime.
@@ -72,5 +74,13 @@ impl Capsule {
     /// [`StartError`] when it does not start. How it ended is in the report.
     pub fn run_blocking(&self) -> Result<Report, StartError> {
         self.runtime.block_on(self.run())
+    }
+
+    fn begin(&self) -> Result<(Arc<ScopedHal>, Started), StartError> {
+        let _within = self.runtime.executor().enter();
+        let spec = self.plan.spec();
+        let hal = Arc::new(ScopedHal::new(spec.clone(), self.runtime.surroundings(spec))?);
+        let started = self.plan.build(hal.clone())?.start()?;
+        Ok((hal, started))
     }
 }

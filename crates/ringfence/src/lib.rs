@@ -88,5 +88,7 @@ pub use ringfence_manifest::{
     Spec, StreamIn, StreamOut,
 };
 pub use ringfence_runtime::{Denied, NotHeld, Report, Resolver, SystemResolver, Timings};
+#[cfg(feature = "wasm")]
+pub use ringfence_wasm::{Cache, CacheEntry, CacheError};
 pub use runtime::{Examination, Resolved, Runtime};
 pub use value::{FromValue, FromValues, IntoValue, IntoValues, ValueError};

@@ -159,6 +159,11 @@ impl Load {
         self
     }
 
+    /// Whether there are arguments beside those of the manifest.
+    pub fn has_args(&self) -> bool {
+        !self.args.is_empty()
+    }
+
     /// The manifest as it was written.
     pub fn written(&self) -> &Manifest {
         &self.manifest

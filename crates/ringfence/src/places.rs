@@ -17,6 +17,11 @@ impl Places {
         Self::from(|name| std::env::var_os(name).map(PathBuf::from))
     }
 
+    /// Where compiled code of level `wasm` is kept.
+    pub fn compiled(&self) -> Option<PathBuf> {
+        self.cache.as_deref().map(compiled)
+    }
+
     fn from(variable: impl Fn(&str) -> Option<PathBuf>) -> Self {
         // The specification says that a relative path is to be ignored.
         let absolute = |name| variable(name).filter(|path| path.is_absolute());
@@ -27,6 +32,11 @@ impl Places {
         };
         Places { data: place("XDG_DATA_HOME", ".local/share"), cache: place("XDG_CACHE_HOME", ".cache") }
     }
+}
+
+/// Where in the cache compiled code of level `wasm` is kept.
+pub(crate) fn compiled(cache: &Path) -> PathBuf {
+    cache.join("wasm")
 }
 
 #[cfg(test)]

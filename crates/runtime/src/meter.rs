@@ -63,7 +63,11 @@ impl Counter {
         if used > self.limit { Err(used) } else { Ok(()) }
     }
 
+    #[inline]
     fn subtract(&self, amount: u64) {
+        if amount == 0 {
+            return;
+        }
         let _ = self.used.fetch_update(Relaxed, Relaxed, |used| Some(used.saturating_sub(amount)));
     }
 

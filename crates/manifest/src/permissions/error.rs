@@ -18,6 +18,9 @@ pub enum RuleError {
     /// An address or name without ports.
     #[error("{} names no port", quoted(.0))]
     NoPort(String),
+    /// A port without an address to listen on.
+    #[error("{} names no address", quoted(.0))]
+    NoAddress(String),
     /// Something else than a port where a port belongs.
     #[error("{} is not a port from 0 to 65535, a range `8000-8999`, or `*`", quoted(.0))]
     NotAPort(String),
@@ -84,6 +87,14 @@ impl RuleError {
             RuleError::NoPort(host) => {
                 format!("write {}, or {} for every port", quoted(&format!("{host}:443")), quoted(&format!("{host}:*")))
             }
+            RuleError::NoAddress(port) => {
+                let port = port.trim_start_matches(':');
+                format!(
+                    "write {}, or {} for every address",
+                    quoted(&format!("127.0.0.1:{port}")),
+                    quoted(&format!("*:{port}"))
+                )
+            }
             RuleError::BackwardPorts(range) => match range.split_once('-') {
                 Some((first, last)) => format!("did you mean {}?", quoted(&format!("{last}-{first}"))),
                 None => return None,
@@ -96,6 +107,10 @@ impl RuleError {
             RuleError::NotAnAddress(_) => "write `10.0.0.0/8:5432` or `[fd00::1]:443`".into(),
             RuleError::HostBits { block, .. } => format!("did you mean {}?", quoted(block)),
             RuleError::NotAHostName(name) if name.is_empty() => "write `host:443`, or `*:443` for any host".into(),
+            RuleError::NotAHostName(name) if name.contains(':') => "write the name alone, without a port".into(),
+            RuleError::NotAHostName(name) if name.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit()) => {
+                "an IPv4 address has four numbers: `127.0.0.1`".into()
+            }
             RuleError::NotAscii(_) => "write it in punycode: `xn--…`".into(),
             RuleError::Wildcard(_) => "write `*.example.com` for every name below example.com".into(),
             RuleError::ListenOnName(text) => match text.rsplit_once(':') {

@@ -1,6 +1,8 @@
-//! The line of the manifest that would grant what was denied.
+//! Granting, and the line of the manifest that would grant what was denied.
 
-use super::{ListenRule, Permission, Permissions};
+use std::str::FromStr;
+
+use super::{ListenRule, Permission, Permissions, RuleError};
 use crate::text::{list, string};
 
 impl Permissions {
@@ -16,6 +18,45 @@ impl Permissions {
             rules.push(resource.to_owned());
         }
         format!("{permission} = {}", list(rules.iter().map(|rule| string(rule))))
+    }
+
+    /// Grants `permission` on `resource`, as a line of the manifest would; what is granted already is
+    /// not granted twice. A permission that is on or off is switched on.
+    ///
+    /// # Errors
+    /// When the resource is not a rule of that permission.
+    pub fn grant(&mut self, permission: Permission, resource: &str) -> Result<(), RuleError> {
+        match permission {
+            Permission::FsRead => add(&mut self.files.read, resource),
+            Permission::FsWrite => add(&mut self.files.write, resource),
+            Permission::FsCreate => add(&mut self.files.create, resource),
+            Permission::FsDelete => add(&mut self.files.delete, resource),
+            Permission::FsList => add(&mut self.files.list, resource),
+            Permission::NetConnect => add(&mut self.network.connect, resource),
+            Permission::NetListen => {
+                extend(&mut self.network.listen, ListenRule::parse(resource)?);
+                Ok(())
+            }
+            Permission::NetResolve => add(&mut self.network.resolve, resource),
+            Permission::Env => add(&mut self.environment, resource),
+            Permission::ChannelSend => add(&mut self.channel_send, resource),
+            Permission::ChannelReceive => add(&mut self.channel_receive, resource),
+            Permission::Args | Permission::Clock | Permission::Random | Permission::Log => {
+                self.switch(permission, true);
+                Ok(())
+            }
+        }
+    }
+
+    /// Switches a permission that is on or off; does nothing to any other.
+    pub(crate) fn switch(&mut self, permission: Permission, on: bool) {
+        match permission {
+            Permission::Args => self.args = on,
+            Permission::Clock => self.clock = on,
+            Permission::Random => self.random = on,
+            Permission::Log => self.log = on,
+            _ => {}
+        }
     }
 
     /// The rules of a permission as the manifest writes them; none for one that is on or off.
@@ -51,6 +92,21 @@ impl Permissions {
     }
 }
 
+/// Adds the rule that `text` stands for.
+fn add<R: FromStr<Err = RuleError> + PartialEq>(rules: &mut Vec<R>, text: &str) -> Result<(), RuleError> {
+    extend(rules, [text.parse()?]);
+    Ok(())
+}
+
+/// Adds rules that are not there yet.
+fn extend<R: PartialEq>(rules: &mut Vec<R>, new: impl IntoIterator<Item = R>) {
+    for rule in new {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +119,22 @@ mod tests {
         permissions.files.read.push(PathRule("/data".into()));
         assert_eq!(permissions.grant_line(Permission::FsRead, "/etc/passwd"), r#"fs.read = ["/data", "/etc/passwd"]"#);
         assert_eq!(permissions.grant_line(Permission::FsRead, "/data"), r#"fs.read = ["/data"]"#);
+    }
+
+    #[test]
+    fn what_was_used_can_be_granted() {
+        let mut permissions = Permissions::default();
+        for _ in 0..2 {
+            permissions.grant(Permission::FsRead, "/data/x").unwrap();
+            permissions.grant(Permission::NetConnect, "[::1]:80").unwrap();
+            permissions.grant(Permission::NetListen, "*:80").unwrap();
+            permissions.grant(Permission::Log, "").unwrap();
+        }
+        assert_eq!(permissions.texts(Permission::FsRead), ["/data/x"]);
+        assert_eq!(permissions.texts(Permission::NetConnect), ["[::1]:80"]);
+        assert_eq!(permissions.texts(Permission::NetListen), ["*:80"]);
+        assert!(permissions.log);
+        assert!(permissions.grant(Permission::FsRead, "x").is_err());
     }
 
     #[test]

@@ -31,11 +31,14 @@ impl ListenRule {
         if text == "*" {
             return Ok(ListenRule::everywhere(Ports::ALL).into());
         }
+        let is_port = |text: &str| text.strip_prefix(':').unwrap_or(text).parse::<Ports>().is_ok();
+        if is_port(text) {
+            return Err(RuleError::NoAddress(text.to_owned()));
+        }
         let (host, ports) = split_port(text)?;
         let ports: Ports = ports.parse()?;
         let network = match host {
             Host::Plain("*") => return Ok(ListenRule::everywhere(ports).into()),
-            Host::Plain("") => return Err(RuleError::NotAnAddress(text.to_owned())),
             Host::Bracketed(network) | Host::Plain(network) => Network::parse(network),
         };
         match network {
@@ -140,7 +143,9 @@ mod tests {
     #[test]
     fn names_cannot_be_listened_on() {
         assert!(matches!(ListenRule::parse("localhost:80"), Err(RuleError::ListenOnName(_))));
-        assert!(matches!(ListenRule::parse(":80"), Err(RuleError::NotAnAddress(_))));
-        assert!(matches!(ListenRule::parse("8080"), Err(RuleError::NoPort(_))));
+        assert!(matches!(ListenRule::parse(":80"), Err(RuleError::NoAddress(_))));
+        assert!(matches!(ListenRule::parse("8080"), Err(RuleError::NoAddress(_))));
+        assert!(matches!(ListenRule::parse("127.0.0.1"), Err(RuleError::NoPort(_))));
+        assert!(matches!(ListenRule::parse(""), Err(RuleError::NoPort(_))));
     }
 }

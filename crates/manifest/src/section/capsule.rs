@@ -72,7 +72,7 @@ fn check_name(name: &Written<String>, problems: &mut Problems<'_>) {
         let allowed = "use letters, digits, `-`, `_` and `.`, at most 64, the first not `.`";
         let help = match sanitised(&name.value) {
             near if near.is_empty() => allowed.to_owned(),
-            near => format!("{allowed}: {}", quoted(&near)),
+            near => format!("{allowed}; for example {}", quoted(&near)),
         };
         problems.report(&name.place, format!("{} cannot be the name of a capsule", quoted(&name.value)), Some(help));
     }

@@ -239,7 +239,7 @@ impl Amount for Cores {
 
 impl Amount for u64 {
     const QUANTITY: &'static Quantity =
-        &Quantity { what: "an integer", pattern: r"^[0-9][0-9_]*$", number: Some("integer") };
+        &Quantity { what: "a whole number", pattern: r"^[0-9][0-9_]*$", number: Some("integer") };
 
     fn read(text: &str) -> Result<Self, QuantityError> {
         read_count(text)

@@ -1,17 +1,16 @@
 //! `[permissions]`: what it may do. Nothing is granted that is not written here.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use super::environment::{self, Variable};
 use crate::diagnostic::Problems;
 use crate::document::{Raw, RawValue};
-use crate::permissions::{EnvironmentRule, ListenRule};
+use crate::permissions::EnvironmentRule;
 use crate::section::{Fields, Section, parsed};
 use crate::shape::{Key, Shape};
 use crate::suggestion::closest;
 use crate::text::{list, quoted, string};
-use crate::written::{Place, Written};
+use crate::written::Place;
 use crate::{Permission, RuleError};
 
 const PATH: Shape = Shape::Texts(Some("^/"));
@@ -135,10 +134,10 @@ impl Permissions {
     pub(crate) fn grant(&mut self, permission: Permission, raw: Raw, problems: &mut Problems<'_>) {
         let place = raw.place.clone();
         match raw.value {
-            RawValue::Boolean(on) => self.switch(permission, on),
+            RawValue::Boolean(on) => self.granted.switch(permission, on),
             _ => {
                 for text in raw.into_texts() {
-                    self.add(permission, &text, problems);
+                    parsed(&text, self.granted.grant(permission, &text.value), RuleError::help, problems);
                 }
             }
         }
@@ -148,37 +147,6 @@ impl Permissions {
         }
         if !places.contains(&place) {
             places.push(place);
-        }
-    }
-
-    fn switch(&mut self, permission: Permission, on: bool) {
-        match permission {
-            Permission::Args => self.granted.args = on,
-            Permission::Clock => self.granted.clock = on,
-            Permission::Random => self.granted.random = on,
-            Permission::Log => self.granted.log = on,
-            _ => {}
-        }
-    }
-
-    fn add(&mut self, permission: Permission, text: &Written<String>, problems: &mut Problems<'_>) {
-        let granted = &mut self.granted;
-        match permission {
-            Permission::FsRead => add(&mut granted.files.read, text, problems),
-            Permission::FsWrite => add(&mut granted.files.write, text, problems),
-            Permission::FsCreate => add(&mut granted.files.create, text, problems),
-            Permission::FsDelete => add(&mut granted.files.delete, text, problems),
-            Permission::FsList => add(&mut granted.files.list, text, problems),
-            Permission::NetConnect => add(&mut granted.network.connect, text, problems),
-            Permission::NetListen => {
-                let rules = parsed(text, ListenRule::parse(&text.value), RuleError::help, problems);
-                extend(&mut granted.network.listen, rules.unwrap_or_default());
-            }
-            Permission::NetResolve => add(&mut granted.network.resolve, text, problems),
-            Permission::Env => add(&mut granted.environment, text, problems),
-            Permission::ChannelSend => add(&mut granted.channel_send, text, problems),
-            Permission::ChannelReceive => add(&mut granted.channel_receive, text, problems),
-            Permission::Args | Permission::Clock | Permission::Random | Permission::Log => {}
         }
     }
 
@@ -208,23 +176,6 @@ impl Permissions {
         }
         if !lines.is_empty() {
             toml.push_str(&format!("\n[permissions]\n{lines}"));
-        }
-    }
-}
-
-/// Adds the rule that `text` stands for.
-fn add<R>(rules: &mut Vec<R>, text: &Written<String>, problems: &mut Problems<'_>)
-where
-    R: FromStr<Err = RuleError> + PartialEq,
-{
-    extend(rules, parsed(text, text.value.parse(), RuleError::help, problems));
-}
-
-/// Adds rules that are not there yet.
-fn extend<R: PartialEq>(rules: &mut Vec<R>, new: impl IntoIterator<Item = R>) {
-    for rule in new {
-        if !rules.contains(&rule) {
-            rules.push(rule);
         }
     }
 }

@@ -165,7 +165,7 @@ const RATE: Measure = Measure {
 
 const CORES: Measure = Measure { what: "a number of processors", example: "1.5", units: &[], bare: Some(1_000) };
 
-const COUNT: Measure = Measure { what: "a number", example: "10_000", units: &[], bare: Some(1) };
+const COUNT: Measure = Measure { what: "a whole number", example: "10_000", units: &[], bare: Some(1) };
 
 impl Measure {
     /// One number with its unit.
@@ -312,7 +312,7 @@ pub(crate) fn write_duration(duration: Duration) -> String {
 fn exactly(amount: u64, units: &[&str], measure: &Measure) -> String {
     for wanted in units {
         let worth = measure.units.iter().find(|(name, _)| name == wanted).map_or(1, |(_, worth)| *worth);
-        if amount >= worth && amount % worth == 0 {
+        if amount >= worth && amount.is_multiple_of(worth) {
             return format!("{} {wanted}", amount / worth);
         }
     }

@@ -103,9 +103,8 @@ impl Report {
         for guarantee in concerned {
             match enforced.get(guarantee) {
                 Held::By { .. } => {}
-                held @ (Held::Partly { .. } | Held::Not { .. }) => {
-                    missing.insert(guarantee, held.to_string());
-                }
+                Held::Partly { missing: what, .. } => drop(missing.insert(guarantee, what)),
+                Held::Not { why } => drop(missing.insert(guarantee, why)),
             }
         }
         if spec.permissions.learn {

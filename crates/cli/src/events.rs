@@ -1,0 +1,134 @@
+//! What `run` says on standard error while a capsule runs: for people a line each, with `--json` an
+//! object on a line each.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ringfence::{Denial, Exit, Progress, Report};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::output::visible;
+use crate::progress::Elapsed;
+use crate::signals;
+use crate::style::Style;
+
+/// Where events go.
+#[derive(Clone)]
+pub(crate) struct Events(Arc<Inner>);
+
+struct Inner {
+    json: bool,
+    quiet: bool,
+    style: Style,
+    compiling: Mutex<Option<Elapsed>>,
+}
+
+impl Events {
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        let style = Style::of(&std::io::stderr());
+        Events(Arc::new(Inner { json, quiet, style, compiling: Mutex::new(None) }))
+    }
+
+    /// Whether lines for people are wanted.
+    pub(crate) fn talks(&self) -> bool {
+        !self.0.json && !self.0.quiet
+    }
+
+    pub(crate) fn denied(&self, denial: &Denial) {
+        if self.0.json {
+            self.object("denied", json!(denial));
+        } else if !self.0.quiet {
+            self.line(self.0.style.warning(&visible(&denial.to_string()).replace('\n', "\\n")));
+        }
+    }
+
+    pub(crate) fn logged(&self, level: u8, text: &str) {
+        if self.0.json {
+            self.object("log", json!({ "level": level, "text": text }));
+        } else if !self.0.quiet {
+            self.line(format!("log {level}: {}", visible(text)));
+        }
+    }
+
+    pub(crate) fn progress(&self, progress: Progress<'_>) {
+        let mut compiling = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        match progress {
+            Progress::Compiling { path, bytes } if self.0.json => {
+                self.object("compiling", json!({ "path": path, "bytes": bytes }));
+            }
+            Progress::Compiled if self.0.json => self.object("compiled", json!({})),
+            Progress::Compiling { path, .. } => {
+                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+                *compiling = self.talks().then(|| Elapsed::begin(format!("compiling {}", visible(&name)))).flatten();
+            }
+            _ => *compiling = None,
+        }
+    }
+
+    /// A signal is passed on to the capsule, or kills it.
+    pub(crate) fn signal(&self, signal: i32, kills: bool) {
+        if self.0.json {
+            self.object("signal", json!({ "signal": signals::name(signal), "kills": kills }));
+        }
+    }
+
+    /// Something worth a line.
+    pub(crate) fn note(&self, text: &str) {
+        if self.0.json {
+            self.object("note", json!({ "text": text }));
+        } else if !self.0.quiet {
+            self.line(visible(text));
+        }
+    }
+
+    /// The capsule is over.
+    pub(crate) fn ended(&self, report: &Report, signal: Option<i32>) {
+        if self.0.json {
+            return self.object("ended", json!({ "report": report }));
+        }
+        if self.0.quiet {
+            return;
+        }
+        let text = match (&report.exit, signal) {
+            (Exit::Returned(_), _) => return,
+            (Exit::Stopped, Some(signal)) => format!("stopped by {}", signals::name(signal)),
+            (Exit::Exceeded(limit), _) => {
+                format!("exceeded {limit}; to allow more: --limit {}=…", limit.limit)
+            }
+            // The denial itself was told when it happened.
+            (Exit::Denied(denial), _) => format!("ended: it cannot be told that it may not use {}", denial.resource),
+            (exit, _) => exit.to_string(),
+        };
+        self.line(self.0.style.bad(visible(&text)));
+        if report.denials_dropped > 0 {
+            self.line(format!("{} more denials are not shown", report.denials_dropped));
+        }
+    }
+
+    /// Nothing ran.
+    pub(crate) fn failed(&self, failure: &Failure) {
+        if self.0.json {
+            self.object("failed", json!(failure));
+        } else {
+            self.write(&format!("{}\n", failure.text()));
+        }
+    }
+
+    fn line(&self, text: impl std::fmt::Display) {
+        self.write(&format!("ringfence: {text}\n"));
+    }
+
+    fn object(&self, event: &str, mut value: Value) {
+        if let Some(object) = value.as_object_mut() {
+            object.insert("event".into(), event.into());
+        }
+        self.write(&format!("{value}\n"));
+    }
+
+    /// One write for a line, so that lines of the capsule do not come in between. Standard error may
+    /// be closed; the capsule runs on.
+    fn write(&self, text: &str) {
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}

@@ -1,0 +1,110 @@
+//! A folder of its own for each test, and the command run in it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A folder of its own, with data and cache folders beside it.
+pub(crate) struct Lab {
+    place: tempfile::TempDir,
+}
+
+/// What came of a command.
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let lab = Lab { place: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(lab.path("work")).unwrap();
+        lab
+    }
+
+    /// A path in the folder the command runs in.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.path("work").join(name)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.at(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.at(name)).unwrap()
+    }
+
+    /// The command, to be run in the folder and to keep what it keeps beside it.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
+        self.prepare(&mut command).args(args);
+        command
+    }
+
+    pub(crate) fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .current_dir(self.path("work"))
+            .env("XDG_DATA_HOME", self.path("data"))
+            // Compiled code is kept for all tests: the cache is made for concurrent use.
+            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env("HOME", self.path("home"))
+            .stdin(Stdio::null())
+    }
+
+    pub(crate) fn ringfence(&self, args: &[&str]) -> Ran {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// The folders of scratch copies that are left.
+    pub(crate) fn scratch(&self, args: &[&str]) -> (Ran, Vec<PathBuf>) {
+        let tmp = self.path("tmp");
+        std::fs::create_dir_all(&tmp).unwrap();
+        let ran = self.command(args).env("TMPDIR", &tmp).output().unwrap().into();
+        (ran, std::fs::read_dir(&tmp).unwrap().map(|entry| entry.unwrap().path()).collect())
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Ran {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    /// It ended with this code; else everything it said is shown.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+
+    /// Standard error as events: an object on each line.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.stderr.lines().map(parse).collect()
+    }
+}
+
+/// A program the tests of this repository share.
+pub(crate) fn program(name: &str) -> String {
+    format!("{}/../../tests/programs/{name}", env!("CARGO_MANIFEST_DIR"))
+}

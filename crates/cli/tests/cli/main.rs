@@ -1,0 +1,11 @@
+//! The `ringfence` command as its users see it: what it prints, and how it exits.
+
+mod check;
+mod lab;
+mod learn;
+mod listings;
+mod manifests;
+#[cfg(feature = "wasm")]
+mod run;
+#[cfg(feature = "wasm")]
+mod signals;

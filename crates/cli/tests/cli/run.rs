@@ -1,0 +1,171 @@
+//! `ringfence run` with real programs.
+
+use crate::lab::{Lab, program};
+
+#[test]
+fn a_bare_program_runs_and_its_status_is_passed_through() {
+    let lab = Lab::new();
+    let ran = lab.ringfence(&["run", &program("hello.wat")]).exits(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("hello\n", ""));
+    lab.ringfence(&["run", &program("probe.wasm"), "--", "exit", "1"]).exits(1);
+}
+
+#[test]
+fn a_denial_is_told_once_with_the_line_that_would_grant_it() {
+    let lab = Lab::new();
+    let ran = lab.ringfence(&["run", &program("probe.wasm"), "--", "read", "/etc/passwd", "+", "read", "/etc/passwd"]);
+    let ran = ran.exits(1);
+    assert_eq!(ran.stdout, "err EACCES\nerr EACCES\n");
+    assert_eq!(ran.stderr.matches("denied /etc/passwd").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("fs.read = [\"/etc/passwd\"]"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_granted_works() {
+    let lab = Lab::new();
+    lab.write("data/x", "content");
+    let ran = lab.ringfence(&[
+        "run",
+        &program("probe.wasm"),
+        "--mount",
+        "./data:/data:ro",
+        "--allow",
+        "fs.read=/data",
+        "--env",
+        "GREETING=hello",
+        "--",
+        "read",
+        "/data/x",
+        "+",
+        "getenv",
+        "GREETING",
+    ]);
+    let ran = ran.exits(0);
+    assert!(ran.stdout.contains("ok 7 \"content\"") && ran.stdout.contains("hello"), "{}", ran.stdout);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn each_way_to_end_has_its_code() {
+    let lab = Lab::new();
+    let probe = program("probe.wasm");
+    let run = |args: &[&str]| lab.ringfence(&[&["run", &probe], args].concat());
+    run(&["--", "trap"]).exits(118);
+    run(&["--", "recurse"]).exits(118);
+    run(&["--limit", "wall_time=50ms", "--", "spin"]).exits(119);
+    run(&["--limit", "cpu_time=50ms", "--", "spin"]).exits(119);
+    run(&["--limit", "output=1000B", "--stdout", "null", "--", "output-forever"]).exits(119);
+    run(&["--limit", "memory=8MiB", "--", "alloc", "100000000"]).exits(119);
+    run(&["--limit", "memory=8Mib"]).exits(120);
+    run(&["--require", "own-kernel"]).exits(121);
+    run(&["--level", "microvm"]).exits(121);
+    run(&["--allow", "clock=false", "--", "clock"]).exits(122);
+    run(&["--no-such-flag"]).exits(2);
+}
+
+#[test]
+fn a_deadline_covers_a_blocked_host_call() {
+    let lab = Lab::new();
+    let mut command = lab.command(&["run", &program("probe.wasm"), "--limit", "wall_time=50ms", "--", "block-stdin"]);
+    let mut child = command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let stdin = child.stdin.take();
+    let ran = crate::lab::Ran::from(child.wait_with_output().unwrap()).exits(119);
+    drop(stdin);
+    assert!(ran.stderr.contains("exceeded wall_time") && ran.stderr.contains("50ms allowed"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_program_that_is_none_is_the_users_mistake() {
+    let lab = Lab::new();
+    lab.write("broken.wasm", "not WebAssembly");
+    let ran = lab.ringfence(&["run", "broken.wasm"]).exits(120);
+    assert!(ran.stderr.contains("broken.wasm"), "{}", ran.stderr);
+    lab.ringfence(&["run", "absent.wasm"]).exits(120);
+    lab.ringfence(&["run", &program("bad-import.wat")]).exits(120);
+}
+
+#[test]
+fn events_are_objects_on_a_line_each() {
+    let lab = Lab::new();
+    let ran = lab.ringfence(&["run", &program("probe.wasm"), "--json", "--", "read", "/etc/passwd"]).exits(1);
+    let events = ran.events();
+    let denied = events.iter().find(|event| event["event"] == "denied").unwrap();
+    assert_eq!(denied["permission"], "fs.read");
+    assert_eq!(denied["resource"], "/etc/passwd");
+    let ended = events.last().unwrap();
+    assert_eq!(ended["event"], "ended");
+    assert_eq!(ended["report"]["exit"], serde_json::json!({ "exit": "returned", "detail": 1 }));
+}
+
+#[test]
+fn a_refusal_is_an_event_too() {
+    let lab = Lab::new();
+    let program = program("probe.wasm");
+    let ran = lab.ringfence(&["run", &program, "--json", "--level", "wasm", "--require", "own-address-space"]);
+    let events = ran.exits(121).events();
+    assert_eq!(events[0]["event"], "failed");
+    assert_eq!(events[0]["kind"], "refused");
+    assert_eq!(events[0]["detail"]["refusal"]["guarantee"], "own-address-space");
+}
+
+#[test]
+fn the_report_says_what_was_enforced_used_and_denied() {
+    let lab = Lab::new();
+    let probe = program("probe.wasm");
+    lab.ringfence(&["run", &probe, "--limit", "wall_time=9s", "--report", "r.json", "--", "read", "/etc/passwd"])
+        .exits(1);
+    let report: serde_json::Value = serde_json::from_str(&lab.read("r.json")).unwrap();
+    assert_eq!(report["capsule"]["name"], "probe");
+    assert_eq!(report["level"], "wasm");
+    assert_eq!(report["enforced"]["wall-time-limit"]["held"], "by");
+    assert_eq!(report["denials"][0]["count"], 1);
+    assert!(report["usage"]["memory_peak"].as_u64().unwrap() > 0);
+    assert!(report["timings"]["run"].as_f64().unwrap() > 0.0);
+    assert!(report["not_held"].as_array().unwrap().iter().any(|missing| missing["guarantee"] == "own-kernel"));
+    assert_eq!(report["tripped"], serde_json::Value::Null);
+}
+
+#[test]
+fn the_report_of_a_limit_names_it() {
+    let lab = Lab::new();
+    let run = ["run", &program("probe.wasm"), "--limit", "wall_time=20ms", "--report", "-", "-q", "--", "spin"];
+    let ran = lab.ringfence(&run).exits(119);
+    let report: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(report["tripped"]["limit"], "wall_time");
+    assert_eq!(report["tripped"]["allowed"], 20_000_000);
+}
+
+#[test]
+fn a_report_is_written_when_nothing_ran() {
+    let lab = Lab::new();
+    lab.ringfence(&["run", &program("probe.wasm"), "--require", "own-kernel", "--report", "r.json"]).exits(121);
+    let report: serde_json::Value = serde_json::from_str(&lab.read("r.json")).unwrap();
+    assert_eq!(report["failure"]["kind"], "refused");
+}
+
+#[test]
+fn quiet_says_nothing_about_what_runs() {
+    let lab = Lab::new();
+    let ran =
+        lab.ringfence(&["run", &program("probe.wasm"), "-q", "--", "read", "/etc/passwd", "+", "trap"]).exits(118);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn standard_streams_go_where_they_are_sent() {
+    let lab = Lab::new();
+    lab.write("in.txt", "four");
+    let args = ["run", &program("probe.wasm"), "--stdin", "in.txt", "--stdout", "out.txt", "--", "stdin"];
+    let ran = lab.ringfence(&args).exits(0);
+    assert_eq!(ran.stdout, "");
+    assert!(lab.read("out.txt").contains('4'), "{}", lab.read("out.txt"));
+}
+
+#[test]
+fn what_a_capsule_names_cannot_act_on_the_terminal() {
+    let lab = Lab::new();
+    let ran = lab.ringfence(&["run", &program("probe.wasm"), "--", "read", "/\x1b[2Jx\nringfence: all is well"]);
+    let stderr = ran.exits(1).stderr;
+    assert!(!stderr.contains('\x1b'), "{stderr:?}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr:?}");
+}

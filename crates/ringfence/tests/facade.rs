@@ -1,0 +1,206 @@
+//! The library as an embedder uses it, with real programs.
+#![cfg(feature = "wasm")]
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, mpsc};
+
+use ringfence::{
+    Builder, CallError, Exit, LimitKind, Load, LoadError, Manifest, Overrides, Runtime, Stop, StreamIn, StreamOut,
+};
+
+fn program(name: &str) -> String {
+    format!("{}/../../tests/programs/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A builder whose runtimes keep what they keep in `folder`. Compiled code is kept for all tests.
+fn builder(folder: &tempfile::TempDir) -> Builder {
+    Runtime::builder().data_home(folder.path()).cache(concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"))
+}
+
+/// Offers what the greeter imports; what it records is kept.
+fn greeting(builder: Builder) -> (Builder, Arc<Mutex<Vec<String>>>) {
+    let recorded = Arc::new(Mutex::new(Vec::new()));
+    let record = recorded.clone();
+    let builder = builder
+        .function("acme:greeter/lookup#name-of", |(id,): (u32,)| async move {
+            if id == 7 { Ok("Ada".to_owned()) } else { Err(format!("nobody has the number {id}")) }
+        })
+        .function("acme:greeter/log#record", move |(line,): (String,)| {
+            record.lock().unwrap().push(line);
+            async {}
+        });
+    (builder, recorded)
+}
+
+#[test]
+fn functions_are_called_many_times_on_one_instance_and_call_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (builder, recorded) = greeting(builder(&folder));
+    let runtime = builder.build().unwrap();
+    let instance = runtime.load(program("greeter.wasm")).unwrap().start().unwrap();
+    let greet = |id: u32| -> Result<String, String> { instance.call_blocking("greet", (id,)).unwrap() };
+    assert!(greet(7).unwrap().contains("Ada"));
+    assert!(greet(8).unwrap_err().contains('8'));
+    assert!(greet(7).is_ok());
+    let count: u32 = instance.call_blocking("count", ()).unwrap();
+    assert_eq!(count, 2);
+    let sum: i64 = instance.call_blocking("sum", (vec![1i64, -2, 30],)).unwrap();
+    assert_eq!(sum, 29);
+    assert!(!recorded.lock().unwrap().is_empty());
+}
+
+#[test]
+fn instances_of_one_capsule_are_independent() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = greeting(builder(&folder)).0.build().unwrap();
+    let capsule = runtime.load(program("greeter.wasm")).unwrap();
+    let (one, other) = (capsule.start().unwrap(), capsule.start().unwrap());
+    let _: Result<String, String> = one.call_blocking("greet", (7u32,)).unwrap();
+    let counts: [u32; 2] = [&one, &other].map(|instance| instance.call_blocking("count", ()).unwrap());
+    assert_eq!(counts, [1, 0]);
+    one.stop(Stop::Kill);
+    assert_eq!(one.exited_blocking().exit, Exit::Stopped);
+    let count: u32 = other.call_blocking("count", ()).unwrap();
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn a_call_that_does_not_fit_is_an_error_and_the_instance_lives_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = greeting(builder(&folder)).0.build().unwrap();
+    let instance = runtime.load(program("greeter.wasm")).unwrap().start().unwrap();
+    let missing = instance.call_blocking::<_, ()>("no-such-function", ()).unwrap_err();
+    assert!(missing.to_string().contains("no-such-function"));
+    assert!(matches!(instance.call_blocking::<_, u32>("greet", ("seven",)), Err(CallError::Call(_))));
+    assert!(matches!(instance.call_blocking::<_, String>("count", ()), Err(CallError::Returned { .. })));
+    assert_eq!(instance.call_blocking::<_, u32>("count", ()).unwrap(), 0);
+}
+
+#[test]
+fn a_deadline_ends_a_function_of_the_embedder_and_the_caller_learns_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = greeting(builder(&folder)).0;
+    let builder = builder.function("acme:greeter/lookup#name-of", |(_,): (u32,)| pending::<Result<String, String>>());
+    let runtime = builder.build().unwrap();
+    let load = Load::path(program("greeter.wasm")).unwrap().limit("wall_time=50ms");
+    let instance = runtime.load_with(load).unwrap().start().unwrap();
+    let ended = instance.call_blocking::<_, Result<String, String>>("greet", (7u32,)).unwrap_err();
+    assert!(ended.to_string().contains("wall_time"), "{ended}");
+    let report = instance.exited_blocking();
+    assert_eq!(report.tripped.unwrap().limit, LimitKind::WallTime);
+}
+
+/// Tells when it is dropped.
+struct Guard(mpsc::Sender<()>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn dropping_the_instance_ends_it_in_the_middle_of_a_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let (entered, enters) = mpsc::channel();
+    let (dropped, drops) = mpsc::channel();
+    let (entered, dropped) = (Mutex::new(entered), Mutex::new(dropped));
+    let builder = greeting(builder(&folder)).0.function("acme:greeter/lookup#name-of", move |(_,): (u32,)| {
+        let guard = Guard(dropped.lock().unwrap().clone());
+        entered.lock().unwrap().send(()).unwrap();
+        async move {
+            let _guard = guard;
+            pending::<Result<String, String>>().await
+        }
+    });
+    let runtime = builder.build().unwrap();
+    let instance = runtime.load(program("greeter.wasm")).unwrap().start().unwrap();
+    let calling = std::thread::spawn({
+        let runtime = runtime.clone();
+        move || {
+            // The call is given up when the function has been entered.
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = instance.call::<_, Result<String, String>>("greet", (7u32,)) => panic!("it never returns"),
+                    _ = tokio::task::spawn_blocking(move || enters.recv().unwrap()) => {}
+                }
+            });
+            drop(instance);
+        }
+    });
+    calling.join().unwrap();
+    drops.recv_timeout(std::time::Duration::from_secs(10)).expect("the call of the killed instance is dropped");
+}
+
+#[test]
+fn what_a_program_prints_can_be_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = builder(&folder).current_thread().build().unwrap();
+    let load = Load::path(program("probe.wasm"))
+        .unwrap()
+        .args(["stdin", "+", "read", "/etc/passwd"])
+        .stdin(StreamIn::Bytes(b"four".to_vec()))
+        .stdout(StreamOut::Capture);
+    let report = runtime.load_with(load).unwrap().run_blocking().unwrap();
+    assert_eq!(report.exit, Exit::Returned(1));
+    let stdout = String::from_utf8(report.stdout.unwrap()).unwrap();
+    assert!(stdout.contains("ok 4") && stdout.contains("err EACCES"), "{stdout}");
+    assert_eq!(report.denials[0].denial.resource, "/etc/passwd");
+}
+
+#[tokio::test]
+async fn it_runs_on_the_tokio_runtime_of_the_embedder() {
+    let folder = tempfile::tempdir().unwrap();
+    let denied = Arc::new(Mutex::new(Vec::new()));
+    let hear = denied.clone();
+    let runtime = builder(&folder)
+        .executor(tokio::runtime::Handle::current())
+        .on_denial(move |capsule, denial| {
+            hear.lock().unwrap().push((capsule.name.clone(), denial.resource.clone()));
+        })
+        .build()
+        .unwrap();
+    let load = Load::path(program("probe.wasm")).unwrap().args(["read", "/etc/passwd"]).stdout(StreamOut::Null);
+    let report = runtime.load_with(load).unwrap().run().await.unwrap();
+    assert_eq!(report.exit, Exit::Returned(1));
+    assert_eq!(*denied.lock().unwrap(), [("probe".to_owned(), "/etc/passwd".to_owned())]);
+}
+
+#[test]
+fn a_manifest_can_be_made_by_a_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = builder(&folder).build().unwrap();
+    let mut manifest = Manifest::new("made", &program("hello.wat"));
+    manifest.limits.values.fuel = Some(1_000_000);
+    let overrides = Overrides { limit: vec!["memory=1MiB".into()], ..Overrides::default() };
+    let capsule = runtime.load_manifest(manifest, overrides).unwrap();
+    assert_eq!(capsule.spec().capsule.name, "made");
+    assert_eq!(capsule.spec().limits.memory.unwrap().0, 1 << 20);
+    let mut spec = capsule.spec().clone();
+    spec.stdio.stdout = StreamOut::Capture;
+    let report = runtime.prepare(spec).unwrap().run_blocking().unwrap();
+    assert_eq!(report.stdout.as_deref(), Some(&b"hello\n"[..]));
+    assert!(report.usage.fuel > 0);
+}
+
+#[test]
+fn what_cannot_be_held_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = builder(&folder).build().unwrap();
+    let load = || Load::path(program("hello.wat")).unwrap().level("wasm").require("own-kernel");
+    assert!(matches!(runtime.load_with(load()), Err(LoadError::Build(ringfence::BuildError::Refused(_)))));
+    let examined = runtime.examine(&runtime.resolve(&load()).unwrap().spec);
+    assert!(examined.promised.is_some() && examined.refused.is_some());
+}
+
+#[test]
+fn a_runtime_that_is_gone_leaves_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = greeting(builder(&folder)).0.executor(other.handle().clone()).build().unwrap();
+    let instance = runtime.load(program("greeter.wasm")).unwrap().start().unwrap();
+    other.shutdown_background();
+    let mine = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let exit = mine.block_on(instance.exited()).exit;
+    assert!(matches!(exit, Exit::Lost(_) | Exit::Stopped), "{exit}");
+}
