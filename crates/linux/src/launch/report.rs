@@ -1,0 +1,86 @@
+//! What the processes of a place tell the supervisor, over a pipe that closes on `execve`.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::{Errno, read, retry_on_intr, write};
+
+use super::Step;
+
+/// A message. Eight bytes each: a pipe passes them whole (`pipe(7)`, PIPE_BUF).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// Everything stands; the program's process waits at the gate.
+    Ready,
+    /// A step failed.
+    Failed(Step, Errno),
+    /// The program ended with this status, as `wait(2)` has it.
+    Ended(i32),
+}
+
+const READY: u32 = u32::MAX;
+const ENDED: u32 = u32::MAX - 1;
+const SIZE: usize = 8;
+
+impl Message {
+    fn encode(self) -> [u8; SIZE] {
+        let (kind, value) = match self {
+            Message::Ready => (READY, 0),
+            Message::Ended(status) => (ENDED, status),
+            Message::Failed(step, errno) => (step.number(), errno.raw_os_error()),
+        };
+        let mut bytes = [0; SIZE];
+        bytes[..4].copy_from_slice(&kind.to_ne_bytes());
+        bytes[4..].copy_from_slice(&value.to_ne_bytes());
+        bytes
+    }
+
+    fn decode(bytes: [u8; SIZE]) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        let value = i32::from_ne_bytes([e, f, g, h]);
+        match u32::from_ne_bytes([a, b, c, d]) {
+            READY => Some(Message::Ready),
+            ENDED => Some(Message::Ended(value)),
+            step => Some(Message::Failed(Step::from_number(step)?, Errno::from_raw_os_error(value))),
+        }
+    }
+
+    /// Sends it. Nothing can be done when that fails: the supervisor sees the pipe end.
+    pub(super) fn send(self, to: &OwnedFd) {
+        let _ = write(to, &self.encode());
+    }
+}
+
+/// The supervisor's end.
+pub(crate) struct Report(pub(crate) OwnedFd);
+
+impl Report {
+    /// The next message; `None` when there will be none.
+    pub(crate) fn next(&self) -> Option<Message> {
+        let mut bytes = [0; SIZE];
+        match retry_on_intr(|| read(self.0.as_fd(), &mut bytes)) {
+            Ok(SIZE) => Message::decode(bytes),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_survives_the_pipe() {
+        for message in
+            [Message::Ready, Message::Ended(139), Message::Ended(-1), Message::Failed(Step::Execute, Errno::NOENT)]
+        {
+            assert_eq!(Message::decode(message.encode()), Some(message));
+        }
+    }
+
+    #[test]
+    fn a_step_that_does_not_exist_is_no_message() {
+        let mut bytes = Message::Ready.encode();
+        bytes[..4].copy_from_slice(&9999_u32.to_ne_bytes());
+        assert_eq!(Message::decode(bytes), None);
+    }
+}

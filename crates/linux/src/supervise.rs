@@ -1,0 +1,201 @@
+//! The thread that watches one instance until nothing of it is left.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringfence_abi::Handle;
+use ringfence_isolation::{Exit, Host, LimitKind, Usage, Verdict};
+use ringfence_manifest::Spec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::cgroup::{Alarm, Cgroup};
+use crate::ending::{Known, exceeded, nanoseconds};
+use crate::instance::Controls;
+use crate::launch::{self, Message, Report};
+use crate::pump::pump;
+use crate::sys;
+
+/// Enough for a loop around `poll`.
+const STACK: usize = 128 * 1024;
+/// How often usage is charged when nothing happens.
+const IDLE: Duration = Duration::from_millis(500);
+/// How close together two looks at the processor time are at least.
+const CLOSEST: Duration = Duration::from_millis(1);
+
+/// Everything the thread holds.
+pub(crate) struct Supervisor {
+    host: Arc<dyn Host>,
+    controls: Arc<Controls>,
+    report: Report,
+    cgroup: Arc<Cgroup>,
+    streams: Vec<(OwnedFd, Handle)>,
+    spec: Arc<Spec>,
+    charged: Duration,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        host: Arc<dyn Host>,
+        controls: Arc<Controls>,
+        report: Report,
+        cgroup: Cgroup,
+        streams: Vec<(OwnedFd, Handle)>,
+        spec: Arc<Spec>,
+    ) -> Self {
+        let cgroup = Arc::new(cgroup);
+        controls.watch(cgroup.clone());
+        Supervisor { host, controls, report, cgroup, streams, spec, charged: Duration::ZERO }
+    }
+
+    /// Starts the thread.
+    pub(crate) fn spawn(self) -> io::Result<()> {
+        let last = LastWord(self.controls.clone());
+        thread::Builder::new().name("ringfence-linux".into()).stack_size(STACK).spawn(move || {
+            let last = last;
+            let controls = self.controls.clone();
+            let exit = self.live();
+            controls.end(exit);
+            drop(last);
+        })?;
+        Ok(())
+    }
+
+    fn live(mut self) -> Exit {
+        let started = Instant::now();
+        let streams = std::mem::take(&mut self.streams);
+        let pumps = launch::pair().map_err(io::Error::from).and_then(|(over, still_there)| {
+            let over = Arc::new(over);
+            let pumps = streams.into_iter().map(|stream| start_pump(stream, over.clone(), self.host.clone()));
+            Ok((pumps.collect::<io::Result<Vec<_>>>()?, still_there))
+        });
+        let (pumps, still_there) = match pumps {
+            Ok((pumps, still_there)) => (pumps, Some(still_there)),
+            Err(_) => {
+                self.controls.kill();
+                (Vec::new(), None)
+            }
+        };
+        let verdict = self.watch();
+        let ended = sys::wait_for(self.controls.pidfd());
+        // Everything of the place is dead now; nobody writes any more who counts.
+        drop(still_there);
+        for pump in pumps {
+            let _ = pump.join();
+        }
+        let cpu_time = self.cgroup.cpu_time().or(ended.ok().map(|ended| ended.cpu_time)).unwrap_or_default();
+        let memory_peak = self.cgroup.memory_peak().unwrap_or(0);
+        self.charge(cpu_time);
+        let usage = Usage { memory_peak, cpu_time, wall_time: started.elapsed(), ..Usage::default() };
+        self.controls.measured(usage);
+        let known = Known {
+            verdict,
+            message: self.last_message(),
+            out_of_memory: self.cgroup.out_of_memory(),
+            too_many: self.cgroup.too_many_processes(),
+            memory_peak,
+            cpu_time,
+            killed: self.controls.was_killed(),
+        };
+        known.exit(&self.spec.limits)
+    }
+
+    /// Watches until pid 1 is gone; the limit it was ended for, if it was.
+    fn watch(&mut self) -> Option<Exit> {
+        let alarms = self.cgroup.alarms();
+        let mut verdict = None;
+        loop {
+            let timeout = Timespec::try_from(self.next_look()).ok();
+            let mut ready = vec![PollFd::from_borrowed_fd(self.controls.pidfd(), PollFlags::IN)];
+            ready.extend(alarms.iter().map(|alarm| PollFd::new(&alarm.descriptor, alarm.interest)));
+            let count = poll(&mut ready, timeout.as_ref());
+            if !ready[0].revents().is_empty() && count.is_ok() {
+                return verdict;
+            }
+            alarms.iter().for_each(Alarm::rearm);
+            if verdict.is_none() {
+                verdict = self.judge();
+                if verdict.is_some() {
+                    self.controls.kill();
+                }
+            }
+        }
+    }
+
+    /// How long until the next look: sooner the less processor time is left.
+    fn next_look(&self) -> Duration {
+        let Some(allowed) = self.spec.limits.cpu_time else { return IDLE };
+        let left = allowed.saturating_sub(self.cgroup.cpu_time().unwrap_or_default());
+        let at_once = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        (left / u32::try_from(at_once).unwrap_or(1)).clamp(CLOSEST, IDLE)
+    }
+
+    /// Whether a limit has tripped.
+    fn judge(&mut self) -> Option<Exit> {
+        let cpu_time = self.cgroup.cpu_time().unwrap_or_default();
+        let limits = &self.spec.limits;
+        if let Some(allowed) = limits.cpu_time.filter(|allowed| cpu_time >= *allowed) {
+            return Some(exceeded(LimitKind::CpuTime, nanoseconds(allowed), nanoseconds(cpu_time)));
+        }
+        if limits.memory.is_some() && self.cgroup.out_of_memory() > 0
+            || limits.processes.is_some() && self.cgroup.too_many_processes() > 0
+        {
+            let known = Known {
+                out_of_memory: self.cgroup.out_of_memory(),
+                too_many: self.cgroup.too_many_processes(),
+                memory_peak: self.cgroup.memory_peak().unwrap_or(0),
+                ..Known::default()
+            };
+            return Some(known.exit(limits));
+        }
+        match self.charge(cpu_time) {
+            Verdict::Continue => None,
+            Verdict::Exceeded(limit) => Some(Exit::Exceeded(limit)),
+            Verdict::Denied(denial) => Some(Exit::Denied(denial)),
+            Verdict::Stopped => Some(Exit::Stopped),
+        }
+    }
+
+    fn charge(&mut self, cpu_time: Duration) -> Verdict {
+        let since = cpu_time.saturating_sub(self.charged);
+        self.charged = cpu_time.max(self.charged);
+        self.host.charge(Usage {
+            memory: self.cgroup.memory().unwrap_or(0),
+            cpu_time: since,
+            ..Usage::default()
+        })
+    }
+
+    /// A failure to execute comes before the status it leads to.
+    fn last_message(&self) -> Option<Message> {
+        let first = self.report.next()?;
+        match first {
+            Message::Failed(..) => Some(first),
+            Message::Ready | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
+        }
+    }
+}
+
+fn start_pump(
+    (from, to): (OwnedFd, Handle),
+    over: Arc<OwnedFd>,
+    host: Arc<dyn Host>,
+) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("ringfence-pump".into()).stack_size(STACK).spawn(move || pump(&from, &over, &host, to))
+}
+
+/// Says that the instance is lost should its thread end without a word.
+struct LastWord(Arc<Controls>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.kill();
+            let _ = sys::wait_for(self.0.pidfd());
+        }
+        let lost = ringfence_isolation::LostReason::Backend("the thread that watched it ended without a result".into());
+        self.0.end(Exit::Lost(lost));
+    }
+}
