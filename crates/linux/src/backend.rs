@@ -57,12 +57,8 @@ impl Linux {
     /// Refuses what is required and not held, with the remedy that fits.
     fn check_promise(&self, spec: &Spec, promised: &Enforcement) -> Result<(), Refusal> {
         promised.check(spec).map_err(|refusal| {
-            let cgroup = [
-                Guarantee::MemoryLimit,
-                Guarantee::CpuTimeLimit,
-                Guarantee::CoresLimit,
-                Guarantee::ProcessesLimit,
-            ];
+            let cgroup =
+                [Guarantee::MemoryLimit, Guarantee::CpuTimeLimit, Guarantee::CoresLimit, Guarantee::ProcessesLimit];
             let remedy = match refusal.guarantee {
                 guarantee if cgroup.contains(&guarantee) => REMEDY_FOR_CGROUPS.to_owned(),
                 Guarantee::NetworkConfined => "take net.* out of [permissions], or choose level wasm".to_owned(),
@@ -157,7 +153,12 @@ impl Backend for Linux {
             }
         });
         let recipe = self.recipe(spec, identity, tree)?;
-        Ok(Box::new(Ready { recipe: Arc::new(recipe), spec: Arc::new(spec.clone()), facts: self.facts.clone(), promised }))
+        Ok(Box::new(Ready {
+            recipe: Arc::new(recipe),
+            spec: Arc::new(spec.clone()),
+            facts: self.facts.clone(),
+            promised,
+        }))
     }
 }
 
@@ -170,8 +171,7 @@ fn check_program(spec: &Spec) -> Result<(), BuildError> {
         return Err(refuse_program(spec, "it is not a Linux program"));
     }
     let path = &spec.program.path;
-    let metadata =
-        std::fs::metadata(path).map_err(|source| BuildError::Unreadable { path: path.clone(), source })?;
+    let metadata = std::fs::metadata(path).map_err(|source| BuildError::Unreadable { path: path.clone(), source })?;
     if !metadata.is_file() {
         return Err(refuse_program(spec, "it is not a file"));
     }

@@ -159,7 +159,8 @@ impl Settings {
 }
 
 fn landlock(abi: Result<u32, Errno>) -> Result<Abi, Missing> {
-    let remedy = "boot a kernel of 6.2 or newer with Landlock: `lsm=landlock,…` on its command line, CONFIG_SECURITY_LANDLOCK";
+    let remedy =
+        "boot a kernel of 6.2 or newer with Landlock: `lsm=landlock,…` on its command line, CONFIG_SECURITY_LANDLOCK";
     match abi {
         Ok(number) if Abi(number).usable() => Ok(Abi(number)),
         Ok(number) => Err(Missing::new(format!("abi {number}, which cannot keep files from being cut"), remedy)),
@@ -186,9 +187,7 @@ fn mounts() -> Result<(), Missing> {
     };
     // Asked to change nothing of a path that does not exist, it does nothing either way.
     match sys::mount_set_attributes(root.as_fd(), c"ringfence-does-not-exist", false, &nothing) {
-        Err(Errno::NOSYS) => {
-            Err(Missing::new("this kernel has no mount_setattr", "boot a kernel of 5.12 or newer"))
-        }
+        Err(Errno::NOSYS) => Err(Missing::new("this kernel has no mount_setattr", "boot a kernel of 5.12 or newer")),
         _ => Ok(()),
     }
 }

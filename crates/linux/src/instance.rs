@@ -2,9 +2,9 @@
 
 use std::future::poll_fn;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::sync::Arc;
 
 use ringfence_isolation::{BoxFuture, CallError, Enforcement, Exit, Instance, Pause, StartError, Stop, Usage};
 use rustix::io::write;

@@ -36,7 +36,8 @@ impl Prepared for Ready {
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
         let cgroup = Cgroup::create(self.facts.tree.clone(), &self.facts.cgroups, &Wanted::of(&self.spec.limits));
         let cgroup = cgroup.map_err(cgroup_error)?;
-        let streams = Streams::open(&self.spec).map_err(|source| host_error("cannot open the standard streams", source))?;
+        let streams =
+            Streams::open(&self.spec).map_err(|source| host_error("cannot open the standard streams", source))?;
         let pipes = || launch::pair().map_err(|errno| host_error("cannot make a pipe", errno));
         let ((report, report_end), (commands, command_end), (gate, gate_end)) = (pipes()?, pipes()?, pipes()?);
         let ends = Ends {

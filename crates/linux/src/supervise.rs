@@ -161,11 +161,7 @@ impl Supervisor {
     fn charge(&mut self, cpu_time: Duration) -> Verdict {
         let since = cpu_time.saturating_sub(self.charged);
         self.charged = cpu_time.max(self.charged);
-        self.host.charge(Usage {
-            memory: self.cgroup.memory().unwrap_or(0),
-            cpu_time: since,
-            ..Usage::default()
-        })
+        self.host.charge(Usage { memory: self.cgroup.memory().unwrap_or(0), cpu_time: since, ..Usage::default() })
     }
 
     /// A failure to execute comes before the status it leads to.

@@ -62,11 +62,7 @@ pub(crate) enum CgroupError {
 
 impl Cgroup {
     /// Makes a cgroup that holds `wanted`, with nothing in it.
-    pub(crate) fn create(
-        tree: Arc<dyn Tree>,
-        hierarchies: &Hierarchies,
-        wanted: &Wanted,
-    ) -> Result<Self, CgroupError> {
+    pub(crate) fn create(tree: Arc<dyn Tree>, hierarchies: &Hierarchies, wanted: &Wanted) -> Result<Self, CgroupError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = sweep::name(NUMBER.fetch_add(1, Relaxed));
         let mut cgroup = Cgroup { tree, folders: Vec::new() };

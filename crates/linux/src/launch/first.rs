@@ -58,10 +58,7 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
     let _ = sys::close_range(0, 2, false);
     let Ok(children) = sys::signal_descriptor(1 << (libc::SIGCHLD - 1)) else { sys::exit(1) };
     loop {
-        let mut ready = [
-            PollFd::new(&children, PollFlags::IN),
-            PollFd::new(&launch.ends.commands, PollFlags::IN),
-        ];
+        let mut ready = [PollFd::new(&children, PollFlags::IN), PollFd::new(&launch.ends.commands, PollFlags::IN)];
         if poll(&mut ready, None).is_err() {
             continue;
         }

@@ -1,10 +1,10 @@
 //! Who the capsule is: the user and group of the supervisor, without anything that goes with them.
 
-use rustix::io::{Errno, write};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, write};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, CapabilitiesSecureBits, capabilities, set_capabilities,
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, set_capabilities,
     set_capabilities_secure_bits, set_no_new_privs, set_thread_groups,
 };
 

@@ -88,8 +88,7 @@ fn socket() -> Rule {
         Rule::Test(kinds, Box::new(Rule::Fail(libc::EACCES as u16)))
     };
     let family = |number: i32, then| Test { argument: 0, mask: u32::MAX, equals: number as u32, then };
-    let families =
-        vec![family(libc::AF_UNIX, Rule::Allow), family(libc::AF_INET, ip()), family(libc::AF_INET6, ip())];
+    let families = vec![family(libc::AF_UNIX, Rule::Allow), family(libc::AF_INET, ip()), family(libc::AF_INET6, ip())];
     Rule::Test(families, Box::new(refuse))
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn compile(profile: &super::profile::Profile) -> Vec<Instruction> {
     ];
     #[cfg(target_arch = "x86_64")]
     program.extend([branch(IF_AT_LEAST, X32, 0, 1), plain(RETURN, libc::SECCOMP_RET_KILL_PROCESS)]);
-    program.extend(search(&ranges(&profile.rules, &profile.otherwise)));
+    program.extend(Backwards::default().search(&ranges(&profile.rules, &profile.otherwise)));
     program
 }
 
@@ -80,43 +80,83 @@ fn ranges<'a>(rules: &'a BTreeMap<u32, Rule>, otherwise: &'a Rule) -> Vec<(u32, 
     ranges
 }
 
-fn search(ranges: &[(u32, &Rule)]) -> Vec<Instruction> {
-    if let [(_, rule)] = ranges {
-        return leaf(rule);
-    }
-    let (below, from) = ranges.split_at(ranges.len() / 2);
-    let (left, right) = (search(below), search(from));
-    let mut program = Vec::with_capacity(left.len() + right.len() + 2);
-    match u8::try_from(left.len()) {
-        Ok(over) => program.push(branch(IF_AT_LEAST, from[0].0, over, 0)),
-        // Conditional jumps reach 255 instructions; an unconditional one reaches any.
-        Err(_) => program.extend([branch(IF_AT_LEAST, from[0].0, 0, 1), plain(JUMP, left.len() as u32)]),
-    }
-    program.extend(left);
-    program.extend(right);
-    program
+/// A program written from its end: every jump of classic BPF leads forward, so where it leads to is
+/// there already, and what several rules share is written once.
+#[derive(Default)]
+struct Backwards {
+    /// The last instruction first.
+    written: Vec<Instruction>,
+    /// Where each rule begins.
+    leaves: Vec<(Rule, Place)>,
 }
 
-fn leaf(rule: &Rule) -> Vec<Instruction> {
-    match rule {
-        Rule::Allow => vec![plain(RETURN, libc::SECCOMP_RET_ALLOW)],
-        Rule::Fail(errno) => vec![plain(RETURN, libc::SECCOMP_RET_ERRNO | u32::from(*errno))],
-        Rule::Test(tests, otherwise) => {
-            let mut program = Vec::new();
-            for test in tests {
-                let then = leaf(&test.then);
-                // The low half of an argument is first in memory on the little-endian processors supported.
-                program.push(plain(LOAD, OFFSET_ARGUMENTS + 8 * test.argument));
-                if test.mask != u32::MAX {
-                    program.push(plain(AND, test.mask));
-                }
-                let over = u8::try_from(then.len()).expect("a test leads to a handful of instructions");
-                program.push(branch(IF_EQUAL, test.equals, 0, over));
-                program.extend(then);
-            }
-            program.extend(leaf(otherwise));
-            program
+/// An instruction, counted from the end.
+type Place = usize;
+
+impl Backwards {
+    fn search(mut self, ranges: &[(u32, &Rule)]) -> Vec<Instruction> {
+        let start = self.halves(ranges);
+        if start + 1 < self.written.len() {
+            self.jump(start);
         }
+        self.written.reverse();
+        self.written
+    }
+
+    /// Writes the search among `ranges`; where it begins.
+    fn halves(&mut self, ranges: &[(u32, &Rule)]) -> Place {
+        if let [(_, rule)] = ranges {
+            return self.leaf(rule);
+        }
+        let (below, from) = ranges.split_at(ranges.len() / 2);
+        let right = self.halves(from);
+        let left = self.halves(below);
+        self.branch(IF_AT_LEAST, from[0].0, right, left)
+    }
+
+    /// Writes what a rule says, unless that is there; where it begins.
+    fn leaf(&mut self, rule: &Rule) -> Place {
+        if let Some((_, place)) = self.leaves.iter().find(|(known, _)| known == rule) {
+            return *place;
+        }
+        let place = match rule {
+            Rule::Allow => self.push(plain(RETURN, libc::SECCOMP_RET_ALLOW)),
+            Rule::Fail(errno) => self.push(plain(RETURN, libc::SECCOMP_RET_ERRNO | u32::from(*errno))),
+            Rule::Test(tests, otherwise) => {
+                let mut next = self.leaf(otherwise);
+                for test in tests.iter().rev() {
+                    let then = self.leaf(&test.then);
+                    self.branch(IF_EQUAL, test.equals, then, next);
+                    if test.mask != u32::MAX {
+                        self.push(plain(AND, test.mask));
+                    }
+                    // The low half of an argument is first in memory on the little-endian processors supported.
+                    next = self.push(plain(LOAD, OFFSET_ARGUMENTS + 8 * test.argument));
+                }
+                next
+            }
+        };
+        self.leaves.push((rule.clone(), place));
+        place
+    }
+
+    /// Writes a conditional jump. It reaches 255 instructions; an unconditional one reaches any.
+    fn branch(&mut self, code: u16, value: u32, then: Place, otherwise: Place) -> Place {
+        let near = |written: &Vec<Instruction>, to: Place| written.len() - 1 - to < usize::from(u8::MAX);
+        let then = if near(&self.written, then) { then } else { self.jump(then) };
+        let otherwise = if near(&self.written, otherwise) { otherwise } else { self.jump(otherwise) };
+        let over = |to: Place| (self.written.len() - 1 - to) as u8;
+        self.push(Instruction { code, jump_true: over(then), jump_false: over(otherwise), value })
+    }
+
+    fn jump(&mut self, to: Place) -> Place {
+        let over = self.written.len() - 1 - to;
+        self.push(plain(JUMP, over as u32))
+    }
+
+    fn push(&mut self, instruction: Instruction) -> Place {
+        self.written.push(instruction);
+        self.written.len() - 1
     }
 }
 
@@ -195,7 +235,9 @@ mod tests {
 
     #[test]
     fn the_default_filter_is_short() {
-        assert!(compile(&default_profile(Metadata::Free)).len() < 256);
+        let profile = default_profile(Metadata::Free);
+        let (ranges, length) = (ranges(&profile.rules, &profile.otherwise).len(), compile(&profile).len());
+        assert!(length < 192, "{length} instructions for {ranges} ranges");
     }
 
     #[test]

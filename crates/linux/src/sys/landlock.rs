@@ -38,9 +38,7 @@ pub(crate) fn landlock_abi() -> Result<u32, Errno> {
 pub(crate) fn landlock_create(attributes: &RulesetAttributes, size: usize) -> Result<OwnedFd, Errno> {
     let size = size.min(size_of::<RulesetAttributes>());
     // SAFETY: `attributes` points to at least `size` readable bytes.
-    let raw = result(unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, &raw const *attributes, size, 0_u32)
-    })?;
+    let raw = result(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const *attributes, size, 0_u32) })?;
     // SAFETY: the kernel has just returned this descriptor; nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
 }

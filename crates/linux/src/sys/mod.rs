@@ -14,7 +14,8 @@ pub(crate) use landlock::{
     RulesetAttributes, landlock_abi, landlock_add_path, landlock_create, landlock_restrict_self,
 };
 pub(crate) use process::{
-    CloneArguments, Stack, Strings, clone3, clone_sharing_memory, drop_bounding_set, execve, exit, kill, unshare, wait_for,
+    CloneArguments, Stack, Strings, clone_sharing_memory, clone3, drop_bounding_set, execve, exit, kill, unshare,
+    wait_for,
 };
 pub(crate) use seccomp::{Instruction, seccomp_filter, seccomp_has_action};
 pub(crate) use signals::{block_all_signals, reset_signal_handlers, set_signal_mask, signal_descriptor};

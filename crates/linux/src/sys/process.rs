@@ -23,11 +23,7 @@ pub(crate) struct CloneArguments<'a> {
 ///
 /// Other threads are not copied, and locks they held stay locked in the child: `child` must not
 /// allocate, lock, print or panic. A panic aborts the child.
-pub(crate) fn clone3<T>(
-    arguments: &CloneArguments<'_>,
-    child: fn(&T) -> !,
-    data: &T,
-) -> Result<(i32, OwnedFd), Errno> {
+pub(crate) fn clone3<T>(arguments: &CloneArguments<'_>, child: fn(&T) -> !, data: &T) -> Result<(i32, OwnedFd), Errno> {
     let mut pidfd: c_int = -1;
     // SAFETY: `clone_args` is plain integers, for which zero is a value.
     let mut raw: libc::clone_args = unsafe { std::mem::zeroed() };

@@ -22,13 +22,7 @@ fn change_mask(mask: u64) -> Result<u64, Errno> {
     let mut before = 0_u64;
     // SAFETY: both pointers are to 64-bit masks, the size the kernel is told, and outlive the call.
     let returned = unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const mask,
-            &raw mut before,
-            MASK_SIZE,
-        )
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut before, MASK_SIZE)
     };
     result(returned).map(|_| before)
 }

@@ -3,13 +3,8 @@
 use ringfence_manifest::{FilePermissions, PathRule, Permission};
 
 /// The permissions on files.
-pub(crate) const FILES: [Permission; 5] = [
-    Permission::FsRead,
-    Permission::FsWrite,
-    Permission::FsCreate,
-    Permission::FsDelete,
-    Permission::FsList,
-];
+pub(crate) const FILES: [Permission; 5] =
+    [Permission::FsRead, Permission::FsWrite, Permission::FsCreate, Permission::FsDelete, Permission::FsList];
 
 /// How much of what lies at one path of the tree is granted.
 #[derive(Clone, Debug, PartialEq, Eq)]

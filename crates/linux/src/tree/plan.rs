@@ -242,10 +242,8 @@ impl Builder {
 
     /// One file system in memory under two names, so that one size bounds both.
     fn scratch(&mut self, spec: &Spec) -> Result<(), PlanError> {
-        let free: Vec<&str> = SCRATCH_FOLDERS
-            .into_iter()
-            .filter(|folder| !spec.mounts.iter().any(|mount| mount.at == *folder))
-            .collect();
+        let free: Vec<&str> =
+            SCRATCH_FOLDERS.into_iter().filter(|folder| !spec.mounts.iter().any(|mount| mount.at == *folder)).collect();
         let Some((first, others)) = free.split_first() else { return Ok(()) };
         self.memory(first, spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0.max(4096)))?;
         for other in others {

@@ -22,7 +22,7 @@ use ringfence_manifest::{
 
 /// Keeps what is printed, and lets everything go on.
 #[derive(Default)]
-pub struct Keeper {
+pub(crate) struct Keeper {
     printed: Mutex<[Vec<u8>; 2]>,
 }
 
@@ -52,21 +52,21 @@ impl Host for Keeper {
 
 /// What came of a run.
 #[derive(Debug)]
-pub struct Outcome {
-    pub exit: Exit,
-    pub stdout: String,
-    pub stderr: String,
-    pub usage: Usage,
+pub(crate) struct Outcome {
+    pub(crate) exit: Exit,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) usage: Usage,
 }
 
 /// A capsule with a folder of its own.
-pub struct Lab {
-    pub spec: Spec,
-    pub folder: tempfile::TempDir,
+pub(crate) struct Lab {
+    pub(crate) spec: Spec,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Lab {
-    pub fn new(program: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let spec = Spec {
             capsule: Identity { name: "lab".into(), version: None },
@@ -89,21 +89,21 @@ impl Lab {
     }
 
     /// `sh -c script`.
-    pub fn shell(script: &str) -> Self {
+    pub(crate) fn shell(script: &str) -> Self {
         Lab::new("/bin/sh").args(&["-c", script])
     }
 
     /// A program of `tests/programs`, with these arguments; `None`, said aloud, without a C compiler.
-    pub fn hostile(arguments: &[&str]) -> Option<Self> {
+    pub(crate) fn hostile(arguments: &[&str]) -> Option<Self> {
         Some(Lab::new(compiled("hostile.c")?).args(arguments))
     }
 
-    pub fn args(mut self, arguments: &[&str]) -> Self {
+    pub(crate) fn args(mut self, arguments: &[&str]) -> Self {
         self.spec.program.args = arguments.iter().map(|&argument| argument.to_owned()).collect();
         self
     }
 
-    pub fn grant(mut self, permission: Permission, path: &str) -> Self {
+    pub(crate) fn grant(mut self, permission: Permission, path: &str) -> Self {
         let files = &mut self.spec.permissions.files;
         let rules = match permission {
             Permission::FsRead => &mut files.read,
@@ -118,25 +118,25 @@ impl Lab {
     }
 
     /// A new folder of the host at `at`.
-    pub fn mount(mut self, at: &str, mode: MountMode) -> Self {
+    pub(crate) fn mount(mut self, at: &str, mode: MountMode) -> Self {
         let from = self.host(at);
         std::fs::create_dir_all(&from).unwrap();
         self.spec.mounts.push(Mount { at: at.into(), name: at.into(), from, mode });
         self
     }
 
-    pub fn limit(mut self, set: impl FnOnce(&mut Limits)) -> Self {
+    pub(crate) fn limit(mut self, set: impl FnOnce(&mut Limits)) -> Self {
         set(&mut self.spec.limits);
         self.spec.isolation.require.extend(self.spec.limits_required());
         self
     }
 
     /// The folder of the host behind a mount.
-    pub fn host(&self, at: &str) -> PathBuf {
+    pub(crate) fn host(&self, at: &str) -> PathBuf {
         self.folder.path().join("mounts").join(at.trim_start_matches('/'))
     }
 
-    pub fn build(&self) -> Result<(Box<dyn Instance>, Arc<Keeper>), BuildError> {
+    pub(crate) fn build(&self) -> Result<(Box<dyn Instance>, Arc<Keeper>), BuildError> {
         let keeper = Arc::new(Keeper::default());
         let prepared = Linux::new().prepare(&self.spec)?;
         let instance = prepared.build(keeper.clone())?;
@@ -144,7 +144,7 @@ impl Lab {
         Ok((instance, keeper))
     }
 
-    pub fn try_run(&self) -> Result<Outcome, BuildError> {
+    pub(crate) fn try_run(&self) -> Result<Outcome, BuildError> {
         let (instance, keeper) = self.build()?;
         instance.start().unwrap();
         let exit = wait(instance.exited());
@@ -153,7 +153,7 @@ impl Lab {
         Ok(Outcome { exit, stdout: text(stdout), stderr: text(stderr), usage: instance.usage() })
     }
 
-    pub fn run(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Outcome {
         match self.try_run() {
             Ok(outcome) => outcome,
             Err(error) => panic!("{}", explain(&error)),
@@ -161,7 +161,7 @@ impl Lab {
     }
 
     /// Runs and expects this to be printed, with status 0.
-    pub fn prints(&self, expected: &str) {
+    pub(crate) fn prints(&self, expected: &str) {
         let outcome = self.run();
         assert_eq!((outcome.stdout.trim_end(), &outcome.exit), (expected, &Exit::Returned(0)), "{outcome:?}");
     }
@@ -191,7 +191,7 @@ impl LimitsRequired for Spec {
 }
 
 /// An error with everything behind it.
-pub fn explain(error: &BuildError) -> String {
+pub(crate) fn explain(error: &BuildError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
@@ -202,7 +202,7 @@ pub fn explain(error: &BuildError) -> String {
 }
 
 /// Waits for a future on this thread.
-pub fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -221,7 +221,7 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Whether this machine has a fact by name; says what is missing otherwise.
-pub fn has(facts: &[&str]) -> bool {
+pub(crate) fn has(facts: &[&str]) -> bool {
     let found = Linux::new().probe();
     facts.iter().all(|name| {
         let fact = found.iter().find(|fact| fact.name == *name).unwrap_or_else(|| panic!("no fact {name}"));
@@ -233,12 +233,12 @@ pub fn has(facts: &[&str]) -> bool {
 }
 
 /// Whether a capsule can be run here at all.
-pub fn here() -> bool {
+pub(crate) fn here() -> bool {
     has(&["namespaces", "mount interface", "landlock", "seccomp"])
 }
 
 /// A program of `tests/programs`, compiled once for each test binary.
-pub fn compiled(name: &str) -> Option<PathBuf> {
+pub(crate) fn compiled(name: &str) -> Option<PathBuf> {
     static COMPILING: Mutex<()> = Mutex::new(());
     let _one = COMPILING.lock().unwrap();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name);
