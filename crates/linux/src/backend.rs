@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Once};
 
-use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Held, Level, Prepared, Refusal};
+use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal};
 use ringfence_manifest::{Kind, Permissions, Spec};
 
-use crate::cgroup::{Wanted, sweep};
+use crate::cgroup::sweep;
 use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
@@ -57,34 +57,15 @@ impl Linux {
     /// Refuses what is required and not held, with the remedy that fits.
     fn check_promise(&self, spec: &Spec, promised: &Enforcement) -> Result<(), Refusal> {
         promised.check(spec).map_err(|refusal| {
-            let cgroup =
-                [Guarantee::MemoryLimit, Guarantee::CpuTimeLimit, Guarantee::CoresLimit, Guarantee::ProcessesLimit];
+            use Guarantee as G;
+            let cgroup = [G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
             let remedy = match refusal.guarantee {
                 guarantee if cgroup.contains(&guarantee) => REMEDY_FOR_CGROUPS.to_owned(),
                 Guarantee::NetworkConfined => "take net.* out of [permissions], or choose level wasm".to_owned(),
                 _ => refusal.remedy,
             };
             self.refusal(refusal.guarantee, refusal.found, remedy)
-        })?;
-        // Limits that came without their guarantee being required are refused all the same.
-        let Wanted { memory, processes, cores, cpu_time } = Wanted::of(&spec.limits);
-        let limits = [
-            (memory.is_some(), Guarantee::MemoryLimit),
-            (processes.is_some(), Guarantee::ProcessesLimit),
-            (cores.is_some(), Guarantee::CoresLimit),
-            (cpu_time, Guarantee::CpuTimeLimit),
-            (spec.limits.disk.is_some(), Guarantee::DiskLimit),
-            (spec.limits.io_operations.is_some(), Guarantee::IoOperationsLimit),
-            (spec.limits.io_bytes.is_some(), Guarantee::IoBytesLimit),
-            (spec.limits.fuel.is_some(), Guarantee::FuelLimit),
-        ];
-        for guarantee in limits.into_iter().filter_map(|(set, guarantee)| set.then_some(guarantee)) {
-            if let held @ (Held::Partly { .. } | Held::Not { .. }) = promised.get(guarantee) {
-                let remedy = format!("take the limit out of the manifest, or choose a level that holds {guarantee}");
-                return Err(self.refusal(guarantee, held.to_string(), remedy));
-            }
-        }
-        Ok(())
+        })
     }
 
     fn recipe(&self, spec: &Spec, identity: Identity, tree: Plan) -> Result<Recipe, BuildError> {
@@ -109,6 +90,7 @@ impl Linux {
             confinement,
             arguments,
             resources: resources(spec),
+            disk: spec.limits.disk.map(|bytes| bytes.0),
             tree,
         })
     }

@@ -6,6 +6,7 @@ use ringfence_isolation::{Exit, Limit, LimitKind, LostReason, Trap};
 use ringfence_manifest::Limits;
 
 use crate::launch::{Message, Step};
+use crate::tree::PAGE;
 
 /// What is known when everything of an instance is gone.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +48,10 @@ impl Known {
             }
             Some(Message::Failed(step, errno)) => Exit::Lost(LostReason::Backend(format!("{}: {errno}", step.doing()))),
             _ if self.killed => Exit::Stopped,
+            Some(Message::Full(pages)) => {
+                let allowed = limits.disk.map_or(0, |bytes| bytes.0);
+                exceeded(LimitKind::Disk, allowed, u64::from(pages) * PAGE)
+            }
             Some(Message::Ready) | None => {
                 Exit::Lost(LostReason::Backend("pid 1 of the place ended without a word".into()))
             }
@@ -65,10 +70,12 @@ pub(crate) fn nanoseconds(time: Duration) -> u64 {
 
 /// A status as `wait(2)` has it: as a shell shows it, unless a signal tells of a limit.
 fn ended(status: i32, cpu_time: Duration, limits: &Limits) -> Exit {
-    if libc::WIFEXITED(status) {
-        return Exit::Returned(libc::WEXITSTATUS(status));
-    }
-    let signal = libc::WTERMSIG(status);
+    let signal = match libc::WIFEXITED(status) {
+        false => libc::WTERMSIG(status),
+        // What a shell makes of a command that wrote too much.
+        true if libc::WEXITSTATUS(status) == 128 + libc::SIGXFSZ => libc::SIGXFSZ,
+        true => return Exit::Returned(libc::WEXITSTATUS(status)),
+    };
     match (signal, limits.file_size, limits.cpu_time) {
         (libc::SIGXFSZ, Some(allowed), _) => exceeded(LimitKind::FileSize, allowed.0, allowed.0.saturating_add(1)),
         (libc::SIGXCPU | libc::SIGKILL, _, Some(allowed)) if cpu_time >= allowed => {
@@ -112,7 +119,11 @@ mod tests {
         assert_eq!(known.exit(&limits()), exceeded(LimitKind::Memory, 100, 100));
         let known = Known { too_many: 2, ..after(Message::Ended(0)) };
         assert_eq!(known.exit(&limits()), exceeded(LimitKind::Processes, 4, 5));
-        assert_eq!(after(Message::Ended(libc::SIGXFSZ)).exit(&limits()), exceeded(LimitKind::FileSize, 10, 11));
+        for status in [libc::SIGXFSZ, (128 + libc::SIGXFSZ) << 8] {
+            assert_eq!(after(Message::Ended(status)).exit(&limits()), exceeded(LimitKind::FileSize, 10, 11));
+        }
+        let limits = Limits { disk: Some(Bytes(100)), ..Limits::default() };
+        assert_eq!(after(Message::Full(2)).exit(&limits), exceeded(LimitKind::Disk, 100, 8192));
     }
 
     #[test]

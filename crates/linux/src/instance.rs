@@ -20,6 +20,7 @@ pub(crate) struct LinuxInstance {
 
 /// What the owner of an instance and the thread that watches it share.
 pub(crate) struct Controls {
+    pid: i32,
     pidfd: OwnedFd,
     commands: OwnedFd,
     gate: OwnedFd,
@@ -49,7 +50,7 @@ struct State {
 }
 
 impl Controls {
-    pub(crate) fn new(pidfd: OwnedFd, commands: OwnedFd, gate: OwnedFd) -> Self {
+    pub(crate) fn new(pid: i32, pidfd: OwnedFd, commands: OwnedFd, gate: OwnedFd) -> Self {
         let state = State {
             phase: Phase::Built,
             killed: false,
@@ -58,11 +59,16 @@ impl Controls {
             waiting: Vec::new(),
             cgroup: None,
         };
-        Controls { pidfd, commands, gate, state: Mutex::new(state) }
+        Controls { pid, pidfd, commands, gate, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of pid 1 of the place, outside.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
     }
 
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {

@@ -34,7 +34,11 @@ impl Prepared for Ready {
     }
 
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
-        let cgroup = Cgroup::create(self.facts.tree.clone(), &self.facts.cgroups, &Wanted::of(&self.spec.limits));
+        let cgroup = Cgroup::create(
+            self.facts.tree.clone(),
+            &self.facts.cgroups,
+            &Wanted::of(&self.spec.limits).possible(&self.facts.cgroups),
+        );
         let cgroup = cgroup.map_err(cgroup_error)?;
         let streams =
             Streams::open(&self.spec).map_err(|source| host_error("cannot open the standard streams", source))?;
@@ -56,7 +60,7 @@ impl Prepared for Ready {
         let report = Report(report);
         self.await_ready(&report)?;
         let enforced = observe::enforced(&self.promised, child.pid, &cgroup);
-        let controls = Arc::new(Controls::new(child.release(), command_end, gate_end));
+        let controls = Arc::new(Controls::new(child.pid, child.release(), command_end, gate_end));
         let supervisor = Supervisor::new(host, controls.clone(), report, cgroup, streams.outside, self.spec.clone());
         supervisor.spawn().map_err(|source| host_error("cannot start the supervisor's thread", source))?;
         Ok(Box::new(LinuxInstance::new(controls, enforced)))
@@ -81,7 +85,7 @@ impl Ready {
                 reason: format!("its working directory {}: {errno}", self.spec.program.working_directory),
             }),
             Some(Message::Failed(step, errno)) => Err(host_error(step.doing(), errno)),
-            Some(Message::Ended(_)) | None => {
+            Some(Message::Ended(_) | Message::Full(_)) | None => {
                 Err(host_error("the place ended while it was set up (too little memory?)", Errno::CHILD))
             }
         }

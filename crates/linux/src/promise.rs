@@ -33,7 +33,11 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
             G::WallTimeLimit => Held::by("timer, with SIGKILL to pid 1"),
             G::CoresLimit => by_cgroup(facts, Controller::Cpu, "cgroup cpu.cfs_quota_us", "cgroup cpu.max"),
             G::ProcessesLimit => by_cgroup(facts, Controller::Pids, "cgroup pids.max (v1)", "cgroup pids.max"),
-            G::OpenFilesLimit => Held::by("RLIMIT_NOFILE of each process"),
+            G::OpenFilesLimit if facts.cgroups.folders().is_empty() => Held::Partly {
+                by: "RLIMIT_NOFILE of each process",
+                missing: "without a cgroup the sum over its processes is not counted".into(),
+            },
+            G::OpenFilesLimit => Held::by("RLIMIT_NOFILE of each process, and their sum by the supervisor"),
             G::FileSizeLimit => Held::by("RLIMIT_FSIZE"),
             G::DiskLimit => match plan {
                 Some(plan) if plan.writes_to_the_host() => Held::not(

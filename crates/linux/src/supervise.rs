@@ -150,6 +150,12 @@ impl Supervisor {
             };
             return Some(known.exit(limits));
         }
+        if let Some(allowed) = limits.open_files {
+            let open = self.cgroup.open_files(self.controls.pid());
+            if open > allowed {
+                return Some(exceeded(LimitKind::OpenFiles, allowed, open));
+            }
+        }
         match self.charge(cpu_time) {
             Verdict::Continue => None,
             Verdict::Exceeded(limit) => Some(Exit::Exceeded(limit)),
@@ -168,7 +174,7 @@ impl Supervisor {
     fn last_message(&self) -> Option<Message> {
         let first = self.report.next()?;
         match first {
-            Message::Failed(..) => Some(first),
+            Message::Failed(..) | Message::Full(_) => Some(first),
             Message::Ready | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
         }
     }

@@ -33,6 +33,17 @@ impl Wanted {
         }
     }
 
+    /// The same without what no controller is there for: a run that was told to be weaker.
+    pub(crate) fn possible(&self, hierarchies: &Hierarchies) -> Self {
+        let there = |controller| hierarchies.place(controller).is_some();
+        Wanted {
+            memory: self.memory.filter(|_| there(Controller::Memory)),
+            processes: self.processes.filter(|_| there(Controller::Pids)),
+            cores: self.cores.filter(|_| there(Controller::Cpu)),
+            cpu_time: self.cpu_time && there(Controller::CpuAccounting),
+        }
+    }
+
     /// The controllers these limits cannot do without.
     pub(crate) fn needed(&self) -> Vec<Controller> {
         [

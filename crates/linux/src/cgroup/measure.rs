@@ -9,6 +9,7 @@ use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use rustix::io::{pread, read};
 
 use super::{Cgroup, Controller, Version};
+use crate::launch::STREAMS;
 
 /// Something that becomes ready when a limit trips. Only a hint: the counters say what happened.
 pub(crate) struct Alarm {
@@ -76,6 +77,15 @@ impl Cgroup {
         }
     }
 
+    /// How many descriptors its processes hold, the standard streams of each not counted.
+    /// `first` is pid 1 of the place, which is ours.
+    pub(crate) fn open_files(&self, first: i32) -> u64 {
+        let list = self.folders.first().and_then(|folder| self.tree.read(&folder.path.join("cgroup.procs")).ok());
+        let list = list.unwrap_or_default();
+        let processes = list.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|&pid| pid != first);
+        processes.map(|pid| descriptors(pid).saturating_sub(STREAMS)).sum()
+    }
+
     /// What becomes ready (`poll(2)`) when a limit trips.
     pub(crate) fn alarms(&self) -> Vec<Alarm> {
         let memory = self.folder(Controller::Memory).and_then(|folder| match folder.version {
@@ -97,5 +107,14 @@ impl Cgroup {
         let file = if folder.version == Version::One { in_one } else { in_two };
         let text = self.tree.read(&folder.path.join(file)).ok()?;
         text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+    }
+}
+
+/// How many descriptors a process holds: the size of the folder (Linux 6.2 and later), or what is in it.
+fn descriptors(pid: i32) -> u64 {
+    let folder = format!("/proc/{pid}/fd");
+    match std::fs::metadata(&folder) {
+        Ok(found) if found.len() > 0 => found.len(),
+        _ => std::fs::read_dir(&folder).map_or(0, |entries| entries.count() as u64),
     }
 }

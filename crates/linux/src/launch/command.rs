@@ -20,6 +20,8 @@ pub(crate) struct Recipe {
     pub(crate) confinement: Confinement,
     pub(crate) arguments: Arguments,
     pub(crate) resources: Vec<(Resource, Rlimit)>,
+    /// How much the folders in memory may hold, when that is limited.
+    pub(crate) disk: Option<u64>,
 }
 
 /// The walls that the process puts around itself.
@@ -51,14 +53,17 @@ impl Arguments {
     }
 }
 
+/// Standard input, output and error.
+pub(crate) const STREAMS: u64 = 3;
+
 /// `setrlimit(2)`: what has no other mechanism, and belts for what has.
 pub(crate) fn resources(spec: &Spec) -> Vec<(Resource, Rlimit)> {
     let fixed = |value: u64| Rlimit { current: Some(value), maximum: Some(value) };
     let mut resources = vec![(Resource::Core, fixed(0))];
     if let Some(files) = spec.limits.open_files {
         let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        // The standard streams are not counted.
-        resources.push((Resource::Nofile, fixed(files.saturating_add(3).min(most))));
+        // The standard streams are not counted, and the one that is too many shows that the limit tripped.
+        resources.push((Resource::Nofile, fixed(files.saturating_add(STREAMS + 1).min(most))));
     }
     if let Some(size) = spec.limits.file_size {
         let most = getrlimit(Resource::Fsize).maximum.unwrap_or(u64::MAX);

@@ -2,13 +2,15 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::statfs;
 use rustix::io::{Errno, read, write};
 use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, setsid, wait};
 use rustix::system::sethostname;
 
 use super::{Launch, Message, Step, second};
 use crate::namespaces::drop_capabilities;
+use crate::tree::PAGE;
 use crate::{landlock, sys, tree};
 
 /// Puts the walls up around itself, starts pid 2 behind them, and stays as long as it lives.
@@ -52,17 +54,25 @@ fn start_second(launch: &Launch<'_>) -> Result<i32, (Step, Errno)> {
     sys::clone_sharing_memory(second::run, launch, launch.stack).map_err(|errno| (Step::Clone, errno))
 }
 
+/// How often the folders in memory are looked at when what they hold is limited.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
 /// Reaps, passes signals on, and ends with the program or with the supervisor.
 fn watch(launch: &Launch<'_>, program: i32) -> ! {
     // What pid 2 has of these it has for itself.
     let _ = sys::close_range(0, 2, false);
     let Ok(children) = sys::signal_descriptor(1 << (libc::SIGCHLD - 1)) else { sys::exit(1) };
+    let timeout = launch.recipe.disk.map(|_| &LOOK);
     loop {
         let mut ready = [PollFd::new(&children, PollFlags::IN), PollFd::new(&launch.ends.commands, PollFlags::IN)];
-        if poll(&mut ready, None).is_err() {
+        if poll(&mut ready, timeout).is_err() {
             continue;
         }
         let [child, command] = ready.map(|ready| !ready.revents().is_empty());
+        if let Some(pages) = launch.recipe.disk.and_then(too_many_pages) {
+            Message::Full(pages).send(&launch.ends.report);
+            sys::exit(1);
+        }
         if child {
             let mut drained = [0; 128];
             let _ = read(&children, &mut drained);
@@ -72,6 +82,16 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
             obey(&launch.ends.commands, program);
         }
     }
+}
+
+/// How many pages the folders in memory hold, when that is more than `allowed` bytes.
+fn too_many_pages(allowed: u64) -> Option<u32> {
+    let found = statfs(c"/tmp").ok()?;
+    let pages = found.f_blocks.saturating_sub(found.f_bfree);
+    let most = allowed / PAGE;
+    // An empty file takes a page's worth too, or the number of files would have no bound.
+    let used = if found.f_ffree == 0 { pages.max(most + 1) } else { pages };
+    (used > most).then(|| u32::try_from(used).unwrap_or(u32::MAX))
 }
 
 /// Takes every child that has ended; ends with the program, and everything left ends then.

@@ -17,7 +17,7 @@ mod report;
 mod second;
 mod step;
 
-pub(crate) use command::{Arguments, Confinement, Recipe, resources};
+pub(crate) use command::{Arguments, Confinement, Recipe, STREAMS, resources};
 pub(crate) use descriptors::{Ends, above_streams, pair};
 pub(crate) use report::{Message, Report};
 pub(crate) use step::Step;

@@ -15,10 +15,13 @@ pub(crate) enum Message {
     Failed(Step, Errno),
     /// The program ended with this status, as `wait(2)` has it.
     Ended(i32),
+    /// The folders in memory took so many pages, more than the limit on the disk allows.
+    Full(u32),
 }
 
 const READY: u32 = u32::MAX;
 const ENDED: u32 = u32::MAX - 1;
+const FULL: u32 = u32::MAX - 2;
 const SIZE: usize = 8;
 
 impl Message {
@@ -26,6 +29,7 @@ impl Message {
         let (kind, value) = match self {
             Message::Ready => (READY, 0),
             Message::Ended(status) => (ENDED, status),
+            Message::Full(pages) => (FULL, pages.cast_signed()),
             Message::Failed(step, errno) => (step.number(), errno.raw_os_error()),
         };
         let mut bytes = [0; SIZE];
@@ -40,6 +44,7 @@ impl Message {
         match u32::from_ne_bytes([a, b, c, d]) {
             READY => Some(Message::Ready),
             ENDED => Some(Message::Ended(value)),
+            FULL => Some(Message::Full(value.cast_unsigned())),
             step => Some(Message::Failed(Step::from_number(step)?, Errno::from_raw_os_error(value))),
         }
     }
@@ -70,9 +75,13 @@ mod tests {
 
     #[test]
     fn a_message_survives_the_pipe() {
-        for message in
-            [Message::Ready, Message::Ended(139), Message::Ended(-1), Message::Failed(Step::Execute, Errno::NOENT)]
-        {
+        for message in [
+            Message::Ready,
+            Message::Ended(139),
+            Message::Ended(-1),
+            Message::Full(u32::MAX),
+            Message::Failed(Step::Execute, Errno::NOENT),
+        ] {
             assert_eq!(Message::decode(message.encode()), Some(message));
         }
     }

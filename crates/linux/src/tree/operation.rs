@@ -17,8 +17,8 @@ pub(crate) enum Operation {
     Link { parent: CString, name: CString, target: CString },
     /// A folder or file of the host.
     Attach { source: Source, at: CString, protection: Protection },
-    /// A new file system in memory of at most so many bytes.
-    Memory { at: CString, size: CString, protection: Protection },
+    /// A new file system in memory of at most so many bytes and files (`tmpfs(5)`).
+    Memory { at: CString, size: CString, files: CString, protection: Protection },
     /// A part of the new tree under another name.
     Again { from: CString, at: CString },
     /// `proc(5)` of the new pid namespace.
@@ -26,6 +26,9 @@ pub(crate) enum Operation {
     /// Makes a mount of ours read-only, when everything is in it.
     Seal { at: CString },
 }
+
+/// What a block of a file system in memory holds.
+pub(crate) const PAGE: u64 = 4096;
 
 /// What a mount does not do; `mount_setattr(2)`. No mount takes setuid programs or device files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

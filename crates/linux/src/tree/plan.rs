@@ -9,11 +9,13 @@ use ringfence_manifest::{Mount, MountMode, Spec};
 
 use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
-use super::{Operation, Protection, Source};
+use super::{Operation, PAGE, Protection, Source};
 
 /// The size of the folders in memory when no limit on the disk says otherwise. What is in them counts
 /// as memory too.
 const SCRATCH: u64 = 1 << 30;
+/// Folders of ours in them.
+const OWN_FILES: u64 = 16;
 /// Folders of the new tree that live in memory: the capsule's to use where its permissions say so.
 const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Where the program is mounted when it is not part of the system.
@@ -178,11 +180,10 @@ impl Builder {
     }
 
     /// A folder in memory.
-    fn memory(&mut self, at: &str, bytes: u64) -> Result<(), PlanError> {
+    fn memory(&mut self, at: &str, bytes: u64, files: u64) -> Result<(), PlanError> {
         self.folder(at)?;
-        let protection = Protection::WRITABLE;
-        let size = text(&bytes.to_string())?;
-        self.operations.push(Operation::Memory { at: relative(at)?, size, protection });
+        let (size, files) = (text(&bytes.to_string())?, text(&files.to_string())?);
+        self.operations.push(Operation::Memory { at: relative(at)?, size, files, protection: Protection::WRITABLE });
         Ok(())
     }
 
@@ -212,7 +213,7 @@ impl Builder {
     }
 
     fn etc(&mut self, user: u32, group: u32) -> Result<(), PlanError> {
-        self.memory("/etc", 1 << 20)?;
+        self.memory("/etc", 1 << 20, 256)?;
         for name in system::OF_ETC {
             if let Ok(source) = Source::look(&PathBuf::from("/etc").join(name)) {
                 self.attach(source, &format!("/etc/{name}"), Protection::READ_ONLY)?;
@@ -225,7 +226,7 @@ impl Builder {
     }
 
     fn devices(&mut self) -> Result<Vec<String>, PlanError> {
-        self.memory("/dev", 1 << 20)?;
+        self.memory("/dev", 1 << 20, 256)?;
         let mut devices = Vec::new();
         for name in system::DEVICES {
             let (path, at) = (PathBuf::from("/dev").join(name), format!("/dev/{name}"));
@@ -245,7 +246,9 @@ impl Builder {
         let free: Vec<&str> =
             SCRATCH_FOLDERS.into_iter().filter(|folder| !spec.mounts.iter().any(|mount| mount.at == *folder)).collect();
         let Some((first, others)) = free.split_first() else { return Ok(()) };
-        self.memory(first, spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0.max(4096)))?;
+        // One page more than is allowed: who takes it has gone over the limit.
+        let bytes = spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0 / PAGE * PAGE + PAGE);
+        self.memory(first, bytes, bytes / PAGE + OWN_FILES)?;
         for other in others {
             let (parent, name) = (relative(first)?, text(".shm")?);
             self.operations.push(Operation::Folder { parent, name });

@@ -20,7 +20,7 @@ pub(crate) fn raise(plan: &Plan) -> Result<(), (Step, Errno)> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change(c"/", private).map_err(|errno| (Step::Propagation, errno))?;
     let root = match &plan.root {
-        Root::Memory => memory(c"1048576", Protection::WRITABLE),
+        Root::Memory => memory(c"1048576", c"1024", Protection::WRITABLE),
         Root::Own { source, .. } => clone_of(source, Protection::WRITABLE),
     };
     let root = root.map_err(|errno| (Step::Root, errno))?;
@@ -50,8 +50,8 @@ fn carry_out(operation: &Operation, root: BorrowedFd<'_>) -> Result<(), (Step, E
             let attached = clone_of(source, *protection).and_then(|mount| place(&mount, root, at));
             attached.map_err(|errno| (Step::Mount, errno))
         }
-        Operation::Memory { at, size, protection } => {
-            let mounted = memory(size, *protection).and_then(|mount| place(&mount, root, at));
+        Operation::Memory { at, size, files, protection } => {
+            let mounted = memory(size, files, *protection).and_then(|mount| place(&mount, root, at));
             mounted.map_err(|errno| (Step::Memory, errno))
         }
         Operation::Again { from, at } => again(root, from, at).map_err(|errno| (Step::Memory, errno)),
@@ -111,9 +111,10 @@ fn clone_of(source: &Source, protection: Protection) -> Result<OwnedFd, Errno> {
     Ok(mount)
 }
 
-fn memory(size: &CStr, protection: Protection) -> Result<OwnedFd, Errno> {
+fn memory(size: &CStr, files: &CStr, protection: Protection) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, c"size", size)?;
+    fsconfig_set_string(&context, c"nr_inodes", files)?;
     fsconfig_set_string(&context, c"mode", c"0755")?;
     mounted(context.as_fd(), protection)
 }

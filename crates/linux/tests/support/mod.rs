@@ -6,6 +6,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -21,24 +22,51 @@ use ringfence_manifest::{
 };
 
 /// Keeps what is printed, and lets everything go on.
-#[derive(Default)]
 pub(crate) struct Keeper {
     printed: Mutex<[Vec<u8>; 2]>,
+    most: AtomicUsize,
+    verdict: Mutex<Verdict>,
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Keeper { printed: Mutex::default(), most: AtomicUsize::new(usize::MAX), verdict: Mutex::new(Verdict::Continue) }
+    }
+}
+
+impl Keeper {
+    /// Ends what is charged to it from now on.
+    pub(crate) fn stop(&self, verdict: Verdict) {
+        *self.verdict.lock().unwrap() = verdict;
+    }
+
+    /// Keeps so many bytes and takes no more.
+    pub(crate) fn take_at_most(&self, bytes: usize) {
+        self.most.store(bytes, Relaxed);
+    }
+
+    /// What was printed to standard output so far.
+    pub(crate) fn printed(&self) -> Vec<u8> {
+        self.printed.lock().unwrap()[0].clone()
+    }
 }
 
 impl Host for Keeper {
     fn call<'a>(&'a self, call: Call<'a>) -> Answer<'a> {
         let Call::Send { stream, from } = call else { return Answer::Now(Err(ErrorCode::Denied)) };
-        self.printed.lock().unwrap()[usize::from(stream == Handle::STDERR)].extend_from_slice(from);
-        Answer::Now(Ok(Reply::Count(from.len())))
+        let mut printed = self.printed.lock().unwrap();
+        let kept = &mut printed[usize::from(stream == Handle::STDERR)];
+        let count = from.len().min(self.most.load(Relaxed).saturating_sub(kept.len()));
+        kept.extend_from_slice(&from[..count]);
+        Answer::Now(if count == 0 { Err(ErrorCode::Stopping) } else { Ok(Reply::Count(count)) })
     }
 
     fn charge(&self, _: Usage) -> Verdict {
-        Verdict::Continue
+        self.verdict()
     }
 
     fn verdict(&self) -> Verdict {
-        Verdict::Continue
+        self.verdict.lock().unwrap().clone()
     }
 
     fn folders(&self) -> Vec<Folder> {
