@@ -1,7 +1,7 @@
 //! A place with a program in it.
 
 use std::future::poll_fn;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -21,10 +21,17 @@ pub(crate) struct LinuxInstance {
 /// What the owner of an instance and the thread that watches it share.
 pub(crate) struct Controls {
     pid: i32,
-    pidfd: OwnedFd,
-    commands: OwnedFd,
-    gate: OwnedFd,
     state: Mutex<State>,
+}
+
+/// The ways into a place.
+pub(crate) struct Lines {
+    /// Names pid 1 for good, also when it is gone.
+    pub(crate) pidfd: Arc<OwnedFd>,
+    /// Where pid 1 takes signals from.
+    pub(crate) commands: OwnedFd,
+    /// What pid 2 waits for.
+    pub(crate) gate: OwnedFd,
 }
 
 /// How far an instance has come.
@@ -42,6 +49,8 @@ enum Phase {
 
 struct State {
     phase: Phase,
+    /// Closed when the place is gone.
+    lines: Option<Lines>,
     killed: bool,
     usage: Usage,
     exit: Option<Exit>,
@@ -50,16 +59,17 @@ struct State {
 }
 
 impl Controls {
-    pub(crate) fn new(pid: i32, pidfd: OwnedFd, commands: OwnedFd, gate: OwnedFd) -> Self {
+    pub(crate) fn new(pid: i32, lines: Lines) -> Self {
         let state = State {
             phase: Phase::Built,
+            lines: Some(lines),
             killed: false,
             usage: Usage::default(),
             exit: None,
             waiting: Vec::new(),
             cgroup: None,
         };
-        Controls { pid, pidfd, commands, gate, state: Mutex::new(state) }
+        Controls { pid, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -71,13 +81,9 @@ impl Controls {
         self.pid
     }
 
-    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-
-    /// Ends everything of the place. The pidfd names the process for good, also when it is gone.
+    /// Ends everything of the place.
     pub(crate) fn kill(&self) {
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.state().kill();
     }
 
     /// Whether the owner killed it.
@@ -93,10 +99,12 @@ impl Controls {
         self.state().usage = usage;
     }
 
-    /// Records the end and lets go of the cgroup, which must be gone when somebody learns of it.
+    /// Records the end and lets go of what must be gone when somebody learns of it.
     pub(crate) fn end(&self, exit: Exit) {
-        let cgroup = self.state().cgroup.take();
-        drop(cgroup);
+        let mut state = self.state();
+        let (cgroup, lines) = (state.cgroup.take(), state.lines.take());
+        drop(state);
+        drop((cgroup, lines));
         let waiting = {
             let mut state = self.state();
             state.exit.get_or_insert(exit);
@@ -112,6 +120,14 @@ impl Controls {
         }
         let cgroup = state.cgroup.as_ref().ok_or(CallError::Unsupported("there is no cgroup to freeze"))?;
         cgroup.freeze(frozen).map_err(|_| CallError::Unsupported("the kernel does not freeze this cgroup"))
+    }
+}
+
+impl State {
+    fn kill(&self) {
+        if let Some(lines) = &self.lines {
+            let _ = pidfd_send_signal(&lines.pidfd, Signal::KILL);
+        }
     }
 }
 
@@ -134,7 +150,9 @@ impl Instance for LinuxInstance {
             Phase::Built => {
                 state.phase = Phase::Started;
                 // When it fails the place is gone already, and its end says why.
-                let _ = write(&self.controls.gate, &[1]);
+                if let Some(lines) = &state.lines {
+                    let _ = write(&lines.gate, &[1]);
+                }
                 Ok(())
             }
         }
@@ -144,14 +162,16 @@ impl Instance for LinuxInstance {
         let mut state = self.controls.state();
         match (how, state.phase) {
             (Stop::Signal(signal), Phase::Started) if (1..=64).contains(&signal) => {
-                let _ = write(&self.controls.commands, &[signal.unsigned_abs() as u8]);
+                if let Some(lines) = &state.lines {
+                    let _ = write(&lines.commands, &[signal.unsigned_abs() as u8]);
+                }
             }
             (Stop::Signal(_) | Stop::Kill, _) => {
                 if state.phase == Phase::Built {
                     state.phase = Phase::Stopped;
                 }
                 state.killed = true;
-                self.controls.kill();
+                state.kill();
                 // A frozen process dies when it thaws (cgroup v1).
                 if let Some(cgroup) = state.cgroup.clone() {
                     let _ = cgroup.freeze(false);

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, CgroupError, Wanted};
 use crate::facts::Facts;
-use crate::instance::{Controls, LinuxInstance};
+use crate::instance::{Controls, Lines, LinuxInstance};
 use crate::launch::{self, Ends, Message, Recipe, Report, Step};
 use crate::observe;
 use crate::stdio::Streams;
@@ -60,8 +60,12 @@ impl Prepared for Ready {
         let report = Report(report);
         self.await_ready(&report)?;
         let enforced = observe::enforced(&self.promised, child.pid, &cgroup);
-        let controls = Arc::new(Controls::new(child.pid, child.release(), command_end, gate_end));
-        let supervisor = Supervisor::new(host, controls.clone(), report, cgroup, streams.outside, self.spec.clone());
+        let pid = child.pid;
+        let pidfd = Arc::new(child.release());
+        let lines = Lines { pidfd: pidfd.clone(), commands: command_end, gate: gate_end };
+        let controls = Arc::new(Controls::new(pid, lines));
+        let supervisor =
+            Supervisor::new(host, controls.clone(), pidfd, report, cgroup, streams.outside, self.spec.clone());
         supervisor.spawn().map_err(|source| host_error("cannot start the supervisor's thread", source))?;
         Ok(Box::new(LinuxInstance::new(controls, enforced)))
     }

@@ -1,13 +1,13 @@
 //! The thread that watches one instance until nothing of it is left.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ringfence_abi::Handle;
-use ringfence_isolation::{Exit, Host, LimitKind, Usage, Verdict};
+use ringfence_isolation::{Exit, Host, LimitKind, LostReason, Usage, Verdict};
 use ringfence_manifest::Spec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -29,6 +29,7 @@ const CLOSEST: Duration = Duration::from_millis(1);
 pub(crate) struct Supervisor {
     host: Arc<dyn Host>,
     controls: Arc<Controls>,
+    pidfd: Arc<OwnedFd>,
     report: Report,
     cgroup: Arc<Cgroup>,
     streams: Vec<(OwnedFd, Handle)>,
@@ -40,6 +41,7 @@ impl Supervisor {
     pub(crate) fn new(
         host: Arc<dyn Host>,
         controls: Arc<Controls>,
+        pidfd: Arc<OwnedFd>,
         report: Report,
         cgroup: Cgroup,
         streams: Vec<(OwnedFd, Handle)>,
@@ -47,18 +49,15 @@ impl Supervisor {
     ) -> Self {
         let cgroup = Arc::new(cgroup);
         controls.watch(cgroup.clone());
-        Supervisor { host, controls, report, cgroup, streams, spec, charged: Duration::ZERO }
+        Supervisor { host, controls, pidfd, report, cgroup, streams, spec, charged: Duration::ZERO }
     }
 
     /// Starts the thread.
     pub(crate) fn spawn(self) -> io::Result<()> {
-        let last = LastWord(self.controls.clone());
+        let last = LastWord { controls: self.controls.clone(), pidfd: Some(self.pidfd.clone()) };
         thread::Builder::new().name("ringfence-linux".into()).stack_size(STACK).spawn(move || {
             let last = last;
-            let controls = self.controls.clone();
-            let exit = self.live();
-            controls.end(exit);
-            drop(last);
+            last.say(self.live());
         })?;
         Ok(())
     }
@@ -79,7 +78,7 @@ impl Supervisor {
             }
         };
         let verdict = self.watch();
-        let ended = sys::wait_for(self.controls.pidfd());
+        let ended = sys::wait_for(self.pidfd.as_fd());
         // Everything of the place is dead now; nobody writes any more who counts.
         drop(still_there);
         for pump in pumps {
@@ -108,7 +107,7 @@ impl Supervisor {
         let mut verdict = None;
         loop {
             let timeout = Timespec::try_from(self.next_look()).ok();
-            let mut ready = vec![PollFd::from_borrowed_fd(self.controls.pidfd(), PollFlags::IN)];
+            let mut ready = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
             ready.extend(alarms.iter().map(|alarm| PollFd::new(&alarm.descriptor, alarm.interest)));
             let count = poll(&mut ready, timeout.as_ref());
             if !ready[0].revents().is_empty() && count.is_ok() {
@@ -189,15 +188,25 @@ fn start_pump(
 }
 
 /// Says that the instance is lost should its thread end without a word.
-struct LastWord(Arc<Controls>);
+struct LastWord {
+    controls: Arc<Controls>,
+    pidfd: Option<Arc<OwnedFd>>,
+}
+
+impl LastWord {
+    fn say(mut self, exit: Exit) {
+        self.pidfd = None;
+        self.controls.end(exit);
+    }
+}
 
 impl Drop for LastWord {
     fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.kill();
-            let _ = sys::wait_for(self.0.pidfd());
+        if let Some(pidfd) = self.pidfd.take() {
+            self.controls.kill();
+            let _ = sys::wait_for(pidfd.as_fd());
+            let why = "the thread that watched it ended without a result";
+            self.controls.end(Exit::Lost(LostReason::Backend(why.into())));
         }
-        let lost = ringfence_isolation::LostReason::Backend("the thread that watched it ended without a result".into());
-        self.0.end(Exit::Lost(lost));
     }
 }
