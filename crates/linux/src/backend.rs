@@ -150,7 +150,10 @@ fn refuse_program(spec: &Spec, reason: impl Into<String>) -> BuildError {
 
 fn check_program(spec: &Spec) -> Result<(), BuildError> {
     if spec.program.kind != Kind::Linux {
-        return Err(refuse_program(spec, "it is not a Linux program"));
+        return Err(refuse_program(
+            spec,
+            "this version of level sandbox runs programs of kind linux; choose level wasm for WebAssembly",
+        ));
     }
     let path = &spec.program.path;
     let metadata = std::fs::metadata(path).map_err(|source| BuildError::Unreadable { path: path.clone(), source })?;
@@ -167,11 +170,20 @@ fn check_program(spec: &Spec) -> Result<(), BuildError> {
 fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
     let Permissions { clock, random, channel_send, channel_receive, log, learn, .. } = &spec.permissions;
     let reasons = [
-        (!clock, "`clock = false`: a Linux program reads the clock without asking"),
-        (!random, "`random = false`: a Linux program has random numbers from its processor"),
-        (!channel_send.is_empty() || !channel_receive.is_empty(), "channels are not in this version of level sandbox"),
-        (*log, "`log` is not in this version of level sandbox: print instead"),
-        (*learn, "--learn is not in this version of level sandbox"),
+        (
+            !clock,
+            "`clock = false`: a Linux program reads the clock without asking; write `clock = true`, or choose level wasm",
+        ),
+        (
+            !random,
+            "`random = false`: a Linux program has random numbers from its processor; write `random = true`, or choose level wasm",
+        ),
+        (
+            !channel_send.is_empty() || !channel_receive.is_empty(),
+            "channels are not in this version of level sandbox; take `channel.*` out, or choose level wasm",
+        ),
+        (*log, "`log` is not in this version of level sandbox; take it out and print instead, or choose level wasm"),
+        (*learn, "--learn is not in this version of level sandbox; write the permissions, or learn them at level wasm"),
     ];
     match reasons.into_iter().find(|(hit, _)| *hit) {
         Some((_, reason)) => Err(refuse_program(spec, reason)),
