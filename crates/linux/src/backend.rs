@@ -97,7 +97,7 @@ impl Linux {
 
     fn rule_problem(&self, problem: &RuleProblem) -> Refusal {
         let remedy = match problem {
-            RuleProblem::CreateMissing { .. } => "make it before the run, or grant fs.create on the folder above it",
+            RuleProblem::Missing { .. } => "make it before the run, or write the folder above it",
             RuleProblem::DeleteFile { .. } => "grant fs.delete on the folder it is in",
             RuleProblem::Link { .. } => "write the path it leads to",
         };

@@ -96,7 +96,7 @@ fn processes_beyond_the_limit_end_it() {
     let most = |count| move |limits: &mut ringfence_manifest::Limits| limits.processes = Some(count);
     assert_eq!(Lab::shell(three).limit(most(3)).run().exit, Exit::Returned(0));
     assert_eq!(tripped(&Lab::shell(three).limit(most(2)).run(), LimitKind::Processes), (2, 3));
-    let bomb = "bomb() { bomb | bomb & }; bomb; wait";
+    let bomb = "bomb() { bomb | bomb & }; bomb; exec sleep 1000";
     tripped(&Lab::shell(bomb).limit(most(20)).run(), LimitKind::Processes);
     let Some(threads) = Lab::hostile(&["threads", "50"]) else { return };
     tripped(&threads.limit(most(10)).run(), LimitKind::Processes);

@@ -125,6 +125,7 @@ fn permissions_the_kernel_cannot_tell_apart_are_refused() {
     };
     for (permission, path, found) in [
         (Permission::FsCreate, "/data/new/file", "does not exist"),
+        (Permission::FsRead, "/data/later", "does not exist"),
         (Permission::FsDelete, "/data/file", "names a file"),
         (Permission::FsRead, "/data/link", "symbolic link"),
     ] {

@@ -20,9 +20,9 @@ pub(crate) struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum RuleProblem {
-    /// It names something to be created that is not there.
-    #[error("{permission} = {rule:?} names what does not exist yet, and the kernel grants creating in folders only")]
-    CreateMissing { permission: Permission, rule: String },
+    /// It names something in a mount that is not there.
+    #[error("{permission} = {rule:?} names what does not exist, and the kernel grants on what exists only")]
+    Missing { permission: Permission, rule: String },
     /// It grants deleting one file.
     #[error("{permission} = {rule:?} names a file, and the kernel grants deleting in folders only")]
     DeleteFile { permission: Permission, rule: String },
@@ -60,10 +60,9 @@ pub(crate) fn grants(spec: &Spec, plan: &Plan, abi: Abi) -> Result<Vec<Grant>, R
                     return Err(RuleProblem::DeleteFile { permission, rule: rule.0.clone() });
                 }
                 Target::File => give(&rule.0, of_permission(permission), false, true),
-                Target::Nothing if permission == Permission::FsCreate => {
-                    return Err(RuleProblem::CreateMissing { permission, rule: rule.0.clone() });
-                }
-                Target::Nothing => {}
+                Target::Missing => return Err(RuleProblem::Missing { permission, rule: rule.0.clone() }),
+                // Nothing of the host is there, and nothing can be made there.
+                Target::Nowhere => {}
                 Target::Link => return Err(RuleProblem::Link { permission, rule: rule.0.clone() }),
             }
         }
@@ -83,7 +82,10 @@ pub(crate) fn grants(spec: &Spec, plan: &Plan, abi: Abi) -> Result<Vec<Grant>, R
 enum Target {
     Folder,
     File,
-    Nothing,
+    /// Within a mount, and not there.
+    Missing,
+    /// Within no mount.
+    Nowhere,
     Link,
 }
 
@@ -97,7 +99,7 @@ fn find(rule: &PathRule, plan: &Plan) -> Target {
         _ if rule.0 == "/" => Target::Folder,
         Some(place) if !scratch || place.at != "/" => look(place, &rule.0),
         _ if scratch || above_a_place => Target::Folder,
-        _ => Target::Nothing,
+        _ => Target::Nowhere,
     }
 }
 
@@ -110,7 +112,7 @@ fn look(place: &Place, path: &str) -> Target {
         Ok(found) if found.is_folder => Target::Folder,
         Ok(_) => Target::File,
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Target::Link,
-        Err(_) => Target::Nothing,
+        Err(_) => Target::Missing,
     }
 }
 

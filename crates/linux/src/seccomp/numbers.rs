@@ -9,6 +9,10 @@ pub(super) struct WithTests {
     pub(super) ioctl: c_long,
     pub(super) socket: c_long,
     pub(super) socketpair: c_long,
+    pub(super) connect: c_long,
+    pub(super) sendto: c_long,
+    pub(super) sendmsg: c_long,
+    pub(super) sendmmsg: c_long,
     pub(super) personality: c_long,
 }
 
@@ -19,6 +23,10 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     ioctl: libc::SYS_ioctl,
     socket: libc::SYS_socket,
     socketpair: libc::SYS_socketpair,
+    connect: libc::SYS_connect,
+    sendto: libc::SYS_sendto,
+    sendmsg: libc::SYS_sendmsg,
+    sendmmsg: libc::SYS_sendmmsg,
     personality: libc::SYS_personality,
 };
 
@@ -38,7 +46,7 @@ numbers! {
     /// What ordinary programs use.
     ALLOWED = [
         SYS_accept SYS_accept4 SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_getres SYS_clock_gettime
-        SYS_clock_nanosleep SYS_close SYS_close_range SYS_connect SYS_copy_file_range SYS_dup SYS_dup3
+        SYS_clock_nanosleep SYS_close SYS_close_range SYS_copy_file_range SYS_dup SYS_dup3
         SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2 SYS_execve SYS_execveat
         SYS_exit SYS_exit_group SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fchdir SYS_fcntl
         SYS_fdatasync SYS_fgetxattr SYS_flistxattr SYS_flock SYS_fstat SYS_fstatfs SYS_fsync SYS_ftruncate
@@ -60,7 +68,7 @@ numbers! {
         SYS_sched_get_priority_min SYS_sched_getaffinity SYS_sched_getattr SYS_sched_getparam
         SYS_sched_getscheduler SYS_sched_rr_get_interval SYS_sched_setaffinity SYS_sched_setattr
         SYS_sched_setparam SYS_sched_setscheduler SYS_sched_yield SYS_seccomp SYS_semctl SYS_semget SYS_semop
-        SYS_semtimedop SYS_sendfile SYS_sendmmsg SYS_sendmsg SYS_sendto SYS_set_robust_list SYS_set_tid_address
+        SYS_semtimedop SYS_sendfile SYS_set_robust_list SYS_set_tid_address
         SYS_setfsgid SYS_setfsuid SYS_setgid SYS_setgroups SYS_setitimer SYS_setpgid SYS_setpriority SYS_setregid
         SYS_setresgid SYS_setresuid SYS_setreuid SYS_setsid SYS_setsockopt SYS_setuid SYS_shmat SYS_shmctl SYS_shmdt
         SYS_shmget SYS_shutdown SYS_sigaltstack SYS_signalfd4 SYS_splice SYS_statfs SYS_statx SYS_symlinkat

@@ -54,6 +54,9 @@ pub(crate) fn default_profile(metadata: Metadata) -> Profile {
     give(&[calls.clone3], &UNKNOWN);
     give(&[calls.ioctl], &ioctl());
     give(&[calls.socket, calls.socketpair], &socket());
+    give(&[calls.connect], &Rule::Fail(libc::EACCES as u16));
+    give(&[calls.sendto, calls.sendmmsg], &not_connecting(3));
+    give(&[calls.sendmsg], &not_connecting(2));
     give(&[calls.personality], &personality());
     Profile { rules, otherwise: UNKNOWN }
 }
@@ -68,10 +71,19 @@ fn clone() -> Rule {
 fn ioctl() -> Rule {
     let forbidden = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32, libc::TIOCSETD as u32];
     let deny = |equals| Test { argument: 1, mask: u32::MAX, equals, then: PERMISSION };
-    Rule::Test(forbidden.map(deny).to_vec(), Box::new(Rule::Allow))
+    // `SIOC*`: what the interfaces and routes of the machine are.
+    let interfaces = Test { argument: 1, mask: 0xffff_ff00, equals: 0x8900, then: PERMISSION };
+    Rule::Test(forbidden.map(deny).into_iter().chain([interfaces]).collect(), Box::new(Rule::Allow))
 }
 
-/// Unix sockets, and TCP and UDP over IP by their own protocol number or 0: no raw, packet, netlink
+/// Sending without `MSG_FASTOPEN`, which is a way to connect.
+fn not_connecting(flags: u32) -> Rule {
+    let plain = Test { argument: flags, mask: libc::MSG_FASTOPEN as u32, equals: 0, then: Rule::Allow };
+    Rule::Test(vec![plain], Box::new(Rule::Fail(libc::EOPNOTSUPP as u16)))
+}
+
+/// Unix sockets that are connected when they send (a datagram could go to any socket of the host that
+/// lies in a mounted folder), and TCP and UDP over IP by their own protocol number or 0: no raw, packet, netlink
 /// or vsock sockets, no SCTP, no MPTCP.
 fn socket() -> Rule {
     const TYPE: u32 = 0xff; // without SOCK_NONBLOCK and SOCK_CLOEXEC
@@ -88,7 +100,14 @@ fn socket() -> Rule {
         Rule::Test(kinds, Box::new(Rule::Fail(libc::EACCES as u16)))
     };
     let family = |number: i32, then| Test { argument: 0, mask: u32::MAX, equals: number as u32, then };
-    let families = vec![family(libc::AF_UNIX, Rule::Allow), family(libc::AF_INET, ip()), family(libc::AF_INET6, ip())];
+    let unix = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET].map(|kind| Test {
+        argument: 1,
+        mask: TYPE,
+        equals: kind as u32,
+        then: Rule::Allow,
+    });
+    let unix = Rule::Test(unix.to_vec(), Box::new(Rule::Fail(libc::EACCES as u16)));
+    let families = vec![family(libc::AF_UNIX, unix), family(libc::AF_INET, ip()), family(libc::AF_INET6, ip())];
     Rule::Test(families, Box::new(refuse))
 }
 
