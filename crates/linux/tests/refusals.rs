@@ -136,6 +136,15 @@ fn permissions_the_kernel_cannot_tell_apart_are_refused() {
 }
 
 #[test]
+fn a_part_of_a_mount_that_is_not_there_is_told() {
+    if !here() {
+        return;
+    }
+    let lab = Lab::new("/bin/true").mount("/data", MountMode::ReadOnly).grant(Permission::FsRead, "/data/later");
+    assert!(rejected(&lab).contains("/data/later is granted"));
+}
+
+#[test]
 fn a_mount_over_the_system_is_refused() {
     for at in ["/", "/proc", "/dev", "/etc", "/usr"] {
         let lab = Lab::new("/bin/true").mount(at, MountMode::ReadOnly).grant(Permission::FsRead, at);

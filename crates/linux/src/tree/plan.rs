@@ -74,6 +74,14 @@ pub(crate) enum PlanError {
         /// Why not.
         why: &'static str,
     },
+    /// A part of a mount is granted that is not there.
+    #[error("{at} is granted and {} does not exist: make it, or grant the folder above it", .from.display())]
+    Missing {
+        /// Where in the capsule's tree.
+        at: String,
+        /// What of the host.
+        from: PathBuf,
+    },
     /// A path that is not text for the kernel.
     #[error("{0:?} contains a NUL character")]
     Path(String),
@@ -290,9 +298,9 @@ impl Builder {
                 };
                 let source = match found {
                     Ok(source) => source,
-                    // A part that is not there is nothing to show; what it takes to make it is
-                    // checked with the rules.
-                    Err(error) if !rest.is_empty() && error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) if !rest.is_empty() && error.kind() == io::ErrorKind::NotFound => {
+                        return Err(PlanError::Missing { at, from: mount.from.join(rest) });
+                    }
                     Err(source) => return Err(PlanError::Open { from: mount.from.join(rest), at, source }),
                 };
                 if let Some(above) = places.iter().find(|place| covers(&place.at, &at)) {
