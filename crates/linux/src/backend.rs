@@ -6,33 +6,32 @@ use std::sync::{Arc, Once};
 
 use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal};
 use ringfence_manifest::{Kind, Permissions, Spec};
+use tokio::runtime::Handle;
 
 use crate::cgroup::sweep;
 use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
 use crate::namespaces::{Identity, clone_flags};
+use crate::network;
 use crate::prepared::Ready;
 use crate::promise::promise;
-use crate::seccomp::{Metadata, compile, default_profile};
+use crate::seccomp::{Metadata, Network, compile, default_profile};
 use crate::tree::{Plan, PlanError};
 
 /// Level `sandbox`.
 pub struct Linux {
     facts: Facts,
+    executor: Handle,
     swept: Once,
 }
 
-impl Default for Linux {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Linux {
-    /// The backend. Looks at the machine; changes nothing before the first program.
-    pub fn new() -> Self {
-        Linux { facts: Facts::find(), swept: Once::new() }
+    /// The backend. Looks at the machine; changes nothing before the first program. What instances
+    /// wait for, such as connections, is waited for on `executor`, which needs its drivers of time and
+    /// of input and output.
+    pub fn new(executor: Handle) -> Self {
+        Linux { facts: Facts::find(), executor, swept: Once::new() }
     }
 
     /// What the level cannot be without.
@@ -61,7 +60,10 @@ impl Linux {
             let cgroup = [G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
             let remedy = match refusal.guarantee {
                 guarantee if cgroup.contains(&guarantee) => REMEDY_FOR_CGROUPS.to_owned(),
-                Guarantee::NetworkConfined => "take net.* out of [permissions], or choose level wasm".to_owned(),
+                Guarantee::NetworkConfined => match &self.facts.notify {
+                    Err(Missing { remedy, .. }) => remedy.clone(),
+                    Ok(()) => refusal.remedy,
+                },
                 _ => refusal.remedy,
             };
             self.refusal(refusal.guarantee, refusal.found, remedy)
@@ -82,7 +84,11 @@ impl Linux {
             }
             Err(_) => None,
         };
-        let confinement = Confinement { landlock, filter: compile(&default_profile(metadata(spec, &tree))) };
+        let asks = self.facts.notify.is_ok();
+        let network = if asks { Network::Asked } else { Network::Denied };
+        let filter = compile(&default_profile(metadata(spec, &tree), network));
+        let names = asks && network::has_names(&spec.permissions.network);
+        let confinement = Confinement { landlock, filter, asks, names };
         Ok(Recipe {
             clone_flags: clone_flags(self.facts.privilege),
             identity,
@@ -140,6 +146,7 @@ impl Backend for Linux {
             spec: Arc::new(spec.clone()),
             facts: self.facts.clone(),
             promised,
+            executor: self.executor.clone(),
         }))
     }
 }
@@ -194,7 +201,9 @@ fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
 fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
     match error {
         PlanError::Open { .. } => BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() },
-        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Path(_) => refuse_program(spec, error.to_string()),
+        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Path(_) => {
+            refuse_program(spec, error.to_string())
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Facts {
     pub(crate) namespaces: Result<(), Missing>,
     pub(crate) landlock: Result<Abi, Missing>,
     pub(crate) seccomp: Result<(), Missing>,
+    /// Whether system calls can wait for the supervisor's answer.
+    pub(crate) notify: Result<(), Missing>,
     pub(crate) mounts: Result<(), Missing>,
     pub(crate) cgroups: Hierarchies,
     pub(crate) tree: Arc<dyn Tree>,
@@ -46,6 +48,7 @@ impl Facts {
             namespaces: namespaces(privilege),
             landlock: landlock(sys::landlock_abi()),
             seccomp: seccomp(),
+            notify: notify(),
             mounts: mounts(),
             cgroups: Hierarchies::find(&*tree).unwrap_or_default(),
             tree,
@@ -63,6 +66,7 @@ impl Facts {
             fact("mount interface", &self.mounts, |()| "open_tree, move_mount, mount_setattr".to_owned()),
             fact("landlock", &self.landlock, |abi| format!("abi {}", abi.0)),
             fact("seccomp", &self.seccomp, |()| "filters".to_owned()),
+            fact("seccomp notify", &self.notify, |()| "user notification".to_owned()),
         ];
         facts.extend(Controller::ALL.into_iter().map(|controller| self.controller(controller)));
         facts
@@ -176,6 +180,19 @@ fn seccomp() -> Result<(), Missing> {
         return Ok(());
     }
     Err(Missing::new("this kernel filters no system calls", "boot a kernel with CONFIG_SECCOMP_FILTER"))
+}
+
+/// Whether the supervisor can answer system calls and put sockets into the program's hands: by then
+/// (5.14) every kernel with the one has the other.
+fn notify() -> Result<(), Missing> {
+    if sys::seccomp_has_action(libc::SECCOMP_RET_USER_NOTIF).is_ok() && mounts().is_ok() {
+        return Ok(());
+    }
+    let found = "this kernel lets nobody answer system calls: seccomp user notification is missing";
+    Err(Missing::new(
+        found,
+        "boot a kernel of 5.14 or newer with CONFIG_SECCOMP_FILTER, or take net.* out of [permissions]",
+    ))
 }
 
 /// Whether the kernel has the calls the tree is raised with, the youngest of them `mount_setattr`, of 5.12.

@@ -12,9 +12,10 @@ use crate::cgroup::{Cgroup, CgroupError, Wanted};
 use crate::facts::Facts;
 use crate::instance::{Controls, Lines, LinuxInstance};
 use crate::launch::{self, Ends, Message, Recipe, Report, Step};
+use crate::network::{Broker, Doors};
 use crate::observe;
 use crate::stdio::Streams;
-use crate::supervise::Supervisor;
+use crate::supervise::{Supervisor, Watched};
 use crate::sys;
 
 /// How long setting a place up may take.
@@ -26,6 +27,7 @@ pub(crate) struct Ready {
     pub(crate) spec: Arc<Spec>,
     pub(crate) facts: Facts,
     pub(crate) promised: Enforcement,
+    pub(crate) executor: tokio::runtime::Handle,
 }
 
 impl Prepared for Ready {
@@ -43,7 +45,8 @@ impl Prepared for Ready {
         let streams =
             Streams::open(&self.spec).map_err(|source| host_error("cannot open the standard streams", source))?;
         let pipes = || launch::pair().map_err(|errno| host_error("cannot make a pipe", errno));
-        let ((report, report_end), (commands, command_end), (gate, gate_end)) = (pipes()?, pipes()?, pipes()?);
+        let ((commands, command_end), (gate, gate_end)) = (pipes()?, pipes()?);
+        let (report, report_end) = launch::line().map_err(|errno| host_error("cannot make a socket pair", errno))?;
         let ends = Ends {
             report: report_end,
             commands,
@@ -58,21 +61,37 @@ impl Prepared for Ready {
         let child = Child { pid, pidfd: Some(pidfd) };
         drop(ends);
         let report = Report(report);
-        self.await_ready(&report)?;
+        let doors = self.await_ready(&report)?;
         let enforced = observe::enforced(&self.promised, child.pid, &cgroup);
         let pid = child.pid;
         let pidfd = Arc::new(child.release());
         let lines = Lines { pidfd: pidfd.clone(), commands: command_end, gate: gate_end };
         let controls = Arc::new(Controls::new(pid, lines));
-        let supervisor =
-            Supervisor::new(host, controls.clone(), pidfd, report, cgroup, streams.outside, self.spec.clone());
+        let executor = self.executor.clone();
+        let broker = doors.map(|doors| Broker::new(doors, host.clone(), executor.clone(), &self.spec));
+        let watched = Watched { pidfd, report, cgroup: Arc::new(cgroup), broker };
+        let supervisor = Supervisor::new(host, controls.clone(), watched, streams.outside, self.spec.clone(), executor);
         supervisor.spawn().map_err(|source| host_error("cannot start the supervisor's thread", source))?;
         Ok(Box::new(LinuxInstance::new(controls, enforced)))
     }
 }
 
 impl Ready {
-    fn await_ready(&self, report: &Report) -> Result<(), BuildError> {
+    /// Waits until the program's process stands at the gate; what leads from the place to here.
+    fn await_ready(&self, report: &Report) -> Result<Option<Doors>, BuildError> {
+        let first = self.next_message(report)?;
+        let (message, doors) = match first {
+            Some((Message::Doors, doors)) => (self.next_message(report)?.map(|(message, _)| message), doors),
+            other => (other.map(|(message, _)| message), None),
+        };
+        self.check_ready(message)?;
+        if self.recipe.confinement.asks && doors.is_none() {
+            return Err(host_error("the place did not say where it asks", Errno::PROTO));
+        }
+        Ok(doors)
+    }
+
+    fn next_message(&self, report: &Report) -> Result<Option<(Message, Option<Doors>)>, BuildError> {
         let mut ready = [PollFd::new(&report.0, PollFlags::IN)];
         loop {
             match poll(&mut ready, Some(&PATIENCE)) {
@@ -81,7 +100,11 @@ impl Ready {
                 _ => break,
             }
         }
-        match report.next() {
+        Ok(report.next_with_doors())
+    }
+
+    fn check_ready(&self, message: Option<Message>) -> Result<(), BuildError> {
+        match message {
             Some(Message::Ready) => Ok(()),
             Some(Message::Failed(Step::WorkingDirectory, errno)) => Err(BuildError::Program {
                 path: self.spec.program.path.clone(),
@@ -89,7 +112,7 @@ impl Ready {
                 reason: format!("its working directory {}: {errno}", self.spec.program.working_directory),
             }),
             Some(Message::Failed(step, errno)) => Err(host_error(step.doing(), errno)),
-            Some(Message::Ended(_) | Message::Full(_)) | None => {
+            Some(Message::Ended(_) | Message::Full(_) | Message::Doors) | None => {
                 Err(host_error("the place ended while it was set up (too little memory?)", Errno::CHILD))
             }
         }

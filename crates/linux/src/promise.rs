@@ -18,11 +18,14 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
                 Held::by("a process of its own; seccomp without ptrace and process_vm_*")
             }
             G::FilesystemConfined => files(&spec.permissions.files, facts, plan),
-            G::NetworkConfined => match network::not_supported(&spec.permissions.network) {
-                None => Held::by("an empty network namespace; seccomp socket families"),
-                Some(permission) => Held::not(format!(
-                    "{permission} is granted, and allow-listed network is not in this version of level sandbox"
-                )),
+            G::NetworkConfined => match &facts.notify {
+                _ if !network::is_granted(&spec.permissions.network) => {
+                    Held::by("an empty network namespace; seccomp socket families")
+                }
+                Ok(()) => {
+                    Held::by("a network namespace of its own; connections made by the supervisor (seccomp notify)")
+                }
+                Err(missing) => Held::not(missing.found.clone()),
             },
             G::EnvironmentConfined => Held::by("execve with its own environment"),
             G::ProcessesHidden => Held::by("pid namespace and its own /proc"),
@@ -47,6 +50,9 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
                 _ => Held::by("sized tmpfs for /tmp and /dev/shm"),
             },
             G::OutputLimit => Held::by("pipes read by the scoped hal's meter"),
+            G::BandwidthLimit if network::is_granted(&spec.permissions.network) => Held::not(
+                "what goes over a connection is not counted in this version of level sandbox; level wasm counts it",
+            ),
             G::BandwidthLimit => Held::by("no network at all"),
             G::IoOperationsLimit | G::IoBytesLimit => Held::not(
                 "a Linux program's reads and writes are not counted in this version of level sandbox; level wasm counts them",

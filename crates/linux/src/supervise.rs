@@ -10,11 +10,13 @@ use ringfence_abi::Handle;
 use ringfence_isolation::{Exit, Host, LimitKind, LostReason, Usage, Verdict};
 use ringfence_manifest::Spec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::runtime;
 
 use crate::cgroup::{Alarm, Cgroup};
 use crate::ending::{Known, exceeded, nanoseconds};
 use crate::instance::Controls;
 use crate::launch::{self, Message, Report};
+use crate::network::Broker;
 use crate::pump::pump;
 use crate::sys;
 
@@ -32,24 +34,34 @@ pub(crate) struct Supervisor {
     pidfd: Arc<OwnedFd>,
     report: Report,
     cgroup: Arc<Cgroup>,
+    broker: Option<Broker>,
+    executor: runtime::Handle,
     streams: Vec<(OwnedFd, Handle)>,
     spec: Arc<Spec>,
     charged: Duration,
+}
+
+/// What there is to watch.
+pub(crate) struct Watched {
+    pub(crate) pidfd: Arc<OwnedFd>,
+    pub(crate) report: Report,
+    pub(crate) cgroup: Arc<Cgroup>,
+    pub(crate) broker: Option<Broker>,
 }
 
 impl Supervisor {
     pub(crate) fn new(
         host: Arc<dyn Host>,
         controls: Arc<Controls>,
-        pidfd: Arc<OwnedFd>,
-        report: Report,
-        cgroup: Cgroup,
+        watched: Watched,
         streams: Vec<(OwnedFd, Handle)>,
         spec: Arc<Spec>,
+        executor: runtime::Handle,
     ) -> Self {
-        let cgroup = Arc::new(cgroup);
+        let Watched { pidfd, report, cgroup, broker } = watched;
         controls.watch(cgroup.clone());
-        Supervisor { host, controls, pidfd, report, cgroup, streams, spec, charged: Duration::ZERO }
+        let charged = Duration::ZERO;
+        Supervisor { host, controls, pidfd, report, cgroup, broker, executor, streams, spec, charged }
     }
 
     /// Starts the thread.
@@ -67,7 +79,7 @@ impl Supervisor {
         let streams = std::mem::take(&mut self.streams);
         let pumps = launch::pair().map_err(io::Error::from).and_then(|(over, still_there)| {
             let over = Arc::new(over);
-            let pumps = streams.into_iter().map(|stream| start_pump(stream, over.clone(), self.host.clone()));
+            let pumps = streams.into_iter().map(|stream| self.start_pump(stream, over.clone()));
             Ok((pumps.collect::<io::Result<Vec<_>>>()?, still_there))
         });
         let (pumps, still_there) = match pumps {
@@ -79,6 +91,9 @@ impl Supervisor {
         };
         let verdict = self.watch();
         let ended = sys::wait_for(self.pidfd.as_fd());
+        if let Some(broker) = self.broker.take() {
+            broker.close();
+        }
         // Everything of the place is dead now; nobody writes any more who counts.
         drop(still_there);
         for pump in pumps {
@@ -105,14 +120,35 @@ impl Supervisor {
     fn watch(&mut self) -> Option<Exit> {
         let alarms = self.cgroup.alarms();
         let mut verdict = None;
+        let mut looked = Instant::now();
         loop {
             let timeout = Timespec::try_from(self.next_look()).ok();
             let mut ready = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
             ready.extend(alarms.iter().map(|alarm| PollFd::new(&alarm.descriptor, alarm.interest)));
-            let count = poll(&mut ready, timeout.as_ref());
-            if !ready[0].revents().is_empty() && count.is_ok() {
+            let asked = ready.len();
+            if let Some(broker) = &self.broker {
+                ready.push(PollFd::new(broker.listener(), PollFlags::IN));
+                ready.extend(broker.names().map(|names| PollFd::new(names, PollFlags::IN)));
+            }
+            let Ok(count) = poll(&mut ready, timeout.as_ref()) else { continue };
+            let ready: Vec<bool> = ready.iter().map(|ready| !ready.revents().is_empty()).collect();
+            if ready[0] {
                 return verdict;
             }
+            if let Some(broker) = &mut self.broker {
+                if ready[asked] {
+                    broker.serve_call();
+                }
+                if ready.get(asked + 1) == Some(&true) {
+                    broker.serve_name();
+                }
+            }
+            // What is asked often must not make the looks at the limits frequent.
+            let is_for_us = count == 0 || ready[1..asked].contains(&true) || looked.elapsed() >= CLOSEST;
+            if !is_for_us {
+                continue;
+            }
+            looked = Instant::now();
             alarms.iter().for_each(Alarm::rearm);
             if verdict.is_none() {
                 verdict = self.judge();
@@ -169,22 +205,24 @@ impl Supervisor {
         self.host.charge(Usage { memory: self.cgroup.memory().unwrap_or(0), cpu_time: since, ..Usage::default() })
     }
 
+    fn start_pump(&self, (from, to): (OwnedFd, Handle), over: Arc<OwnedFd>) -> io::Result<thread::JoinHandle<()>> {
+        let (host, executor) = (self.host.clone(), self.executor.clone());
+        let builder = thread::Builder::new().name("ringfence-pump".into()).stack_size(STACK);
+        builder.spawn(move || {
+            // The hal waits with the executor's drivers.
+            let _entered = executor.enter();
+            pump(&from, &over, &host, to);
+        })
+    }
+
     /// A failure to execute comes before the status it leads to.
     fn last_message(&self) -> Option<Message> {
         let first = self.report.next()?;
         match first {
             Message::Failed(..) | Message::Full(_) => Some(first),
-            Message::Ready | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
+            Message::Ready | Message::Doors | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
         }
     }
-}
-
-fn start_pump(
-    (from, to): (OwnedFd, Handle),
-    over: Arc<OwnedFd>,
-    host: Arc<dyn Host>,
-) -> io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name("ringfence-pump".into()).stack_size(STACK).spawn(move || pump(&from, &over, &host, to))
 }
 
 /// Says that the instance is lost should its thread end without a word.

@@ -8,9 +8,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 
 use ringfence_isolation::{Backend, BuildError, Exit, Host, Stop};
-use ringfence_linux::Linux;
 use ringfence_manifest::{Mount, MountMode, Permission};
-use support::{Keeper, Lab, Outcome, here, wait};
+use support::{Keeper, Lab, Outcome, here, linux, wait};
 
 use Permission::{FsCreate, FsDelete, FsList, FsRead, FsWrite};
 
@@ -183,7 +182,7 @@ fn a_folder_that_was_swapped_for_a_link_is_not_mounted() {
     let lab = Lab::shell("cat /data/secret").mount("/data", MountMode::ReadOnly).grant(FsRead, "/data");
     let outside = tempfile::tempdir().unwrap();
     std::fs::write(outside.path().join("secret"), "secret\n").unwrap();
-    let prepared = Linux::new().prepare(&lab.spec).unwrap();
+    let prepared = linux().prepare(&lab.spec).unwrap();
     std::fs::remove_dir(lab.host("/data")).unwrap();
     std::os::unix::fs::symlink(outside.path(), lab.host("/data")).unwrap();
     let host: std::sync::Arc<dyn Host> = std::sync::Arc::new(Keeper::default());
@@ -210,7 +209,7 @@ fn a_mount_in_a_mount_is_not_led_astray_by_a_link() {
     assert!(lab.build().is_err(), "a link cannot be mounted on");
     std::fs::remove_file(lab.host("/data").join("inner")).unwrap();
     std::fs::create_dir(lab.host("/data").join("inner")).unwrap();
-    let prepared = Linux::new().prepare(&lab.spec).unwrap();
+    let prepared = linux().prepare(&lab.spec).unwrap();
     std::fs::remove_dir(lab.host("/data").join("inner")).unwrap();
     std::os::unix::fs::symlink("/etc", lab.host("/data").join("inner")).unwrap();
     let host: std::sync::Arc<dyn Host> = std::sync::Arc::new(Keeper::default());

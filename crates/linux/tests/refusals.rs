@@ -3,13 +3,12 @@
 mod support;
 
 use ringfence_isolation::{Backend, BuildError, Guarantee, Held, Refusal};
-use ringfence_linux::Linux;
 use ringfence_manifest::{Bytes, Kind, Limits, MountMode, Permission};
-use support::{Lab, explain, here};
+use support::{Lab, explain, here, linux};
 
 #[track_caller]
 fn refused(lab: &Lab) -> Refusal {
-    match Linux::new().prepare(&lab.spec) {
+    match linux().prepare(&lab.spec) {
         Err(BuildError::Refused(refusal)) => refusal,
         Err(other) => panic!("not refused: {}", explain(&other)),
         Ok(_) => panic!("not refused"),
@@ -18,7 +17,7 @@ fn refused(lab: &Lab) -> Refusal {
 
 #[track_caller]
 fn rejected(lab: &Lab) -> String {
-    match Linux::new().prepare(&lab.spec) {
+    match linux().prepare(&lab.spec) {
         Err(error @ BuildError::Program { .. }) => explain(&error),
         Err(other) => panic!("not for the program's sake: {}", explain(&other)),
         Ok(_) => panic!("not rejected"),
@@ -66,7 +65,7 @@ fn a_limit_on_the_disk_is_refused_where_a_folder_of_the_host_can_be_changed() {
     }
     let lab = Lab::new("/bin/true").limit(|limits| limits.disk = Some(Bytes(1 << 20)));
     let lab = lab.mount("/data", MountMode::ReadWrite).grant(Permission::FsRead, "/data");
-    assert!(Linux::new().prepare(&lab.spec).is_ok(), "it is only read");
+    assert!(linux().prepare(&lab.spec).is_ok(), "it is only read");
     assert_eq!(refused(&lab.grant(Permission::FsWrite, "/data")).guarantee, Guarantee::DiskLimit);
 }
 
@@ -77,7 +76,7 @@ fn a_run_that_was_told_to_be_weaker_says_what_does_not_hold() {
     }
     let mut lab = Lab::new("/bin/true");
     lab.spec.limits.io_operations = Some(10);
-    let prepared = Linux::new().prepare(&lab.spec).unwrap();
+    let prepared = linux().prepare(&lab.spec).unwrap();
     assert!(matches!(prepared.promised().get(Guarantee::IoOperationsLimit), Held::Not { .. }));
 }
 
@@ -109,7 +108,7 @@ fn what_is_no_program_is_told_apart() {
     assert!(rejected(&lab).contains("kind linux"));
     assert!(rejected(&Lab::new("/usr")).contains("not a file"));
     let missing = Lab::new("/no/such/program");
-    assert!(matches!(Linux::new().prepare(&missing.spec), Err(BuildError::Unreadable { .. })));
+    assert!(matches!(linux().prepare(&missing.spec), Err(BuildError::Unreadable { .. })));
 }
 
 #[test]

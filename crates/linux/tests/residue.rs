@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringfence_isolation::{Backend, Exit, Stop};
-use ringfence_linux::Linux;
-use support::{Lab, here, wait};
+use support::{Lab, here, linux, wait};
 
 /// An argument by which the processes of one test are found: `sleep` adds its arguments up.
 fn mark() -> String {
@@ -86,7 +85,7 @@ fn processes_and_cgroups_end_with_a_kill() {
     instance.stop(Stop::Kill);
     assert_eq!(wait(instance.exited()), Exit::Stopped);
     assert!(processes(&mark).is_empty());
-    let facts = Linux::new().probe();
+    let facts = linux().probe();
     if facts.iter().any(|fact| fact.name == "cgroup memory" && fact.usable) {
         assert!(!held.is_empty());
     }
@@ -116,7 +115,7 @@ fn build_and_end_many() {
     let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let lab = Lab::shell("exit 0");
     lab.run();
-    let before = (descriptors(), mounts());
+    let (before, threads_before) = ((descriptors(), mounts()), threads());
     for round in 0..20 {
         match round % 3 {
             0 => assert_eq!(lab.run().exit, Exit::Returned(0)),
@@ -129,7 +128,7 @@ fn build_and_end_many() {
             }
         }
     }
-    eventually("the threads end", || threads() <= 2);
+    eventually("the threads end", || threads() <= threads_before);
     assert_eq!((descriptors(), mounts()), before);
     assert_eq!(cgroups(std::process::id()), [] as [String; 0]);
     let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
@@ -217,7 +216,7 @@ fn a_supervisor_that_is_killed_while_it_builds_leaves_nothing_either() {
 #[track_caller]
 fn swept(supervisor: u32) {
     eventually("its cgroups are swept", || {
-        Linux::new().prepare(&Lab::new("/bin/true").spec).unwrap();
+        linux().prepare(&Lab::new("/bin/true").spec).unwrap();
         cgroups(supervisor).is_empty()
     });
 }

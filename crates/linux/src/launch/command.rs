@@ -28,6 +28,10 @@ pub(crate) struct Recipe {
 pub(crate) struct Confinement {
     pub(crate) landlock: Option<(RulesetAttributes, usize, Vec<Grant>)>,
     pub(crate) filter: Filter,
+    /// Whether the filter asks the supervisor.
+    pub(crate) asks: bool,
+    /// Whether names may be asked for.
+    pub(crate) names: bool,
 }
 
 /// What `execve(2)` takes.

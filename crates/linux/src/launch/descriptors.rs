@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// The lowest number of a descriptor of ours: those below belong to the standard streams.
@@ -27,6 +28,13 @@ pub(crate) struct Ends {
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     Ok((above_streams(reader)?, above_streams(writer)?))
+}
+
+/// Two ends of a line that keeps messages apart and passes descriptors on (`unix(7)`).
+pub(crate) fn line() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let kind = SocketType::SEQPACKET;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    Ok((above_streams(ours)?, above_streams(theirs)?))
 }
 
 /// The same descriptor under a number above the standard streams.

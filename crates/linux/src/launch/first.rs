@@ -10,6 +10,7 @@ use rustix::system::sethostname;
 
 use super::{Launch, Message, Step, second};
 use crate::namespaces::drop_capabilities;
+use crate::network::{self, Doors};
 use crate::tree::PAGE;
 use crate::{landlock, sys, tree};
 
@@ -35,6 +36,7 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
         write(list, b"0").map_err(at(Step::Cgroup))?;
     }
     sys::unshare(libc::CLONE_NEWCGROUP).map_err(at(Step::CgroupNamespace))?;
+    let names = recipe.confinement.names.then(network::open_doors).transpose().map_err(at(Step::Network))?;
     tree::raise(&recipe.tree)?;
     sethostname(&recipe.host_name).map_err(at(Step::HostName))?;
     // A copy of the supervisor's memory: nobody in the place may look into it.
@@ -46,7 +48,11 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
         landlock::confine(attributes, *size, grants).map_err(at(Step::Landlock))?;
     }
     drop_capabilities()?;
-    sys::seccomp_filter(&recipe.confinement.filter).map_err(at(Step::Seccomp))
+    if !recipe.confinement.asks {
+        return sys::seccomp_filter(&recipe.confinement.filter).map_err(at(Step::Seccomp));
+    }
+    let listener = sys::seccomp_filter_with_listener(&recipe.confinement.filter).map_err(at(Step::Seccomp))?;
+    Message::Doors.send_with(&Doors { listener, names }, &ends.report).map_err(at(Step::Doors))
 }
 
 /// Starts pid 2 in the same memory, which pid 1 from now on only reads.

@@ -18,7 +18,7 @@ mod second;
 mod step;
 
 pub(crate) use command::{Arguments, Confinement, Recipe, STREAMS, resources};
-pub(crate) use descriptors::{Ends, above_streams, pair};
+pub(crate) use descriptors::{Ends, above_streams, line, pair};
 pub(crate) use report::{Message, Report};
 pub(crate) use step::Step;
 

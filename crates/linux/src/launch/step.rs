@@ -33,6 +33,7 @@ steps! {
     Processes = "mount /proc";
     Seal = "make the new tree read-only";
     Pivot = "leave the old root";
+    Network = "set the network up";
     HostName = "set the host name";
     Dumpable = "hide the memory of pid 1";
     Landlock = "apply the Landlock rules";
@@ -41,6 +42,7 @@ steps! {
     Capabilities = "give up capabilities";
     NoNewPrivileges = "set no_new_privs";
     Seccomp = "install the system call filter";
+    Doors = "pass the way to the supervisor on";
     Clone = "make the program's process";
     Session = "begin a session";
     Limits = "set a resource limit";

@@ -10,6 +10,8 @@ pub(super) struct WithTests {
     pub(super) socket: c_long,
     pub(super) socketpair: c_long,
     pub(super) connect: c_long,
+    pub(super) bind: c_long,
+    pub(super) listen: c_long,
     pub(super) sendto: c_long,
     pub(super) sendmsg: c_long,
     pub(super) sendmmsg: c_long,
@@ -24,6 +26,8 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     socket: libc::SYS_socket,
     socketpair: libc::SYS_socketpair,
     connect: libc::SYS_connect,
+    bind: libc::SYS_bind,
+    listen: libc::SYS_listen,
     sendto: libc::SYS_sendto,
     sendmsg: libc::SYS_sendmsg,
     sendmmsg: libc::SYS_sendmmsg,
@@ -45,7 +49,7 @@ macro_rules! numbers {
 numbers! {
     /// What ordinary programs use.
     ALLOWED = [
-        SYS_accept SYS_accept4 SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_getres SYS_clock_gettime
+        SYS_accept SYS_accept4 SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_getres SYS_clock_gettime
         SYS_clock_nanosleep SYS_close SYS_close_range SYS_copy_file_range SYS_dup SYS_dup3
         SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2 SYS_execve SYS_execveat
         SYS_exit SYS_exit_group SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fchdir SYS_fcntl
@@ -55,7 +59,7 @@ numbers! {
         SYS_getrandom SYS_getresgid SYS_getresuid SYS_getrusage SYS_getsid SYS_getsockname SYS_getsockopt SYS_gettid
         SYS_gettimeofday SYS_getuid SYS_getxattr SYS_inotify_add_watch SYS_inotify_init1 SYS_inotify_rm_watch
         SYS_ioprio_get SYS_ioprio_set SYS_kill SYS_landlock_add_rule SYS_landlock_create_ruleset
-        SYS_landlock_restrict_self SYS_lgetxattr SYS_linkat SYS_listen SYS_listxattr SYS_llistxattr SYS_lseek
+        SYS_landlock_restrict_self SYS_lgetxattr SYS_linkat SYS_listxattr SYS_llistxattr SYS_lseek
         SYS_madvise SYS_membarrier SYS_memfd_create SYS_mincore SYS_mkdirat SYS_mknodat SYS_mlock SYS_mlock2
         SYS_mlockall SYS_mmap SYS_mprotect SYS_mq_getsetattr SYS_mq_notify SYS_mq_open SYS_mq_timedreceive
         SYS_mq_timedsend SYS_mq_unlink SYS_mremap SYS_msgctl SYS_msgget SYS_msgrcv SYS_msgsnd SYS_msync SYS_munlock

@@ -21,6 +21,15 @@ pub(crate) enum Metadata {
     Denied,
 }
 
+/// What calls get that lead to the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// The supervisor is asked, and does what is granted.
+    Asked,
+    /// They fail: nobody can be asked.
+    Denied,
+}
+
 const PERMISSION: Rule = Rule::Fail(libc::EPERM as u16);
 const UNKNOWN: Rule = Rule::Fail(libc::ENOSYS as u16);
 
@@ -35,7 +44,7 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
 
 /// The profile `default`: what ordinary programs use is let through, what no confined program may do
 /// fails with EPERM, and what is not known here fails with ENOSYS, as on an older kernel.
-pub(crate) fn default_profile(metadata: Metadata) -> Profile {
+pub(crate) fn default_profile(metadata: Metadata, network: Network) -> Profile {
     let mut rules = BTreeMap::new();
     let mut give = |numbers: &[libc::c_long], rule: &Rule| {
         for &number in numbers {
@@ -54,7 +63,11 @@ pub(crate) fn default_profile(metadata: Metadata) -> Profile {
     give(&[calls.clone3], &UNKNOWN);
     give(&[calls.ioctl], &ioctl());
     give(&[calls.socket, calls.socketpair], &socket());
-    give(&[calls.connect], &Rule::Fail(libc::EACCES as u16));
+    let network = match network {
+        Network::Asked => Rule::Ask,
+        Network::Denied => Rule::Fail(libc::EACCES as u16),
+    };
+    give(&[calls.connect, calls.bind, calls.listen], &network);
     give(&[calls.sendto, calls.sendmmsg], &not_connecting(3));
     give(&[calls.sendmsg], &not_connecting(2));
     give(&[calls.personality], &personality());

@@ -11,6 +11,8 @@ pub(super) enum Rule {
     Allow,
     /// It fails with this error.
     Fail(u16),
+    /// It waits for the supervisor's answer.
+    Ask,
     /// What the first matching test says, else `otherwise`.
     Test(Vec<Test>, Box<Rule>),
 }
@@ -122,6 +124,7 @@ impl Backwards {
         let place = match rule {
             Rule::Allow => self.push(plain(RETURN, libc::SECCOMP_RET_ALLOW)),
             Rule::Fail(errno) => self.push(plain(RETURN, libc::SECCOMP_RET_ERRNO | u32::from(*errno))),
+            Rule::Ask => self.push(plain(RETURN, libc::SECCOMP_RET_USER_NOTIF)),
             Rule::Test(tests, otherwise) => {
                 let mut next = self.leaf(otherwise);
                 for test in tests.iter().rev() {
@@ -170,7 +173,7 @@ fn branch(code: u16, value: u32, jump_true: u8, jump_false: u8) -> Instruction {
 
 #[cfg(test)]
 mod tests {
-    use super::super::profile::{Metadata, Profile, default_profile};
+    use super::super::profile::{Metadata, Network, Profile, default_profile};
     use super::*;
 
     /// Runs a filter as the kernel does.
@@ -199,6 +202,7 @@ mod tests {
             match rule {
                 Rule::Allow => libc::SECCOMP_RET_ALLOW,
                 Rule::Fail(errno) => libc::SECCOMP_RET_ERRNO | u32::from(*errno),
+                Rule::Ask => libc::SECCOMP_RET_USER_NOTIF,
                 Rule::Test(tests, otherwise) => {
                     let hit = |test: &&Test| arguments[test.argument as usize] as u32 & test.mask == test.equals;
                     answer(tests.iter().find(hit).map_or(otherwise, |test| &test.then), arguments)
@@ -210,8 +214,8 @@ mod tests {
 
     #[test]
     fn the_search_finds_what_the_rules_say_for_every_call_and_many_arguments() {
-        for metadata in [Metadata::Free, Metadata::Denied] {
-            let profile = default_profile(metadata);
+        for (metadata, network) in [(Metadata::Free, Network::Asked), (Metadata::Denied, Network::Denied)] {
+            let profile = default_profile(metadata, network);
             let program = compile(&profile);
             for number in 0..1000 {
                 for low in [0, 1, 2, 3, 5, 8, 10, 16, 17, 40, 0x5412, 0x541c, 0x1000_0000, 0x2_0000, 0xffff_ffff] {
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_foreign_architecture_or_abi_ends_the_process() {
-        let program = compile(&default_profile(Metadata::Free));
+        let program = compile(&default_profile(Metadata::Free, Network::Asked));
         assert_eq!(run(&program, 0x4000_0003, 1, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);
         #[cfg(target_arch = "x86_64")]
         assert_eq!(run(&program, ARCHITECTURE, X32 | 1, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);
@@ -235,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_default_filter_is_short() {
-        let profile = default_profile(Metadata::Free);
+        let profile = default_profile(Metadata::Free, Network::Asked);
         let (ranges, length) = (ranges(&profile.rules, &profile.otherwise).len(), compile(&profile).len());
         assert!(length < 192, "{length} instructions for {ranges} ranges");
     }

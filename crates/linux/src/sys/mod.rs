@@ -4,6 +4,8 @@
 
 mod descriptors;
 mod landlock;
+mod network;
+mod notify;
 mod process;
 mod seccomp;
 mod signals;
@@ -12,6 +14,11 @@ mod tree;
 pub(crate) use descriptors::close_range;
 pub(crate) use landlock::{
     RulesetAttributes, landlock_abi, landlock_add_path, landlock_create, landlock_restrict_self,
+};
+pub(crate) use network::{loopback_up, set_socket_option, socket_option};
+pub(crate) use notify::{
+    Notification, notify_add_descriptor, notify_is_valid, notify_receive, notify_respond, notify_synchronously,
+    read_memory, seccomp_filter_with_listener,
 };
 pub(crate) use process::{
     CloneArguments, Stack, Strings, clone_sharing_memory, clone3, drop_bounding_set, execve, exit, kill, unshare,

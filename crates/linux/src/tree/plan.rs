@@ -9,6 +9,8 @@ use ringfence_manifest::{Mount, MountMode, Spec};
 
 use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
+use crate::network;
+
 use super::{Operation, PAGE, Protection, Source};
 
 /// The size of the folders in memory when no limit on the disk says otherwise. What is in them counts
@@ -99,7 +101,7 @@ impl Plan {
         let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new() };
         let own = matches!(root, Root::Own { .. });
         let system = builder.system(own)?;
-        builder.etc(user, group)?;
+        builder.etc(spec, user, group)?;
         let devices = builder.devices()?;
         builder.scratch(spec)?;
         builder.folder("/proc")?;
@@ -220,7 +222,7 @@ impl Builder {
         Ok(system)
     }
 
-    fn etc(&mut self, user: u32, group: u32) -> Result<(), PlanError> {
+    fn etc(&mut self, spec: &Spec, user: u32, group: u32) -> Result<(), PlanError> {
         self.memory("/etc", 1 << 20, 256)?;
         for name in system::OF_ETC {
             if let Ok(source) = Source::look(&PathBuf::from("/etc").join(name)) {
@@ -229,6 +231,9 @@ impl Builder {
         }
         self.file("/etc/passwd", system::users(user, group))?;
         self.file("/etc/group", system::groups(group))?;
+        if network::has_names(&spec.permissions.network) {
+            self.file("/etc/resolv.conf", format!("nameserver {}\n", network::NAME_SERVER).into_bytes())?;
+        }
         self.file("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n".to_vec())?;
         self.file("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n".to_vec())
     }
@@ -299,7 +304,8 @@ impl Builder {
                 let source = match found {
                     Ok(source) => source,
                     Err(error) if !rest.is_empty() && error.kind() == io::ErrorKind::NotFound => {
-                        return Err(PlanError::Missing { at, from: mount.from.join(rest) });
+                        let from = mount.from.join(rest);
+                        return Err(PlanError::Missing { at, from });
                     }
                     Err(source) => return Err(PlanError::Open { from: mount.from.join(rest), at, source }),
                 };

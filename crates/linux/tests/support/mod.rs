@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
@@ -76,6 +76,17 @@ impl Host for Keeper {
     fn functions(&self) -> &[String] {
         &[]
     }
+}
+
+/// The backend, with threads for what instances wait for.
+pub(crate) fn linux() -> Linux {
+    Linux::new(executor().handle().clone())
+}
+
+/// The threads all tests of a file share.
+pub(crate) fn executor() -> &'static tokio::runtime::Runtime {
+    static EXECUTOR: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    EXECUTOR.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
 }
 
 /// What came of a run.
@@ -166,7 +177,7 @@ impl Lab {
 
     pub(crate) fn build(&self) -> Result<(Box<dyn Instance>, Arc<Keeper>), BuildError> {
         let keeper = Arc::new(Keeper::default());
-        let prepared = Linux::new().prepare(&self.spec)?;
+        let prepared = linux().prepare(&self.spec)?;
         let instance = prepared.build(keeper.clone())?;
         assert_eq!(prepared.promised().shortfall(instance.enforced()), None);
         Ok((instance, keeper))
@@ -250,7 +261,7 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// Whether this machine has a fact by name; says what is missing otherwise.
 pub(crate) fn has(facts: &[&str]) -> bool {
-    let found = Linux::new().probe();
+    let found = linux().probe();
     facts.iter().all(|name| {
         let fact = found.iter().find(|fact| fact.name == *name).unwrap_or_else(|| panic!("no fact {name}"));
         if !fact.usable {
