@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use ringfence_abi::{Call, ErrorCode, Interest};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, getpeername, sockopt};
+use rustix::net::{getpeername, sockopt};
 
 use super::address::{Target, canonical};
 use super::ask::{Answer, Ask, Own};
@@ -26,8 +26,11 @@ impl Desk {
         if own.is_datagram() {
             return self.connect_datagram(&own, target);
         }
+        if !own.is_stream() {
+            return Err(Errno::ACCESS);
+        }
+        check_unconnected(&own)?;
         match target {
-            _ if !own.is_stream() => Err(Errno::ACCESS),
             Target::Internet(address) if own.is_ipv6() == address.is_ipv6() => self.connect_stream(&own, address).await,
             Target::Internet(_) => Err(Errno::AFNOSUPPORT),
             // Only to be connected elsewhere, which gets a new socket.
@@ -37,7 +40,6 @@ impl Desk {
     }
 
     async fn connect_stream(&self, own: &Own, address: SocketAddr) -> Result<Answer, Errno> {
-        check_unconnected(own)?;
         let address = canonical(address);
         let carried = own.is_ipv6() && address.is_ipv4();
         if carried && sockopt::ipv6_v6only(&own.socket).unwrap_or(true) {
@@ -86,9 +88,6 @@ fn check_unconnected(own: &Own) -> Result<(), Errno> {
     let got = sys::socket_option(own.socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, &mut information);
     if got.is_ok() && information[0] == SYN_SENT {
         return Err(Errno::ALREADY);
-    }
-    if own.family != AddressFamily::INET && own.family != AddressFamily::INET6 {
-        return Err(Errno::AFNOSUPPORT);
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! A capsule for tests: a spec to change, a host that keeps what is printed, and the programs.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod judged;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,239 @@
+/* Uses the network as an ordinary program does. Each word is done after the other; each prints a line. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int is(const char *a, const char *b) { return strcmp(a, b) == 0; }
+
+static void failed(void) {
+    printf("err %s\n", strerrorname_np(errno));
+    fflush(stdout);
+}
+
+static socklen_t address(const char *host, const char *port, struct sockaddr_storage *at) {
+    struct sockaddr_in *four = (void *)at;
+    struct sockaddr_in6 *six = (void *)at;
+    memset(at, 0, sizeof *at);
+    if (inet_pton(AF_INET, host, &four->sin_addr) == 1) {
+        four->sin_family = AF_INET;
+        four->sin_port = htons(atoi(port));
+        return sizeof *four;
+    }
+    if (inet_pton(AF_INET6, host, &six->sin6_addr) != 1) exit(98);
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons(atoi(port));
+    return sizeof *six;
+}
+
+/* Sends a word and reads it back, until the other end closes. */
+static void echo(int fd) {
+    char buffer[64] = {0};
+    size_t got = 0;
+    if (send(fd, "hello", 5, 0) != 5) return failed();
+    shutdown(fd, SHUT_WR);
+    for (;;) {
+        ssize_t n = read(fd, buffer + got, sizeof buffer - 1 - got);
+        if (n < 0) return failed();
+        if (n == 0) break;
+        got += (size_t)n;
+    }
+    printf("ok %s\n", buffer);
+}
+
+static void tcp(const char *host, const char *port) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, now = 0;
+    socklen_t size = sizeof now;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(fd, (void *)&at, length)) failed();
+    else {
+        getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &now, &size);
+        if (now != 1 || (fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0 || (fcntl(fd, F_GETFL) & O_NONBLOCK)) printf("settings lost ");
+        if (connect(fd, (void *)&at, length) == 0 || errno != EISCONN) printf("connected twice ");
+        echo(fd);
+    }
+    close(fd);
+}
+
+static void nonblocking(const char *host, const char *port) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0), error = 0;
+    socklen_t size = sizeof error;
+    if (connect(fd, (void *)&at, length) && errno != EINPROGRESS) return failed();
+    struct pollfd ready = {fd, POLLOUT, 0};
+    poll(&ready, 1, 10000);
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error) {
+        errno = error;
+        return failed();
+    }
+    if (!(fcntl(fd, F_GETFL) & O_NONBLOCK)) printf("waits ");
+    fcntl(fd, F_SETFL, 0);
+    echo(fd);
+    close(fd);
+}
+
+static void udp(const char *host, const char *port, int connected) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, SOCK_DGRAM, 0);
+    char buffer[64] = {0};
+    struct timeval patience = {.tv_sec = 5};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connected && connect(fd, (void *)&at, length)) return failed();
+    struct iovec part = {"hello", 5};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (!connected) message.msg_name = &at, message.msg_namelen = length;
+    if (sendmsg(fd, &message, 0) != 5) return failed();
+    struct sockaddr_storage from;
+    socklen_t size = sizeof from;
+    if (recvfrom(fd, buffer, sizeof buffer - 1, 0, (void *)&from, &size) < 0) return failed();
+    if (size != length || memcmp(&from, &at, 8)) printf("from another ");
+    printf("ok %s\n", buffer);
+    close(fd);
+}
+
+static void resolve(const char *name) {
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found, *each;
+    int error = getaddrinfo(name, "443", &hints, &found);
+    if (error) {
+        printf("err %s\n", gai_strerror(error));
+        return;
+    }
+    printf("ok");
+    for (each = found; each; each = each->ai_next) {
+        char text[64];
+        getnameinfo(each->ai_addr, each->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST);
+        printf(" %s", text);
+    }
+    printf("\n");
+    freeaddrinfo(found);
+}
+
+static void by_name(const char *name, const char *port) {
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+    if (getaddrinfo(name, port, &hints, &found)) {
+        printf("err no name\n");
+        return;
+    }
+    int fd = socket(found->ai_family, SOCK_STREAM, 0);
+    if (connect(fd, found->ai_addr, found->ai_addrlen)) failed();
+    else echo(fd);
+    close(fd);
+}
+
+/* Binds, listens, prints the port, and echoes one connection. */
+static void serve(const char *host, const char *port, int bound) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at), size = sizeof at;
+    int fd = socket(at.ss_family, SOCK_STREAM, 0);
+    if (bound && bind(fd, (void *)&at, length)) return failed();
+    if (listen(fd, 8) || listen(fd, 16)) return failed();
+    getsockname(fd, (void *)&at, &size);
+    printf("port %d\n", ntohs(((struct sockaddr_in *)&at)->sin_port));
+    fflush(stdout);
+    int peer = accept(fd, NULL, NULL);
+    if (peer < 0) return failed();
+    char buffer[64];
+    for (ssize_t n; (n = read(peer, buffer, sizeof buffer)) > 0;)
+        if (write(peer, buffer, (size_t)n) != n) return failed();
+    close(peer);
+    close(fd);
+    printf("served\n");
+}
+
+static void bind_only(const char *host, const char *port, int kind) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, kind, 0);
+    if (bind(fd, (void *)&at, length)) failed();
+    else printf("ok\n");
+    close(fd);
+}
+
+/* One thread changes the address all the time while the other connects. */
+static struct sockaddr_in shared;
+static volatile int racing = 1;
+static uint16_t ports[2];
+
+static void *swapper(void *nothing) {
+    while (racing) {
+        *(volatile uint16_t *)&shared.sin_port = ports[0];
+        *(volatile uint16_t *)&shared.sin_port = ports[1];
+    }
+    return nothing;
+}
+
+static void race(const char *allowed, const char *forbidden) {
+    pthread_t thread;
+    int connected = 0, denied = 0;
+    ports[0] = htons(atoi(allowed));
+    ports[1] = htons(atoi(forbidden));
+    shared.sin_family = AF_INET;
+    inet_pton(AF_INET, "127.0.0.1", &shared.sin_addr);
+    pthread_create(&thread, NULL, swapper, NULL);
+    for (int i = 0; i < 400; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (connect(fd, (void *)&shared, sizeof shared) == 0) connected++;
+        else if (errno == EACCES) denied++;
+        close(fd);
+    }
+    racing = 0;
+    pthread_join(thread, NULL);
+    printf("raced %d %d\n", connected > 0, denied > 0);
+}
+
+/* Tries to lead a socket that was handed over elsewhere. */
+static void reuse(const char *allowed, const char *forbidden) {
+    struct sockaddr_storage at, other;
+    socklen_t length = address("127.0.0.1", allowed, &at), elsewhere = address("127.0.0.1", forbidden, &other);
+    struct linger at_once = {1, 0};
+    struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (void *)&at, length)) return failed();
+    if (connect(fd, &nobody, sizeof nobody) == 0) printf("disconnected\n");
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    shutdown(fd, SHUT_RDWR);
+    char byte;
+    while (read(fd, &byte, 1) > 0) {}
+    if (connect(fd, (void *)&other, elsewhere)) failed();
+    if (sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&other, elsewhere) < 0) failed();
+    if (bind(fd, (void *)&other, elsewhere)) failed();
+    if (listen(fd, 1)) failed();
+    close(fd);
+}
+
+int main(int count, char **words) {
+    signal(SIGPIPE, SIG_IGN);
+    for (int i = 1; i < count; i++) {
+        const char *what = words[i];
+        if (is(what, "tcp")) tcp(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "nonblocking")) nonblocking(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "udp")) udp(words[i + 1], words[i + 2], 0), i += 2;
+        else if (is(what, "udp-connected")) udp(words[i + 1], words[i + 2], 1), i += 2;
+        else if (is(what, "resolve")) resolve(words[i + 1]), i += 1;
+        else if (is(what, "name")) by_name(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "serve")) serve(words[i + 1], words[i + 2], 1), i += 2;
+        else if (is(what, "serve-unbound")) serve("0.0.0.0", "0", 0);
+        else if (is(what, "bind")) bind_only(words[i + 1], words[i + 2], SOCK_STREAM), i += 2;
+        else if (is(what, "bind-udp")) bind_only(words[i + 1], words[i + 2], SOCK_DGRAM), i += 2;
+        else if (is(what, "race")) race(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "reuse")) reuse(words[i + 1], words[i + 2]), i += 2;
+        else return 99;
+    }
+    return 0;
+}
