@@ -8,6 +8,7 @@ use std::thread::{self, Thread};
 
 use ringfence_abi::{Call, ErrorCode, Handle, Interest, Reply};
 use ringfence_isolation::{Answer, Host};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::read;
 
@@ -17,7 +18,7 @@ const CHUNK: usize = 64 * 1024;
 /// Passes what the program prints on until every writer is gone. When `over` closes, the program is
 /// gone: what is still in the pipe is passed on, and no writer elsewhere is waited for.
 pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: Handle) {
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = Vec::with_capacity(CHUNK);
     loop {
         let mut ready = [PollFd::new(from, PollFlags::IN), PollFd::new(over, PollFlags::empty())];
         if poll(&mut ready, None).is_err() {
@@ -28,10 +29,11 @@ pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: Han
             return;
         }
         if data {
-            match read(from, &mut chunk) {
+            chunk.clear();
+            match read(from, spare_capacity(&mut chunk)) {
                 Ok(0) => return,
                 // When the hal takes no more, the pipe closes and the program learns by SIGPIPE.
-                Ok(count) if send_all(host, to, &chunk[..count]).is_err() => return,
+                Ok(_) if send_all(host, to, &chunk).is_err() => return,
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,

@@ -121,30 +121,35 @@ impl Supervisor {
         let alarms = self.cgroup.alarms();
         let mut verdict = None;
         let mut looked = Instant::now();
+        let mut somebody_asks = true;
         loop {
             let timeout = Timespec::try_from(self.next_look()).ok();
             let mut ready = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
             ready.extend(alarms.iter().map(|alarm| PollFd::new(&alarm.descriptor, alarm.interest)));
             let asked = ready.len();
-            if let Some(broker) = &self.broker {
+            if let Some(broker) = self.broker.as_ref().filter(|_| somebody_asks) {
                 ready.push(PollFd::new(broker.listener(), PollFlags::IN));
                 ready.extend(broker.names().map(|names| PollFd::new(names, PollFlags::IN)));
             }
             let Ok(count) = poll(&mut ready, timeout.as_ref()) else { continue };
-            let ready: Vec<bool> = ready.iter().map(|ready| !ready.revents().is_empty()).collect();
-            if ready[0] {
+            let ready: Vec<PollFlags> = ready.iter().map(PollFd::revents).collect();
+            let is_ready = |index: usize| ready.get(index).is_some_and(|flags| !flags.is_empty());
+            if is_ready(0) {
                 return verdict;
             }
             if let Some(broker) = &mut self.broker {
-                if ready[asked] {
+                if is_ready(asked) && ready[asked].contains(PollFlags::IN) {
                     broker.serve_call();
+                } else if is_ready(asked) {
+                    // Nobody is left who could ask; it would be ready for ever.
+                    somebody_asks = false;
                 }
-                if ready.get(asked + 1) == Some(&true) {
+                if is_ready(asked + 1) {
                     broker.serve_name();
                 }
             }
             // What is asked often must not make the looks at the limits frequent.
-            let is_for_us = count == 0 || ready[1..asked].contains(&true) || looked.elapsed() >= CLOSEST;
+            let is_for_us = count == 0 || (1..asked).any(is_ready) || looked.elapsed() >= CLOSEST;
             if !is_for_us {
                 continue;
             }

@@ -3,6 +3,7 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use ringfence_isolation::{Exit, Stop};
 use ringfence_manifest::StreamIn;
@@ -159,14 +160,31 @@ fn interpreters_work() {
 
 #[test]
 fn a_pause_stops_it_and_a_resume_lets_it_go_on() {
-    if !here() || !support::has(&["cgroup freezer"]) {
+    if !here() || !support::has(&["cgroup freezer", "cgroup memory"]) {
         return;
     }
-    let (instance, _) = Lab::shell("while :; do :; done").build().unwrap();
+    let lab = Lab::shell("(while :; do echo x >> /data/f; done) & while :; do echo x >> /data/f; done");
+    let lab = lab.mount("/data", ringfence_manifest::MountMode::ReadWrite);
+    let lab = lab.grant(ringfence_manifest::Permission::FsWrite, "/data");
+    let lab = lab.grant(ringfence_manifest::Permission::FsCreate, "/data");
+    let file = lab.host("/data").join("f");
+    let size = || std::fs::metadata(&file).map_or(0, |found| found.len());
+    let grows_from = |before: u64, patience: Duration| {
+        let until = Instant::now() + patience;
+        while size() == before && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        size() > before
+    };
+    let (instance, _) = lab.build().unwrap();
     instance.start().unwrap();
     let pause = instance.pause().expect("there is a freezer");
-    wait(pause.pause()).unwrap();
-    wait(pause.resume()).unwrap();
+    for _ in 0..2 {
+        assert!(grows_from(size(), Duration::from_secs(10)), "it runs");
+        wait(pause.pause()).unwrap();
+        assert!(!grows_from(size(), Duration::from_millis(100)), "it stands still");
+        wait(pause.resume()).unwrap();
+    }
     wait(pause.pause()).unwrap();
     instance.stop(Stop::Kill);
     assert_eq!(wait(instance.exited()), Exit::Stopped);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::freeze::Freezer;
 use super::{Controller, Hierarchies, Tree, Version, Wanted, sweep};
 
 /// How long a cgroup that should be empty is tried to be removed.
@@ -16,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Cgroup {
     pub(super) tree: Arc<dyn Tree>,
     pub(super) folders: Vec<Folder>,
+    pub(super) freezer: Freezer,
 }
 
 /// Its folder in one hierarchy, with the controllers it is used for.
@@ -65,7 +67,8 @@ impl Cgroup {
     pub(crate) fn create(tree: Arc<dyn Tree>, hierarchies: &Hierarchies, wanted: &Wanted) -> Result<Self, CgroupError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = sweep::name(NUMBER.fetch_add(1, Relaxed));
-        let mut cgroup = Cgroup { tree, folders: Vec::new() };
+        let freezer = Freezer::new(hierarchies, &name);
+        let mut cgroup = Cgroup { tree, folders: Vec::new(), freezer };
         for controller in wanted.used(hierarchies) {
             let place = hierarchies.place(controller).ok_or(CgroupError::Missing(controller))?;
             let path = place.folder.join(&name);
@@ -93,12 +96,14 @@ impl Cgroup {
         opened.map(Some).map_err(|source| CgroupError::Open { file: folder.path.clone(), source })
     }
 
-    /// The lists of processes of version 1: who writes `0` joins.
+    /// The lists of threads of version 1: who writes `0` joins. A thread that moves itself alone needs not
+    /// wait until no process of the machine is in the middle of a fork, which is what takes the list of
+    /// processes milliseconds.
     pub(crate) fn open_one(&self) -> Result<Vec<File>, CgroupError> {
         let of_one = self.folders.iter().filter(|folder| folder.version == Version::One);
         of_one
             .map(|folder| {
-                let file = folder.path.join("cgroup.procs");
+                let file = folder.path.join("tasks");
                 let opened = std::fs::OpenOptions::new().write(true).open(&file);
                 opened.map_err(|source| CgroupError::Open { file, source })
             })
@@ -125,30 +130,12 @@ impl Cgroup {
     pub(super) fn folder(&self, controller: Controller) -> Option<&Folder> {
         self.folders.iter().find(|folder| folder.controllers.contains(&controller))
     }
-
-    /// Freezes or thaws every process in it.
-    pub(crate) fn freeze(&self, frozen: bool) -> io::Result<()> {
-        let Some(folder) = self.folder(Controller::Freezer) else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
-        match folder.version {
-            Version::One => {
-                self.tree.write(&folder.path.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" })
-            }
-            Version::Two => self.tree.write(&folder.path.join("cgroup.freeze"), if frozen { "1" } else { "0" }),
-        }
-    }
-
-    /// Whether it can be frozen.
-    pub(crate) fn freezes(&self) -> bool {
-        self.folder(Controller::Freezer).is_some()
-    }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        for folder in &self.folders {
-            remove(&*self.tree, &folder.path);
+        for folder in self.folders.iter().map(|folder| folder.path.as_path()).chain(self.freezer.made()) {
+            remove(&*self.tree, folder);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ringfence_manifest::Limits;
 
-use super::{Controller, Hierarchies, Tree, Version};
+use super::{Controller, Hierarchies, Place, Tree, Version};
 
 /// The limits a cgroup is to hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,9 @@ impl Wanted {
     pub(super) fn used(&self, hierarchies: &Hierarchies) -> Vec<Controller> {
         let mut used = self.needed();
         for extra in [Controller::Memory, Controller::CpuAccounting, Controller::Freezer] {
-            if hierarchies.place(extra).is_some() && !used.contains(&extra) {
+            // In version 1 each controller is a hierarchy of its own, which takes time to enter.
+            let costs_nothing = |place: &Place| place.version == Version::Two || extra == Controller::Memory;
+            if hierarchies.place(extra).is_some_and(costs_nothing) && !used.contains(&extra) {
                 used.push(extra);
             }
         }

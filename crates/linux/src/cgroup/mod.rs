@@ -9,12 +9,13 @@
 
 mod find;
 mod folder;
+mod freeze;
 mod limits;
 mod measure;
 mod sweep;
 mod tree;
 
-pub(crate) use find::{Controller, Hierarchies, Version};
+pub(crate) use find::{Controller, Hierarchies, Place, Version};
 pub(crate) use folder::{Cgroup, CgroupError};
 pub(crate) use limits::Wanted;
 pub(crate) use measure::Alarm;

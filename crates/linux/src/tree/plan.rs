@@ -224,9 +224,15 @@ impl Builder {
 
     fn etc(&mut self, spec: &Spec, user: u32, group: u32) -> Result<(), PlanError> {
         self.memory("/etc", 1 << 20, 256)?;
-        for name in system::OF_ETC {
-            if let Ok(source) = Source::look(&PathBuf::from("/etc").join(name)) {
-                self.attach(source, &format!("/etc/{name}"), Protection::READ_ONLY)?;
+        for name in system::FILES_OF_ETC.iter().chain(&system::FOLDERS_OF_ETC) {
+            let (path, at) = (PathBuf::from("/etc").join(name), format!("/etc/{name}"));
+            let small = |found: &std::fs::Metadata| found.is_file() && found.len() <= system::SMALL;
+            if path.metadata().is_ok_and(|found| small(&found))
+                && let Ok(content) = std::fs::read(&path)
+            {
+                self.file(&at, content)?;
+            } else if let Ok(source) = Source::look(&path) {
+                self.attach(source, &at, Protection::READ_ONLY)?;
             }
         }
         self.file("/etc/passwd", system::users(user, group))?;

@@ -7,20 +7,14 @@ use super::Source;
 /// Folders of programs and libraries. On a host where one is a symbolic link, it is one here too.
 pub(super) const FOLDERS: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store"];
 
-/// What the loader and libc read of `/etc`: where libraries are, which alternative a command is, the
-/// time zone, certificates, protocols. No names of users, no passwords, no configuration of the host.
-pub(super) const OF_ETC: [&str; 10] = [
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "alternatives",
-    "localtime",
-    "ssl/certs",
-    "ca-certificates",
-    "pki",
-    "mime.types",
-    "protocols",
-];
+/// The folders of `/etc` that programs read: which alternative a command is, and certificates.
+pub(super) const FOLDERS_OF_ETC: [&str; 4] = ["alternatives", "ssl/certs", "ca-certificates", "pki"];
+
+/// The files: where libraries are, the time zone, protocols. No names of users, no passwords, no
+/// configuration of the host. Small ones are copied, which takes less time than a mount.
+pub(super) const FILES_OF_ETC: [&str; 4] = ["ld.so.cache", "localtime", "mime.types", "protocols"];
+/// What a small file is.
+pub(super) const SMALL: u64 = 128 << 10;
 
 /// Devices that give nothing of the host.
 pub(super) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];

@@ -210,6 +210,8 @@ static void reuse(const char *allowed, const char *forbidden) {
     shutdown(fd, SHUT_RDWR);
     char byte;
     while (read(fd, &byte, 1) > 0) {}
+    struct sockaddr_storage peer;
+    for (socklen_t size = sizeof peer; getpeername(fd, (void *)&peer, &size) == 0; size = sizeof peer) usleep(100);
     if (connect(fd, (void *)&other, elsewhere)) failed();
     if (sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&other, elsewhere) < 0) failed();
     if (bind(fd, (void *)&other, elsewhere)) failed();

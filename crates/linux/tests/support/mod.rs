@@ -281,9 +281,12 @@ pub(crate) fn here() -> bool {
 /// A program of `tests/programs`, compiled once for each test binary.
 pub(crate) fn compiled(name: &str) -> Option<PathBuf> {
     static COMPILING: Mutex<()> = Mutex::new(());
-    let _one = COMPILING.lock().unwrap();
+    let _one = COMPILING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    // Another user than the one who built the tests has a folder of their own.
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let writable = tempfile::tempfile_in(built).is_ok();
+    let folder = if writable { built.to_owned() } else { std::env::temp_dir() };
     let program = folder.join(format!("{}.{}", name.trim_end_matches(".c"), std::process::id()));
     if program.exists() {
         return Some(program);
