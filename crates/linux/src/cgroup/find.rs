@@ -155,7 +155,10 @@ impl<'a> Mounted<'a> {
             "/" => path,
             root => path.strip_prefix(root).unwrap_or("/"),
         };
-        Path::new(self.at).join(inside.trim_start_matches('/'))
+        match inside.trim_start_matches('/') {
+            "" => PathBuf::from(self.at),
+            inside => Path::new(self.at).join(inside),
+        }
     }
 }
 

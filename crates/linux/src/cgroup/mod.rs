@@ -21,3 +21,6 @@ pub(crate) use limits::Wanted;
 pub(crate) use measure::Alarm;
 pub(crate) use sweep::sweep;
 pub(crate) use tree::{Kernel, Tree};
+
+#[cfg(test)]
+mod tests;
