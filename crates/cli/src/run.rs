@@ -86,6 +86,7 @@ pub(crate) fn runtime(events: &Events) -> Result<Runtime, Failure> {
 
 /// Runs an instance to its end. The first signal is passed on to it, the second one kills it.
 pub(crate) async fn supervise(capsule: &Capsule, events: &Events) -> Result<Ended, Failure> {
+    capsule.check_command()?;
     let mut signals = Signals::catch()?;
     let instance = capsule.start()?;
     let mut exited = std::pin::pin!(instance.exited());

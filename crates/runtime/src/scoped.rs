@@ -22,7 +22,7 @@ use crate::meter::Meter;
 use crate::network::{Network, TcpSocket, UdpSocket};
 use crate::streams::{Captured, Stream, StreamError, anonymous};
 use crate::surroundings::Surroundings;
-use crate::vfs::{Folder, OF_FOLDER, Opened, TreeError, Vfs};
+use crate::vfs::{Folder, Mounts, OF_FOLDER, Opened, TreeError, Vfs};
 
 /// The hal of one instance: permissions, then the handle table, then the limits, then the system.
 ///
@@ -61,10 +61,19 @@ impl ScopedHal {
     /// # Errors
     /// [`HalError`] when one of them cannot be opened.
     pub fn new(spec: Arc<Spec>, surroundings: Surroundings) -> Result<Self, HalError> {
+        let mounts = Mounts::open(&spec)?;
+        Self::within(mounts, spec, surroundings)
+    }
+
+    /// The same, with the root and the mounts of `spec` opened already.
+    ///
+    /// # Errors
+    /// [`HalError`] when the streams cannot be opened.
+    pub fn within(mounts: Mounts, spec: Arc<Spec>, surroundings: Surroundings) -> Result<Self, HalError> {
         let meter = Arc::new(Meter::new(&spec.limits));
         let denials = Arc::new(Denials::new(surroundings.denied.clone()));
         let authority = Arc::new(Authority::new(Arc::clone(&spec), Arc::clone(&denials)));
-        let vfs = Vfs::new(&spec, Arc::clone(&authority), Arc::clone(&meter))?;
+        let vfs = Vfs::new(mounts, Arc::clone(&authority), Arc::clone(&meter));
         let handles = Handles::new(Arc::clone(&meter));
         let captured = open_streams(&spec, &handles)?;
         let folders = open_folders(&spec, &vfs, &handles)?;

@@ -8,7 +8,7 @@ use ringfence_isolation::{
 };
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use wasmtime::component::{Func, InstancePre, Val};
+use wasmtime::component::{ComponentExportIndex, Func, InstancePre, Val};
 use wasmtime::{AsContextMut, Store};
 
 use crate::backend::Shared;
@@ -26,6 +26,7 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) linked: InstancePre<State>,
     pub(crate) state: State,
+    pub(crate) run: Option<ComponentExportIndex>,
     pub(crate) fuel: Option<u64>,
 }
 
@@ -164,7 +165,7 @@ impl Task {
         {
             return Exit::Lost(LostReason::Backend(format!("{error:#}")));
         }
-        let exit = self.instantiate_and_serve(&mut store, &parts.linked, requests).await;
+        let exit = self.instantiate_and_serve(&mut store, &parts.linked, parts.run, requests).await;
         if let Some(fuel) = parts.fuel {
             let left = store.get_fuel().unwrap_or(0);
             self.control.set_fuel(fuel.saturating_sub(left));
@@ -183,31 +184,25 @@ impl Task {
         &self,
         store: &mut Store<State>,
         linked: &InstancePre<State>,
+        run: Option<ComponentExportIndex>,
         requests: mpsc::Receiver<Request>,
     ) -> Exit {
         let instance = match self.guest(linked.instantiate_async(&mut *store)).await {
             Ok(instance) => instance,
             Err(exit) => return exit,
         };
-        match self.command(store, &instance) {
-            Some(run) => match self.guest(run.call_async(&mut *store, ())).await {
-                Ok((Ok(()),)) => Exit::Returned(0),
-                Ok((Err(()),)) => Exit::Returned(1),
-                Err(exit) => exit,
-            },
-            None => self.serve(store, &instance, requests).await,
+        let Some(run) = run else {
+            return self.serve(store, &instance, requests).await;
+        };
+        let run = match instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run) {
+            Ok(run) => run,
+            Err(error) => return Exit::Lost(LostReason::Backend(format!("{error:#}"))),
+        };
+        match self.guest(run.call_async(&mut *store, ())).await {
+            Ok((Ok(()),)) => Exit::Returned(0),
+            Ok((Err(()),)) => Exit::Returned(1),
+            Err(exit) => exit,
         }
-    }
-
-    /// The `run` of a command (`wasi:cli/run`), whatever 0.2 version it was built for.
-    fn command(
-        &self,
-        store: &mut Store<State>,
-        instance: &wasmtime::component::Instance,
-    ) -> Option<wasmtime::component::TypedFunc<(), (Result<(), ()>,)>> {
-        let interface = instance.get_export_index(&mut *store, None, "wasi:cli/run@0.2.12")?;
-        let run = instance.get_export_index(&mut *store, Some(&interface), "run")?;
-        instance.get_typed_func(store, run).ok()
     }
 
     /// Serves calls of exported functions until the instance is stopped or one of them traps.
