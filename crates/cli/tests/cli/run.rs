@@ -169,3 +169,22 @@ fn what_a_capsule_names_cannot_act_on_the_terminal() {
     assert!(!stderr.contains('\x1b'), "{stderr:?}");
     assert_eq!(stderr.lines().count(), 1, "{stderr:?}");
 }
+
+#[test]
+fn a_granted_port_is_served() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let lab = Lab::new();
+    let program = program("probe.wasm");
+    let args = ["run", &program, "--allow", "net.listen=127.0.0.1:*", "--limit", "wall_time=20s", "--", "listen"];
+    let mut child = lab.command(&args).arg("127.0.0.1:0").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = lines.next().unwrap().unwrap().strip_prefix("ok ").unwrap().to_owned();
+    let mut connection = std::net::TcpStream::connect(&address).unwrap();
+    connection.write_all(b"over the wall").unwrap();
+    connection.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut echo = String::new();
+    connection.read_to_string(&mut echo).unwrap();
+    assert_eq!(echo, "over the wall");
+    assert!(lines.next().unwrap().unwrap().starts_with("ok "));
+    assert!(child.wait().unwrap().success());
+}
