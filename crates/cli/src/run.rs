@@ -70,7 +70,11 @@ fn attempt(target: Target, events: &Events) -> Result<Ended, Failure> {
     let load = target.load()?;
     let runtime = runtime(events)?;
     let capsule = runtime.load_with(load)?;
-    runtime.block_on(supervise(&capsule, events))
+    let ended = runtime.block_on(supervise(&capsule, events));
+    // Nothing of the instance is left. The rest is this process's own, which is about to end: giving
+    // it back piece by piece would take longer than all else after the program's last instruction.
+    std::mem::forget((capsule, runtime));
+    ended
 }
 
 /// A runtime on this thread that tells of what happens.
