@@ -34,7 +34,7 @@ fn suite() -> TempDir {
         r#"{"operations": [{"type": "run", "args": ["stdin", "+", "read", "/in.txt"], "root": "files"},
             {"type": "write", "payload": "four"}, {"type": "read", "payload": "ok 4"}, {"type": "wait"}]}"#,
     );
-    test("4-denied", "probe.wasm", r#"{"args": ["read", "/in.txt"]}"#);
+    test("4-denied", "probe.wasm", r#"{"args": ["read", "files/../in.txt"], "dirs": ["files"]}"#);
     test("5-output", "hello.wat", r#"{"stdout": "goodbye\n", "exit_code": 3}"#);
     test("6-sockets", "hello.wat", r#"{"operations": [{"type": "run"}, {"type": "connect"}, {"type": "wait"}]}"#);
     suite
