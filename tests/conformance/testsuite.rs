@@ -65,7 +65,7 @@ fn each_test_has_its_line_and_one_that_fails_fails_the_run() {
         "3 passed, 2 failed, 1 skipped",
     ];
     assert_eq!(lines, wanted, "{text}");
-    assert!(text.contains(r#"fs.read = ["/in.txt"]"#), "a denial explains a failure: {text}");
+    assert!(text.contains(r#"fs.read = ["/files", "/in.txt"]"#), "a denial explains a failure: {text}");
     assert!(text.contains("not with status 3") && text.contains("goodbye"), "{text}");
     let unchanged = fs::read_to_string(suite.path().join("files/in.txt")).unwrap();
     assert_eq!(unchanged, "inside\n", "a test changes a copy of its folders");
