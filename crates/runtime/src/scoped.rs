@@ -76,7 +76,7 @@ impl ScopedHal {
         let vfs = Vfs::new(mounts, Arc::clone(&authority), Arc::clone(&meter));
         let handles = Handles::new(Arc::clone(&meter));
         let captured = open_streams(&spec, &handles)?;
-        let folders = open_folders(&spec, &vfs, &handles)?;
+        let folders = open_folders(&spec, surroundings.root_folder, &vfs, &handles)?;
         let learning = Arc::clone(&authority);
         let network = Network::new(
             Arc::new(spec.permissions.clone()),
@@ -336,12 +336,12 @@ fn open_streams(spec: &Spec, handles: &Handles) -> Result<[Option<Arc<Captured>>
     Ok(captured)
 }
 
-fn open_folders(spec: &Spec, vfs: &Arc<Vfs>, handles: &Handles) -> Result<Vec<Beginning>, HalError> {
+fn open_folders(spec: &Spec, root_folder: bool, vfs: &Arc<Vfs>, handles: &Handles) -> Result<Vec<Beginning>, HalError> {
     let at_root = spec.mounts.iter().find(|mount| mount.at == "/");
-    let root = (at_root.map_or("/", |mount| &mount.name), vfs.root());
+    let root = (root_folder || at_root.is_some()).then(|| (at_root.map_or("/", |mount| &mount.name), vfs.root()));
     let mounts = spec.mounts.iter().filter(|mount| mount.at != "/");
     let mounts = mounts.filter_map(|mount| Some((mount.name.as_str(), vfs.mounted(&mount.at)?)));
-    std::iter::once(root)
+    root.into_iter()
         .chain(mounts)
         .map(|(name, folder)| {
             let handle = handles.insert_uncounted(folder, OF_FOLDER).map_err(|_| HalError::TooManyMounts)?;

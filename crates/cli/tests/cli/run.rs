@@ -46,6 +46,15 @@ fn what_is_granted_works() {
 }
 
 #[test]
+fn paths_and_flags_are_as_wasi_says() {
+    let lab = Lab::new();
+    lab.write("data/in.txt", "inside");
+    lab.write("data/sub/nested.txt", "nested");
+    let paths = program("paths.wat");
+    lab.ringfence(&["run", &paths, "--mount", "./data:/data:ro", "--allow", "fs.read,fs.list=/data"]).exits(0);
+}
+
+#[test]
 fn each_way_to_end_has_its_code() {
     let lab = Lab::new();
     let probe = program("probe.wasm");
