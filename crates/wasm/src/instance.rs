@@ -36,8 +36,8 @@ pub(crate) struct WasmInstance {
     host: Arc<dyn Host>,
     control: Arc<Control>,
     enforced: Enforcement,
-    parts: std::sync::Mutex<Option<(Parts, mpsc::Receiver<Request>)>>,
-    requests: mpsc::Sender<Request>,
+    parts: std::sync::Mutex<Option<(Parts, mpsc::Receiver<Box<Request>>)>>,
+    requests: mpsc::Sender<Box<Request>>,
 }
 
 /// One call of an exported function.
@@ -60,7 +60,7 @@ impl WasmInstance {
         WasmInstance { executor, host, control, enforced, parts, requests }
     }
 
-    fn take_parts(&self) -> Option<(Parts, mpsc::Receiver<Request>)> {
+    fn take_parts(&self) -> Option<(Parts, mpsc::Receiver<Box<Request>>)> {
         self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 }
@@ -125,7 +125,7 @@ impl Invoke for WasmInstance {
         let function = function.to_owned();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let request = Request { function, arguments, answer };
+            let request = Box::new(Request { function, arguments, answer });
             if self.requests.send(request).await.is_ok()
                 && let Ok(result) = answered.await
             {
@@ -155,7 +155,7 @@ struct Task {
 
 impl Task {
     /// The whole life of an instance. Its store, and with it every resource, is gone when this returns.
-    async fn live(&self, parts: Parts, requests: mpsc::Receiver<Request>) -> Exit {
+    async fn live(&self, parts: Parts, requests: mpsc::Receiver<Box<Request>>) -> Exit {
         let mut store = Store::new(parts.linked.engine(), parts.state);
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_async_yield_and_update(1);
@@ -185,20 +185,21 @@ impl Task {
         store: &mut Store<State>,
         linked: &InstancePre<State>,
         run: Option<ComponentExportIndex>,
-        requests: mpsc::Receiver<Request>,
+        requests: mpsc::Receiver<Box<Request>>,
     ) -> Exit {
-        let instance = match self.guest(linked.instantiate_async(&mut *store)).await {
-            Ok(instance) => instance,
-            Err(exit) => return exit,
-        };
         let Some(run) = run else {
-            return self.serve(store, &instance, requests).await;
+            return match self.guest(linked.instantiate_async(&mut *store)).await {
+                Ok(instance) => self.serve(store, &instance, requests).await,
+                Err(exit) => exit,
+            };
         };
-        let run = match instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run) {
-            Ok(run) => run,
-            Err(error) => return Exit::Lost(LostReason::Backend(format!("{error:#}"))),
+        // In one piece: each piece of guest code costs two looks at the processor's clock.
+        let command = async {
+            let instance = linked.instantiate_async(&mut *store).await?;
+            let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run)?;
+            run.call_async(&mut *store, ()).await
         };
-        match self.guest(run.call_async(&mut *store, ())).await {
+        match self.guest(command).await {
             Ok((Ok(()),)) => Exit::Returned(0),
             Ok((Err(()),)) => Exit::Returned(1),
             Err(exit) => exit,
@@ -210,7 +211,7 @@ impl Task {
         &self,
         store: &mut Store<State>,
         instance: &wasmtime::component::Instance,
-        mut requests: mpsc::Receiver<Request>,
+        mut requests: mpsc::Receiver<Box<Request>>,
     ) -> Exit {
         loop {
             let request = tokio::select! {
@@ -218,9 +219,10 @@ impl Task {
                 () = self.control.stopped() => None,
                 request = requests.recv() => request,
             };
-            let Some(Request { function, arguments, answer }) = request else {
+            let Some(request) = request else {
                 return ended(self.host.verdict()).unwrap_or(Exit::Stopped);
             };
+            let Request { function, arguments, answer } = *request;
             match self.invoke(store, instance, &function, arguments).await {
                 Ok(results) => drop(answer.send(results)),
                 Err(exit) => {
