@@ -1,5 +1,7 @@
 //! The instance's only way out.
 
+use std::os::fd::OwnedFd;
+
 use ringfence_abi::{Call, ErrorCode, Handle, Reply};
 
 use crate::{BoxFuture, Denial, Limit, Usage};
@@ -18,6 +20,18 @@ pub trait Host: Send + Sync {
 
     /// Whether the instance may go on.
     fn verdict(&self) -> Verdict;
+
+    /// The socket behind a handle, as a descriptor of its own, for a program that makes system calls:
+    /// what goes over it from then on is neither seen nor counted here. The handle stays open, and both
+    /// share what belongs to the socket, whether it blocks included.
+    ///
+    /// # Errors
+    /// `BadHandle` when it is no socket or may not be passed on; `NotSupported` when what goes over it
+    /// has to be counted, and from a host that has no descriptors.
+    fn descriptor(&self, socket: Handle) -> Result<OwnedFd, ErrorCode> {
+        let _ = socket;
+        Err(ErrorCode::NotSupported)
+    }
 
     /// The folders the instance begins with, the root of its tree first.
     fn folders(&self) -> Vec<Folder>;

@@ -6,6 +6,7 @@ mod network;
 mod tests;
 mod waiting;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ringfence_abi::{Call, ErrorCode, FileKind, Handle, OpenHow, Position, Reply, Rights};
@@ -374,6 +375,10 @@ impl Host for ScopedHal {
 
     fn verdict(&self) -> Verdict {
         self.meter.verdict()
+    }
+
+    fn descriptor(&self, socket: Handle) -> Result<OwnedFd, ErrorCode> {
+        self.export(socket)
     }
 
     fn folders(&self) -> Vec<Beginning> {

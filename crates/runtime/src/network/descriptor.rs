@@ -46,6 +46,11 @@ impl Descriptor {
         Self { fd: Arc::new(fd), readiness: OnceCell::new(), wanted: Default::default() }
     }
 
+    /// Another descriptor of the same socket.
+    pub(crate) fn share(&self) -> Result<OwnedFd, ErrorCode> {
+        self.fd.try_clone().map_err(|error| code_of(&error))
+    }
+
     /// Notes how many bytes of bandwidth the next attempt has to wait for.
     pub(super) fn want(&self, interest: Interest, bytes: usize) {
         self.wanted[interest as usize].store(bytes, Ordering::Relaxed);

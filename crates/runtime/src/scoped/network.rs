@@ -1,5 +1,6 @@
 //! Calls on sockets.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ringfence_abi::{Call, ErrorCode, Handle, Reply, Rights};
@@ -74,6 +75,19 @@ impl ScopedHal {
             }
             Call::ReceiveFrom { socket, into } => network.receive_from(&*self.udp(socket, Rights::READ)?, into),
             _ => Err(ErrorCode::NotImplemented),
+        }
+    }
+
+    /// Answers `Host::descriptor`.
+    pub(super) fn export(&self, handle: Handle) -> Result<OwnedFd, ErrorCode> {
+        let socket = self.socket(handle, Rights::TRANSFER)?;
+        let limits = &self.spec.limits;
+        if limits.bandwidth.is_some() || limits.io_operations.is_some() || limits.io_bytes.is_some() {
+            return Err(ErrorCode::NotSupported);
+        }
+        match socket {
+            Socket::Tcp(socket) => socket.descriptor().share(),
+            Socket::Udp(socket) => socket.descriptor().share(),
         }
     }
 

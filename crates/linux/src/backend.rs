@@ -1,0 +1,217 @@
+//! The backend: what it needs, what it refuses, what it prepares.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::{Arc, Once};
+
+use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal};
+use ringfence_manifest::{Kind, Permissions, Spec};
+use tokio::runtime::Handle;
+
+use crate::cgroup::sweep;
+use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
+use crate::landlock::{self, RuleProblem};
+use crate::launch::{Arguments, Confinement, Recipe, resources};
+use crate::namespaces::{Identity, clone_flags};
+use crate::network;
+use crate::prepared::Ready;
+use crate::promise::promise;
+use crate::seccomp::{Metadata, Network, compile, default_profile};
+use crate::tree::{Plan, PlanError};
+
+/// Level `sandbox`.
+pub struct Linux {
+    facts: Facts,
+    executor: Handle,
+    swept: Once,
+}
+
+impl Linux {
+    /// The backend. Looks at the machine; changes nothing before the first program. What instances
+    /// wait for, such as connections, is waited for on `executor`, which needs its drivers of time and
+    /// of input and output.
+    pub fn new(executor: Handle) -> Self {
+        Linux { facts: Facts::find(), executor, swept: Once::new() }
+    }
+
+    /// What the level cannot be without.
+    fn check_machine(&self) -> Result<(), Refusal> {
+        let needs = [
+            (&self.facts.namespaces, Guarantee::ProcessesHidden),
+            (&self.facts.mounts, Guarantee::FilesystemConfined),
+            (&self.facts.seccomp, Guarantee::MemoryIsolated),
+        ];
+        for (found, guarantee) in needs {
+            if let Err(Missing { found, remedy }) = found {
+                return Err(self.refusal(guarantee, found.clone(), remedy.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, guarantee: Guarantee, found: String, remedy: String) -> Refusal {
+        Refusal { level: Level::Sandbox, guarantee, found, remedy, facts: self.facts.list() }
+    }
+
+    /// Refuses what is required and not held, with the remedy that fits.
+    fn check_promise(&self, spec: &Spec, promised: &Enforcement) -> Result<(), Refusal> {
+        promised.check(spec).map_err(|refusal| {
+            use Guarantee as G;
+            let cgroup = [G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
+            let remedy = match refusal.guarantee {
+                guarantee if cgroup.contains(&guarantee) => REMEDY_FOR_CGROUPS.to_owned(),
+                Guarantee::NetworkConfined => match &self.facts.notify {
+                    Err(Missing { remedy, .. }) => remedy.clone(),
+                    Ok(()) => refusal.remedy,
+                },
+                _ => refusal.remedy,
+            };
+            self.refusal(refusal.guarantee, refusal.found, remedy)
+        })
+    }
+
+    fn recipe(&self, spec: &Spec, identity: Identity, tree: Plan) -> Result<Recipe, BuildError> {
+        let not_text = |path: &Path| BuildError::Program {
+            path: path.to_owned(),
+            level: Level::Sandbox,
+            reason: "an argument, variable or folder contains a NUL character".into(),
+        };
+        let arguments = Arguments::new(spec, &tree.program).map_err(|_| not_text(&spec.program.path))?;
+        let landlock = match self.facts.landlock {
+            Ok(abi) => {
+                let grants = landlock::grants(spec, &tree, abi).map_err(|problem| self.rule_problem(&problem))?;
+                Some((landlock::attributes(abi), landlock::attributes_size(abi), grants))
+            }
+            Err(_) => None,
+        };
+        let asks = self.facts.notify.is_ok();
+        let network = if asks { Network::Asked } else { Network::Denied };
+        let filter = compile(&default_profile(metadata(spec, &tree), network));
+        let names = asks && network::has_names(&spec.permissions.network);
+        let confinement = Confinement { landlock, filter, asks, names };
+        Ok(Recipe {
+            clone_flags: clone_flags(self.facts.privilege),
+            identity,
+            host_name: spec.capsule.name.clone().into_bytes(),
+            confinement,
+            arguments,
+            resources: resources(spec),
+            disk: spec.limits.disk.map(|bytes| bytes.0),
+            tree,
+        })
+    }
+
+    fn rule_problem(&self, problem: &RuleProblem) -> Refusal {
+        let remedy = match problem {
+            RuleProblem::Missing { .. } => "make it before the run, or write the folder above it",
+            RuleProblem::DeleteFile { .. } => "grant fs.delete on the folder it is in",
+            RuleProblem::Link { .. } => "write the path it leads to",
+        };
+        self.refusal(Guarantee::FilesystemConfined, problem.to_string(), remedy.to_owned())
+    }
+}
+
+impl Backend for Linux {
+    fn level(&self) -> Level {
+        Level::Sandbox
+    }
+
+    fn probe(&self) -> Vec<Fact> {
+        self.facts.list()
+    }
+
+    fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+        check_program(spec)?;
+        self.check_machine()?;
+        check_permissions(spec)?;
+        self.check_promise(spec, &promise(spec, &self.facts, None))?;
+        let identity = Identity::own(self.facts.privilege);
+        let tree = Plan::new(spec, identity.user, identity.group).map_err(|error| plan_error(spec, error))?;
+        let promised = promise(spec, &self.facts, Some(&tree));
+        self.check_promise(spec, &promised)?;
+        if let Err(Missing { found, remedy }) = &self.facts.landlock
+            && !landlock::mounts_suffice(spec, &tree)
+        {
+            let found = format!("{found}; mounts alone cannot hold these fs.* permissions apart");
+            return Err(self.refusal(Guarantee::FilesystemConfined, found, remedy.clone()).into());
+        }
+        self.swept.call_once(|| {
+            for folder in self.facts.cgroups.folders() {
+                sweep(&*self.facts.tree, folder);
+            }
+        });
+        let recipe = self.recipe(spec, identity, tree)?;
+        Ok(Box::new(Ready {
+            recipe: Arc::new(recipe),
+            spec: Arc::new(spec.clone()),
+            facts: self.facts.clone(),
+            promised,
+            executor: self.executor.clone(),
+        }))
+    }
+}
+
+fn refuse_program(spec: &Spec, reason: impl Into<String>) -> BuildError {
+    BuildError::Program { path: spec.program.path.clone(), level: Level::Sandbox, reason: reason.into() }
+}
+
+fn check_program(spec: &Spec) -> Result<(), BuildError> {
+    if spec.program.kind != Kind::Linux {
+        return Err(refuse_program(
+            spec,
+            "this version of level sandbox runs programs of kind linux; choose level wasm for WebAssembly",
+        ));
+    }
+    let path = &spec.program.path;
+    let metadata = std::fs::metadata(path).map_err(|source| BuildError::Unreadable { path: path.clone(), source })?;
+    if !metadata.is_file() {
+        return Err(refuse_program(spec, "it is not a file"));
+    }
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Err(refuse_program(spec, "it is not executable: `chmod +x` makes it so"));
+    }
+    Ok(())
+}
+
+/// What permissions say that this level has no way to hold.
+fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
+    let Permissions { clock, random, channel_send, channel_receive, log, learn, .. } = &spec.permissions;
+    let reasons = [
+        (
+            !clock,
+            "`clock = false`: a Linux program reads the clock without asking; write `clock = true`, or choose level wasm",
+        ),
+        (
+            !random,
+            "`random = false`: a Linux program has random numbers from its processor; write `random = true`, or choose level wasm",
+        ),
+        (
+            !channel_send.is_empty() || !channel_receive.is_empty(),
+            "channels are not in this version of level sandbox; take `channel.*` out, or choose level wasm",
+        ),
+        (*log, "`log` is not in this version of level sandbox; take it out and print instead, or choose level wasm"),
+        (*learn, "--learn is not in this version of level sandbox; write the permissions, or learn them at level wasm"),
+    ];
+    match reasons.into_iter().find(|(hit, _)| *hit) {
+        Some((_, reason)) => Err(refuse_program(spec, reason)),
+        None => Ok(()),
+    }
+}
+
+fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
+    match error {
+        PlanError::Open { .. } => BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() },
+        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Path(_) => {
+            refuse_program(spec, error.to_string())
+        }
+    }
+}
+
+/// Changing metadata is let through when every folder of the host's that can be changed may be
+/// changed as a whole.
+fn metadata(spec: &Spec, tree: &Plan) -> Metadata {
+    use ringfence_manifest::Permission::FsWrite;
+    let files = &spec.permissions.files;
+    let mut writable = tree.places.iter().filter(|place| place.writable);
+    if writable.all(|place| files.allows(FsWrite, place.at.as_bytes())) { Metadata::Free } else { Metadata::Denied }
+}

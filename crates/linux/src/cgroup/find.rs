@@ -1,0 +1,220 @@
+//! Where each controller is.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Tree;
+
+/// A controller that a limit needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Controller {
+    Memory,
+    Pids,
+    /// A share of processor time.
+    Cpu,
+    /// Counts processor time; part of every cgroup in version 2.
+    CpuAccounting,
+    /// Freezing; part of every cgroup in version 2.
+    Freezer,
+}
+
+/// Which interface a controller has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    One,
+    Two,
+}
+
+/// The folder below which cgroups with a controller are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) version: Version,
+    pub(crate) folder: PathBuf,
+}
+
+/// Where each controller can be used, and why another cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hierarchies {
+    places: BTreeMap<Controller, Place>,
+    missing: BTreeMap<Controller, String>,
+}
+
+impl Controller {
+    pub(crate) const ALL: [Controller; 5] =
+        [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::CpuAccounting, Controller::Freezer];
+
+    /// The name in version 1.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Controller::Memory => "memory",
+            Controller::Pids => "pids",
+            Controller::Cpu => "cpu",
+            Controller::CpuAccounting => "cpuacct",
+            Controller::Freezer => "freezer",
+        }
+    }
+
+    /// The name in version 2, for what is not part of every cgroup there.
+    const fn name_in_two(self) -> Option<&'static str> {
+        match self {
+            Controller::Memory => Some("memory"),
+            Controller::Pids => Some("pids"),
+            Controller::Cpu => Some("cpu"),
+            Controller::CpuAccounting | Controller::Freezer => None,
+        }
+    }
+}
+
+/// One mounted hierarchy, from `/proc/self/mountinfo`.
+struct Mounted<'a> {
+    root: &'a str,
+    at: &'a str,
+    version: Version,
+    controllers: Vec<&'a str>,
+}
+
+impl Hierarchies {
+    /// Looks in `/proc/self/mountinfo` and `/proc/self/cgroup`.
+    pub(crate) fn find(tree: &dyn Tree) -> io::Result<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        let own = std::fs::read_to_string("/proc/self/cgroup")?;
+        Ok(Self::from_text(tree, &mounts, &own))
+    }
+
+    /// The same from the text of these files (`proc(5)`, `cgroups(7)`).
+    pub(crate) fn from_text(tree: &dyn Tree, mounts: &str, own: &str) -> Self {
+        let mounted: Vec<Mounted<'_>> = mounts.lines().filter_map(Mounted::parse).collect();
+        let two = mounted.iter().find(|mounted| mounted.version == Version::Two);
+        let candidates = two.map(|two| candidates_of_two(two, own)).unwrap_or_default();
+        let mut found = Hierarchies::default();
+        for controller in Controller::ALL {
+            let one = mounted.iter().find(|mounted| mounted.controllers.contains(&controller.name()));
+            let place = match one {
+                Some(one) => place_in_one(tree, one, own, controller),
+                None => place_in_two(tree, &candidates, controller),
+            };
+            match place {
+                Ok(place) => drop(found.places.insert(controller, place)),
+                Err(why) => drop(found.missing.insert(controller, why)),
+            }
+        }
+        // What is part of every cgroup of version 2 must not call for one of its own elsewhere.
+        if let Some(memory) = found.places.get(&Controller::Memory).filter(|place| place.version == Version::Two) {
+            let memory = memory.clone();
+            for controller in [Controller::CpuAccounting, Controller::Freezer] {
+                if let Some(place) = found.places.get_mut(&controller).filter(|place| place.version == Version::Two) {
+                    *place = memory.clone();
+                }
+            }
+        }
+        found
+    }
+
+    /// Where a controller can be used.
+    pub(crate) fn place(&self, controller: Controller) -> Option<&Place> {
+        self.places.get(&controller)
+    }
+
+    /// Why a controller cannot be used.
+    pub(crate) fn why_missing(&self, controller: Controller) -> &str {
+        self.missing.get(&controller).map_or("nothing is known of it", String::as_str)
+    }
+
+    /// Every folder below which cgroups are made.
+    pub(crate) fn folders(&self) -> Vec<&Path> {
+        let mut folders: Vec<&Path> = self.places.values().map(|place| place.folder.as_path()).collect();
+        folders.sort_unstable();
+        folders.dedup();
+        folders
+    }
+}
+
+impl<'a> Mounted<'a> {
+    /// `36 31 0:33 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory`
+    fn parse(line: &'a str) -> Option<Self> {
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ').skip(3);
+        let (root, at) = (left.next()?, left.next()?);
+        let mut right = right.split(' ');
+        let version = match right.next()? {
+            "cgroup" => Version::One,
+            "cgroup2" => Version::Two,
+            _ => return None,
+        };
+        let controllers = match version {
+            Version::One => right.nth(1)?.split(',').collect(),
+            Version::Two => Vec::new(),
+        };
+        Some(Mounted { root, at, version, controllers })
+    }
+
+    /// The folder of the cgroup that `/proc/self/cgroup` calls `path`.
+    fn folder(&self, path: &str) -> PathBuf {
+        let inside = match self.root {
+            "/" => path,
+            root => path.strip_prefix(root).unwrap_or("/"),
+        };
+        Path::new(self.at).join(inside.trim_start_matches('/'))
+    }
+}
+
+/// This process's own cgroup in the hierarchy that has `controller`; `None` for version 2.
+fn own_path<'a>(own: &'a str, controller: Option<&str>) -> Option<&'a str> {
+    own.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let here = match controller {
+            Some(controller) => controllers.split(',').any(|name| name == controller),
+            None => controllers.is_empty(),
+        };
+        here.then_some(path)
+    })
+}
+
+fn place_in_one(tree: &dyn Tree, one: &Mounted<'_>, own: &str, controller: Controller) -> Result<Place, String> {
+    let folder = one.folder(own_path(own, Some(controller.name())).unwrap_or("/"));
+    if tree.writable(&folder) {
+        Ok(Place { version: Version::One, folder })
+    } else {
+        Err(format!("cgroup v1 folder {} is not writable", folder.display()))
+    }
+}
+
+/// Folders in which cgroups may be made: the own one, its parent (a cgroup with processes cannot pass
+/// its controllers on, its parent can), and the top.
+fn candidates_of_two(two: &Mounted<'_>, own: &str) -> Vec<PathBuf> {
+    let own = two.folder(own_path(own, None).unwrap_or("/"));
+    let parent = own.parent().filter(|parent| parent.starts_with(two.at)).map(Path::to_owned);
+    let mut candidates = vec![own];
+    candidates.extend(parent);
+    candidates.push(PathBuf::from(two.at));
+    candidates.dedup();
+    candidates
+}
+
+fn place_in_two(tree: &dyn Tree, candidates: &[PathBuf], controller: Controller) -> Result<Place, String> {
+    if candidates.is_empty() {
+        return Err(format!("no cgroup hierarchy has the controller {}", controller.name()));
+    }
+    let writable: Vec<&PathBuf> = candidates.iter().filter(|folder| tree.writable(folder)).collect();
+    if writable.is_empty() {
+        return Err(format!("cgroup v2 folder {} is not delegated to this user", candidates[0].display()));
+    }
+    let Some(name) = controller.name_in_two() else {
+        return Ok(Place { version: Version::Two, folder: writable[0].clone() });
+    };
+    let lists = |folder: &Path, file: &str| {
+        tree.read(&folder.join(file)).is_ok_and(|list| list.split_whitespace().any(|entry| entry == name))
+    };
+    let passes_on = |folder: &Path| {
+        lists(folder, "cgroup.subtree_control")
+            || (lists(folder, "cgroup.controllers")
+                && tree.write(&folder.join("cgroup.subtree_control"), &format!("+{name}")).is_ok()
+                && lists(folder, "cgroup.subtree_control"))
+    };
+    let place = writable.into_iter().find(|folder| passes_on(folder));
+    place
+        .map(|folder| Place { version: Version::Two, folder: folder.clone() })
+        .ok_or_else(|| format!("cgroup v2 does not pass the controller {name} on to cgroups of ours"))
+}

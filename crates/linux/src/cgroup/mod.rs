@@ -1,0 +1,22 @@
+//! Limits on memory, processes and processor time: `cgroups(7)`, version 1 and version 2.
+//!
+//! [`Hierarchies::find`] looks where each controller is. [`Cgroup::create`] makes one folder per
+//! hierarchy below the supervisor's own, so that limits on the supervisor go on to hold, and sets the
+//! limits before any process is in it. Dropping it kills what is left inside and removes the folders.
+//!
+//! The folders are named `ringfence.<pid namespace>.<pid>.<start time>.<number>`: who finds one whose
+//! supervisor is gone may remove it ([`sweep`]).
+
+mod find;
+mod folder;
+mod limits;
+mod measure;
+mod sweep;
+mod tree;
+
+pub(crate) use find::{Controller, Hierarchies, Version};
+pub(crate) use folder::{Cgroup, CgroupError};
+pub(crate) use limits::Wanted;
+pub(crate) use measure::Alarm;
+pub(crate) use sweep::sweep;
+pub(crate) use tree::{Kernel, Tree};

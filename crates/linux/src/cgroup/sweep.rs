@@ -1,0 +1,78 @@
+//! Cgroups that a supervisor left because it was killed.
+
+use std::path::Path;
+
+use super::{Tree, folder};
+
+/// The name of a cgroup of this process.
+pub(super) fn name(number: u64) -> String {
+    let pid = std::process::id();
+    format!("ringfence.{}.{pid}.{}.{number}", namespace().unwrap_or(0), start_time(pid).unwrap_or(0))
+}
+
+/// Removes the cgroups below `parent` whose supervisor is gone. What is inside dies with it.
+pub(crate) fn sweep(tree: &dyn Tree, parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    let here = namespace();
+    let left = |owner: Owner| Some(owner.namespace) == here && start_time(owner.pid) != Some(owner.began);
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().and_then(owner).is_some_and(left) {
+            folder::remove(tree, &entry.path());
+        }
+    }
+}
+
+/// The process that made a cgroup.
+#[derive(Debug, PartialEq, Eq)]
+struct Owner {
+    /// The pid namespace in which `pid` is its number; only there can one tell whether it lives.
+    namespace: u64,
+    pid: u32,
+    began: u64,
+}
+
+/// The owner that is written in a cgroup's name.
+fn owner(name: &str) -> Option<Owner> {
+    let mut parts = name.strip_prefix("ringfence.")?.split('.');
+    let mut next = || parts.next()?.parse::<u64>().ok();
+    let owner = Owner { namespace: next()?, pid: u32::try_from(next()?).ok()?, began: next()? };
+    next()?;
+    parts.next().is_none().then_some(owner)
+}
+
+/// The identity of this process's pid namespace.
+fn namespace() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino())
+}
+
+/// When a process began, in clock ticks since the boot: field 22 of `/proc/<pid>/stat`, `proc(5)`.
+/// With the number it names a process for good.
+fn start_time(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_of_a_cgroup_is_in_its_name() {
+        let pid = std::process::id();
+        let expected = Owner { namespace: namespace().unwrap(), pid, began: start_time(pid).unwrap() };
+        assert_eq!(owner(&name(7)), Some(expected));
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_has_no_owner() {
+        for name in ["ringfence", "ringfence.1.2.3", "ringfence.1.2.3.4.5", "ringfence.x.2.3.4", "user.slice"] {
+            assert_eq!(owner(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_start_time() {
+        assert_eq!(start_time(u32::MAX), None);
+    }
+}

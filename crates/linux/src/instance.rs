@@ -1,0 +1,233 @@
+//! A place with a program in it.
+
+use std::future::poll_fn;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use ringfence_isolation::{BoxFuture, CallError, Enforcement, Exit, Instance, Pause, StartError, Stop, Usage};
+use rustix::io::write;
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::cgroup::Cgroup;
+
+/// A built place.
+pub(crate) struct LinuxInstance {
+    controls: Arc<Controls>,
+    enforced: Enforcement,
+}
+
+/// What the owner of an instance and the thread that watches it share.
+pub(crate) struct Controls {
+    pid: i32,
+    state: Mutex<State>,
+}
+
+/// The ways into a place.
+pub(crate) struct Lines {
+    /// Names pid 1 for good, also when it is gone.
+    pub(crate) pidfd: Arc<OwnedFd>,
+    /// Where pid 1 takes signals from.
+    pub(crate) commands: OwnedFd,
+    /// What pid 2 waits for.
+    pub(crate) gate: OwnedFd,
+}
+
+/// How far an instance has come.
+///
+/// ```text
+/// Built ──start──▶ Started ──(the thread)──▶ Ended
+///   └────stop────▶ Stopped ──(the thread)──▶ Ended
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Built,
+    Started,
+    Stopped,
+}
+
+struct State {
+    phase: Phase,
+    /// Closed when the place is gone.
+    lines: Option<Lines>,
+    killed: bool,
+    usage: Usage,
+    exit: Option<Exit>,
+    waiting: Vec<Waker>,
+    cgroup: Option<Arc<Cgroup>>,
+}
+
+impl Controls {
+    pub(crate) fn new(pid: i32, lines: Lines) -> Self {
+        let state = State {
+            phase: Phase::Built,
+            lines: Some(lines),
+            killed: false,
+            usage: Usage::default(),
+            exit: None,
+            waiting: Vec::new(),
+            cgroup: None,
+        };
+        Controls { pid, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of pid 1 of the place, outside.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Ends everything of the place.
+    pub(crate) fn kill(&self) {
+        self.state().kill();
+    }
+
+    /// Whether the owner killed it.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.state().killed
+    }
+
+    pub(crate) fn watch(&self, cgroup: Arc<Cgroup>) {
+        self.state().cgroup = Some(cgroup);
+    }
+
+    pub(crate) fn measured(&self, usage: Usage) {
+        self.state().usage = usage;
+    }
+
+    /// Records the end and lets go of what must be gone when somebody learns of it.
+    pub(crate) fn end(&self, exit: Exit) {
+        let mut state = self.state();
+        let (cgroup, lines) = (state.cgroup.take(), state.lines.take());
+        drop(state);
+        drop((cgroup, lines));
+        let waiting = {
+            let mut state = self.state();
+            state.exit.get_or_insert(exit);
+            std::mem::take(&mut state.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn freeze(&self, frozen: bool) -> Result<(), CallError> {
+        let state = self.state();
+        if let Some(exit) = &state.exit {
+            return Err(CallError::Ended(exit.clone()));
+        }
+        let cgroup = state.cgroup.as_ref().ok_or(CallError::Unsupported("there is no cgroup to freeze"))?;
+        cgroup.freeze(frozen).map_err(|_| CallError::Unsupported("the kernel does not freeze this cgroup"))
+    }
+}
+
+impl State {
+    fn kill(&self) {
+        if let Some(lines) = &self.lines {
+            let _ = pidfd_send_signal(&lines.pidfd, Signal::KILL);
+        }
+    }
+}
+
+impl LinuxInstance {
+    pub(crate) fn new(controls: Arc<Controls>, enforced: Enforcement) -> Self {
+        LinuxInstance { controls, enforced }
+    }
+}
+
+impl Instance for LinuxInstance {
+    fn enforced(&self) -> &Enforcement {
+        &self.enforced
+    }
+
+    fn start(&self) -> Result<(), StartError> {
+        let mut state = self.controls.state();
+        match state.phase {
+            Phase::Started => Err(StartError::AlreadyStarted),
+            Phase::Stopped => Err(StartError::Stopped),
+            Phase::Built => {
+                state.phase = Phase::Started;
+                // When it fails the place is gone already, and its end says why.
+                if let Some(lines) = &state.lines {
+                    let _ = write(&lines.gate, &[1]);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn stop(&self, how: Stop) {
+        let mut state = self.controls.state();
+        match (how, state.phase) {
+            (Stop::Signal(signal), Phase::Started) if (1..=64).contains(&signal) => {
+                if let Some(lines) = &state.lines {
+                    let _ = write(&lines.commands, &[signal.unsigned_abs() as u8]);
+                }
+            }
+            (Stop::Signal(_) | Stop::Kill, _) => {
+                if state.phase == Phase::Built {
+                    state.phase = Phase::Stopped;
+                }
+                state.killed = true;
+                state.kill();
+                // A frozen process dies when it thaws (cgroup v1).
+                if let Some(cgroup) = state.cgroup.clone() {
+                    let _ = cgroup.freeze(false);
+                }
+            }
+        }
+    }
+
+    fn exited(&self) -> BoxFuture<'static, Exit> {
+        let controls = self.controls.clone();
+        Box::pin(poll_fn(move |context| {
+            let mut state = controls.state();
+            if let Some(exit) = &state.exit {
+                return Poll::Ready(exit.clone());
+            }
+            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        }))
+    }
+
+    fn usage(&self) -> Usage {
+        let (usage, cgroup) = {
+            let state = self.controls.state();
+            (state.usage, state.cgroup.clone())
+        };
+        match cgroup {
+            None => usage,
+            Some(cgroup) => Usage {
+                memory: cgroup.memory().unwrap_or(usage.memory),
+                memory_peak: cgroup.memory_peak().unwrap_or(usage.memory_peak),
+                cpu_time: cgroup.cpu_time().unwrap_or(usage.cpu_time),
+                ..usage
+            },
+        }
+    }
+
+    fn pause(&self) -> Option<&dyn Pause> {
+        let freezes = self.controls.state().cgroup.as_ref().is_some_and(|cgroup| cgroup.freezes());
+        freezes.then_some(self)
+    }
+}
+
+impl Pause for LinuxInstance {
+    fn pause(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(async { self.controls.freeze(true) })
+    }
+
+    fn resume(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(async { self.controls.freeze(false) })
+    }
+}
+
+impl Drop for LinuxInstance {
+    fn drop(&mut self) {
+        self.stop(Stop::Kill);
+    }
+}

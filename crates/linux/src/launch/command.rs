@@ -1,0 +1,82 @@
+//! What is launched, and behind what: shared by every instance of a spec.
+
+use std::ffi::{CString, NulError};
+
+use ringfence_manifest::Spec;
+use rustix::process::{Resource, Rlimit, getrlimit};
+
+use crate::landlock::Grant;
+use crate::namespaces::Identity;
+use crate::seccomp::Filter;
+use crate::sys::{RulesetAttributes, Strings};
+use crate::tree::Plan;
+
+/// Everything that is known before an instance is built.
+pub(crate) struct Recipe {
+    pub(crate) clone_flags: u64,
+    pub(crate) identity: Identity,
+    pub(crate) host_name: Vec<u8>,
+    pub(crate) tree: Plan,
+    pub(crate) confinement: Confinement,
+    pub(crate) arguments: Arguments,
+    pub(crate) resources: Vec<(Resource, Rlimit)>,
+    /// How much the folders in memory may hold, when that is limited.
+    pub(crate) disk: Option<u64>,
+}
+
+/// The walls that the process puts around itself.
+pub(crate) struct Confinement {
+    pub(crate) landlock: Option<(RulesetAttributes, usize, Vec<Grant>)>,
+    pub(crate) filter: Filter,
+    /// Whether the filter asks the supervisor.
+    pub(crate) asks: bool,
+    /// Whether names may be asked for.
+    pub(crate) names: bool,
+}
+
+/// What `execve(2)` takes.
+pub(crate) struct Arguments {
+    pub(crate) arguments: Strings,
+    pub(crate) environment: Strings,
+    pub(crate) working_directory: CString,
+}
+
+impl Arguments {
+    pub(crate) fn new(spec: &Spec, program: &CString) -> Result<Self, NulError> {
+        let text = |text: &String| CString::new(text.as_str());
+        let mut arguments = vec![program.clone()];
+        for argument in &spec.program.args {
+            arguments.push(text(argument)?);
+        }
+        let variables = spec.environment.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
+        Ok(Arguments {
+            arguments: Strings::new(arguments),
+            environment: Strings::new(variables.collect::<Result<_, _>>()?),
+            working_directory: text(&spec.program.working_directory)?,
+        })
+    }
+}
+
+/// Standard input, output and error.
+pub(crate) const STREAMS: u64 = 3;
+
+/// `setrlimit(2)`: what has no other mechanism, and belts for what has.
+pub(crate) fn resources(spec: &Spec) -> Vec<(Resource, Rlimit)> {
+    let fixed = |value: u64| Rlimit { current: Some(value), maximum: Some(value) };
+    let mut resources = vec![(Resource::Core, fixed(0))];
+    if let Some(files) = spec.limits.open_files {
+        let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        // The standard streams are not counted, and the one that is too many shows that the limit tripped.
+        resources.push((Resource::Nofile, fixed(files.saturating_add(STREAMS + 1).min(most))));
+    }
+    if let Some(size) = spec.limits.file_size {
+        let most = getrlimit(Resource::Fsize).maximum.unwrap_or(u64::MAX);
+        resources.push((Resource::Fsize, fixed(size.0.min(most))));
+    }
+    if let Some(time) = spec.limits.cpu_time {
+        // A belt: the cgroup's count trips first.
+        let seconds = time.as_secs().saturating_add(2);
+        resources.push((Resource::Cpu, fixed(seconds)));
+    }
+    resources
+}

@@ -1,0 +1,125 @@
+//! Pid 1. Runs after a clone: it allocates nothing, takes no lock and does not panic.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::statfs;
+use rustix::io::{Errno, read, write};
+use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, setsid, wait};
+use rustix::system::sethostname;
+
+use super::{Launch, Message, Step, second};
+use crate::namespaces::drop_capabilities;
+use crate::network::{self, Doors};
+use crate::tree::PAGE;
+use crate::{landlock, sys, tree};
+
+/// Puts the walls up around itself, starts pid 2 behind them, and stays as long as it lives.
+pub(super) fn run(launch: &Launch<'_>) -> ! {
+    match set_up(launch).and_then(|()| start_second(launch)) {
+        Ok(program) => watch(launch, program),
+        Err((step, errno)) => {
+            Message::Failed(step, errno).send(&launch.ends.report);
+            sys::exit(1)
+        }
+    }
+}
+
+fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
+    let at = |step: Step| move |errno: Errno| (step, errno);
+    let Launch { recipe, ends, .. } = launch;
+    for (first, last) in ends.others() {
+        sys::close_range(first, last, false).map_err(at(Step::Descriptors))?;
+    }
+    recipe.identity.assume().map_err(at(Step::Identity))?;
+    for list in &ends.cgroups {
+        write(list, b"0").map_err(at(Step::Cgroup))?;
+    }
+    sys::unshare(libc::CLONE_NEWCGROUP).map_err(at(Step::CgroupNamespace))?;
+    let names = recipe.confinement.names.then(network::open_doors).transpose().map_err(at(Step::Network))?;
+    tree::raise(&recipe.tree)?;
+    sethostname(&recipe.host_name).map_err(at(Step::HostName))?;
+    // A copy of the supervisor's memory: nobody in the place may look into it.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Dumpable))?;
+    setsid().map_err(at(Step::Session))?;
+    // Before the capabilities go: what the rules name may lie in folders only root may enter.
+    rustix::thread::set_no_new_privs(true).map_err(at(Step::NoNewPrivileges))?;
+    if let Some((attributes, size, grants)) = &recipe.confinement.landlock {
+        landlock::confine(attributes, *size, grants).map_err(at(Step::Landlock))?;
+    }
+    drop_capabilities()?;
+    if !recipe.confinement.asks {
+        return sys::seccomp_filter(&recipe.confinement.filter).map_err(at(Step::Seccomp));
+    }
+    let listener = sys::seccomp_filter_with_listener(&recipe.confinement.filter).map_err(at(Step::Seccomp))?;
+    Message::Doors.send_with(&Doors { listener, names }, &ends.report).map_err(at(Step::Doors))
+}
+
+/// Starts pid 2 in the same memory, which pid 1 from now on only reads.
+fn start_second(launch: &Launch<'_>) -> Result<i32, (Step, Errno)> {
+    sys::clone_sharing_memory(second::run, launch, launch.stack).map_err(|errno| (Step::Clone, errno))
+}
+
+/// How often the folders in memory are looked at when what they hold is limited.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// Reaps, passes signals on, and ends with the program or with the supervisor.
+fn watch(launch: &Launch<'_>, program: i32) -> ! {
+    // What pid 2 has of these it has for itself.
+    let _ = sys::close_range(0, 2, false);
+    let Ok(children) = sys::signal_descriptor(1 << (libc::SIGCHLD - 1)) else { sys::exit(1) };
+    let timeout = launch.recipe.disk.map(|_| &LOOK);
+    loop {
+        let mut ready = [PollFd::new(&children, PollFlags::IN), PollFd::new(&launch.ends.commands, PollFlags::IN)];
+        if poll(&mut ready, timeout).is_err() {
+            continue;
+        }
+        let [child, command] = ready.map(|ready| !ready.revents().is_empty());
+        if let Some(pages) = launch.recipe.disk.and_then(too_many_pages) {
+            Message::Full(pages).send(&launch.ends.report);
+            sys::exit(1);
+        }
+        if child {
+            let mut drained = [0; 128];
+            let _ = read(&children, &mut drained);
+            reap(&launch.ends.report, program);
+        }
+        if command {
+            obey(&launch.ends.commands, program);
+        }
+    }
+}
+
+/// How many pages the folders in memory hold, when that is more than `allowed` bytes.
+fn too_many_pages(allowed: u64) -> Option<u32> {
+    let found = statfs(c"/tmp").ok()?;
+    let pages = found.f_blocks.saturating_sub(found.f_bfree);
+    let most = allowed / PAGE;
+    // An empty file takes a page's worth too, or the number of files would have no bound.
+    let used = if found.f_ffree == 0 { pages.max(most + 1) } else { pages };
+    (used > most).then(|| u32::try_from(used).unwrap_or(u32::MAX))
+}
+
+/// Takes every child that has ended; ends with the program, and everything left ends then.
+fn reap(report: &OwnedFd, program: i32) {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid.as_raw_nonzero().get() == program {
+            Message::Ended(status.as_raw()).send(report);
+            sys::exit(0);
+        }
+    }
+}
+
+/// Passes the signals on whose numbers have come; without a supervisor, ends everything.
+fn obey(commands: &OwnedFd, program: i32) {
+    let mut signals = [0; 16];
+    match read(commands, &mut signals) {
+        Ok(0) => sys::exit(1),
+        Ok(count) => {
+            for &signal in signals.iter().take(count) {
+                let _ = sys::kill(program, i32::from(signal));
+            }
+        }
+        Err(_) => {}
+    }
+}

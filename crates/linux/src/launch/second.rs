@@ -1,0 +1,49 @@
+//! Pid 2, up to the moment it becomes the program. Runs in the memory of pid 1 and changes nothing
+//! there: it allocates nothing, takes no lock and does not panic.
+
+use rustix::fs::Mode;
+use rustix::io::{Errno, read, retry_on_intr};
+use rustix::process::{chdir, setrlimit, setsid, umask};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use super::{Launch, Message, Step};
+use crate::sys;
+
+pub(super) fn run(launch: &Launch<'_>) -> ! {
+    let (step, errno) = match become_ready(launch) {
+        Err(failed) => failed,
+        Ok(()) => {
+            Message::Ready.send(&launch.ends.report);
+            let mut word = [0];
+            match retry_on_intr(|| read(&launch.ends.gate, &mut word)) {
+                Ok(1) => (Step::Execute, execute(launch)),
+                // The supervisor changed its mind, or is gone.
+                _ => sys::exit(1),
+            }
+        }
+    };
+    Message::Failed(step, errno).send(&launch.ends.report);
+    sys::exit(127)
+}
+
+fn become_ready(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
+    let at = |step: Step| move |errno: Errno| (step, errno);
+    let Launch { recipe, ends, .. } = launch;
+    setsid().map_err(at(Step::Session))?;
+    chdir(recipe.arguments.working_directory.as_c_str()).map_err(at(Step::WorkingDirectory))?;
+    let [input, output, error] = &ends.streams;
+    dup2_stdin(input).and_then(|()| dup2_stdout(output)).map_err(at(Step::Streams))?;
+    dup2_stderr(error).map_err(at(Step::Streams))?;
+    sys::close_range(3, u32::MAX, true).map_err(at(Step::Descriptors))?;
+    umask(Mode::from_raw_mode(0o022));
+    for (resource, limit) in &recipe.resources {
+        setrlimit(*resource, limit.clone()).map_err(at(Step::Limits))?;
+    }
+    sys::reset_signal_handlers();
+    sys::set_signal_mask(0).map_err(at(Step::Signals))
+}
+
+fn execute(launch: &Launch<'_>) -> Errno {
+    let arguments = &launch.recipe.arguments;
+    sys::execve(&launch.recipe.tree.program, &arguments.arguments, &arguments.environment)
+}

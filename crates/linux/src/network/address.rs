@@ -1,0 +1,111 @@
+//! Addresses as system calls take them: `ip(7)`, `ipv6(7)`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use rustix::io::Errno;
+
+/// The most a system call takes: `struct sockaddr_storage`.
+pub(super) const MOST: usize = 128;
+/// Up to the address; `sin6_scope_id` may be missing (RFC 2133).
+const SHORTEST_IPV6: usize = 24;
+
+/// What an address names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// An address of the internet.
+    Internet(SocketAddr),
+    /// `AF_UNSPEC`: nobody any more.
+    Nobody,
+    /// Of another family: a Unix socket, most likely.
+    Foreign,
+}
+
+/// What the bytes of an address name, as the kernel reads them.
+pub(super) fn parse(bytes: &[u8]) -> Result<Target, Errno> {
+    let [low, high, rest @ ..] = bytes else { return Err(Errno::INVAL) };
+    match i32::from(u16::from_ne_bytes([*low, *high])) {
+        libc::AF_UNSPEC => Ok(Target::Nobody),
+        libc::AF_INET => {
+            let [port_high, port_low, a, b, c, d, ..] = rest else { return Err(Errno::INVAL) };
+            if bytes.len() < size_of::<libc::sockaddr_in>() {
+                return Err(Errno::INVAL);
+            }
+            let port = u16::from_be_bytes([*port_high, *port_low]);
+            Ok(Target::Internet(SocketAddr::from((Ipv4Addr::new(*a, *b, *c, *d), port))))
+        }
+        libc::AF_INET6 => {
+            if bytes.len() < SHORTEST_IPV6 {
+                return Err(Errno::INVAL);
+            }
+            let port = u16::from_be_bytes([bytes[2], bytes[3]]);
+            let mut address = [0; 16];
+            address.copy_from_slice(&bytes[8..24]);
+            let scope = match bytes.get(24..28) {
+                Some(&[a, b, c, d]) => u32::from_ne_bytes([a, b, c, d]),
+                _ => 0,
+            };
+            Ok(Target::Internet(SocketAddrV6::new(Ipv6Addr::from(address), port, 0, scope).into()))
+        }
+        _ => Ok(Target::Foreign),
+    }
+}
+
+/// An IPv4 address in the place of an IPv6 address that carries it (RFC 4291, 2.5.5.2): it is where the
+/// packets go.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        IpAddr::V6(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ipv4() -> Vec<u8> {
+        let mut bytes = 2_u16.to_ne_bytes().to_vec();
+        bytes.extend([0x01, 0xbb, 192, 0, 2, 7]);
+        bytes.extend([0; 8]);
+        bytes
+    }
+
+    fn ipv6(last: [u8; 16]) -> Vec<u8> {
+        let mut bytes = 10_u16.to_ne_bytes().to_vec();
+        bytes.extend([0, 80, 0, 0, 0, 0]);
+        bytes.extend(last);
+        bytes.extend(3_u32.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn addresses_are_read_as_the_kernel_reads_them() {
+        assert_eq!(parse(&ipv4()), Ok(Target::Internet("192.0.2.7:443".parse().unwrap())));
+        let address = parse(&ipv6(Ipv6Addr::LOCALHOST.octets()));
+        let expected = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0, 3);
+        assert_eq!(address, Ok(Target::Internet(expected.into())));
+        assert_eq!(parse(&0_u16.to_ne_bytes()), Ok(Target::Nobody));
+        assert_eq!(parse(&1_u16.to_ne_bytes()), Ok(Target::Foreign));
+    }
+
+    #[test]
+    fn addresses_that_are_too_short_are_none() {
+        for bytes in [ipv4(), ipv6([0; 16])] {
+            let shortest = if bytes.len() == 16 { 16 } else { 24 };
+            for length in 2..shortest {
+                assert_eq!(parse(&bytes[..length]), Err(Errno::INVAL), "{length}");
+            }
+            assert!(parse(&bytes[..shortest]).is_ok());
+        }
+        assert_eq!(parse(&[]), Err(Errno::INVAL));
+        assert_eq!(parse(&[2]), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn a_carried_address_is_the_one_it_carries() {
+        let mapped: SocketAddr = "[::ffff:127.0.0.1]:80".parse().unwrap();
+        assert_eq!(canonical(mapped), "127.0.0.1:80".parse().unwrap());
+        let plain: SocketAddr = "[::1]:80".parse().unwrap();
+        assert_eq!(canonical(plain), plain);
+    }
+}

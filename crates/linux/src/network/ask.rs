@@ -1,0 +1,136 @@
+//! One system call that waits for an answer, and what it was called with.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use super::address::{self, Target};
+use crate::sys::{self, Notification};
+
+/// A system call that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    notification: Notification,
+}
+
+/// The answer to one.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Takes the place of the program's own socket.
+    pub(super) socket: Option<OwnedFd>,
+    /// What the call returns.
+    pub(super) result: Result<(), Errno>,
+}
+
+/// The socket a call is about, fetched from the program.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) socket: OwnedFd,
+    pub(super) family: AddressFamily,
+    pub(super) kind: SocketType,
+    pub(super) waits: bool,
+}
+
+impl Answer {
+    /// Done, or failed, with nothing to give.
+    pub(super) fn plain(result: Result<(), Errno>) -> Self {
+        Answer { socket: None, result }
+    }
+
+    /// Another socket, and how the call ended.
+    pub(super) fn with(socket: OwnedFd, result: Result<(), Errno>) -> Self {
+        Answer { socket: Some(socket), result }
+    }
+}
+
+impl Ask {
+    pub(super) fn new(notification: Notification) -> Self {
+        Ask { notification }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.notification.id
+    }
+
+    /// Which system call.
+    pub(super) fn number(&self) -> libc::c_long {
+        self.notification.number.into()
+    }
+
+    /// The number of the socket.
+    pub(super) fn descriptor(&self) -> u32 {
+        self.notification.arguments[0] as u32
+    }
+
+    /// An argument that is an `int`.
+    pub(super) fn integer(&self, index: usize) -> i32 {
+        self.notification.arguments[index] as i32
+    }
+
+    /// The address in arguments 1 and 2, copied once.
+    pub(super) fn address(&self) -> Result<Target, Errno> {
+        let length = self.integer(2);
+        let length = usize::try_from(length).ok().filter(|&length| length <= address::MOST).ok_or(Errno::INVAL)?;
+        let mut bytes = [0; address::MOST];
+        let bytes = &mut bytes[..length];
+        if sys::read_memory(self.notification.thread, self.notification.arguments[1], bytes)? != length {
+            return Err(Errno::FAULT);
+        }
+        address::parse(bytes)
+    }
+
+    /// The program's socket. Another thread may put another one in its place at any time: what is
+    /// fetched here decides what kind of socket is made, never whether an address may be reached.
+    pub(super) fn own(&self) -> Result<Own, Errno> {
+        let process = self.process().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        let process = pidfd_open(process, PidfdFlags::empty())?;
+        let number = i32::try_from(self.descriptor()).map_err(|_| Errno::BADF)?;
+        let socket = pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?;
+        let family = sockopt::socket_domain(&socket)?;
+        let kind = sockopt::socket_type(&socket)?;
+        let waits = !rustix::fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
+        Ok(Own { socket, family, kind, waits })
+    }
+
+    /// Whether the program closes the socket when it executes another one.
+    pub(super) fn closes_on_exec(&self) -> bool {
+        let file = format!("/proc/{}/fdinfo/{}", self.notification.thread, self.descriptor());
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let flags = text.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+        flags.is_some_and(|flags| flags & libc::O_CLOEXEC.cast_unsigned() != 0)
+    }
+
+    /// The process of the thread that asks.
+    fn process(&self) -> Option<i32> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.notification.thread)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
+    }
+}
+
+impl Own {
+    /// Whether it is a socket of TCP.
+    pub(super) fn is_stream(&self) -> bool {
+        self.is_internet() && self.kind == SocketType::STREAM
+    }
+
+    /// Whether it is a socket of UDP.
+    pub(super) fn is_datagram(&self) -> bool {
+        self.is_internet() && self.kind == SocketType::DGRAM
+    }
+
+    pub(super) fn is_ipv6(&self) -> bool {
+        self.family == AddressFamily::INET6
+    }
+
+    fn is_internet(&self) -> bool {
+        self.family == AddressFamily::INET || self.family == AddressFamily::INET6
+    }
+
+    /// What tells it from every other socket.
+    pub(super) fn cookie(&self) -> Result<u64, Errno> {
+        sockopt::socket_cookie(self.socket.as_fd())
+    }
+}

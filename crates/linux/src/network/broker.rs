@@ -1,0 +1,196 @@
+//! Answers what a capsule's programs ask of the network.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ringfence_abi::{Call, ErrorCode, Handle, Reply};
+use ringfence_isolation::Host;
+use ringfence_manifest::{HostRule, NetworkPermissions, Spec};
+use rustix::io::Errno;
+use tokio::runtime;
+use tokio::task::JoinSet;
+
+use super::Doors;
+use super::address::Target;
+use super::ask::{Answer, Ask};
+use crate::sys;
+
+/// How long work that was called off may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Answers the questions of one instance. Each is a task of its own: a connection that takes time
+/// makes nobody else wait.
+pub(crate) struct Broker {
+    desk: Arc<Desk>,
+    executor: runtime::Handle,
+    tasks: JoinSet<()>,
+    working: Sender<()>,
+    done: Receiver<()>,
+}
+
+/// What every task works with.
+pub(super) struct Desk {
+    pub(super) doors: Doors,
+    pub(super) host: Arc<dyn Host>,
+    /// Sockets that are bound and not yet listening or connected, by their cookies.
+    bound: Mutex<HashMap<u64, Opened>>,
+    localhost: Localhost,
+}
+
+/// Whether the name `localhost` is granted, which programs look up in `/etc/hosts` by themselves.
+struct Localhost {
+    is_granted: bool,
+    looked_up: tokio::sync::OnceCell<()>,
+}
+
+/// A socket of the scoped hal; closed there when it is dropped.
+pub(super) struct Opened {
+    host: Arc<dyn Host>,
+    pub(super) handle: Handle,
+}
+
+impl Broker {
+    pub(crate) fn new(doors: Doors, host: Arc<dyn Host>, executor: runtime::Handle, spec: &Spec) -> Self {
+        // Saves time where the kernel can do it, and changes nothing else.
+        let _ = sys::notify_synchronously(doors.listener.as_fd());
+        let localhost = Localhost::new(&spec.permissions.network);
+        let (working, done) = channel();
+        let desk = Arc::new(Desk { doors, host, bound: Mutex::default(), localhost });
+        Broker { desk, executor, tasks: JoinSet::new(), working, done }
+    }
+
+    /// What becomes readable when somebody asks.
+    pub(crate) fn listener(&self) -> &OwnedFd {
+        &self.desk.doors.listener
+    }
+
+    /// What becomes readable when somebody asks for a name.
+    pub(crate) fn names(&self) -> Option<&OwnedFd> {
+        self.desk.doors.names.as_ref()
+    }
+
+    /// Takes one question and sees to it that it is answered.
+    pub(crate) fn serve_call(&mut self) {
+        // Who asked may be gone already.
+        let Ok(notification) = sys::notify_receive(self.desk.doors.listener.as_fd()) else { return };
+        let desk = self.desk.clone();
+        self.spawn(async move {
+            let ask = Ask::new(notification);
+            let answer = desk.serve(&ask).await;
+            desk.answer(&ask, answer);
+        });
+    }
+
+    /// Takes one question for a name and sees to it that it is answered.
+    pub(crate) fn serve_name(&mut self) {
+        if let Some((question, from)) = self.names().and_then(super::names::receive) {
+            let desk = self.desk.clone();
+            self.spawn(async move { desk.answer_name(&question, from).await });
+        }
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        let working = self.working.clone();
+        let work = async move {
+            let _working = working;
+            work.await;
+        };
+        self.tasks.spawn_on(work, &self.executor);
+    }
+
+    /// Calls everything off and waits until it is gone.
+    pub(crate) fn close(mut self) {
+        self.tasks.abort_all();
+        drop(self.tasks);
+        drop(self.working);
+        // Nothing is ever sent: this ends when the last task has gone.
+        let _ = self.done.recv_timeout(PATIENCE);
+    }
+}
+
+impl Desk {
+    async fn serve(&self, ask: &Ask) -> Answer {
+        let served = match ask.number() {
+            libc::SYS_connect => self.connect(ask).await,
+            libc::SYS_bind => self.bind(ask).await,
+            libc::SYS_listen => self.listen(ask).await,
+            _ => Err(Errno::NOSYS),
+        };
+        served.unwrap_or_else(|errno| Answer::plain(Err(errno)))
+    }
+
+    /// Hands the answer over. When who asked is gone, so is what was made for it.
+    fn answer(&self, ask: &Ask, answer: Answer) {
+        let listener = self.doors.listener.as_fd();
+        let mut result = answer.result.map(|()| 0);
+        if let Some(socket) = &answer.socket {
+            let given =
+                sys::notify_add_descriptor(listener, ask.id(), socket.as_fd(), ask.descriptor(), ask.closes_on_exec());
+            if let Err(errno) = given {
+                result = Err(errno);
+            }
+        }
+        let _ = sys::notify_respond(listener, ask.id(), result);
+    }
+
+    /// Whether what was read of who asks is really theirs: their number may belong to another by now.
+    pub(super) fn check(&self, ask: &Ask) -> Result<(), Errno> {
+        if sys::notify_is_valid(self.doors.listener.as_fd(), ask.id()) { Ok(()) } else { Err(Errno::SRCH) }
+    }
+
+    /// A new socket of the scoped hal.
+    pub(super) fn open(&self, call: Call<'_>) -> Result<Opened, Errno> {
+        match self.host.call(call).now() {
+            Ok(Reply::Handle(handle)) => Ok(Opened { host: self.host.clone(), handle }),
+            Ok(_) => Err(Errno::IO),
+            Err(code) => Err(errno(code)),
+        }
+    }
+
+    /// A call that does not wait.
+    pub(super) fn call(&self, call: Call<'_>) -> Result<(), ErrorCode> {
+        self.host.call(call).now().map(drop)
+    }
+
+    /// The socket behind a handle.
+    pub(super) fn export(&self, opened: &Opened) -> Result<OwnedFd, Errno> {
+        self.host.descriptor(opened.handle).map_err(errno)
+    }
+
+    pub(super) fn bound(&self) -> MutexGuard<'_, HashMap<u64, Opened>> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before an address of the host itself is judged: what `localhost` stands for, if that is granted.
+    pub(super) async fn know(&self, target: &Target) {
+        let is_loopback = matches!(target, Target::Internet(address) if address.ip().to_canonical().is_loopback());
+        if is_loopback && self.localhost.is_granted {
+            let look_up = async || drop(self.host.call(Call::Resolve { name: "localhost" }).wait().await);
+            self.localhost.looked_up.get_or_init(look_up).await;
+        }
+    }
+}
+
+impl Localhost {
+    fn new(network: &NetworkPermissions) -> Self {
+        let by_name = |rule: &HostRule| matches!(rule, HostRule::Name(_)) && rule.covers_name("localhost");
+        let is_granted = network.connect.iter().any(|rule| by_name(&rule.host));
+        Localhost { is_granted, looked_up: tokio::sync::OnceCell::new() }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // When it is closed already, so is everything.
+        let _ = self.host.call(Call::Close { handle: self.handle }).now();
+    }
+}
+
+/// The error that a program is told.
+pub(super) fn errno(code: ErrorCode) -> Errno {
+    Errno::from_raw_os_error(code.errno())
+}

@@ -1,0 +1,58 @@
+//! The network of a capsule.
+//!
+//! The capsule lives in a network namespace of its own (`network_namespaces(7)`) in which nothing but
+//! a loopback device is: no address, no route, no abstract Unix socket of the host's. What its manifest
+//! grants, the supervisor does for it:
+//!
+//! ```text
+//! connect, bind, listen ──seccomp_unotify(2)──▶ Broker: address copied once ─▶ Host::call: verdict, socket
+//!          ▲                                                                           │
+//!          └──────── the finished socket, in the place of the program's own ◀──────────┘
+//! name ──▶ 127.53.53.53:53 in the namespace ──▶ names: Host::call(Resolve) ──▶ pinned addresses
+//! ```
+//!
+//! No call is ever let go on in the kernel after its arguments were looked at: the address that was
+//! judged is the one that is used. A program never holds a socket of the host's network that is not
+//! connected or listening as the manifest grants; every way from there to another address (`connect`,
+//! `bind`, `listen`, `MSG_FASTOPEN`) ends in the filter of system calls or here. Once a socket is
+//! handed over, what goes over it costs nothing.
+//!
+//! What it does not do: a socket that was registered with `epoll(7)`, or duplicated, before it is
+//! connected is not the one that is connected afterwards.
+
+mod address;
+mod ask;
+mod broker;
+mod connect;
+mod datagram;
+mod listen;
+mod message;
+mod names;
+mod options;
+mod place;
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use ringfence_manifest::NetworkPermissions;
+
+pub(crate) use broker::Broker;
+pub(crate) use place::{Doors, open_doors};
+
+/// Where names are answered, in the capsule's own network.
+pub(crate) const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(127, 53, 53, 53);
+
+/// The same with the port of the domain name system.
+fn name_server() -> SocketAddr {
+    SocketAddrV4::new(NAME_SERVER, 53).into()
+}
+
+/// Whether anything of the network is granted.
+pub(crate) fn is_granted(network: &NetworkPermissions) -> bool {
+    let NetworkPermissions { connect, listen, resolve } = network;
+    !connect.is_empty() || !listen.is_empty() || !resolve.is_empty()
+}
+
+/// Whether a capsule may ask for names.
+pub(crate) fn has_names(network: &NetworkPermissions) -> bool {
+    !network.connect.is_empty() || !network.resolve.is_empty()
+}

@@ -1,0 +1,84 @@
+//! What holds each guarantee at this level, for one spec on one machine.
+
+use ringfence_isolation::{Enforcement, Guarantee, Held};
+use ringfence_manifest::{FilePermissions, Spec};
+
+use crate::cgroup::{Controller, Version};
+use crate::facts::Facts;
+use crate::network;
+use crate::tree::Plan;
+
+/// What will be enforced.
+pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforcement {
+    use Guarantee as G;
+    let mut enforcement = Enforcement::new();
+    for &guarantee in Guarantee::ALL {
+        let held = match guarantee {
+            G::MemoryIsolated | G::OwnAddressSpace => {
+                Held::by("a process of its own; seccomp without ptrace and process_vm_*")
+            }
+            G::FilesystemConfined => files(&spec.permissions.files, facts, plan),
+            G::NetworkConfined => match &facts.notify {
+                _ if !network::is_granted(&spec.permissions.network) => {
+                    Held::by("an empty network namespace; seccomp socket families")
+                }
+                Ok(()) => {
+                    Held::by("a network namespace of its own; connections made by the supervisor (seccomp notify)")
+                }
+                Err(missing) => Held::not(missing.found.clone()),
+            },
+            G::EnvironmentConfined => Held::by("execve with its own environment"),
+            G::ProcessesHidden => Held::by("pid namespace and its own /proc"),
+            G::KillWorks => Held::by("SIGKILL to pid 1 of its pid namespace"),
+            G::NothingLeft => Held::by("pid and mount namespaces end with pid 1; cgroup removed"),
+            G::MemoryLimit => by_cgroup(facts, Controller::Memory, "cgroup memory.limit_in_bytes", "cgroup memory.max"),
+            G::CpuTimeLimit => by_cgroup(facts, Controller::CpuAccounting, "cgroup cpuacct.usage", "cgroup cpu.stat"),
+            G::WallTimeLimit => Held::by("timer, with SIGKILL to pid 1"),
+            G::CoresLimit => by_cgroup(facts, Controller::Cpu, "cgroup cpu.cfs_quota_us", "cgroup cpu.max"),
+            G::ProcessesLimit => by_cgroup(facts, Controller::Pids, "cgroup pids.max (v1)", "cgroup pids.max"),
+            G::OpenFilesLimit if facts.cgroups.folders().is_empty() => Held::Partly {
+                by: "RLIMIT_NOFILE of each process",
+                missing: "without a cgroup the sum over its processes is not counted".into(),
+            },
+            G::OpenFilesLimit => Held::by("RLIMIT_NOFILE of each process, and their sum by the supervisor"),
+            G::FileSizeLimit => Held::by("RLIMIT_FSIZE"),
+            G::DiskLimit => match plan {
+                Some(plan) if plan.writes_to_the_host() => Held::not(
+                    "a folder of the host may be changed, and no quota is set on it; without such a folder, \
+                     sized tmpfs holds it",
+                ),
+                _ => Held::by("sized tmpfs for /tmp and /dev/shm"),
+            },
+            G::OutputLimit => Held::by("pipes read by the scoped hal's meter"),
+            G::BandwidthLimit if network::is_granted(&spec.permissions.network) => Held::not(
+                "what goes over a connection is not counted in this version of level sandbox; level wasm counts it",
+            ),
+            G::BandwidthLimit => Held::by("no network at all"),
+            G::IoOperationsLimit | G::IoBytesLimit => Held::not(
+                "a Linux program's reads and writes are not counted in this version of level sandbox; level wasm counts them",
+            ),
+            G::FuelLimit => Held::not("native instructions are not counted; level wasm counts them"),
+            G::OwnKernel | G::HardwareBoundary => Held::not("it makes system calls of the host's kernel"),
+            G::MemoryEncrypted | G::Attested => Held::not("no trusted hardware at this level"),
+            _ => continue,
+        };
+        enforcement.set(guarantee, held);
+    }
+    enforcement
+}
+
+fn files(_permissions: &FilePermissions, facts: &Facts, _plan: Option<&Plan>) -> Held {
+    match facts.landlock {
+        Ok(_) => Held::by("mount namespace and pivot_root; Landlock"),
+        // Whether that is enough for these permissions is checked when the recipe is made.
+        Err(_) => Held::by("mount namespace and pivot_root"),
+    }
+}
+
+fn by_cgroup(facts: &Facts, controller: Controller, one: &'static str, two: &'static str) -> Held {
+    match facts.cgroups.place(controller).map(|place| place.version) {
+        Some(Version::One) => Held::by(one),
+        Some(Version::Two) => Held::by(two),
+        None => Held::not(facts.cgroups.why_missing(controller)),
+    }
+}

@@ -1,0 +1,131 @@
+//! What each system call gets.
+
+use std::collections::BTreeMap;
+
+use super::numbers::{ALLOWED, FORBIDDEN, METADATA, SYSTEM_CALLS_WITH_TESTS};
+use super::program::{Rule, Test};
+
+/// What each system call gets.
+pub(crate) struct Profile {
+    pub(super) rules: BTreeMap<u32, Rule>,
+    /// What calls without a rule get.
+    pub(super) otherwise: Rule,
+}
+
+/// Whether calls that change mode, owner, times and extended attributes of files are let through.
+/// Landlock does not judge them, so they are denied where some of a writable mount may not be
+/// changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Metadata {
+    Free,
+    Denied,
+}
+
+/// What calls get that lead to the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// The supervisor is asked, and does what is granted.
+    Asked,
+    /// They fail: nobody can be asked.
+    Denied,
+}
+
+const PERMISSION: Rule = Rule::Fail(libc::EPERM as u16);
+const UNKNOWN: Rule = Rule::Fail(libc::ENOSYS as u16);
+
+/// Every namespace flag of `clone(2)` (`CLONE_NEWTIME` shares its bit with the exit signal).
+const NAMESPACES: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32;
+
+/// The profile `default`: what ordinary programs use is let through, what no confined program may do
+/// fails with EPERM, and what is not known here fails with ENOSYS, as on an older kernel.
+pub(crate) fn default_profile(metadata: Metadata, network: Network) -> Profile {
+    let mut rules = BTreeMap::new();
+    let mut give = |numbers: &[libc::c_long], rule: &Rule| {
+        for &number in numbers {
+            let number = u32::try_from(number).expect("numbers of system calls are small");
+            let before = rules.insert(number, rule.clone());
+            assert!(before.is_none(), "system call {number} has two rules");
+        }
+    };
+    give(ALLOWED, &Rule::Allow);
+    give(FORBIDDEN, &PERMISSION);
+    give(METADATA, if metadata == Metadata::Free { &Rule::Allow } else { &PERMISSION });
+    let calls = SYSTEM_CALLS_WITH_TESTS;
+    give(&[calls.clone], &clone());
+    // Its flags lie in memory, where they can change after they were looked at. With ENOSYS libraries
+    // fall back to clone.
+    give(&[calls.clone3], &UNKNOWN);
+    give(&[calls.ioctl], &ioctl());
+    give(&[calls.socket, calls.socketpair], &socket());
+    let network = match network {
+        Network::Asked => Rule::Ask,
+        Network::Denied => Rule::Fail(libc::EACCES as u16),
+    };
+    give(&[calls.connect, calls.bind, calls.listen], &network);
+    give(&[calls.sendto, calls.sendmmsg], &not_connecting(3));
+    give(&[calls.sendmsg], &not_connecting(2));
+    give(&[calls.personality], &personality());
+    Profile { rules, otherwise: UNKNOWN }
+}
+
+fn clone() -> Rule {
+    let plain = Test { argument: 0, mask: NAMESPACES, equals: 0, then: Rule::Allow };
+    Rule::Test(vec![plain], Box::new(PERMISSION))
+}
+
+/// `TIOCSTI` puts bytes into a terminal's input as if typed; `TIOCLINUX` pastes; `TIOCSETD` loads
+/// line disciplines.
+fn ioctl() -> Rule {
+    let forbidden = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32, libc::TIOCSETD as u32];
+    let deny = |equals| Test { argument: 1, mask: u32::MAX, equals, then: PERMISSION };
+    // `SIOC*`: what the interfaces and routes of the machine are.
+    let interfaces = Test { argument: 1, mask: 0xffff_ff00, equals: 0x8900, then: PERMISSION };
+    Rule::Test(forbidden.map(deny).into_iter().chain([interfaces]).collect(), Box::new(Rule::Allow))
+}
+
+/// Sending without `MSG_FASTOPEN`, which is a way to connect.
+fn not_connecting(flags: u32) -> Rule {
+    let plain = Test { argument: flags, mask: libc::MSG_FASTOPEN as u32, equals: 0, then: Rule::Allow };
+    Rule::Test(vec![plain], Box::new(Rule::Fail(libc::EOPNOTSUPP as u16)))
+}
+
+/// Unix sockets that are connected when they send (a datagram could go to any socket of the host that
+/// lies in a mounted folder), and TCP and UDP over IP by their own protocol number or 0: no raw, packet, netlink
+/// or vsock sockets, no SCTP, no MPTCP.
+fn socket() -> Rule {
+    const TYPE: u32 = 0xff; // without SOCK_NONBLOCK and SOCK_CLOEXEC
+    let refuse = Rule::Fail(libc::EACCES as u16);
+    let protocol = |number: i32| Test { argument: 2, mask: u32::MAX, equals: number as u32, then: Rule::Allow };
+    let ip = || {
+        let of = |kind: i32, number: i32| Test {
+            argument: 1,
+            mask: TYPE,
+            equals: kind as u32,
+            then: Rule::Test(vec![protocol(0), protocol(number)], Box::new(Rule::Fail(libc::EACCES as u16))),
+        };
+        let kinds = vec![of(libc::SOCK_STREAM, libc::IPPROTO_TCP), of(libc::SOCK_DGRAM, libc::IPPROTO_UDP)];
+        Rule::Test(kinds, Box::new(Rule::Fail(libc::EACCES as u16)))
+    };
+    let family = |number: i32, then| Test { argument: 0, mask: u32::MAX, equals: number as u32, then };
+    let unix = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET].map(|kind| Test {
+        argument: 1,
+        mask: TYPE,
+        equals: kind as u32,
+        then: Rule::Allow,
+    });
+    let unix = Rule::Test(unix.to_vec(), Box::new(Rule::Fail(libc::EACCES as u16)));
+    let families = vec![family(libc::AF_UNIX, unix), family(libc::AF_INET, ip()), family(libc::AF_INET6, ip())];
+    Rule::Test(families, Box::new(refuse))
+}
+
+/// Asking for the personality, and setting the ordinary one: the others switch off protections.
+fn personality() -> Rule {
+    let allow = |equals| Test { argument: 0, mask: u32::MAX, equals, then: Rule::Allow };
+    Rule::Test(vec![allow(0), allow(u32::MAX)], Box::new(PERMISSION))
+}

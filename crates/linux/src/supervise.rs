@@ -1,0 +1,250 @@
+//! The thread that watches one instance until nothing of it is left.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringfence_abi::Handle;
+use ringfence_isolation::{Exit, Host, LimitKind, LostReason, Usage, Verdict};
+use ringfence_manifest::Spec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::runtime;
+
+use crate::cgroup::{Alarm, Cgroup};
+use crate::ending::{Known, exceeded, nanoseconds};
+use crate::instance::Controls;
+use crate::launch::{self, Message, Report};
+use crate::network::Broker;
+use crate::pump::pump;
+use crate::sys;
+
+/// Enough for a loop around `poll`.
+const STACK: usize = 128 * 1024;
+/// How often usage is charged when nothing happens.
+const IDLE: Duration = Duration::from_millis(500);
+/// How close together two looks at the processor time are at least.
+const CLOSEST: Duration = Duration::from_millis(1);
+
+/// Everything the thread holds.
+pub(crate) struct Supervisor {
+    host: Arc<dyn Host>,
+    controls: Arc<Controls>,
+    pidfd: Arc<OwnedFd>,
+    report: Report,
+    cgroup: Arc<Cgroup>,
+    broker: Option<Broker>,
+    executor: runtime::Handle,
+    streams: Vec<(OwnedFd, Handle)>,
+    spec: Arc<Spec>,
+    charged: Duration,
+}
+
+/// What there is to watch.
+pub(crate) struct Watched {
+    pub(crate) pidfd: Arc<OwnedFd>,
+    pub(crate) report: Report,
+    pub(crate) cgroup: Arc<Cgroup>,
+    pub(crate) broker: Option<Broker>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        host: Arc<dyn Host>,
+        controls: Arc<Controls>,
+        watched: Watched,
+        streams: Vec<(OwnedFd, Handle)>,
+        spec: Arc<Spec>,
+        executor: runtime::Handle,
+    ) -> Self {
+        let Watched { pidfd, report, cgroup, broker } = watched;
+        controls.watch(cgroup.clone());
+        let charged = Duration::ZERO;
+        Supervisor { host, controls, pidfd, report, cgroup, broker, executor, streams, spec, charged }
+    }
+
+    /// Starts the thread.
+    pub(crate) fn spawn(self) -> io::Result<()> {
+        let last = LastWord { controls: self.controls.clone(), pidfd: Some(self.pidfd.clone()) };
+        thread::Builder::new().name("ringfence-linux".into()).stack_size(STACK).spawn(move || {
+            let last = last;
+            last.say(self.live());
+        })?;
+        Ok(())
+    }
+
+    fn live(mut self) -> Exit {
+        let started = Instant::now();
+        let streams = std::mem::take(&mut self.streams);
+        let pumps = launch::pair().map_err(io::Error::from).and_then(|(over, still_there)| {
+            let over = Arc::new(over);
+            let pumps = streams.into_iter().map(|stream| self.start_pump(stream, over.clone()));
+            Ok((pumps.collect::<io::Result<Vec<_>>>()?, still_there))
+        });
+        let (pumps, still_there) = match pumps {
+            Ok((pumps, still_there)) => (pumps, Some(still_there)),
+            Err(_) => {
+                self.controls.kill();
+                (Vec::new(), None)
+            }
+        };
+        let verdict = self.watch();
+        let ended = sys::wait_for(self.pidfd.as_fd());
+        if let Some(broker) = self.broker.take() {
+            broker.close();
+        }
+        // Everything of the place is dead now; nobody writes any more who counts.
+        drop(still_there);
+        for pump in pumps {
+            let _ = pump.join();
+        }
+        let cpu_time = self.cgroup.cpu_time().or(ended.ok().map(|ended| ended.cpu_time)).unwrap_or_default();
+        let memory_peak = self.cgroup.memory_peak().unwrap_or(0);
+        self.charge(cpu_time);
+        let usage = Usage { memory_peak, cpu_time, wall_time: started.elapsed(), ..Usage::default() };
+        self.controls.measured(usage);
+        let known = Known {
+            verdict,
+            message: self.last_message(),
+            out_of_memory: self.cgroup.out_of_memory(),
+            too_many: self.cgroup.too_many_processes(),
+            memory_peak,
+            cpu_time,
+            killed: self.controls.was_killed(),
+        };
+        known.exit(&self.spec.limits)
+    }
+
+    /// Watches until pid 1 is gone; the limit it was ended for, if it was.
+    fn watch(&mut self) -> Option<Exit> {
+        let alarms = self.cgroup.alarms();
+        let mut verdict = None;
+        let mut looked = Instant::now();
+        loop {
+            let timeout = Timespec::try_from(self.next_look()).ok();
+            let mut ready = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+            ready.extend(alarms.iter().map(|alarm| PollFd::new(&alarm.descriptor, alarm.interest)));
+            let asked = ready.len();
+            if let Some(broker) = &self.broker {
+                ready.push(PollFd::new(broker.listener(), PollFlags::IN));
+                ready.extend(broker.names().map(|names| PollFd::new(names, PollFlags::IN)));
+            }
+            let Ok(count) = poll(&mut ready, timeout.as_ref()) else { continue };
+            let ready: Vec<bool> = ready.iter().map(|ready| !ready.revents().is_empty()).collect();
+            if ready[0] {
+                return verdict;
+            }
+            if let Some(broker) = &mut self.broker {
+                if ready[asked] {
+                    broker.serve_call();
+                }
+                if ready.get(asked + 1) == Some(&true) {
+                    broker.serve_name();
+                }
+            }
+            // What is asked often must not make the looks at the limits frequent.
+            let is_for_us = count == 0 || ready[1..asked].contains(&true) || looked.elapsed() >= CLOSEST;
+            if !is_for_us {
+                continue;
+            }
+            looked = Instant::now();
+            alarms.iter().for_each(Alarm::rearm);
+            if verdict.is_none() {
+                verdict = self.judge();
+                if verdict.is_some() {
+                    self.controls.kill();
+                }
+            }
+        }
+    }
+
+    /// How long until the next look: sooner the less processor time is left.
+    fn next_look(&self) -> Duration {
+        let Some(allowed) = self.spec.limits.cpu_time else { return IDLE };
+        let left = allowed.saturating_sub(self.cgroup.cpu_time().unwrap_or_default());
+        let at_once = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        (left / u32::try_from(at_once).unwrap_or(1)).clamp(CLOSEST, IDLE)
+    }
+
+    /// Whether a limit has tripped.
+    fn judge(&mut self) -> Option<Exit> {
+        let cpu_time = self.cgroup.cpu_time().unwrap_or_default();
+        let limits = &self.spec.limits;
+        if let Some(allowed) = limits.cpu_time.filter(|allowed| cpu_time >= *allowed) {
+            return Some(exceeded(LimitKind::CpuTime, nanoseconds(allowed), nanoseconds(cpu_time)));
+        }
+        if limits.memory.is_some() && self.cgroup.out_of_memory() > 0
+            || limits.processes.is_some() && self.cgroup.too_many_processes() > 0
+        {
+            let known = Known {
+                out_of_memory: self.cgroup.out_of_memory(),
+                too_many: self.cgroup.too_many_processes(),
+                memory_peak: self.cgroup.memory_peak().unwrap_or(0),
+                ..Known::default()
+            };
+            return Some(known.exit(limits));
+        }
+        if let Some(allowed) = limits.open_files {
+            let open = self.cgroup.open_files(self.controls.pid());
+            if open > allowed {
+                return Some(exceeded(LimitKind::OpenFiles, allowed, open));
+            }
+        }
+        match self.charge(cpu_time) {
+            Verdict::Continue => None,
+            Verdict::Exceeded(limit) => Some(Exit::Exceeded(limit)),
+            Verdict::Denied(denial) => Some(Exit::Denied(denial)),
+            Verdict::Stopped => Some(Exit::Stopped),
+        }
+    }
+
+    fn charge(&mut self, cpu_time: Duration) -> Verdict {
+        let since = cpu_time.saturating_sub(self.charged);
+        self.charged = cpu_time.max(self.charged);
+        self.host.charge(Usage { memory: self.cgroup.memory().unwrap_or(0), cpu_time: since, ..Usage::default() })
+    }
+
+    fn start_pump(&self, (from, to): (OwnedFd, Handle), over: Arc<OwnedFd>) -> io::Result<thread::JoinHandle<()>> {
+        let (host, executor) = (self.host.clone(), self.executor.clone());
+        let builder = thread::Builder::new().name("ringfence-pump".into()).stack_size(STACK);
+        builder.spawn(move || {
+            // The hal waits with the executor's drivers.
+            let _entered = executor.enter();
+            pump(&from, &over, &host, to);
+        })
+    }
+
+    /// A failure to execute comes before the status it leads to.
+    fn last_message(&self) -> Option<Message> {
+        let first = self.report.next()?;
+        match first {
+            Message::Failed(..) | Message::Full(_) => Some(first),
+            Message::Ready | Message::Doors | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
+        }
+    }
+}
+
+/// Says that the instance is lost should its thread end without a word.
+struct LastWord {
+    controls: Arc<Controls>,
+    pidfd: Option<Arc<OwnedFd>>,
+}
+
+impl LastWord {
+    fn say(mut self, exit: Exit) {
+        self.pidfd = None;
+        self.controls.end(exit);
+    }
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        if let Some(pidfd) = self.pidfd.take() {
+            self.controls.kill();
+            let _ = sys::wait_for(pidfd.as_fd());
+            let why = "the thread that watched it ended without a result";
+            self.controls.end(Exit::Lost(LostReason::Backend(why.into())));
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! System calls that `rustix` does not offer safely, one to one and without policy. The only place
+//! of this crate with unsafe code.
+#![allow(unsafe_code)]
+
+mod descriptors;
+mod landlock;
+mod network;
+mod notify;
+mod process;
+mod seccomp;
+mod signals;
+mod tree;
+
+pub(crate) use descriptors::close_range;
+pub(crate) use landlock::{
+    RulesetAttributes, landlock_abi, landlock_add_path, landlock_create, landlock_restrict_self,
+};
+pub(crate) use network::{loopback_up, set_socket_option, socket_option};
+pub(crate) use notify::{
+    Notification, notify_add_descriptor, notify_is_valid, notify_receive, notify_respond, notify_synchronously,
+    read_memory, seccomp_filter_with_listener,
+};
+pub(crate) use process::{
+    CloneArguments, Stack, Strings, clone_sharing_memory, clone3, drop_bounding_set, execve, exit, kill, unshare,
+    wait_for,
+};
+pub(crate) use seccomp::{Instruction, seccomp_filter, seccomp_has_action};
+pub(crate) use signals::{block_all_signals, reset_signal_handlers, set_signal_mask, signal_descriptor};
+pub(crate) use tree::{MountAttributes, mount_set_attributes};
+
+use rustix::io::Errno;
+
+/// The result of a raw system call made through libc.
+fn result(returned: libc::c_long) -> Result<libc::c_long, Errno> {
+    if returned >= 0 {
+        return Ok(returned);
+    }
+    // SAFETY: libc keeps a valid pointer to the calling thread's errno.
+    Err(Errno::from_raw_os_error(unsafe { *libc::__errno_location() }))
+}

@@ -1,0 +1,197 @@
+//! `clone3(2)`, `clone(2)`, `execve(2)` and the rest of a process's life.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::result;
+
+/// `linux/sched.h`; libc's own constant does not fit its type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// What `clone3` is asked for.
+pub(crate) struct CloneArguments<'a> {
+    /// Namespaces and other flags; `CLONE_PIDFD` and `CLONE_INTO_CGROUP` are added here.
+    pub(crate) flags: u64,
+    /// The cgroup (v2) to begin in.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// `clone3(2)` as a fork: the child runs `child` on a copy of the memory and never comes back.
+///
+/// Other threads are not copied, and locks they held stay locked in the child: `child` must not
+/// allocate, lock, print or panic. A panic aborts the child.
+pub(crate) fn clone3<T>(arguments: &CloneArguments<'_>, child: fn(&T) -> !, data: &T) -> Result<(i32, OwnedFd), Errno> {
+    let mut pidfd: c_int = -1;
+    // SAFETY: `clone_args` is plain integers, for which zero is a value.
+    let mut raw: libc::clone_args = unsafe { std::mem::zeroed() };
+    raw.flags = arguments.flags | libc::CLONE_PIDFD as u64;
+    raw.pidfd = (&raw mut pidfd) as u64;
+    raw.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = arguments.cgroup {
+        raw.flags |= CLONE_INTO_CGROUP;
+        raw.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM and with a null stack this is a fork: the child goes on with a copy of this stack.
+    // The kernel writes one descriptor number to `pidfd`, which outlives the call.
+    let pid = result(unsafe { libc::syscall(libc::SYS_clone3, &raw mut raw, size_of::<libc::clone_args>()) })?;
+    if pid == 0 {
+        never_back(child, data);
+    }
+    // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
+    Ok((pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+fn never_back<T>(child: fn(&T) -> !, data: &T) -> ! {
+    struct Abort;
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            exit(134);
+        }
+    }
+    let _abort = Abort;
+    child(data)
+}
+
+/// The stack of a process that shares its parent's memory.
+pub(crate) struct Stack(Vec<u128>);
+
+impl Stack {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Stack(vec![0; bytes / size_of::<u128>()])
+    }
+}
+
+/// `clone(2)` with `CLONE_VM`: the child runs `child` on `stack` in the *same* memory until it
+/// executes a program or exits. Both must keep from changing what the other reads.
+pub(crate) fn clone_sharing_memory<T>(child: fn(&T) -> !, data: &T, stack: &Stack) -> Result<i32, Errno> {
+    struct Start<'a, T>(fn(&T) -> !, &'a T);
+    extern "C" fn begin<T>(start: *mut c_void) -> c_int {
+        // SAFETY: `start` is the `Start` that `clone_sharing_memory` placed at the top of the child's own stack,
+        // where it stays as long as the child does.
+        let Start(child, data) = unsafe { &*start.cast::<Start<'_, T>>() };
+        never_back(*child, data)
+    }
+    let bytes = size_of_val(stack.0.as_slice());
+    let room = size_of::<Start<'_, T>>().next_multiple_of(64);
+    if bytes < room * 2 {
+        return Err(Errno::NOMEM);
+    }
+    // SAFETY: `top` is `room` bytes below the end of the allocation, aligned to 16, and nobody else uses the
+    // stack: its owner only keeps it alive. `begin` never returns, and `data` outlives the child, because the
+    // caller, pid 1, keeps it until it exits, and the child ends with it.
+    unsafe {
+        let top = stack.0.as_ptr().cast::<u8>().cast_mut().add(bytes - room);
+        let start = top.cast::<Start<'_, T>>();
+        start.write(Start(child, data));
+        result(libc::clone(begin::<T>, top.cast(), libc::CLONE_VM | libc::SIGCHLD, start.cast()).into())
+            .map(|pid| pid as i32)
+    }
+}
+
+/// A null-terminated array of strings, as `execve(2)` takes it.
+pub(crate) struct Strings {
+    pointers: Vec<*const c_char>,
+    /// What the pointers point into.
+    _owned: Vec<CString>,
+}
+
+// SAFETY: the pointers lead into `_owned`, which is never changed.
+unsafe impl Send for Strings {}
+// SAFETY: as above.
+unsafe impl Sync for Strings {}
+
+impl Strings {
+    pub(crate) fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
+        Strings { pointers, _owned: strings }
+    }
+}
+
+/// `execve(2)`; returns only when it failed.
+pub(crate) fn execve(path: &CStr, arguments: &Strings, environment: &Strings) -> Errno {
+    // SAFETY: `path` is NUL-terminated, and both arrays are null-terminated arrays of such strings.
+    let returned = unsafe {
+        libc::syscall(libc::SYS_execve, path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr())
+    };
+    match result(returned) {
+        Err(errno) => errno,
+        Ok(_) => Errno::INVAL,
+    }
+}
+
+/// `_exit(2)`.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: ends the process without running anything more of it.
+    unsafe { libc::_exit(status) }
+}
+
+/// `kill(2)` by number.
+pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: takes integers only.
+    result(unsafe { libc::syscall(libc::SYS_kill, pid, signal) }).map(drop)
+}
+
+/// `unshare(2)`.
+pub(crate) fn unshare(flags: i32) -> Result<(), Errno> {
+    // SAFETY: takes integers only; this crate asks for namespaces, never for a private descriptor table.
+    result(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
+}
+
+/// How a process ended, and what it and those it waited for used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// The signal that ended it, if one did.
+    pub(crate) signal: Option<i32>,
+    /// Its exit status otherwise.
+    pub(crate) status: i32,
+    /// Processor time.
+    pub(crate) cpu_time: Duration,
+}
+
+/// `waitid(2)` for the process behind a pidfd: waits for its end and reaps it.
+pub(crate) fn wait_for(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
+    // SAFETY: both are plain data for which zero is a value.
+    let (mut information, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: the kernel writes a `siginfo_t` and an `rusage`, which outlive the call.
+        let returned = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                RawFd::from(pidfd.as_raw_fd()),
+                &raw mut information,
+                libc::WEXITED,
+                &raw mut usage,
+            )
+        };
+        match result(returned) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) => break,
+        }
+    }
+    let time = |value: libc::timeval| {
+        Duration::new(value.tv_sec.unsigned_abs(), 0) + Duration::from_micros(value.tv_usec.unsigned_abs())
+    };
+    // SAFETY: the kernel filled the structure in for a child's end, so `si_status` is the field that is set.
+    let status = unsafe { information.si_status() };
+    let signal = (information.si_code != libc::CLD_EXITED).then_some(status);
+    Ok(Ended { signal, status, cpu_time: time(usage.ru_utime) + time(usage.ru_stime) })
+}
+
+/// `prctl(PR_CAPBSET_DROP)` for every capability the kernel has.
+pub(crate) fn drop_bounding_set() -> Result<(), Errno> {
+    for capability in 0..64 {
+        // SAFETY: takes integers only.
+        match result(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
+            Ok(_) => {}
+            // One past the last.
+            Err(Errno::INVAL) if capability > 0 => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

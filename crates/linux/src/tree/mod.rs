@@ -1,0 +1,27 @@
+//! The tree of files a capsule sees: `mount_namespaces(7)`, `pivot_root(2)`.
+//!
+//! [`Plan`] is made before anything is cloned: which folders of the host appear where, and which
+//! small files and devices belong beside them. [`raise`] carries it out in the new mount namespace and
+//! puts the old tree away.
+//!
+//! Of the host only these appear: what the manifest mounts *and* grants; the system's programs and
+//! libraries, read-only (`/usr`, `/bin`, `/sbin`, `/lib*`); of `/etc` what the loader and libc need;
+//! five devices; the program itself, under `/program`. A mount of which only parts are granted shows
+//! only those parts.
+//!
+//! Sources are named by path in the new namespace, because a mount of the old one cannot be cloned
+//! there, and checked against the identity they had when the plan was made: what was swapped in
+//! between is not mounted.
+
+mod extent;
+mod operation;
+mod place;
+mod plan;
+mod raise;
+mod system;
+
+pub(crate) use extent::{FILES, covers};
+pub(crate) use operation::{Operation, PAGE, Protection};
+pub(crate) use place::{Identity, Source};
+pub(crate) use plan::{Place, Plan, PlanError, Root};
+pub(crate) use raise::raise;

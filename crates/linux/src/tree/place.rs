@@ -1,0 +1,58 @@
+//! What of the host is mounted.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
+
+/// Which file or folder a path led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// A folder or file of the host, with the identity it had when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) path: CString,
+    pub(crate) identity: Identity,
+    pub(crate) is_folder: bool,
+}
+
+impl Identity {
+    pub(crate) fn of(stat: &Stat) -> Self {
+        Identity { device: stat.st_dev, inode: stat.st_ino }
+    }
+}
+
+impl Source {
+    /// Looks at `path`, following symbolic links: it is the user's word.
+    pub(crate) fn look(path: &Path) -> io::Result<Source> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+        Self::new(path, &fstat(&opened)?)
+    }
+
+    /// Looks at `rest` below a folder, through no symbolic link: what is there may be the capsule's word.
+    pub(crate) fn look_below(folder: &Path, rest: &str) -> io::Result<Source> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let top = openat2(CWD, folder, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let opened = openat2(&top, rest, flags, Mode::empty(), beneath)?;
+        Self::new(&folder.join(rest), &fstat(&opened)?)
+    }
+
+    fn new(path: &Path, stat: &Stat) -> io::Result<Source> {
+        let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        Ok(Source { path, identity: Identity::of(stat), is_folder })
+    }
+
+    /// The path as text for messages.
+    pub(crate) fn display(&self) -> PathBuf {
+        PathBuf::from(self.path.to_string_lossy().into_owned())
+    }
+}

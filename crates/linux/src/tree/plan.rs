@@ -1,0 +1,383 @@
+//! What appears where in a capsule's tree.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::io;
+use std::path::PathBuf;
+
+use ringfence_manifest::{Mount, MountMode, Spec};
+
+use super::extent::{Extent, changes, covers, extent};
+use super::system::{self, Found};
+use crate::network;
+
+use super::{Operation, PAGE, Protection, Source};
+
+/// The size of the folders in memory when no limit on the disk says otherwise. What is in them counts
+/// as memory too.
+const SCRATCH: u64 = 1 << 30;
+/// Folders of ours in them.
+const OWN_FILES: u64 = 16;
+/// Folders of the new tree that live in memory: the capsule's to use where its permissions say so.
+const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
+/// Where the program is mounted when it is not part of the system.
+const PROGRAM: &str = "/program";
+
+/// What a tree is made of.
+pub(crate) struct Plan {
+    pub(crate) root: Root,
+    pub(crate) operations: Vec<Operation>,
+    /// The places where the host's files are, in the capsule's tree.
+    pub(crate) places: Vec<Place>,
+    /// Where the system's programs and libraries are.
+    pub(crate) system: Vec<String>,
+    /// The devices.
+    pub(crate) devices: Vec<String>,
+    /// The program, in the capsule's tree.
+    pub(crate) program: CString,
+}
+
+/// What lies at `/`.
+pub(crate) enum Root {
+    /// An empty folder in memory, sealed when it is furnished.
+    Memory,
+    /// The capsule's own folder.
+    Own { source: Source, writable: bool },
+}
+
+/// A folder or file of the host's in the tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) at: String,
+    pub(crate) from: PathBuf,
+    pub(crate) is_folder: bool,
+    pub(crate) writable: bool,
+}
+
+/// Why a tree cannot be planned; the manifest's fault or the host's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum PlanError {
+    /// Something that is to be mounted cannot be opened.
+    #[error("cannot open {} to mount it on {at}", .from.display())]
+    Open {
+        /// What of the host.
+        from: PathBuf,
+        /// Where in the capsule's tree.
+        at: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A mount cannot be where it is asked to be.
+    #[error("{at} cannot be mounted: {why}")]
+    Mount {
+        /// Where.
+        at: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A part of a mount is granted that is not there.
+    #[error("{at} is granted and {} does not exist: make it, or grant the folder above it", .from.display())]
+    Missing {
+        /// Where in the capsule's tree.
+        at: String,
+        /// What of the host.
+        from: PathBuf,
+    },
+    /// A path that is not text for the kernel.
+    #[error("{0:?} contains a NUL character")]
+    Path(String),
+}
+
+/// Collects operations, making each folder once.
+struct Builder {
+    operations: Vec<Operation>,
+    made: BTreeSet<String>,
+}
+
+impl Plan {
+    pub(crate) fn new(spec: &Spec, user: u32, group: u32) -> Result<Plan, PlanError> {
+        let root = root(spec)?;
+        let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new() };
+        let own = matches!(root, Root::Own { .. });
+        let system = builder.system(own)?;
+        builder.etc(spec, user, group)?;
+        let devices = builder.devices()?;
+        builder.scratch(spec)?;
+        builder.folder("/proc")?;
+        builder.operations.push(Operation::Processes { at: relative("/proc")? });
+        let mut places = builder.mounts(spec)?;
+        if let Root::Own { writable, .. } = root {
+            places.insert(0, Place { at: "/".into(), from: spec.root.clone(), is_folder: true, writable });
+        }
+        let program = builder.program(spec, &system, &places)?;
+        if !own {
+            builder.operations.push(Operation::Seal { at: c"".into() });
+        }
+        builder.operations.push(Operation::Seal { at: relative("/dev")? });
+        builder.operations.push(Operation::Seal { at: relative("/etc")? });
+        Ok(Plan { root, operations: builder.operations, places, system, devices, program })
+    }
+
+    /// Whether any folder of the host's can be changed.
+    pub(crate) fn writes_to_the_host(&self) -> bool {
+        self.places.iter().any(|place| place.writable)
+    }
+}
+
+/// The capsule's own folder when something in it is granted; nothing of it appears otherwise.
+fn root(spec: &Spec) -> Result<Root, PlanError> {
+    if spec.mounts.iter().any(|mount| mount.at == "/") {
+        return Err(PlanError::Mount { at: "/".into(), why: "at level sandbox the system's folders lie there" });
+    }
+    let mut others: Vec<&str> = spec.mounts.iter().map(|mount| mount.at.as_str()).collect();
+    let system: Vec<String> = system::FOLDERS.iter().map(|folder| format!("/{folder}")).collect();
+    others.extend(system.iter().map(String::as_str));
+    others.extend(["/etc", "/dev", "/proc", PROGRAM]);
+    others.extend(SCRATCH_FOLDERS);
+    let files = &spec.permissions.files;
+    if extent(files, "/", &others) == Extent::Nothing {
+        return Ok(Root::Memory);
+    }
+    let failed = |source| PlanError::Open { from: spec.root.clone(), at: "/".into(), source };
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&spec.root).map_err(failed)?;
+    Ok(Root::Own { source: Source::look(&spec.root).map_err(failed)?, writable: changes(files, "/") })
+}
+
+impl Builder {
+    fn folder(&mut self, at: &str) -> Result<(), PlanError> {
+        let mut path = String::new();
+        for name in at.split('/').filter(|name| !name.is_empty()) {
+            let parent = relative(&path)?;
+            path.push('/');
+            path.push_str(name);
+            if self.made.insert(path.clone()) {
+                self.operations.push(Operation::Folder { parent, name: text(name)? });
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder above `at`, made, and the name in it.
+    fn parent(&mut self, at: &str) -> Result<(CString, CString), PlanError> {
+        let (parent, name) = at.rsplit_once('/').unwrap_or(("", at));
+        self.folder(parent)?;
+        Ok((relative(parent)?, text(name)?))
+    }
+
+    fn attach(&mut self, source: Source, at: &str, protection: Protection) -> Result<(), PlanError> {
+        if source.is_folder {
+            self.folder(at)?;
+        } else if self.made.insert(at.to_owned()) {
+            let (parent, name) = self.parent(at)?;
+            self.operations.push(Operation::Target { parent, name });
+        }
+        self.operations.push(Operation::Attach { source, at: relative(at)?, protection });
+        Ok(())
+    }
+
+    fn file(&mut self, at: &str, content: Vec<u8>) -> Result<(), PlanError> {
+        let (parent, name) = self.parent(at)?;
+        self.operations.push(Operation::File { parent, name, content });
+        Ok(())
+    }
+
+    fn link(&mut self, at: &str, target: &str) -> Result<(), PlanError> {
+        let (parent, name) = self.parent(at)?;
+        self.operations.push(Operation::Link { parent, name, target: text(target)? });
+        Ok(())
+    }
+
+    /// A folder in memory.
+    fn memory(&mut self, at: &str, bytes: u64, files: u64) -> Result<(), PlanError> {
+        self.folder(at)?;
+        let (size, files) = (text(&bytes.to_string())?, text(&files.to_string())?);
+        self.operations.push(Operation::Memory { at: relative(at)?, size, files, protection: Protection::WRITABLE });
+        Ok(())
+    }
+
+    /// Programs and libraries; where they are. In the capsule's own folder no link is made: a folder
+    /// is mounted instead.
+    fn system(&mut self, own: bool) -> Result<Vec<String>, PlanError> {
+        let mut system = Vec::new();
+        for name in system::FOLDERS {
+            let at = format!("/{name}");
+            match system::look(name) {
+                None => continue,
+                Some(Found::Link(target)) if !own => {
+                    self.link(&at, &target)?;
+                    continue;
+                }
+                Some(Found::Link(_)) => {
+                    let path = PathBuf::from(&at);
+                    let source = Source::look(&path);
+                    let source = source.map_err(|source| PlanError::Open { from: path, at: at.clone(), source })?;
+                    self.attach(source, &at, Protection::READ_ONLY)?;
+                }
+                Some(Found::Folder(source)) => self.attach(source, &at, Protection::READ_ONLY)?,
+            }
+            system.push(at);
+        }
+        Ok(system)
+    }
+
+    fn etc(&mut self, spec: &Spec, user: u32, group: u32) -> Result<(), PlanError> {
+        self.memory("/etc", 1 << 20, 256)?;
+        for name in system::OF_ETC {
+            if let Ok(source) = Source::look(&PathBuf::from("/etc").join(name)) {
+                self.attach(source, &format!("/etc/{name}"), Protection::READ_ONLY)?;
+            }
+        }
+        self.file("/etc/passwd", system::users(user, group))?;
+        self.file("/etc/group", system::groups(group))?;
+        if network::has_names(&spec.permissions.network) {
+            self.file("/etc/resolv.conf", format!("nameserver {}\n", network::NAME_SERVER).into_bytes())?;
+        }
+        self.file("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n".to_vec())?;
+        self.file("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n".to_vec())
+    }
+
+    fn devices(&mut self) -> Result<Vec<String>, PlanError> {
+        self.memory("/dev", 1 << 20, 256)?;
+        let mut devices = Vec::new();
+        for name in system::DEVICES {
+            let (path, at) = (PathBuf::from("/dev").join(name), format!("/dev/{name}"));
+            let source = Source::look(&path);
+            let source = source.map_err(|source| PlanError::Open { from: path, at: at.clone(), source })?;
+            self.attach(source, &at, Protection::DEVICE)?;
+            devices.push(at);
+        }
+        for (name, target) in system::DEVICE_LINKS {
+            self.link(&format!("/dev/{name}"), target)?;
+        }
+        Ok(devices)
+    }
+
+    /// One file system in memory under two names, so that one size bounds both.
+    fn scratch(&mut self, spec: &Spec) -> Result<(), PlanError> {
+        let free: Vec<&str> =
+            SCRATCH_FOLDERS.into_iter().filter(|folder| !spec.mounts.iter().any(|mount| mount.at == *folder)).collect();
+        let Some((first, others)) = free.split_first() else { return Ok(()) };
+        // One page more than is allowed: who takes it has gone over the limit.
+        let bytes = spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0 / PAGE * PAGE + PAGE);
+        self.memory(first, bytes, bytes / PAGE + OWN_FILES)?;
+        for other in others {
+            let (parent, name) = (relative(first)?, text(".shm")?);
+            self.operations.push(Operation::Folder { parent, name });
+            self.folder(other)?;
+            self.operations.push(Operation::Again { from: relative(&format!("{first}/.shm"))?, at: relative(other)? });
+        }
+        for folder in free {
+            // A rule names a folder below: it is there from the beginning.
+            if let Extent::Parts(parts) = extent(&spec.permissions.files, folder, &[]) {
+                for part in parts {
+                    self.folder(&part)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn mounts(&mut self, spec: &Spec) -> Result<Vec<Place>, PlanError> {
+        let mut mounts: Vec<&Mount> = spec.mounts.iter().collect();
+        mounts.sort_by_key(|mount| mount.at.split('/').count());
+        let mut places: Vec<Place> = Vec::new();
+        let files = &spec.permissions.files;
+        for mount in mounts {
+            if ["/proc", "/dev", "/etc", "/usr"].contains(&mount.at.as_str()) {
+                return Err(PlanError::Mount { at: mount.at.clone(), why: "that folder is part of the system" });
+            }
+            let deeper: Vec<&str> =
+                spec.mounts.iter().map(|other| other.at.as_str()).filter(|other| *other != mount.at).collect();
+            let parts = match extent(files, &mount.at, &deeper) {
+                Extent::Nothing => continue,
+                Extent::Whole => vec![mount.at.clone()],
+                Extent::Parts(parts) => parts,
+            };
+            for at in parts {
+                let rest = at[mount.at.len()..].trim_start_matches('/');
+                let found = match rest {
+                    "" => Source::look(&mount.from),
+                    rest => Source::look_below(&mount.from, rest),
+                };
+                let source = match found {
+                    Ok(source) => source,
+                    Err(error) if !rest.is_empty() && error.kind() == io::ErrorKind::NotFound => {
+                        let from = mount.from.join(rest);
+                        return Err(PlanError::Missing { at, from });
+                    }
+                    Err(source) => return Err(PlanError::Open { from: mount.from.join(rest), at, source }),
+                };
+                if let Some(above) = places.iter().find(|place| covers(&place.at, &at)) {
+                    check_target(above, &at, source.is_folder)?;
+                    self.taken(&at);
+                }
+                let writable = mount.mode == MountMode::ReadWrite && changes(files, &at);
+                let protection = Protection { read_only: !writable, ..Protection::WRITABLE };
+                let is_folder = source.is_folder;
+                let from = source.display();
+                self.attach(source, &at, protection)?;
+                places.push(Place { at, from, is_folder, writable });
+            }
+        }
+        Ok(places)
+    }
+
+    /// Records that a path and those above it exist.
+    fn taken(&mut self, at: &str) {
+        let ends = at.char_indices().filter(|&(_, letter)| letter == '/').map(|(index, _)| index).skip(1);
+        let paths: Vec<String> = ends.chain([at.len()]).map(|end| at[..end].to_owned()).collect();
+        self.made.extend(paths);
+    }
+
+    /// The program, in the capsule's tree: where it is when that is visible, else mounted on its own.
+    fn program(&mut self, spec: &Spec, system: &[String], places: &[Place]) -> Result<CString, PlanError> {
+        let path = &spec.program.path;
+        let open = |source| PlanError::Open { from: path.clone(), at: PROGRAM.into(), source };
+        let source = Source::look(path).map_err(open)?;
+        let shown = path.to_str().unwrap_or("");
+        if system.iter().any(|folder| covers(folder, shown)) || self.links_to_system(shown) {
+            return text(shown);
+        }
+        let at_same_place = |place: &&Place| place.from.to_str().is_some_and(|from| from == place.at);
+        if places.iter().filter(at_same_place).any(|place| covers(&place.at, shown)) {
+            return text(shown);
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("program");
+        let at = format!("{PROGRAM}/{name}");
+        self.attach(source, &at, Protection::READ_ONLY)?;
+        text(&at)
+    }
+
+    /// Whether a path goes through one of the links to the system's folders.
+    fn links_to_system(&self, path: &str) -> bool {
+        self.operations.iter().any(|operation| match operation {
+            Operation::Link { parent, name, .. } if parent.is_empty() => {
+                covers(&format!("/{}", name.to_string_lossy()), path)
+            }
+            _ => false,
+        })
+    }
+}
+
+/// A mount inside another one needs something of its kind to be mounted on: the host's folder is not
+/// changed for it.
+fn check_target(above: &Place, at: &str, is_folder: bool) -> Result<(), PlanError> {
+    let rest = at[above.at.len()..].trim_start_matches('/');
+    let wrong = |why| Err(PlanError::Mount { at: at.to_owned(), why });
+    match Source::look_below(&above.from, rest) {
+        Ok(found) if found.is_folder == is_folder => Ok(()),
+        Ok(_) => wrong("what is there in the mount above is not of the same kind"),
+        Err(_) => wrong("the mount above has nothing of that name to mount it on"),
+    }
+}
+
+fn text(text: &str) -> Result<CString, PlanError> {
+    CString::new(text).map_err(|_| PlanError::Path(text.to_owned()))
+}
+
+/// A path of the tree, relative to its root.
+fn relative(at: &str) -> Result<CString, PlanError> {
+    text(at.trim_start_matches('/'))
+}

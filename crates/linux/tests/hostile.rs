@@ -1,0 +1,246 @@
+//! Programs that try to get out, looked at from outside.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
+
+use ringfence_isolation::{Backend, BuildError, Exit, Host, Stop};
+use ringfence_manifest::{Mount, MountMode, Permission};
+use support::{Keeper, Lab, Outcome, here, linux, wait};
+
+use Permission::{FsCreate, FsDelete, FsList, FsRead, FsWrite};
+
+/// A program of `attempts.c`, which may do everything in `/tmp` and `/data`.
+fn attempts(arguments: &[&str]) -> Option<Lab> {
+    let lab = Lab::new(support::compiled("attempts.c")?).args(arguments).mount("/data", MountMode::ReadWrite);
+    let all = [FsRead, FsWrite, FsCreate, FsDelete, FsList];
+    Some(all.into_iter().fold(lab, |lab, permission| lab.grant(permission, "/tmp").grant(permission, "/data")))
+}
+
+/// What came of each attempt.
+fn results(outcome: &Outcome) -> BTreeMap<String, String> {
+    assert_eq!(outcome.exit, Exit::Returned(0), "{outcome:?}");
+    let lines = outcome.stdout.lines().filter_map(|line| line.rsplit_once(' '));
+    lines.map(|(name, result)| (name.to_owned(), result.to_owned())).collect()
+}
+
+#[test]
+fn system_calls_that_reach_beyond_a_program_fail() {
+    if !here() {
+        return;
+    }
+    let Some(lab) = attempts(&["calls"]) else { return };
+    let results = results(&lab.run());
+    assert!(results.len() > 40, "{results:?}");
+    for (name, result) in &results {
+        let expected: &[&str] = match name.as_str() {
+            // Libraries fall back to what the filter can judge.
+            "clone3" | "unknown" => &["ENOSYS"],
+            // No terminal is there; what counts is that it is not done.
+            "TIOCSTI" | "TIOCSTI_high" | "TIOCLINUX" => &["EPERM"],
+            "mknod_device" | "mknod_disk" => &["EACCES", "EPERM"],
+            "setuid" => &["EPERM", "EINVAL"],
+            _ => &["EPERM"],
+        };
+        assert!(expected.contains(&result.as_str()), "{name}: {result}");
+    }
+}
+
+#[test]
+fn only_sockets_that_can_be_judged_are_made() {
+    if !here() {
+        return;
+    }
+    let Some(lab) = attempts(&["sockets"]) else { return };
+    for (name, result) in results(&lab.run()) {
+        let expected = match name.as_str() {
+            "tcp" | "tcp6" | "udp" | "unix_stream" | "socketpair" => "done",
+            "fastopen_sendto" | "fastopen_sendmsg" | "fastopen_sendmmsg" => "EOPNOTSUPP",
+            "SIOCGIFCONF" => "EPERM",
+            _ => "EACCES",
+        };
+        assert_eq!(result, expected, "{name}");
+    }
+}
+
+#[test]
+fn nothing_of_the_hosts_files_is_there() {
+    if !here() {
+        return;
+    }
+    let Some(lab) = attempts(&["files"]) else { return };
+    let lab = lab.grant(FsList, "/");
+    let before = std::fs::read(&lab.spec.program.path).unwrap();
+    for (name, result) in results(&lab.run()) {
+        if name == "write_null" {
+            assert_eq!(result, "done");
+        } else {
+            assert_ne!(result, "done", "{name}");
+        }
+    }
+    assert_eq!(std::fs::read(&lab.spec.program.path).unwrap(), before);
+}
+
+#[test]
+fn it_inherits_its_streams_and_nothing_else() {
+    if !here() {
+        return;
+    }
+    let Some(lab) = attempts(&["inherited"]) else { return };
+    // Descriptors that `execve` would pass on.
+    let leaky = std::fs::File::open("/").unwrap();
+    let high = rustix::io::fcntl_dupfd_cloexec(&leaky, 900).unwrap();
+    for descriptor in [leaky.as_raw_fd(), high.as_raw_fd()] {
+        assert!(descriptor > 2);
+    }
+    rustix::io::fcntl_setfd(&leaky, rustix::io::FdFlags::empty()).unwrap();
+    rustix::io::fcntl_setfd(&high, rustix::io::FdFlags::empty()).unwrap();
+    let outcome = lab.run();
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    let descriptors = lines.iter().filter(|line| line.starts_with("fd ")).count();
+    assert_eq!(descriptors, 3, "{lines:?}");
+    assert!(lines.contains(&"cwd /") && lines.contains(&"session 1"), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("handled") || line.starts_with("blocked")), "{lines:?}");
+}
+
+#[test]
+fn unix_sockets_of_the_host_are_out_of_reach() {
+    if !here() {
+        return;
+    }
+    let Some(lab) = attempts(&["unix", "/data/socket"]) else { return };
+    let listener = UnixListener::bind(lab.host("/data").join("socket")).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(results(&lab.run())["pathname"], "EACCES");
+    assert!(listener.accept().is_err(), "somebody connected");
+
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("ringfence-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let listener = UnixListener::bind_addr(&address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let Some(lab) = attempts(&["abstract", &name]) else { return };
+    assert_eq!(results(&lab.run())["abstract"], "EACCES");
+    assert!(listener.accept().is_err(), "somebody connected");
+}
+
+#[test]
+fn signals_stay_inside() {
+    if !here() {
+        return;
+    }
+    let mut bystander = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let Some(lab) = attempts(&["kill", &bystander.id().to_string()]) else { return };
+    let results = results(&lab.run());
+    assert!(["ESRCH", "EPERM"].contains(&results["kill_outside"].as_str()), "{results:?}");
+    assert_eq!(bystander.try_wait().unwrap(), None, "it was hit");
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+}
+
+#[test]
+fn another_abi_ends_the_program() {
+    if !here() || !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    for abi in ["int80", "x32"] {
+        let Some(lab) = attempts(&[abi]) else { return };
+        assert_eq!(lab.run().exit, Exit::Returned(128 + 31), "{abi}: SIGSYS");
+    }
+}
+
+#[test]
+fn a_flood_of_zombies_is_reaped() {
+    if !here() {
+        return;
+    }
+    let Some(lab) = attempts(&["zombies"]) else { return };
+    assert_eq!(lab.run().stdout, "reaped\n");
+}
+
+#[test]
+fn setuid_gives_nothing() {
+    if !here() {
+        return;
+    }
+    let script = "grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status; su -c true root 2>/dev/null; echo $?";
+    let outcome = Lab::shell(script).run();
+    let lines: Vec<&str> = outcome.stdout.split_whitespace().collect();
+    assert_eq!(lines[..6], ["CapEff:", "0000000000000000", "CapBnd:", "0000000000000000", "NoNewPrivs:", "1"]);
+    assert_ne!(lines[6], "0", "su did it");
+}
+
+/// CVE-2021-30465: what is mounted is swapped between the look and the mount.
+#[test]
+fn a_folder_that_was_swapped_for_a_link_is_not_mounted() {
+    if !here() {
+        return;
+    }
+    let lab = Lab::shell("cat /data/secret").mount("/data", MountMode::ReadOnly).grant(FsRead, "/data");
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), "secret\n").unwrap();
+    let prepared = linux().prepare(&lab.spec).unwrap();
+    std::fs::remove_dir(lab.host("/data")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), lab.host("/data")).unwrap();
+    let host: std::sync::Arc<dyn Host> = std::sync::Arc::new(Keeper::default());
+    assert!(matches!(prepared.build(host), Err(BuildError::Host { .. })));
+}
+
+/// The same where the swap is inside a mount that a capsule may change.
+#[test]
+fn a_mount_in_a_mount_is_not_led_astray_by_a_link() {
+    if !here() {
+        return;
+    }
+    let mut lab = Lab::shell("ls /etc /data/inner").mount("/data", MountMode::ReadWrite);
+    lab = [FsRead, FsCreate].into_iter().fold(lab, |lab, permission| lab.grant(permission, "/data"));
+    let inner = lab.folder.path().join("inner");
+    std::fs::create_dir_all(&inner).unwrap();
+    lab.spec.mounts.push(Mount {
+        at: "/data/inner".into(),
+        name: "/data/inner".into(),
+        from: inner,
+        mode: MountMode::ReadOnly,
+    });
+    std::os::unix::fs::symlink("/etc", lab.host("/data").join("inner")).unwrap();
+    assert!(lab.build().is_err(), "a link cannot be mounted on");
+    std::fs::remove_file(lab.host("/data").join("inner")).unwrap();
+    std::fs::create_dir(lab.host("/data").join("inner")).unwrap();
+    let prepared = linux().prepare(&lab.spec).unwrap();
+    std::fs::remove_dir(lab.host("/data").join("inner")).unwrap();
+    std::os::unix::fs::symlink("/etc", lab.host("/data").join("inner")).unwrap();
+    let host: std::sync::Arc<dyn Host> = std::sync::Arc::new(Keeper::default());
+    assert!(prepared.build(host).is_err(), "the link was followed");
+}
+
+#[test]
+fn one_capsule_does_not_see_another() {
+    if !here() {
+        return;
+    }
+    let (other, _) = Lab::new("/bin/sleep").args(&["1000"]).build().unwrap();
+    other.start().unwrap();
+    let outcome = Lab::shell("for p in /proc/[0-9]*; do cat $p/comm; done").grant(FsList, "/").run();
+    assert!(!outcome.stdout.contains("sleep"), "{outcome:?}");
+    other.stop(Stop::Kill);
+    wait(other.exited());
+}
+
+/// The program's output goes through a pipe: it cannot get hold of what the supervisor's is.
+#[test]
+fn a_descriptor_is_not_reopened_for_more() {
+    if !here() {
+        return;
+    }
+    let mut lab = Lab::shell("echo overwritten > /proc/self/fd/0; exec 0<&- ; echo done");
+    let file = lab.folder.path().join("input");
+    std::fs::write(&file, "input\n").unwrap();
+    lab.spec.stdio.stdin = ringfence_manifest::StreamIn::File(file.clone());
+    lab.run();
+    let mut kept = String::new();
+    std::fs::File::open(file).unwrap().read_to_string(&mut kept).unwrap();
+    assert_eq!(kept, "input\n");
+}

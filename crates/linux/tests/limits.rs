@@ -1,0 +1,181 @@
+//! Every limit holds, and trips under its own name.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use ringfence_isolation::{Exit, LimitKind};
+use ringfence_manifest::{Bytes, Cores, Permission};
+use support::{Lab, Outcome, here};
+
+/// Whether a capsule can be run here, with the cgroup controllers it needs.
+fn with(facts: &[&str]) -> bool {
+    here() && support::has(facts)
+}
+
+#[track_caller]
+fn tripped(outcome: &Outcome, limit: LimitKind) -> (u64, u64) {
+    match outcome.exit {
+        Exit::Exceeded(exceeded) if exceeded.limit == limit => (exceeded.allowed, exceeded.used),
+        _ => panic!("not {limit}: {outcome:?}"),
+    }
+}
+
+#[test]
+fn memory_beyond_the_limit_ends_it_and_the_peak_is_told() {
+    if !with(&["cgroup memory"]) {
+        return;
+    }
+    let Some(lab) = Lab::hostile(&["memory", "200000000"]) else { return };
+    let outcome = lab.limit(|limits| limits.memory = Some(Bytes(32 << 20))).run();
+    let (allowed, used) = tripped(&outcome, LimitKind::Memory);
+    assert_eq!(allowed, 32 << 20);
+    assert!(used >= allowed && outcome.usage.memory_peak > 24 << 20, "{outcome:?}");
+}
+
+#[test]
+fn memory_below_the_limit_is_given() {
+    if !with(&["cgroup memory"]) {
+        return;
+    }
+    let Some(lab) = Lab::hostile(&["memory", "20000000"]) else { return };
+    let outcome = lab.limit(|limits| limits.memory = Some(Bytes(64 << 20))).run();
+    assert_eq!(outcome.exit, Exit::Returned(0), "{outcome:?}");
+}
+
+/// Memory that no process's own figures show.
+#[test]
+fn memory_is_counted_wherever_it_is_taken() {
+    if !with(&["cgroup memory"]) {
+        return;
+    }
+    for way in ["cow", "memfd", "shm", "pipes", "tables", "many", "shared", "sockets"] {
+        let Some(lab) = Lab::hostile(&["take", way]) else { return };
+        let lab = ["/dev/shm", "/tmp"]
+            .into_iter()
+            .fold(lab, |lab, folder| lab.grant(Permission::FsWrite, folder).grant(Permission::FsCreate, folder));
+        let outcome = lab.limit(|limits| limits.memory = Some(Bytes(24 << 20))).run();
+        tripped(&outcome, LimitKind::Memory);
+    }
+}
+
+#[test]
+fn processor_time_beyond_the_limit_ends_it() {
+    if !with(&["cgroup cpuacct"]) {
+        return;
+    }
+    for script in ["while :; do :; done", "(while :; do :; done) & (while :; do :; done) & wait"] {
+        let lab = Lab::shell(script).limit(|limits| limits.cpu_time = Some(Duration::from_millis(200)));
+        let (allowed, used) = tripped(&lab.run(), LimitKind::CpuTime);
+        assert_eq!(allowed, 200_000_000);
+        assert!((200_000_000..1_000_000_000).contains(&used), "{used} ns");
+    }
+}
+
+#[test]
+fn half_a_core_is_half_a_core() {
+    if !with(&["cgroup cpu", "cgroup cpuacct"]) {
+        return;
+    }
+    let lab = Lab::shell("(while :; do :; done) & while :; do :; done").limit(|limits| {
+        limits.cores = Some(Cores(500));
+        limits.cpu_time = Some(Duration::from_millis(600));
+    });
+    let began = Instant::now();
+    tripped(&lab.run(), LimitKind::CpuTime);
+    // 600 ms of processor time at half a core take more than a second; two free cores give them in 300 ms.
+    assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
+}
+
+#[test]
+fn processes_beyond_the_limit_end_it() {
+    if !with(&["cgroup pids"]) {
+        return;
+    }
+    let three = "sleep 0.01 & sleep 0.01 & wait";
+    let most = |count| move |limits: &mut ringfence_manifest::Limits| limits.processes = Some(count);
+    assert_eq!(Lab::shell(three).limit(most(3)).run().exit, Exit::Returned(0));
+    assert_eq!(tripped(&Lab::shell(three).limit(most(2)).run(), LimitKind::Processes), (2, 3));
+    let bomb = "bomb() { bomb | bomb & }; bomb; exec sleep 1000";
+    tripped(&Lab::shell(bomb).limit(most(20)).run(), LimitKind::Processes);
+    let Some(threads) = Lab::hostile(&["threads", "50"]) else { return };
+    tripped(&threads.limit(most(10)).run(), LimitKind::Processes);
+}
+
+#[test]
+fn descriptors_beyond_the_limit_end_it() {
+    if !with(&["cgroup memory"]) {
+        return;
+    }
+    let Some(lab) = Lab::hostile(&["descriptors", "100"]) else { return };
+    let lab = lab.limit(|limits| limits.open_files = Some(64));
+    assert_eq!(tripped(&lab.run(), LimitKind::OpenFiles), (64, 65));
+    let Some(lab) = Lab::hostile(&["descriptors", "60"]) else { return };
+    assert_eq!(lab.limit(|limits| limits.open_files = Some(64)).run().exit, Exit::Returned(0));
+    // Each has fewer than allowed, all together more.
+    let Some(lab) = Lab::hostile(&["descriptors-of-many", "4", "30"]) else { return };
+    let (_, used) = tripped(&lab.limit(|limits| limits.open_files = Some(64)).run(), LimitKind::OpenFiles);
+    assert!(used > 64);
+}
+
+#[test]
+fn a_file_beyond_the_limit_ends_it() {
+    if !here() {
+        return;
+    }
+    for script in ["exec head -c 200000 /dev/zero > /tmp/x", "head -c 200000 /dev/zero > /tmp/x"] {
+        let lab = Lab::shell(script).grant(Permission::FsWrite, "/tmp").grant(Permission::FsCreate, "/tmp");
+        let outcome = lab.limit(|limits| limits.file_size = Some(Bytes(100 << 10))).run();
+        assert_eq!(tripped(&outcome, LimitKind::FileSize).0, 100 << 10);
+    }
+}
+
+#[test]
+fn a_disk_beyond_the_limit_ends_it() {
+    if !here() {
+        return;
+    }
+    let lab = |script: &str, disk| {
+        let lab = Lab::shell(script);
+        let lab = ["/tmp", "/dev/shm"]
+            .into_iter()
+            .fold(lab, |lab, folder| lab.grant(Permission::FsWrite, folder).grant(Permission::FsCreate, folder));
+        lab.limit(|limits| limits.disk = Some(Bytes(disk)))
+    };
+    for folder in ["/tmp", "/dev/shm"] {
+        let script = format!("head -c 2000000 /dev/zero > {folder}/x");
+        let (allowed, used) = tripped(&lab(&script, 1 << 20).run(), LimitKind::Disk);
+        assert!(allowed == 1 << 20 && used > allowed && used <= (1 << 20) + 8192, "{used}");
+        assert_eq!(lab(&script, 2 << 20).run().exit, Exit::Returned(0));
+    }
+    let many = "i=0; while [ $i -lt 2000 ]; do : > /tmp/$i || exit 1; i=$((i+1)); done";
+    tripped(&lab(many, 1 << 20).run(), LimitKind::Disk);
+}
+
+#[test]
+fn a_time_that_is_up_is_the_runtimes_word_and_it_ends_at_once() {
+    if !here() {
+        return;
+    }
+    let (instance, keeper) = Lab::shell("trap '' TERM; while :; do sleep 1000; done").build().unwrap();
+    instance.start().unwrap();
+    keeper.stop(ringfence_isolation::Verdict::Stopped);
+    instance.stop(ringfence_isolation::Stop::Kill);
+    assert_eq!(support::wait(instance.exited()), Exit::Stopped);
+}
+
+#[test]
+fn output_beyond_what_the_hal_takes_ends_it() {
+    if !here() {
+        return;
+    }
+    let lab = Lab::shell("while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done");
+    let lab = lab.limit(|limits| limits.output = Some(Bytes(10_000)));
+    let (instance, keeper) = lab.build().unwrap();
+    keeper.take_at_most(10_000);
+    instance.start().unwrap();
+    // The pipe breaks: the program learns by SIGPIPE, as from any reader that went away.
+    let exit = support::wait(instance.exited());
+    assert!(matches!(exit, Exit::Returned(141 | 1 | 2)) || matches!(exit, Exit::Exceeded(_)), "{exit:?}");
+    assert_eq!(keeper.printed().len(), 10_000);
+}

@@ -1,0 +1,212 @@
+/* Tries what no confined program may do. Each attempt prints its name and what came of it. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <netinet/in.h>
+#include <arpa/inet.h>
+#include <unistd.h>
+
+static void say(const char *name, long result) {
+    if (result == -1)
+        printf("%s %s\n", name, strerrorname_np(errno));
+    else
+        printf("%s done\n", name);
+    fflush(stdout);
+}
+
+static int is(const char *a, const char *b) { return strcmp(a, b) == 0; }
+
+static void calls(void) {
+    char buffer[256] = {0};
+    struct iovec here = {buffer, sizeof buffer}, there = {buffer, sizeof buffer};
+    say("ptrace", ptrace(PTRACE_ATTACH, 1, 0, 0));
+    say("process_vm_readv", process_vm_readv(1, &here, 1, &there, 1, 0));
+    say("process_vm_writev", process_vm_writev(1, &here, 1, &there, 1, 0));
+    say("kcmp", syscall(SYS_kcmp, 1, 1, 0, 0, 0));
+    say("pidfd_getfd", syscall(SYS_pidfd_getfd, 0, 0, 0));
+    say("keyctl", syscall(SYS_keyctl, 0, -3, 1));
+    say("add_key", syscall(SYS_add_key, "user", "x", "y", 1, -3));
+    say("io_uring_setup", syscall(SYS_io_uring_setup, 4, buffer));
+    say("userfaultfd", syscall(SYS_userfaultfd, 1));
+    say("bpf", syscall(SYS_bpf, 0, buffer, 64));
+    say("perf_event_open", syscall(SYS_perf_event_open, buffer, 0, -1, -1, 0));
+    say("unshare_user", unshare(CLONE_NEWUSER));
+    say("unshare_mount", unshare(CLONE_NEWNS));
+    say("unshare_files", unshare(CLONE_FILES));
+    say("clone_user", syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
+    say("clone3", syscall(SYS_clone3, buffer, 88));
+    say("setns", syscall(SYS_setns, 0, 0));
+    say("mount", mount("none", "/", "tmpfs", 0, ""));
+    say("umount", umount2("/proc", MNT_DETACH));
+    say("pivot_root", syscall(SYS_pivot_root, "/", "/"));
+    say("chroot", chroot("/"));
+    say("open_tree", syscall(SYS_open_tree, -100, "/", 1));
+    say("open_by_handle_at", syscall(SYS_open_by_handle_at, 0, buffer, 0));
+    say("name_to_handle_at", syscall(SYS_name_to_handle_at, -100, "/", buffer, buffer, 0));
+    say("mknod_device", mknod("/tmp/null", S_IFCHR | 0666, makedev(1, 3)));
+    say("mknod_disk", mknod("/tmp/disk", S_IFBLK | 0666, makedev(254, 0)));
+    say("init_module", syscall(SYS_init_module, buffer, 1, ""));
+    say("kexec_load", syscall(SYS_kexec_load, 0, 0, 0, 0));
+    say("reboot", syscall(SYS_reboot, 0xfee1dead, 0x28121969, 0, 0));
+    say("swapon", syscall(SYS_swapon, "/tmp", 0));
+    say("sethostname", sethostname("x", 1));
+    say("settimeofday", syscall(SYS_settimeofday, 0, 0));
+    say("syslog", syscall(SYS_syslog, 3, buffer, 10));
+    say("quotactl", syscall(SYS_quotactl, 0, 0, 0, 0));
+    say("fanotify_init", syscall(SYS_fanotify_init, 0, 0));
+    say("acct", syscall(SYS_acct, 0));
+    say("vhangup", syscall(SYS_vhangup));
+    say("personality", syscall(SYS_personality, 0x0040000));
+    say("TIOCSTI", ioctl(0, TIOCSTI, "x"));
+    say("TIOCSTI_high", ioctl(0, TIOCSTI | 0x100000000UL, "x"));
+    say("TIOCLINUX", ioctl(0, TIOCLINUX, "x"));
+    say("setuid", setuid(12345));
+    say("setgroups", syscall(SYS_setgroups, 0, 0));
+    say("unknown", syscall(9999));
+}
+
+static void sockets(void) {
+    struct { const char *name; int family, type, protocol; } kinds[] = {
+        {"tcp", AF_INET, SOCK_STREAM, 0},
+        {"tcp6", AF_INET6, SOCK_STREAM, 0},
+        {"udp", AF_INET, SOCK_DGRAM, 0},
+        {"unix_stream", AF_UNIX, SOCK_STREAM, 0},
+        {"unix_datagram", AF_UNIX, SOCK_DGRAM, 0},
+        {"unix_raw", AF_UNIX, SOCK_RAW, 0},
+        {"mptcp", AF_INET, SOCK_STREAM, 262},
+        {"sctp", AF_INET, SOCK_STREAM, 132},
+        {"sctp_seqpacket", AF_INET, SOCK_SEQPACKET, 132},
+        {"dccp", AF_INET, 6, 33},
+        {"udplite", AF_INET, SOCK_DGRAM, 136},
+        {"icmp", AF_INET, SOCK_DGRAM, 1},
+        {"raw", AF_INET, SOCK_RAW, 255},
+        {"packet", AF_PACKET, SOCK_RAW, 0},
+        {"packet_in_inet", AF_INET, 10, 0},
+        {"netlink", AF_NETLINK, SOCK_RAW, 0},
+        {"vsock", AF_VSOCK, SOCK_STREAM, 0},
+        {"alg", AF_ALG, SOCK_SEQPACKET, 0},
+        {"bluetooth", AF_BLUETOOTH, SOCK_RAW, 0},
+        {"xdp", 44, SOCK_RAW, 0},
+        {"smc", 43, SOCK_STREAM, 0},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        int fd = socket(kinds[i].family, kinds[i].type, kinds[i].protocol);
+        say(kinds[i].name, fd);
+        if (fd >= 0) close(fd);
+    }
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(9)};
+    inet_pton(AF_INET, "127.0.0.1", &at.sin_addr);
+    say("fastopen_sendto", sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&at, sizeof at));
+    struct iovec part = {"x", 1};
+    struct msghdr message = {.msg_name = &at, .msg_namelen = sizeof at, .msg_iov = &part, .msg_iovlen = 1};
+    say("fastopen_sendmsg", sendmsg(fd, &message, MSG_FASTOPEN));
+    struct mmsghdr messages = {.msg_hdr = message};
+    say("fastopen_sendmmsg", sendmmsg(fd, &messages, 1, MSG_FASTOPEN));
+    int datagram = socket(AF_INET, SOCK_DGRAM, 0);
+    char interfaces[64] = {0};
+    say("SIOCGIFCONF", ioctl(datagram, 0x8912, interfaces));
+    int ends[2];
+    say("socketpair", socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    say("socketpair_datagram", socketpair(AF_UNIX, SOCK_DGRAM, 0, ends));
+}
+
+static int to_unix(const char *path, int abstract) {
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    strncpy(at.sun_path + abstract, path, sizeof at.sun_path - 2);
+    say(abstract ? "abstract" : "pathname",
+        connect(fd, (void *)&at, offsetof(struct sockaddr_un, sun_path) + abstract + strlen(path)));
+    close(fd);
+    return 0;
+}
+
+static void files(void) {
+    const char *paths[] = {
+        "/proc/self/exe", "/proc/1/exe", "/proc/1/mem", "/proc/1/root/etc/passwd", "/proc/kcore", "/proc/sysrq-trigger",
+        "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/keys", "/proc/kallsyms", "/sys/kernel",
+        "/sys/fs/cgroup", "/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/fuse", "/dev/kvm", "/dev/net/tun",
+        "/dev/tty", "/dev/pts/0", "/etc/shadow", "/root", "/home", "/run", "/var", "/proc/self/mem_of_nobody",
+    };
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        int fd = open(paths[i], O_RDWR);
+        if (fd < 0 && errno == EISDIR) fd = open(paths[i], O_RDONLY | O_DIRECTORY);
+        say(paths[i], fd);
+        if (fd >= 0) close(fd);
+    }
+    say("write_null", open("/dev/null", O_RDWR));
+    say("replace_passwd", open("/etc/passwd", O_WRONLY | O_TRUNC));
+    say("make_in_root", mkdir("/new", 0777));
+    say("make_in_usr", mkdir("/usr/new", 0777));
+    say("make_in_dev", mkdir("/dev/new", 0777));
+    say("rename_root", rename("/usr", "/usr2"));
+    say("chmod_null", chmod("/dev/null", 0));
+    say("unlink_etc", unlink("/etc/hosts"));
+}
+
+static void inherited(void) {
+    char path[64], target[512], folder[512];
+    for (int fd = 0; fd < 4096; fd++) {
+        if (fcntl(fd, F_GETFD) == -1) continue;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(path, target, sizeof target - 1);
+        printf("fd %d %.*s\n", fd, length > 0 ? (int)length : 0, target);
+    }
+    printf("cwd %s\n", getcwd(folder, sizeof folder) ? folder : "?");
+    sigset_t mask;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    for (int number = 1; number < 64; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL) printf("handled %d\n", number);
+        if (sigismember(&mask, number) == 1) printf("blocked %d\n", number);
+    }
+    printf("session %d\n", getsid(0) == getpid());
+}
+
+int main(int count, char **words) {
+    const char *what = count > 1 ? words[1] : "";
+    if (is(what, "calls")) calls();
+    else if (is(what, "sockets")) sockets();
+    else if (is(what, "files")) files();
+    else if (is(what, "inherited")) inherited();
+    else if (is(what, "unix")) to_unix(words[2], 0);
+    else if (is(what, "abstract")) to_unix(words[2], 1);
+    else if (is(what, "kill")) {
+        say("kill_outside", kill(atoi(words[2]), SIGTERM));
+        say("kill_init", kill(1, SIGKILL));
+        say("kill_all", kill(-1, SIGCONT));
+    } else if (is(what, "int80")) {
+        long result = 20;
+#ifdef __x86_64__
+        __asm__ volatile("int $0x80" : "+a"(result) : : "memory");
+#endif
+        printf("int80 %ld\n", result);
+    } else if (is(what, "x32")) {
+        printf("x32 %ld\n", syscall(0x40000000 | SYS_getpid));
+    } else if (is(what, "zombies")) {
+        for (int i = 0; i < 300; i++)
+            if (fork() == 0) {
+                if (fork() == 0) _exit(0);
+                _exit(0);
+            }
+        while (wait(NULL) > 0) {}
+        printf("reaped\n");
+    } else return 99;
+    return 0;
+}

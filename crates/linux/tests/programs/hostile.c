@@ -1,0 +1,134 @@
+/* What a hostile program tries, one thing for each first argument. Prints what came of it. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int is(const char *a, const char *b) { return strcmp(a, b) == 0; }
+
+static char *fill(size_t bytes) {
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) exit(3);
+    memset(memory, 1, bytes);
+    return memory;
+}
+
+static void write_all(int fd, size_t bytes) {
+    static char page[65536];
+    memset(page, 1, sizeof page);
+    while (bytes > 0) {
+        ssize_t n = write(fd, page, bytes < sizeof page ? bytes : sizeof page);
+        if (n <= 0) exit(4);
+        bytes -= (size_t)n;
+    }
+}
+
+/* Takes about 64 MiB in one way or another. */
+static int take(const char *way) {
+    const size_t much = 64u << 20;
+    if (is(way, "cow")) { /* the same pages in many processes, then written */
+        const size_t part = 8u << 20;
+        char *memory = fill(part);
+        for (int i = 0; i < 8; i++)
+            if (fork() == 0) {
+                memset(memory, 2, part);
+                pause();
+            }
+        pause();
+    } else if (is(way, "memfd")) {
+        write_all(memfd_create("x", 0), much);
+    } else if (is(way, "shm")) {
+        write_all(open("/dev/shm/x", O_CREAT | O_WRONLY, 0600), much);
+    } else if (is(way, "pipes")) {
+        for (int i = 0; i < 600; i++) {
+            int ends[2];
+            if (pipe2(ends, O_NONBLOCK)) return 5;
+            fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
+            char page[65536];
+            memset(page, 1, sizeof page);
+            while (write(ends[1], page, sizeof page) > 0) {}
+        }
+    } else if (is(way, "sockets")) {
+        for (int i = 0; i < 2000; i++) {
+            int ends[2];
+            if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends)) return 5;
+            char page[65536];
+            memset(page, 1, sizeof page);
+            while (write(ends[1], page, sizeof page) > 0) {}
+        }
+    } else if (is(way, "tables")) { /* one page in each 2 MiB: the page tables are what costs */
+        const size_t step = 2u << 20;
+        for (size_t i = 0; i < 40000; i++) {
+            char *at = mmap(NULL, step, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            if (at == MAP_FAILED) return 5;
+            madvise(at, step, MADV_NOHUGEPAGE);
+            *(volatile char *)at; /* the zero page: nothing but its table is taken */
+        }
+    } else if (is(way, "many")) { /* many small processes */
+        for (int i = 0; i < 4000; i++) {
+            pid_t pid = fork();
+            if (pid < 0) break;
+            if (pid == 0) {
+                fill(64u << 10);
+                pause();
+            }
+        }
+        pause();
+    } else if (is(way, "shared")) {
+        memset(mmap(NULL, much, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), 1, much);
+    }
+    return 0;
+}
+
+static void *sleeper(void *nothing) {
+    pause();
+    return nothing;
+}
+
+static int descriptors(int count) {
+    for (int i = 0; i < count; i++)
+        if (dup(0) < 0) {
+            printf("%s after %d\n", strerror(errno), i);
+            fflush(stdout);
+            pause();
+        }
+    return 0;
+}
+
+int main(int count, char **words) {
+    const char *what = count > 1 ? words[1] : "";
+    if (is(what, "memory")) {
+        fill((size_t)atol(words[2]));
+        return 0;
+    }
+    if (is(what, "take")) return take(words[2]);
+    if (is(what, "threads")) {
+        for (int i = 0; i < atoi(words[2]); i++) {
+            pthread_t thread;
+            if (pthread_create(&thread, NULL, sleeper, NULL)) break;
+        }
+        pause();
+    }
+    if (is(what, "descriptors")) return descriptors(atoi(words[2]));
+    if (is(what, "descriptors-of-many")) {
+        for (int i = 0; i < atoi(words[2]); i++)
+            if (fork() == 0) {
+                descriptors(atoi(words[3]));
+                pause();
+            }
+        pause();
+    }
+    fprintf(stderr, "unknown: %s\n", what);
+    return 99;
+}
