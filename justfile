@@ -17,6 +17,10 @@ deny:
 tally:
     cargo run -- run capsules/tally
 
+# The benchmarks, side by side with their peers.
+bench:
+    bench/run
+
 # Rebuild the committed WebAssembly programs from their sources.
 programs:
     tests/programs/build

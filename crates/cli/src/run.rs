@@ -70,7 +70,11 @@ fn attempt(target: Target, events: &Events) -> Result<Ended, Failure> {
     let load = target.load()?;
     let runtime = runtime(events)?;
     let capsule = runtime.load_with(load)?;
-    runtime.block_on(supervise(&capsule, events))
+    let ended = runtime.block_on(supervise(&capsule, events));
+    // Nothing of the instance is left. The rest is this process's own, which is about to end: giving
+    // it back piece by piece would take longer than all else after the program's last instruction.
+    std::mem::forget((capsule, runtime));
+    ended
 }
 
 /// A runtime on this thread that tells of what happens.
@@ -86,6 +90,7 @@ pub(crate) fn runtime(events: &Events) -> Result<Runtime, Failure> {
 
 /// Runs an instance to its end. The first signal is passed on to it, the second one kills it.
 pub(crate) async fn supervise(capsule: &Capsule, events: &Events) -> Result<Ended, Failure> {
+    capsule.check_command()?;
     let mut signals = Signals::catch()?;
     let instance = capsule.start()?;
     let mut exited = std::pin::pin!(instance.exited());

@@ -1,7 +1,8 @@
 //! The signals that are passed on to the capsule.
 
+use std::fs::File;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Read};
 use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -55,8 +56,10 @@ pub(crate) fn name(signal: i32) -> String {
 
 /// The signals that this process ignores, as a mask: `SigIgn` of `/proc/self/status`, `proc(5)`.
 fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    parse_ignored(&status).unwrap_or(0)
+    // Sized so that one read takes it all: the kernel makes the text anew for each.
+    let mut status = String::with_capacity(8192);
+    let read = File::open("/proc/self/status").and_then(|file| file.take(8191).read_to_string(&mut status));
+    read.ok().and_then(|_| parse_ignored(&status)).unwrap_or(0)
 }
 
 fn parse_ignored(status: &str) -> Option<u64> {

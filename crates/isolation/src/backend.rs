@@ -26,6 +26,11 @@ pub trait Backend: Send + Sync {
 pub trait Prepared: Send + Sync {
     /// What will be enforced.
     fn promised(&self) -> &Enforcement;
+    /// Whether starting it runs a program to its end. Otherwise an instance waits for calls
+    /// ([`Instance::invoke`]) and ends when it is stopped.
+    fn is_command(&self) -> bool {
+        true
+    }
     /// Builds the place. No instruction of the capsule has run when this returns.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, LazyLock, Once};
 
 use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal};
 use ringfence_manifest::{Kind, Permissions, Spec};
@@ -21,17 +21,17 @@ use crate::tree::{Plan, PlanError};
 
 /// Level `sandbox`.
 pub struct Linux {
-    facts: Facts,
+    facts: LazyLock<Facts>,
     executor: Handle,
     swept: Once,
 }
 
 impl Linux {
-    /// The backend. Looks at the machine; changes nothing before the first program. What instances
+    /// The backend. Looks at the machine when it is first asked, and changes nothing before the first program. What instances
     /// wait for, such as connections, is waited for on `executor`, which needs its drivers of time and
     /// of input and output.
     pub fn new(executor: Handle) -> Self {
-        Linux { facts: Facts::find(), executor, swept: Once::new() }
+        Linux { facts: LazyLock::new(Facts::find), executor, swept: Once::new() }
     }
 
     /// What the level cannot be without.

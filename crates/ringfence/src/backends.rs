@@ -44,7 +44,9 @@ pub fn backends(setup: &Setup) -> Vec<Box<dyn Backend>> {
     let mut backends: Vec<Box<dyn Backend>> = Vec::new();
     #[cfg(feature = "wasm")]
     backends.push(Box::new(wasm(setup)));
-    #[cfg(not(feature = "wasm"))]
+    #[cfg(all(feature = "sandbox", target_os = "linux"))]
+    backends.push(Box::new(ringfence_linux::Linux::new(setup.executor.clone())));
+    #[cfg(not(any(feature = "wasm", feature = "sandbox")))]
     let _ = setup;
     backends
 }

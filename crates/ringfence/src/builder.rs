@@ -32,6 +32,7 @@ pub struct Builder {
     on_log: Option<OnLog>,
     on_progress: Option<Arc<ProgressSink>>,
     own: Vec<Box<dyn Backend>>,
+    without_root_folder: bool,
 }
 
 #[derive(Default)]
@@ -139,6 +140,14 @@ impl Builder {
         self
     }
 
+    /// Instances begin with the folders of their mounts alone, not with the root of their tree. It is
+    /// for programs that count on certain descriptors: one that has no folder to begin with fails in its
+    /// own C library, before anything is denied, and no denial explains why.
+    pub fn without_root_folder(mut self) -> Self {
+        self.without_root_folder = true;
+        self
+    }
+
     /// Uses this backend, instead of the one of this build for the same level.
     pub fn backend(mut self, backend: Box<dyn Backend>) -> Self {
         self.own.push(backend);
@@ -179,6 +188,7 @@ impl Builder {
             channels: Arc::new(Channels::default()),
             on_denial: self.on_denial,
             on_log: self.on_log,
+            root_folder: !self.without_root_folder,
         }))
     }
 }

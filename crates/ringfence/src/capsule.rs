@@ -1,9 +1,9 @@
 //! A capsule that is ready to start.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ringfence_isolation::{BuildError, Enforcement, Spec};
-use ringfence_runtime::{HalError, Plan, Report, ScopedHal, Started};
+use ringfence_runtime::{HalError, Mounts, Plan, Report, ScopedHal, Started, TreeError};
 
 use crate::instance::Instance;
 use crate::runtime::Runtime;
@@ -13,7 +13,14 @@ use crate::runtime::Runtime;
 #[derive(Clone)]
 pub struct Capsule {
     runtime: Runtime,
-    plan: Arc<Plan>,
+    prepared: Arc<Prepared>,
+}
+
+/// What all instances of a capsule share.
+struct Prepared {
+    plan: Plan,
+    /// Opened for the first instance.
+    mounts: Mutex<Option<Mounts>>,
 }
 
 /// Why an instance did not start. Nothing of the capsule has run.
@@ -33,17 +40,17 @@ pub enum StartError {
 
 impl Capsule {
     pub(crate) fn new(runtime: Runtime, plan: Plan) -> Self {
-        Capsule { runtime, plan: Arc::new(plan) }
+        Capsule { runtime, prepared: Arc::new(Prepared { plan, mounts: Mutex::default() }) }
     }
 
     /// What it was resolved to.
     pub fn spec(&self) -> &Spec {
-        self.plan.spec()
+        self.prepared.plan.spec()
     }
 
     /// Each guarantee, and what will hold it.
     pub fn enforcement(&self) -> &Enforcement {
-        self.plan.promised()
+        self.prepared.plan.promised()
     }
 
     /// Starts an instance. A program with a beginning of its own (a command) begins; one without
@@ -53,14 +60,21 @@ impl Capsule {
     /// [`StartError`]; nothing of it has run, and nothing is left.
     pub fn start(&self) -> Result<Instance, StartError> {
         let (hal, started) = self.begin()?;
-        Ok(Instance::new(self.runtime.clone(), self.plan.spec().clone(), hal, started))
+        Ok(Instance::new(self.runtime.clone(), self.prepared.plan.spec().clone(), hal, started))
+    }
+
+    /// Whether starting it runs a program to its end. Otherwise an instance waits for calls of its
+    /// functions, and ends when it is stopped.
+    pub fn is_command(&self) -> bool {
+        self.prepared.plan.is_command()
     }
 
     /// Runs an instance to its end. Dropping the future kills it.
     ///
     /// # Errors
-    /// [`StartError`] when it does not start. How it ended is in the report.
+    /// [`StartError`] when it does not start, or has no program to run. How it ended is in the report.
     pub async fn run(&self) -> Result<Report, StartError> {
+        self.check_command()?;
         let (_hal, Started { controls, supervision, .. }) = self.begin()?;
         let report = supervision.await;
         // Kept to the end: an instance that nobody can stop is killed.
@@ -76,11 +90,41 @@ impl Capsule {
         self.runtime.block_on(self.run())
     }
 
+    /// Refuses a capsule that has no program to run, but functions to be called.
+    ///
+    /// # Errors
+    /// [`BuildError::Program`].
+    pub fn check_command(&self) -> Result<(), BuildError> {
+        if self.is_command() {
+            return Ok(());
+        }
+        let program = &self.spec().program;
+        Err(BuildError::Program {
+            path: program.path.clone(),
+            level: self.spec().isolation.level,
+            reason: "it has functions to be called (through the library), and no program to run: neither `_start` \
+                     nor wasi:cli/run"
+                .into(),
+        })
+    }
+
     fn begin(&self) -> Result<(Arc<ScopedHal>, Started), StartError> {
         let _within = self.runtime.executor().enter();
-        let spec = self.plan.spec();
-        let hal = Arc::new(ScopedHal::new(spec.clone(), self.runtime.surroundings(spec))?);
-        let started = self.plan.build(hal.clone())?.start()?;
+        let spec = self.prepared.plan.spec();
+        let mounts = self.prepared.mounts().map_err(HalError::from)?;
+        let hal = Arc::new(ScopedHal::within(mounts, spec.clone(), self.runtime.surroundings(spec))?);
+        let started = self.prepared.plan.build(hal.clone())?.start()?;
         Ok((hal, started))
+    }
+}
+
+impl Prepared {
+    /// The root and the mounts; opened anew when one of them has been deleted since.
+    fn mounts(&self) -> Result<Mounts, TreeError> {
+        let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*mounts {
+            Some(open) if open.are_there() => Ok(open.clone()),
+            _ => Ok(mounts.insert(Mounts::open(self.plan.spec())?).clone()),
+        }
     }
 }

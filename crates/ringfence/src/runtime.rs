@@ -28,6 +28,7 @@ pub(crate) struct Inner {
     pub(crate) channels: Arc<Channels>,
     pub(crate) on_denial: Option<OnDenial>,
     pub(crate) on_log: Option<OnLog>,
+    pub(crate) root_folder: bool,
 }
 
 /// A spec, and how long it took to make it.
@@ -186,6 +187,7 @@ impl Runtime {
             resolver: inner.resolver.clone().unwrap_or_else(|| Arc::new(SystemResolver::default())),
             functions: inner.functions.clone(),
             channels: inner.channels.clone(),
+            root_folder: inner.root_folder,
             denied: inner.on_denial.clone().map(|hear| {
                 let spec = whose(spec);
                 Arc::new(move |denial: &_| hear(&spec.capsule, denial)) as _

@@ -184,6 +184,29 @@ fn a_manifest_can_be_made_by_a_program() {
 }
 
 #[test]
+fn the_root_folder_can_be_left_out() {
+    // Ends with the error of asking what the first folder is called.
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (func (export "_start") (call $exit (call $prestat (i32.const 3) (i32.const 0)))))"#;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("first.wat");
+    std::fs::write(&program, text).unwrap();
+    let exit = |builder: Builder, mounts: &[&str]| {
+        let load = Load::path(&program).unwrap();
+        let load = mounts.iter().fold(load, |load, at| load.mount(format!("{}:{at}:ro", folder.path().display())));
+        builder.build().unwrap().load_with(load).unwrap().run_blocking().unwrap().exit
+    };
+    let bad_descriptor = Exit::Returned(8);
+    assert_eq!(exit(builder(&folder), &[]), Exit::Returned(0));
+    assert_eq!(exit(builder(&folder).without_root_folder(), &[]), bad_descriptor);
+    assert_eq!(exit(builder(&folder).without_root_folder(), &["/data"]), Exit::Returned(0));
+    assert_eq!(exit(builder(&folder).without_root_folder(), &["/"]), Exit::Returned(0));
+}
+
+#[test]
 fn what_cannot_be_held_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = builder(&folder).build().unwrap();

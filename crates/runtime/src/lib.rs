@@ -42,4 +42,4 @@ pub use network::{Resolver, SystemResolver};
 pub use scoped::{HalError, ScopedHal};
 pub use streams::StreamError;
 pub use surroundings::{Function, Functions, LogSink, Surroundings};
-pub use vfs::TreeError;
+pub use vfs::{Mounts, TreeError};

@@ -23,7 +23,7 @@ use crate::meter::Meter;
 use crate::network::{Network, TcpSocket, UdpSocket};
 use crate::streams::{Captured, Stream, StreamError, anonymous};
 use crate::surroundings::Surroundings;
-use crate::vfs::{Folder, OF_FOLDER, Opened, TreeError, Vfs};
+use crate::vfs::{Folder, Mounts, OF_FOLDER, Opened, TreeError, Vfs};
 
 /// The hal of one instance: permissions, then the handle table, then the limits, then the system.
 ///
@@ -62,13 +62,22 @@ impl ScopedHal {
     /// # Errors
     /// [`HalError`] when one of them cannot be opened.
     pub fn new(spec: Arc<Spec>, surroundings: Surroundings) -> Result<Self, HalError> {
+        let mounts = Mounts::open(&spec)?;
+        Self::within(mounts, spec, surroundings)
+    }
+
+    /// The same, with the root and the mounts of `spec` opened already.
+    ///
+    /// # Errors
+    /// [`HalError`] when the streams cannot be opened.
+    pub fn within(mounts: Mounts, spec: Arc<Spec>, surroundings: Surroundings) -> Result<Self, HalError> {
         let meter = Arc::new(Meter::new(&spec.limits));
         let denials = Arc::new(Denials::new(surroundings.denied.clone()));
         let authority = Arc::new(Authority::new(Arc::clone(&spec), Arc::clone(&denials)));
-        let vfs = Vfs::new(&spec, Arc::clone(&authority), Arc::clone(&meter))?;
+        let vfs = Vfs::new(mounts, Arc::clone(&authority), Arc::clone(&meter));
         let handles = Handles::new(Arc::clone(&meter));
         let captured = open_streams(&spec, &handles)?;
-        let folders = open_folders(&spec, &vfs, &handles)?;
+        let folders = open_folders(&spec, surroundings.root_folder, &vfs, &handles)?;
         let learning = Arc::clone(&authority);
         let network = Network::new(
             Arc::new(spec.permissions.clone()),
@@ -328,12 +337,12 @@ fn open_streams(spec: &Spec, handles: &Handles) -> Result<[Option<Arc<Captured>>
     Ok(captured)
 }
 
-fn open_folders(spec: &Spec, vfs: &Arc<Vfs>, handles: &Handles) -> Result<Vec<Beginning>, HalError> {
+fn open_folders(spec: &Spec, root_folder: bool, vfs: &Arc<Vfs>, handles: &Handles) -> Result<Vec<Beginning>, HalError> {
     let at_root = spec.mounts.iter().find(|mount| mount.at == "/");
-    let root = (at_root.map_or("/", |mount| &mount.name), vfs.root());
+    let root = (root_folder || at_root.is_some()).then(|| (at_root.map_or("/", |mount| &mount.name), vfs.root()));
     let mounts = spec.mounts.iter().filter(|mount| mount.at != "/");
     let mounts = mounts.filter_map(|mount| Some((mount.name.as_str(), vfs.mounted(&mount.at)?)));
-    std::iter::once(root)
+    root.into_iter()
         .chain(mounts)
         .map(|(name, folder)| {
             let handle = handles.insert_uncounted(folder, OF_FOLDER).map_err(|_| HalError::TooManyMounts)?;

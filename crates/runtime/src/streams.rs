@@ -10,7 +10,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,9 +41,27 @@ enum End {
     /// What is written is kept.
     Captured(Arc<Captured>),
     /// A regular file, which never makes anyone wait.
-    File(OwnedFd),
+    File(Descriptor),
     /// A pipe, terminal, socket or device.
-    Waiting(OwnedFd, FileKind),
+    Waiting(Descriptor, FileKind),
+}
+
+/// What a stream reads from or writes to.
+enum Descriptor {
+    /// Its own.
+    Own(OwnedFd),
+    /// A standard stream of this process, which every instance may share: thousands of them need no
+    /// descriptor each.
+    OfHost(BorrowedFd<'static>),
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Descriptor::Own(own) => own.as_fd(),
+            Descriptor::OfHost(shared) => *shared,
+        }
+    }
 }
 
 /// What was written to a stream.
@@ -90,7 +108,7 @@ impl Stream {
     /// Standard input.
     pub(crate) fn input(from: &StreamIn) -> Result<Self, StreamError> {
         Ok(Stream(match from {
-            StreamIn::Inherit => inherit(io::stdin().as_fd().try_clone_to_owned())?,
+            StreamIn::Inherit => inherit(rustix::stdio::stdin())?,
             StreamIn::Null => End::Null,
             StreamIn::File(path) => open(OpenOptions::new().read(true), path)?,
             StreamIn::Bytes(bytes) => End::Bytes(bytes.clone(), AtomicUsize::new(0)),
@@ -100,8 +118,8 @@ impl Stream {
     /// Standard output, or with `error` standard error.
     pub(crate) fn output(to: &StreamOut, error: bool) -> Result<Self, StreamError> {
         Ok(Stream(match to {
-            StreamOut::Inherit if error => inherit(io::stderr().as_fd().try_clone_to_owned())?,
-            StreamOut::Inherit => inherit(io::stdout().as_fd().try_clone_to_owned())?,
+            StreamOut::Inherit if error => inherit(rustix::stdio::stderr())?,
+            StreamOut::Inherit => inherit(rustix::stdio::stdout())?,
             StreamOut::Null => End::Null,
             StreamOut::File(path) => open(OpenOptions::new().write(true).create(true).truncate(true), path)?,
             StreamOut::Capture => End::Captured(Arc::default()),
@@ -177,8 +195,8 @@ impl Stream {
     pub(crate) async fn ready(&self, interest: Interest) -> Result<(), ErrorCode> {
         let End::Waiting(descriptor, _) = &self.0 else { return Ok(()) };
         let (events, watch) = match interest {
-            Interest::Readable => (tokio::io::Interest::READABLE, descriptor.try_clone()),
-            Interest::Writable => (tokio::io::Interest::WRITABLE, descriptor.try_clone()),
+            Interest::Readable => (tokio::io::Interest::READABLE, descriptor.as_fd().try_clone_to_owned()),
+            Interest::Writable => (tokio::io::Interest::WRITABLE, descriptor.as_fd().try_clone_to_owned()),
         };
         let watch = watch.map_err(|error| code_of(&error))?;
         let watch = match watch_for(watch, events) {
@@ -218,16 +236,16 @@ pub(crate) fn anonymous(kind: FileKind) -> Stat {
     Stat { kind, size: 0, links: 1, identity: (0, 0), accessed: 0, modified: 0, changed: 0 }
 }
 
-fn inherit(shared: io::Result<OwnedFd>) -> Result<End, StreamError> {
-    shared.and_then(end).map_err(|source| StreamError::Inherit { source })
+fn inherit(shared: BorrowedFd<'static>) -> Result<End, StreamError> {
+    end(Descriptor::OfHost(shared)).map_err(|source| StreamError::Inherit { source })
 }
 
 fn open(options: &OpenOptions, path: &Path) -> Result<End, StreamError> {
-    let opened = options.open(path).and_then(|file| end(file.into()));
+    let opened = options.open(path).and_then(|file| end(Descriptor::Own(file.into())));
     opened.map_err(|source| StreamError::File { path: path.to_owned(), source })
 }
 
-fn end(descriptor: OwnedFd) -> io::Result<End> {
+fn end(descriptor: Descriptor) -> io::Result<End> {
     Ok(match kind(FileType::from_raw_mode(fstat(&descriptor)?.st_mode)) {
         FileKind::File => End::File(descriptor),
         kind => End::Waiting(descriptor, kind),
@@ -235,7 +253,7 @@ fn end(descriptor: OwnedFd) -> io::Result<End> {
 }
 
 /// `WouldBlock` unless an attempt makes progress now, if only by failing.
-fn look(descriptor: &OwnedFd, interest: Interest) -> Result<(), ErrorCode> {
+fn look(descriptor: &Descriptor, interest: Interest) -> Result<(), ErrorCode> {
     let flags = match interest {
         Interest::Readable => PollFlags::IN,
         Interest::Writable => PollFlags::OUT,

@@ -29,6 +29,8 @@ pub struct Surroundings {
     pub denied: Option<DenialSink>,
     /// Who hears of each line that is logged.
     pub log: Option<LogSink>,
+    /// Whether it begins with the root of its tree, beside its mounts.
+    pub root_folder: bool,
 }
 
 impl Default for Surroundings {
@@ -40,6 +42,7 @@ impl Default for Surroundings {
             channels: Arc::default(),
             denied: None,
             log: None,
+            root_folder: true,
         }
     }
 }

@@ -11,7 +11,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::cache::Cache;
 use crate::engine::{self, Flavour};
-use crate::prepared::Ready;
+use crate::prepared::{Ready, run_of};
 use crate::program::{self, ProgramError};
 use crate::state::State;
 use crate::ticker::Ticker;
@@ -118,7 +118,7 @@ fn engine_identity(engine: &Engine) -> Vec<u8> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{} {:016x}", env!("CARGO_PKG_VERSION"), hasher.finish()).into_bytes()
+    format!("{} {} {:016x}", env!("CARGO_PKG_VERSION"), program::EDITION, hasher.finish()).into_bytes()
 }
 
 impl Shared {
@@ -169,6 +169,7 @@ impl Backend for Wasm {
             shared,
             executor: self.options.executor.clone(),
             spec: spec.clone(),
+            run: run_of(&component),
             component,
             promised,
             linked: std::sync::Mutex::new(None),

@@ -8,7 +8,7 @@ use ringfence_isolation::{
 };
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use wasmtime::component::{Func, InstancePre, Val};
+use wasmtime::component::{ComponentExportIndex, Func, InstancePre, Val};
 use wasmtime::{AsContextMut, Store};
 
 use crate::backend::Shared;
@@ -26,6 +26,7 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) linked: InstancePre<State>,
     pub(crate) state: State,
+    pub(crate) run: Option<ComponentExportIndex>,
     pub(crate) fuel: Option<u64>,
 }
 
@@ -35,8 +36,8 @@ pub(crate) struct WasmInstance {
     host: Arc<dyn Host>,
     control: Arc<Control>,
     enforced: Enforcement,
-    parts: std::sync::Mutex<Option<(Parts, mpsc::Receiver<Request>)>>,
-    requests: mpsc::Sender<Request>,
+    parts: std::sync::Mutex<Option<(Parts, mpsc::Receiver<Box<Request>>)>>,
+    requests: mpsc::Sender<Box<Request>>,
 }
 
 /// One call of an exported function.
@@ -59,7 +60,7 @@ impl WasmInstance {
         WasmInstance { executor, host, control, enforced, parts, requests }
     }
 
-    fn take_parts(&self) -> Option<(Parts, mpsc::Receiver<Request>)> {
+    fn take_parts(&self) -> Option<(Parts, mpsc::Receiver<Box<Request>>)> {
         self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 }
@@ -124,7 +125,7 @@ impl Invoke for WasmInstance {
         let function = function.to_owned();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let request = Request { function, arguments, answer };
+            let request = Box::new(Request { function, arguments, answer });
             if self.requests.send(request).await.is_ok()
                 && let Ok(result) = answered.await
             {
@@ -154,7 +155,7 @@ struct Task {
 
 impl Task {
     /// The whole life of an instance. Its store, and with it every resource, is gone when this returns.
-    async fn live(&self, parts: Parts, requests: mpsc::Receiver<Request>) -> Exit {
+    async fn live(&self, parts: Parts, requests: mpsc::Receiver<Box<Request>>) -> Exit {
         let mut store = Store::new(parts.linked.engine(), parts.state);
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_async_yield_and_update(1);
@@ -164,7 +165,7 @@ impl Task {
         {
             return Exit::Lost(LostReason::Backend(format!("{error:#}")));
         }
-        let exit = self.instantiate_and_serve(&mut store, &parts.linked, requests).await;
+        let exit = self.instantiate_and_serve(&mut store, &parts.linked, parts.run, requests).await;
         if let Some(fuel) = parts.fuel {
             let left = store.get_fuel().unwrap_or(0);
             self.control.set_fuel(fuel.saturating_sub(left));
@@ -183,31 +184,26 @@ impl Task {
         &self,
         store: &mut Store<State>,
         linked: &InstancePre<State>,
-        requests: mpsc::Receiver<Request>,
+        run: Option<ComponentExportIndex>,
+        requests: mpsc::Receiver<Box<Request>>,
     ) -> Exit {
-        let instance = match self.guest(linked.instantiate_async(&mut *store)).await {
-            Ok(instance) => instance,
-            Err(exit) => return exit,
-        };
-        match self.command(store, &instance) {
-            Some(run) => match self.guest(run.call_async(&mut *store, ())).await {
-                Ok((Ok(()),)) => Exit::Returned(0),
-                Ok((Err(()),)) => Exit::Returned(1),
+        let Some(run) = run else {
+            return match self.guest(linked.instantiate_async(&mut *store)).await {
+                Ok(instance) => self.serve(store, &instance, requests).await,
                 Err(exit) => exit,
-            },
-            None => self.serve(store, &instance, requests).await,
+            };
+        };
+        // In one piece: each piece of guest code costs two looks at the processor's clock.
+        let command = async {
+            let instance = linked.instantiate_async(&mut *store).await?;
+            let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run)?;
+            run.call_async(&mut *store, ()).await
+        };
+        match self.guest(command).await {
+            Ok((Ok(()),)) => Exit::Returned(0),
+            Ok((Err(()),)) => Exit::Returned(1),
+            Err(exit) => exit,
         }
-    }
-
-    /// The `run` of a command (`wasi:cli/run`), whatever 0.2 version it was built for.
-    fn command(
-        &self,
-        store: &mut Store<State>,
-        instance: &wasmtime::component::Instance,
-    ) -> Option<wasmtime::component::TypedFunc<(), (Result<(), ()>,)>> {
-        let interface = instance.get_export_index(&mut *store, None, "wasi:cli/run@0.2.12")?;
-        let run = instance.get_export_index(&mut *store, Some(&interface), "run")?;
-        instance.get_typed_func(store, run).ok()
     }
 
     /// Serves calls of exported functions until the instance is stopped or one of them traps.
@@ -215,7 +211,7 @@ impl Task {
         &self,
         store: &mut Store<State>,
         instance: &wasmtime::component::Instance,
-        mut requests: mpsc::Receiver<Request>,
+        mut requests: mpsc::Receiver<Box<Request>>,
     ) -> Exit {
         loop {
             let request = tokio::select! {
@@ -223,9 +219,10 @@ impl Task {
                 () = self.control.stopped() => None,
                 request = requests.recv() => request,
             };
-            let Some(Request { function, arguments, answer }) = request else {
+            let Some(request) = request else {
                 return ended(self.host.verdict()).unwrap_or(Exit::Stopped);
             };
+            let Request { function, arguments, answer } = *request;
             match self.invoke(store, instance, &function, arguments).await {
                 Ok(results) => drop(answer.send(results)),
                 Err(exit) => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Level, Prepared};
 use ringfence_manifest::Spec;
 use tokio::runtime::Handle;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::backend::Shared;
 use crate::control::Control;
@@ -20,6 +20,8 @@ pub(crate) struct Ready {
     pub(crate) executor: Handle,
     pub(crate) spec: Spec,
     pub(crate) component: Component,
+    /// The `run` of a command.
+    pub(crate) run: Option<ComponentExportIndex>,
     pub(crate) promised: Enforcement,
     /// The last linked form, with the embedder's functions it was linked against.
     pub(crate) linked: Mutex<Option<(Vec<String>, InstancePre<State>)>>,
@@ -30,14 +32,24 @@ impl Prepared for Ready {
         &self.promised
     }
 
+    fn is_command(&self) -> bool {
+        self.run.is_some()
+    }
+
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
         let linked = self.link(host.functions())?;
         let control = Arc::new(Control::new());
         let memory = Memory::new(host.clone(), control.clone());
         let state = State::new(host.clone(), memory, self.spec.program.working_directory.as_str().into());
-        let parts = Parts { shared: self.shared.clone(), linked, state, fuel: self.spec.limits.fuel };
+        let parts = Parts { shared: self.shared.clone(), linked, state, run: self.run, fuel: self.spec.limits.fuel };
         Ok(Box::new(WasmInstance::new(self.executor.clone(), host, control, parts, self.promised.clone())))
     }
+}
+
+/// The `run` of a command (`wasi:cli/run`), whatever 0.2 version it was built for.
+pub(crate) fn run_of(component: &Component) -> Option<ComponentExportIndex> {
+    let interface = component.get_export_index(None, "wasi:cli/run@0.2.12")?;
+    component.get_export_index(Some(&interface), "run")
 }
 
 impl Ready {

@@ -19,6 +19,10 @@ const EXIT_WORLD: &str = "
     world program { import exit; }
 ";
 
+/// Which way of making components of modules this is. Compiled code of another way is not used, so it
+/// rises with every change of what [`component`] gives.
+pub(crate) const EDITION: u32 = 2;
+
 /// Why a program cannot be made into a component.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +36,9 @@ pub(crate) enum ProgramError {
     /// It was made for a WASI that is no longer in use.
     #[error("it imports {0}, an early draft of WASI; rebuild it for wasm32-wasip1 or wasm32-wasip2")]
     OldWasi(String),
+    /// It breaks the rules for programs of WASI preview 1.
+    #[error("it exports `_start` and no memory named `memory`, which WASI preview 1 asks of a program")]
+    NoMemory,
     /// It imports what neither WASI preview 1 nor its own interface types describe.
     #[error("{0}")]
     NotAdaptable(String),
@@ -62,6 +69,7 @@ fn encoding(binary: &[u8]) -> Result<Encoding, ProgramError> {
 #[derive(Default)]
 struct Shape {
     exports_start: bool,
+    exports_memory: bool,
     imports_preview1: bool,
     imports_exit: bool,
 }
@@ -71,10 +79,14 @@ fn adapt(module: &[u8]) -> Result<Vec<u8>, ProgramError> {
         .validate_all(module)
         .map_err(|error| ProgramError::NotWasm(error.to_string()))?;
     let shape = shape(module)?;
+    if shape.exports_start && !shape.exports_memory {
+        return Err(ProgramError::NoMemory);
+    }
     let renamed = if shape.imports_exit { with_whole_exit(module)? } else { module.to_vec() };
     let encode = || -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
         let mut encoder = ComponentEncoder::default().module(&renamed)?.validate(false);
-        if shape.imports_preview1 {
+        // A `_start` needs the adapter even without imports: it is what exports `wasi:cli/run`.
+        if shape.imports_preview1 || shape.exports_start {
             use wasi_preview1_component_adapter_provider as adapters;
             let adapter = if shape.exports_start {
                 adapters::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER
@@ -106,7 +118,9 @@ fn shape(module: &[u8]) -> Result<Shape, ProgramError> {
             }
             Payload::ExportSection(section) => {
                 for export in section {
-                    shape.exports_start |= export.map_err(not_wasm)?.name == "_start";
+                    let name = export.map_err(not_wasm)?.name;
+                    shape.exports_start |= name == "_start";
+                    shape.exports_memory |= name == "memory";
                 }
             }
             _ => {}
@@ -175,6 +189,13 @@ mod tests {
     }
 
     #[test]
+    fn a_start_function_without_imports_is_run() {
+        let bytes = component(br#"(module (memory (export "memory") 1) (func (export "_start")))"#).unwrap();
+        let named = bytes.windows(12).any(|window| window == b"wasi:cli/run");
+        assert!(named, "it has to be a command");
+    }
+
+    #[test]
     fn text_that_is_not_wasm_is_refused_with_a_position() {
         let error = component(b"(module\n  (fnc))").unwrap_err().to_string();
         assert!(error.contains(":2:"), "{error}");
@@ -182,8 +203,15 @@ mod tests {
 
     #[test]
     fn an_unknown_import_is_named() {
-        let error = component(br#"(module (import "env" "magic" (func)) (func (export "_start")))"#).unwrap_err();
+        let text = br#"(module (import "env" "magic" (func)) (memory (export "memory") 1) (func (export "_start")))"#;
+        let error = component(text).unwrap_err();
         assert!(error.to_string().contains("env"), "{error}");
+    }
+
+    #[test]
+    fn a_program_without_a_memory_is_refused_with_the_rule_it_breaks() {
+        let error = component(br#"(module (func (export "_start")))"#).unwrap_err();
+        assert!(matches!(error, ProgramError::NoMemory), "{error}");
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Owned {
         Arc::new(Owned { host: host.clone(), handle, close: false })
     }
 
+    /// Whether somebody else closes the handle: the instance was given it at its start.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        !self.close
+    }
+
     /// Makes a call that never waits.
     pub(crate) fn call(&self, call: Call<'_>) -> Result<Reply, ErrorCode> {
         self.host.call(call).now()

@@ -61,7 +61,7 @@ pub(super) const CASES: &[Case] = &[
         permissions: r#"net.listen = ["127.0.0.1:*"]"#,
         limits: "wall_time = \"200ms\"",
         probe: "block-accept 127.0.0.1:0",
-        prints: &["…"],
+        prints: &["ok 127.0.0.1:…"],
         ends: Ends::Exceeded("wall_time"),
         ..Case::NOTHING
     },

@@ -1,6 +1,7 @@
 //! The `ringfence` command as its users see it: what it prints, and how it exits.
 
 mod check;
+mod hostile;
 mod lab;
 mod learn;
 mod listings;

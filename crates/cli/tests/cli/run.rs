@@ -46,6 +46,15 @@ fn what_is_granted_works() {
 }
 
 #[test]
+fn paths_and_flags_are_as_wasi_says() {
+    let lab = Lab::new();
+    lab.write("data/in.txt", "inside");
+    lab.write("data/sub/nested.txt", "nested");
+    let paths = program("paths.wat");
+    lab.ringfence(&["run", &paths, "--mount", "./data:/data:ro", "--allow", "fs.read,fs.list=/data"]).exits(0);
+}
+
+#[test]
 fn each_way_to_end_has_its_code() {
     let lab = Lab::new();
     let probe = program("probe.wasm");
@@ -168,4 +177,23 @@ fn what_a_capsule_names_cannot_act_on_the_terminal() {
     let stderr = ran.exits(1).stderr;
     assert!(!stderr.contains('\x1b'), "{stderr:?}");
     assert_eq!(stderr.lines().count(), 1, "{stderr:?}");
+}
+
+#[test]
+fn a_granted_port_is_served() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let lab = Lab::new();
+    let program = program("probe.wasm");
+    let args = ["run", &program, "--allow", "net.listen=127.0.0.1:*", "--limit", "wall_time=20s", "--", "listen"];
+    let mut child = lab.command(&args).arg("127.0.0.1:0").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = lines.next().unwrap().unwrap().strip_prefix("ok ").unwrap().to_owned();
+    let mut connection = std::net::TcpStream::connect(&address).unwrap();
+    connection.write_all(b"over the wall").unwrap();
+    connection.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut echo = String::new();
+    connection.read_to_string(&mut echo).unwrap();
+    assert_eq!(echo, "over the wall");
+    assert!(lines.next().unwrap().unwrap().starts_with("ok "));
+    assert!(child.wait().unwrap().success());
 }

@@ -62,6 +62,11 @@ impl Plan {
         self.prepared.promised()
     }
 
+    /// Whether starting it runs a program to its end; see [`Prepared::is_command`].
+    pub fn is_command(&self) -> bool {
+        self.prepared.is_command()
+    }
+
     /// Builds one instance behind `hal`, and refuses when it is held by less than was promised.
     ///
     /// # Errors

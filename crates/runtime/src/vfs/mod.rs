@@ -37,9 +37,28 @@ pub(crate) use open::{OF_FOLDER, Opened};
 pub(crate) use stat::{kind, stat, times};
 pub use tree::TreeError;
 
+/// The root and the mounts of a capsule, opened: all its instances may share them.
+#[derive(Clone)]
+pub struct Mounts(Arc<Tree>);
+
+impl Mounts {
+    /// Opens the root, which is made when there is none, and every mount.
+    ///
+    /// # Errors
+    /// [`TreeError`] when one of them cannot be opened.
+    pub fn open(spec: &Spec) -> Result<Self, TreeError> {
+        Tree::new(spec).map(|tree| Mounts(Arc::new(tree)))
+    }
+
+    /// Whether none of them was deleted since they were opened.
+    pub fn are_there(&self) -> bool {
+        self.0.mounts.iter().all(tree::Mounted::is_there)
+    }
+}
+
 /// The tree of one instance, and who may do what in it.
 pub(crate) struct Vfs {
-    tree: Tree,
+    tree: Arc<Tree>,
     authority: Arc<Authority>,
     meter: Arc<Meter>,
     ledger: Arc<Ledger>,
@@ -48,18 +67,11 @@ pub(crate) struct Vfs {
 }
 
 impl Vfs {
-    /// Opens the root and the mounts of a spec.
-    pub(crate) fn new(spec: &Spec, authority: Arc<Authority>, meter: Arc<Meter>) -> Result<Arc<Self>, TreeError> {
-        let tree = Tree::new(spec)?;
+    /// A tree of these mounts.
+    pub(crate) fn new(mounts: Mounts, authority: Arc<Authority>, meter: Arc<Meter>) -> Arc<Self> {
         let ledger = Arc::new(Ledger::new(Arc::clone(&meter)));
-        Ok(Arc::new(Vfs {
-            tree,
-            authority,
-            meter,
-            ledger,
-            open_folders: OpenFolders::default(),
-            moves: RwLock::default(),
-        }))
+        let Mounts(tree) = mounts;
+        Arc::new(Vfs { tree, authority, meter, ledger, open_folders: OpenFolders::default(), moves: RwLock::default() })
     }
 
     /// The folder at the top.

@@ -16,7 +16,7 @@ fn vfs(spec: Spec) -> Arc<Vfs> {
     let spec = Arc::new(spec);
     let meter = Arc::new(Meter::new(&spec.limits));
     let authority = Arc::new(Authority::new(Arc::clone(&spec), Arc::new(Denials::new(None))));
-    Vfs::new(&spec, authority, meter).unwrap()
+    Vfs::new(Mounts::open(&spec).unwrap(), authority, meter)
 }
 
 /// The tree at `root` with everything granted.

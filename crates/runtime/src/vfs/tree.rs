@@ -143,6 +143,11 @@ impl Tree {
 }
 
 impl Mounted {
+    /// Whether it still has a name on the host.
+    pub(super) fn is_there(&self) -> bool {
+        fstat(&self.descriptor).is_ok_and(|stat| stat.st_nlink > 0)
+    }
+
     fn open(from: &Path, mount: &Mount) -> Result<Self, TreeError> {
         let failed =
             |errno: Errno| TreeError::Open { from: from.to_owned(), at: mount.at.clone(), source: errno.into() };

@@ -13,8 +13,10 @@ use super::name;
 use super::streams::{CHUNK, FileReader, FileWriter};
 use crate::state::{Context, Owned, State, sift};
 
+mod path;
 mod types;
 
+use path::leaves;
 use types::{
     Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, FsError, HashValue, NewTimestamp,
     OpenFlags, PathFlags,
@@ -70,6 +72,17 @@ pub(super) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// The handle behind a descriptor.
 fn owned(context: &Context<'_>, file: &File) -> wasmtime::Result<Arc<Owned>> {
     Ok(context.data().table.get(file)?.0.clone())
+}
+
+/// The folder behind a descriptor, if WASI allows `path` to be seen from it.
+fn base(context: &Context<'_>, folder: &File, path: &str) -> wasmtime::Result<Option<Arc<Owned>>> {
+    let folder = owned(context, folder)?;
+    Ok((!leaves(path, folder.is_borrowed())).then_some(folder))
+}
+
+/// The answer when WASI does not allow a path.
+fn refused<T>() -> Answer<T> {
+    Ok((Err(FsError::NotPermitted),))
 }
 
 /// The guest's answer to a call whose reply has nothing in it, or is looked at by `take`.
@@ -234,7 +247,7 @@ fn metadata(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         "[method]descriptor.set-times-at",
         |context: Context,
          (folder, flags, path, accessed, modified): (File, PathFlags, String, NewTimestamp, NewTimestamp)| {
-            let folder = owned(&context, &folder)?;
+            let Some(folder) = base(&context, &folder, &path)? else { return refused() };
             let (accessed, modified) = (moment(&context, accessed)?, moment(&context, modified)?);
             let follow = flags.contains(PathFlags::SYMLINK_FOLLOW);
             let path = path.as_bytes();
@@ -300,7 +313,10 @@ fn names(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         |mut context: Context,
          (folder, path_flags, path, open_flags, flags): (File, PathFlags, String, OpenFlags, DescriptorFlags)|
          -> Answer<File> {
-            let folder = owned(&context, &folder)?;
+            let Some(folder) = base(&context, &folder, &path)? else { return refused() };
+            if synchronous(flags) {
+                return Ok((Err(FsError::Unsupported),));
+            }
             let how = how(path_flags, open_flags, flags);
             match sift(folder.call(Call::Open { directory: folder.handle, path: path.as_bytes(), how }))? {
                 Ok(Reply::Handle(handle)) => {
@@ -313,21 +329,22 @@ fn names(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         },
     )?;
     types.func_wrap("[method]descriptor.create-directory-at", |context: Context, (folder, path): (File, String)| {
-        let folder = owned(&context, &folder)?;
+        let Some(folder) = base(&context, &folder, &path)? else { return refused() };
         done(folder.call(Call::CreateDirectory { directory: folder.handle, path: path.as_bytes() }))
     })?;
     types.func_wrap("[method]descriptor.remove-directory-at", |context: Context, (folder, path): (File, String)| {
-        let folder = owned(&context, &folder)?;
+        let Some(folder) = base(&context, &folder, &path)? else { return refused() };
         done(folder.call(Call::RemoveDirectory { directory: folder.handle, path: path.as_bytes() }))
     })?;
     types.func_wrap("[method]descriptor.unlink-file-at", |context: Context, (folder, path): (File, String)| {
-        let folder = owned(&context, &folder)?;
+        let Some(folder) = base(&context, &folder, &path)? else { return refused() };
         done(folder.call(Call::Unlink { directory: folder.handle, path: path.as_bytes() }))
     })?;
     types.func_wrap(
         "[method]descriptor.rename-at",
         |context: Context, (from_folder, from, to_folder, to): (File, String, File, String)| {
-            let (source, target) = (owned(&context, &from_folder)?, owned(&context, &to_folder)?);
+            let Some(source) = base(&context, &from_folder, &from)? else { return refused() };
+            let Some(target) = base(&context, &to_folder, &to)? else { return refused() };
             done(source.call(Call::Rename {
                 from_directory: source.handle,
                 from: from.as_bytes(),
@@ -339,7 +356,8 @@ fn names(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]descriptor.link-at",
         |context: Context, (from_folder, flags, from, to_folder, to): (File, PathFlags, String, File, String)| {
-            let (source, target) = (owned(&context, &from_folder)?, owned(&context, &to_folder)?);
+            let Some(source) = base(&context, &from_folder, &from)? else { return refused() };
+            let Some(target) = base(&context, &to_folder, &to)? else { return refused() };
             done(source.call(Call::Link {
                 from_directory: source.handle,
                 from: from.as_bytes(),
@@ -352,7 +370,7 @@ fn names(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]descriptor.symlink-at",
         |context: Context, (folder, target, path): (File, String, String)| {
-            let folder = owned(&context, &folder)?;
+            let Some(folder) = base(&context, &folder, &path)? else { return refused() };
             let call = Call::Symlink { target: target.as_bytes(), directory: folder.handle, path: path.as_bytes() };
             done(folder.call(call))
         },
@@ -360,7 +378,7 @@ fn names(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]descriptor.readlink-at",
         |context: Context, (folder, path): (File, String)| -> Answer<String> {
-            let folder = owned(&context, &folder)?;
+            let Some(folder) = base(&context, &folder, &path)? else { return refused() };
             let call = Call::ReadLink { directory: folder.handle, path: path.as_bytes() };
             let (target,) = answer(folder.call(call), |reply| match reply {
                 Reply::Bytes(target) => Some(target),
@@ -369,6 +387,14 @@ fn names(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
             Ok((target.and_then(|target| String::from_utf8(target).map_err(|_| FsError::IllegalByteSequence)),))
         },
     )
+}
+
+/// Whether writes are to return when their content is on the disk. That is not done, so not accepted.
+fn synchronous(flags: DescriptorFlags) -> bool {
+    use DescriptorFlags as Flags;
+    [Flags::FILE_INTEGRITY_SYNC, Flags::DATA_INTEGRITY_SYNC, Flags::REQUESTED_WRITE_SYNC]
+        .into_iter()
+        .any(|flag| flags.contains(flag))
 }
 
 fn how(path_flags: PathFlags, open_flags: OpenFlags, flags: DescriptorFlags) -> OpenHow {

@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use ringfence_abi::{Call, ErrorCode, Interest, Reply, Shutdown, SocketOption};
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
-use wasmtime_wasi_io::poll::{DynPollable, subscribe};
+use wasmtime_wasi_io::async_trait;
+use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use super::address::{Family, SocketAddress};
-use super::{Answer, NetError, Network, SocketReady, answer, done, get, name, option, set};
+use super::{Answer, NetError, Network, answer, done, get, name, option, set};
 use crate::state::{Context, Owned, State, sift};
 use crate::wasi::streams::{StreamReader, StreamWriter};
 
@@ -36,6 +37,20 @@ enum Step {
     StartedListening,
     Listening,
     Connected,
+}
+
+/// Ready when the next step can be taken. A program may ask once and use the answer through all steps.
+#[async_trait]
+impl Pollable for TcpSocket {
+    async fn ready(&mut self) {
+        let interest = match self.step {
+            Step::Connecting => Interest::Writable,
+            Step::Listening => Interest::Readable,
+            // Those are over as soon as they have begun.
+            Step::Idle | Step::Binding | Step::StartedListening | Step::Connected => return,
+        };
+        let _ = self.handle.host.call(Call::Ready { handle: self.handle.handle, interest }).wait().await;
+    }
 }
 
 type Socket = Resource<TcpSocket>;
@@ -253,12 +268,7 @@ fn questions(tcp: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     tcp.func_wrap(
         "[method]tcp-socket.subscribe",
         |mut context: Context, (socket,): (Socket,)| -> wasmtime::Result<(Resource<DynPollable>,)> {
-            let socket = context.data().table.get(&socket)?;
-            let interest = if socket.step == Step::Listening { Interest::Readable } else { Interest::Writable };
-            let ready = SocketReady { socket: socket.handle.clone(), interest };
-            let table = &mut context.data_mut().table;
-            let ready = table.push(ready)?;
-            Ok((subscribe(table, ready)?,))
+            Ok((subscribe(&mut context.data_mut().table, socket)?,))
         },
     )?;
     tcp.func_wrap("[method]tcp-socket.shutdown", |context: Context, (socket, how): (Socket, ShutdownType)| {

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::hint::black_box;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ringfence_abi::{Call, Handle, OpenHow, Position, Reply};
 use ringfence_isolation::{Host, Level, Spec};
@@ -14,10 +13,11 @@ use ringfence_manifest::{
 };
 use ringfence_runtime::{ScopedHal, Surroundings};
 
-const ROUNDS: usize = 1001;
-const CALLS: u32 = 500;
+use crate::ratio::{Often, compare};
 
-fn main() {
+const OFTEN: Often = Often { rounds: 1001, calls: 500 };
+
+pub(crate) fn run() {
     let root = std::env::temp_dir().join(format!("ringfence-bench-{}", std::process::id()));
     std::fs::create_dir_all(root.join("deep/er/still")).unwrap();
     std::fs::write(root.join("file"), vec![b'x'; 4096]).unwrap();
@@ -38,6 +38,7 @@ fn main() {
 
     compare(
         "read of 4 KiB",
+        OFTEN,
         "pread",
         || {
             black_box(hal.call(Call::Read { file, offset: 0, into: &mut buffer.borrow_mut() }).now().unwrap());
@@ -48,6 +49,7 @@ fn main() {
     );
     compare(
         "rights of a handle",
+        OFTEN,
         "getppid",
         || {
             black_box(hal.call(Call::RightsOf { handle: file }).now().unwrap());
@@ -59,6 +61,7 @@ fn main() {
     let from = vec![b'y'; 4096];
     compare(
         "write of 4 KiB",
+        OFTEN,
         "pwrite",
         || {
             black_box(hal.call(Call::Write { file, at: Position::Offset(0), from: &from }).now().unwrap());
@@ -70,6 +73,7 @@ fn main() {
     for path in ["file", "deep/er/still/file"] {
         compare(
             &format!("open and close of {path}"),
+        OFTEN,
             "open, close",
             || close(&hal, open(path, false)),
             || drop(black_box(File::open(root.join(path)).unwrap())),
@@ -93,30 +97,6 @@ fn pwrite(file: &File, from: &[u8]) -> rustix::io::Result<usize> {
 
 fn close(hal: &ScopedHal, handle: Handle) {
     hal.call(Call::Close { handle }).now().unwrap();
-}
-
-/// Alternates between the two and prints the median of each, unless the command line names others.
-fn compare(what: &str, peer: &str, mut one: impl FnMut(), mut other: impl FnMut()) {
-    let mut chosen = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
-    if chosen.peek().is_some() && !chosen.any(|chosen| what.contains(&chosen)) {
-        return;
-    }
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        times[0].push(time(&mut one));
-        times[1].push(time(&mut other));
-    }
-    let [mine, bare] = times.map(|mut times| {
-        times.sort();
-        times[ROUNDS / 2].as_nanos() as f64 / f64::from(CALLS)
-    });
-    println!("{what}: {mine:.0} ns, {peer} {bare:.0} ns, {:+.0} ns, ratio {:.2}", mine - bare, mine / bare);
-}
-
-fn time(work: &mut impl FnMut()) -> Duration {
-    let began = Instant::now();
-    (0..CALLS).for_each(|_| work());
-    began.elapsed()
 }
 
 fn spec(root: &std::path::Path) -> Spec {
