@@ -37,7 +37,7 @@ fn become_ready(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     sys::close_range(3, u32::MAX, true).map_err(at(Step::Descriptors))?;
     umask(Mode::from_raw_mode(0o022));
     for (resource, limit) in &recipe.resources {
-        setrlimit(*resource, limit.clone()).map_err(at(Step::Limits))?;
+        setrlimit(*resource, *limit).map_err(at(Step::Limits))?;
     }
     sys::reset_signal_handlers();
     sys::set_signal_mask(0).map_err(at(Step::Signals))
