@@ -8,6 +8,7 @@ mod command;
 mod density;
 mod peer;
 mod ratio;
+mod sandbox;
 mod start;
 
 fn main() {
@@ -17,8 +18,13 @@ fn main() {
         density::child(&arguments.split_off(1));
         return;
     }
-    let benchmarks: [(&str, fn()); 4] =
-        [("command", command::run), ("start", start::run), ("density", density::run), ("calls", calls::run)];
+    let benchmarks: [(&str, fn()); 5] = [
+        ("command", command::run),
+        ("start", start::run),
+        ("density", density::run),
+        ("calls", calls::run),
+        ("sandbox", sandbox::run),
+    ];
     for (name, run) in benchmarks {
         if arguments.is_empty() || arguments.iter().any(|wanted| name.contains(wanted.as_str())) {
             println!("# {name}");
