@@ -1,0 +1,4 @@
+//! Compiled code that was tampered with.
+#![cfg(feature = "wasm")]
+
+mod tampered;
