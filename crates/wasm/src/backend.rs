@@ -165,11 +165,16 @@ impl Backend for Wasm {
         let flavour = if spec.limits.fuel.is_some() { Flavour::Counting } else { Flavour::Plain };
         let shared = self.shared(flavour)?.clone();
         let component = self.compile(&shared.engine, &spec.program.path)?;
+        let run = run_of(&component).map_err(|reason| BuildError::Program {
+            path: spec.program.path.clone(),
+            level: Level::Wasm,
+            reason: reason.into(),
+        })?;
         Ok(Box::new(Ready {
             shared,
             executor: self.options.executor.clone(),
             spec: spec.clone(),
-            run: run_of(&component),
+            run,
             component,
             promised,
             linked: std::sync::Mutex::new(None),

@@ -19,6 +19,8 @@ use rustix::fs::{Mode, OFlags};
 const MAGIC: &[u8; 16] = b"ringfence-code-1";
 const KEY_FILE: &str = "key";
 const HASH: usize = 32;
+/// The most code that is read from an entry: a file that says it is longer is not one of ours.
+const MOST_CODE: u64 = 1 << 30;
 
 /// The folder of compiled code.
 #[derive(Clone, Debug)]
@@ -91,18 +93,27 @@ impl Cache {
     /// The code stored under `name`, if it is there and whole. A damaged entry is removed.
     pub(crate) fn load(&self, name: &str) -> Option<Vec<u8>> {
         let path = self.folder.join(name);
-        let mut file = open_nofollow(&path, OFlags::RDONLY).ok()?;
-        let size = usize::try_from(file.metadata().ok()?.len()).ok()?;
-        let mut head = [0; MAGIC.len() + HASH];
-        let mut code = Vec::with_capacity(size.checked_sub(head.len())?);
-        file.read_exact(&mut head).ok()?;
-        file.read_to_end(&mut code).ok()?;
-        let whole = head[..MAGIC.len()] == *MAGIC && self.hash(name, &code) == head[MAGIC.len()..];
-        if !whole {
+        let mut file = open_nofollow(&path).ok()?;
+        let code = self.read(name, &mut file);
+        if code.is_none() {
             let _ = fs::remove_file(&path);
+        }
+        code
+    }
+
+    /// The code in an entry that is whole. Its size is not believed before its start is.
+    fn read(&self, name: &str, file: &mut File) -> Option<Vec<u8>> {
+        let found = file.metadata().ok()?;
+        let mut head = [0; MAGIC.len() + HASH];
+        let size = found.len().checked_sub(head.len() as u64).filter(|&size| found.is_file() && size <= MOST_CODE)?;
+        file.read_exact(&mut head).ok()?;
+        if head[..MAGIC.len()] != *MAGIC {
             return None;
         }
-        Some(code)
+        let mut code = Vec::new();
+        code.try_reserve_exact(usize::try_from(size).ok()?).ok()?;
+        file.take(MOST_CODE).read_to_end(&mut code).ok()?;
+        (self.hash(name, &code) == head[MAGIC.len()..]).then_some(code)
     }
 
     /// Stores code under `name`. Readers see the whole of it or nothing.
@@ -164,8 +175,10 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-fn open_nofollow(path: &Path, flags: OFlags) -> io::Result<File> {
-    let opened = rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+/// Opens a file to be read; neither follows a link nor waits for the other end of a pipe.
+fn open_nofollow(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty())?;
     Ok(File::from(opened))
 }
 
@@ -173,7 +186,7 @@ fn open_nofollow(path: &Path, flags: OFlags) -> io::Result<File> {
 fn read_or_make_key(folder: &Path) -> io::Result<[u8; HASH]> {
     let path = folder.join(KEY_FILE);
     for _ in 0..2 {
-        if let Ok(mut file) = open_nofollow(&path, OFlags::RDONLY) {
+        if let Ok(mut file) = open_nofollow(&path) {
             let mut key = [0; HASH];
             if file.metadata()?.len() == HASH as u64 && file.read_exact(&mut key).is_ok() {
                 return Ok(key);
