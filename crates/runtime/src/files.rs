@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringfence_abi::{ErrorCode, Position, Stat, Timestamp};
 use rustix::fs::{fdatasync, fstat, fsync, ftruncate, futimens};
-use rustix::io::{ReadWriteFlags, pread, pwrite, pwritev2};
+use rustix::io::{Errno, ReadWriteFlags, pread, pwrite, pwritev2};
 
 use crate::error::code;
 use crate::ledger::Opened;
@@ -14,6 +14,15 @@ use crate::vfs::{stat, times};
 
 /// The largest offset of a file, `off_t`.
 const END: u64 = i64::MAX as u64;
+
+/// The error of a transfer. A regular file makes nobody wait (`poll(2)` calls it ready at all times), so
+/// one that says it would, as some of `/proc` do, can only fail: whoever waited for it would wait in vain.
+pub(crate) fn content(errno: Errno) -> ErrorCode {
+    match code(errno) {
+        ErrorCode::WouldBlock => ErrorCode::Io,
+        other => other,
+    }
+}
 
 /// An open regular file.
 pub(crate) struct File {
@@ -37,7 +46,7 @@ impl File {
             return Err(ErrorCode::Invalid);
         }
         let most = into.len().min(Self::MOST);
-        pread(&*self.descriptor, &mut into[..most], offset).map_err(code)
+        pread(&*self.descriptor, &mut into[..most], offset).map_err(content)
     }
 
     /// `pwrite(2)`, or a write with `RWF_APPEND`. What it adds is charged before.
@@ -56,11 +65,11 @@ impl File {
         let end = offset.checked_add(from.len() as u64).filter(|&end| end <= END).ok_or(ErrorCode::TooLarge)?;
         if self.opened.grows(end) {
             let growth = self.opened.grow(end, self.size()?)?;
-            let written = pwrite(&*self.descriptor, from, offset).map_err(code)?;
+            let written = pwrite(&*self.descriptor, from, offset).map_err(content)?;
             growth.settle(offset + written as u64)?;
             Ok(written)
         } else {
-            let written = pwrite(&*self.descriptor, from, offset).map_err(code)?;
+            let written = pwrite(&*self.descriptor, from, offset).map_err(content)?;
             self.opened.wrote(end, || self.size().unwrap_or(end))?;
             Ok(written)
         }
@@ -69,7 +78,7 @@ impl File {
     fn append(&self, from: &[u8]) -> Result<usize, ErrorCode> {
         let growth = self.opened.append(from.len() as u64, self.size()?)?;
         let start = growth.start();
-        let written = pwritev2(&*self.descriptor, &[IoSlice::new(from)], 0, ReadWriteFlags::APPEND).map_err(code)?;
+        let written = pwritev2(&*self.descriptor, &[IoSlice::new(from)], 0, ReadWriteFlags::APPEND).map_err(content)?;
         growth.settle(start + written as u64)?;
         Ok(written)
     }
@@ -106,5 +115,16 @@ impl File {
     fn size(&self) -> Result<u64, ErrorCode> {
         let size = fstat(&*self.descriptor).map_err(code)?.st_size;
         u64::try_from(size).map_err(|_| ErrorCode::Io)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_would_block_has_failed() {
+        assert_eq!(content(Errno::AGAIN), ErrorCode::Io);
+        assert_eq!(content(Errno::NOSPC), ErrorCode::NoSpace);
     }
 }

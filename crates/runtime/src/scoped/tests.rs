@@ -8,6 +8,9 @@ use ringfence_manifest::{Bytes, Limits, MountMode, NamePattern, StreamIn};
 use super::*;
 use crate::sample::{everything, mount, rules, spec};
 
+mod learning;
+mod stdio;
+
 /// An instance with a root folder.
 struct Lab {
     root: tempfile::TempDir,
@@ -445,24 +448,6 @@ fn surroundings_are_those_of_the_spec() {
 }
 
 #[test]
-fn what_is_used_is_learned() {
-    let lab = lab(|spec, root| {
-        std::fs::write(root.join("file"), "").unwrap();
-        spec.permissions.files = Default::default();
-        spec.permissions.learn = true;
-    });
-    lab.open("file", READ).unwrap();
-    lab.open("new", CREATE).unwrap();
-    let expected = [
-        (Permission::FsRead, "/file"),
-        (Permission::FsRead, "/new"),
-        (Permission::FsWrite, "/new"),
-        (Permission::FsCreate, "/new"),
-    ];
-    assert_eq!(lab.hal.learned(), expected.map(|(permission, path)| (permission, path.to_owned())));
-}
-
-#[test]
 fn a_resource_that_was_passed_on_goes_when_it_is_revoked() {
     let (giver, taker) = (lab(|_, root| std::fs::write(root.join("file"), "mine").unwrap()), lab(|_, _| ()));
     let file = giver.open("file", READ).unwrap();
@@ -486,7 +471,7 @@ fn waiting(hal: &ScopedHal) -> [Answer<'_>; 4] {
 
 #[tokio::test]
 async fn nothing_waits_when_a_verdict_falls() {
-    let (_pipe, end) = pipe();
+    let (_pipe, end) = stdio::pipe();
     let mut surroundings = Surroundings::default();
     surroundings.functions.offer("never", |_| Box::pin(std::future::pending()));
     let lab = lab_in(surroundings, |spec, _| {
@@ -507,45 +492,6 @@ async fn nothing_waits_when_a_verdict_falls() {
     }
     assert_eq!(lab.call(Call::Environment), Err(ErrorCode::Stopping));
     assert_eq!(lab.hal.verdict(), Verdict::Stopped);
-}
-
-/// A pipe whose reading end can be opened by its name.
-fn pipe() -> (std::fs::File, std::path::PathBuf) {
-    use std::os::fd::AsRawFd;
-    let (reader, writer) = std::io::pipe().unwrap();
-    let path = std::path::PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
-    // The reader stays open for as long as the test process, so that its name does.
-    std::mem::forget(reader);
-    (std::fs::File::from(std::os::fd::OwnedFd::from(writer)), path)
-}
-
-#[tokio::test]
-async fn a_pipe_is_read_without_waiting_and_waited_for() {
-    use std::io::Write;
-    let (mut pipe, end) = pipe();
-    let lab = lab(|spec, _| spec.stdio.stdin = StreamIn::File(end));
-    let mut into = [0; 8];
-    let receive = |into: &mut [u8]| lab.call(Call::Receive { stream: Handle::STDIN, into });
-    assert_eq!(receive(&mut into), Err(ErrorCode::WouldBlock));
-    let ready = lab.hal.call(Call::Ready { handle: Handle::STDIN, interest: Interest::Readable });
-    let (waited, ()) = tokio::join!(ready.wait(), async { pipe.write_all(b"x").unwrap() });
-    assert_eq!(waited, Ok(Reply::Done));
-    assert_eq!(receive(&mut into), Ok(Reply::Count(1)));
-    assert_eq!(receive(&mut into), Err(ErrorCode::WouldBlock));
-}
-
-#[tokio::test]
-async fn a_full_pipe_takes_no_more_and_a_broken_one_says_so() {
-    use std::os::fd::AsRawFd;
-    let (reader, writer) = std::io::pipe().unwrap();
-    let path = std::path::PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
-    let lab = lab(|spec, _| spec.stdio.stdout = ringfence_manifest::StreamOut::File(path));
-    drop(writer);
-    let send = || lab.call(Call::Send { stream: Handle::STDOUT, from: &[b'x'; 5000] });
-    let error = (0..1000).find_map(|_| send().err());
-    assert_eq!(error, Some(ErrorCode::WouldBlock));
-    drop(reader);
-    assert_eq!(send(), Err(ErrorCode::BrokenPipe));
 }
 
 #[tokio::test]
