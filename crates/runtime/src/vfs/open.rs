@@ -115,7 +115,7 @@ impl Folder {
         if how.create && how.exclusive {
             authority.check(Permission::FsCreate, &resolved.path)?;
         }
-        if authority.knows(&resolved.path) {
+        if authority.knows_at_use(&resolved.path) {
             return Ok(());
         }
         let permission = match how {
