@@ -267,3 +267,26 @@ fn a_write_of_more_than_was_permitted_is_a_trap() {
     let (exit, _) = hoards("long-write.wat", &[]);
     assert!(matches!(&exit, Exit::Trapped(trap) if trap.to_string().contains("permitted")), "{exit:?}");
 }
+
+#[test]
+fn a_cache_that_others_may_write_to_is_not_used_and_told_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("wasm");
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hear = told.clone();
+    let builder = Runtime::builder().data_home(folder.path()).cache(folder.path());
+    let builder = builder.on_progress(move |progress| {
+        if let ringfence::Progress::NoCache { reason, .. } = progress {
+            hear.lock().unwrap().push(reason.to_owned());
+        }
+    });
+    let runtime = builder.build().unwrap();
+    for _ in 0..2 {
+        runtime.load(program("hello.wat")).unwrap();
+    }
+    let told = told.lock().unwrap();
+    assert!(matches!(&told[..], [reason] if reason.contains("can be written by")), "{told:?}");
+}
