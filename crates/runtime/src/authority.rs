@@ -38,6 +38,11 @@ impl Authority {
         Self { spec, denials, learned: Mutex::default() }
     }
 
+    /// Whether everything is granted and taken down.
+    pub(crate) fn is_learning(&self) -> bool {
+        self.spec.permissions.learn
+    }
+
     /// Whether `permission` is granted on `path`, which is resolved. A use is learned, a denial told.
     pub(crate) fn check(&self, permission: Permission, path: &[u8]) -> Result<(), ErrorCode> {
         if self.spec.permissions.learn {

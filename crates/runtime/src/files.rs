@@ -28,7 +28,11 @@ pub(crate) fn content(errno: Errno) -> ErrorCode {
 pub(crate) struct File {
     descriptor: Arc<OwnedFd>,
     opened: Opened,
+    touched: Option<Touched>,
 }
+
+/// Hears that the times of a file were set.
+type Touched = Box<dyn Fn() + Send + Sync>;
 
 impl File {
     /// How much one call reads or writes at most, so that it returns soon and a deadline is met.
@@ -36,7 +40,12 @@ impl File {
     pub(crate) const MOST: usize = 4 << 20;
 
     pub(crate) fn new(descriptor: Arc<OwnedFd>, opened: Opened) -> Self {
-        Self { descriptor, opened }
+        Self { descriptor, opened, touched: None }
+    }
+
+    /// The same, with somebody who hears when its times are set.
+    pub(crate) fn with_touched(self, touched: Touched) -> Self {
+        Self { touched: Some(touched), ..self }
     }
 
     /// `pread(2)`.
@@ -104,6 +113,9 @@ impl File {
 
     /// `futimens(3)`.
     pub(crate) fn set_times(&self, accessed: Option<Timestamp>, modified: Option<Timestamp>) -> Result<(), ErrorCode> {
+        if let Some(touched) = &self.touched {
+            touched();
+        }
         futimens(&*self.descriptor, &times(accessed, modified)?).map_err(code)
     }
 

@@ -33,7 +33,9 @@ impl Resources {
     /// Makes room for one more.
     fn make_room(&mut self) -> wasmtime::Result<()> {
         match self.table.push(Probe) {
-            Ok(probe) => drop(self.table.delete(probe)?),
+            Ok(probe) => {
+                self.table.delete(probe)?;
+            }
             Err(_) => {
                 self.memory.take(STEP as u64 * RESOURCE)?;
                 self.table.set_max_capacity(self.table.max_capacity() + STEP);

@@ -49,6 +49,8 @@ fn what_is_learned_is_enough_for_the_same_again() {
         outcomes.push(list("two"));
         outcomes.push(lab.rename("three", "moved").map(|_| ()));
         outcomes.push(read("moved/in/file").map(|_| ()));
+        let touched = lab.open("seen", READ).unwrap();
+        outcomes.push(lab.call(Call::SetTimes { handle: touched, accessed: None, modified: Some(0) }).map(|_| ()));
         outcomes
     };
     let learning = lab(|spec, _| {
