@@ -35,6 +35,13 @@ pub enum Progress<'a> {
     },
     /// It has been.
     Compiled,
+    /// What is compiled is not kept, so that every run compiles.
+    NoCache {
+        /// Where it would be.
+        folder: &'a Path,
+        /// Why.
+        reason: &'a str,
+    },
 }
 
 /// Every backend of this build, chosen by cargo features, weakest level first. Makes nothing and
@@ -58,6 +65,7 @@ fn wasm(setup: &Setup) -> ringfence_wasm::Wasm {
         Arc::new(move |progress| match progress {
             ringfence_wasm::Progress::Compiling { path, bytes } => tell(Progress::Compiling { path, bytes }),
             ringfence_wasm::Progress::Compiled => tell(Progress::Compiled),
+            ringfence_wasm::Progress::NoCache { folder, reason } => tell(Progress::NoCache { folder, reason }),
             _ => {}
         })
     });

@@ -227,3 +227,66 @@ fn a_runtime_that_is_gone_leaves_a_report() {
     let exit = mine.block_on(instance.exited()).exit;
     assert!(matches!(exit, Exit::Lost(_) | Exit::Stopped), "{exit}");
 }
+
+/// How a run of a program with a folder of many entries ends, and what it held at most.
+fn hoards(name: &str, limits: &[&str]) -> (Exit, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let many = folder.path().join("many");
+    std::fs::create_dir(&many).unwrap();
+    for number in 0..200 {
+        std::fs::write(many.join(format!("{number:0>200}")), "").unwrap();
+    }
+    let runtime = builder(&folder).build().unwrap();
+    let mut load = Load::path(program(name)).unwrap().limit("wall_time=60s").stdout(StreamOut::Null);
+    load = load.mount(&format!("{}:/many:ro", many.display())).allow("fs.list=/many");
+    for &limit in limits {
+        load = load.limit(limit);
+    }
+    let report = runtime.load_with(load).unwrap().start().unwrap().exited_blocking();
+    (report.exit, report.usage.memory_peak)
+}
+
+#[test]
+fn what_the_host_keeps_for_a_program_is_memory_of_the_program() {
+    for name in ["many-streams.wat", "many-pollables.wat", "many-listings.wat"] {
+        let (exit, peak) = hoards(name, &["memory=4MiB", "open_files=100000"]);
+        assert!(matches!(exit, Exit::Exceeded(limit) if limit.limit == LimitKind::Memory), "{name}: {exit:?}");
+        assert!(peak > 4 << 20, "{name}: {peak}");
+    }
+}
+
+#[test]
+fn an_open_listing_is_an_open_file() {
+    let (exit, peak) = hoards("many-listings.wat", &["open_files=4"]);
+    assert!(matches!(exit, Exit::Exceeded(limit) if limit.limit == LimitKind::OpenFiles), "{exit:?}");
+    assert!(peak < 1 << 20, "{peak}");
+}
+
+#[test]
+fn a_write_of_more_than_was_permitted_is_a_trap() {
+    let (exit, _) = hoards("long-write.wat", &[]);
+    assert!(matches!(&exit, Exit::Trapped(trap) if trap.to_string().contains("permitted")), "{exit:?}");
+}
+
+#[test]
+fn a_cache_that_others_may_write_to_is_not_used_and_told_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("wasm");
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hear = told.clone();
+    let builder = Runtime::builder().data_home(folder.path()).cache(folder.path());
+    let builder = builder.on_progress(move |progress| {
+        if let ringfence::Progress::NoCache { reason, .. } = progress {
+            hear.lock().unwrap().push(reason.to_owned());
+        }
+    });
+    let runtime = builder.build().unwrap();
+    for _ in 0..2 {
+        runtime.load(program("hello.wat")).unwrap();
+    }
+    let told = told.lock().unwrap();
+    assert!(matches!(&told[..], [reason] if reason.contains("can be written by")), "{told:?}");
+}

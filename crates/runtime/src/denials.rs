@@ -27,6 +27,8 @@ struct Seen {
 impl Denials {
     /// How many distinct denials are kept; those beyond it are only counted.
     pub const MOST: usize = 1000;
+    /// How many bytes of a resource's name are kept: as many as a path has, `PATH_MAX`.
+    const LONGEST: usize = 4096;
 
     /// None yet; new ones go to `sink`.
     pub fn new(sink: Option<DenialSink>) -> Self {
@@ -34,7 +36,13 @@ impl Denials {
     }
 
     /// Records one denial; the sink hears of it when it is new.
-    pub(crate) fn record(&self, denial: Denial) {
+    pub(crate) fn record(&self, mut denial: Denial) {
+        if denial.resource.len() > Self::LONGEST {
+            // The capsule chose the name; what is kept of it is bounded.
+            denial.resource.truncate(denial.resource.floor_char_boundary(Self::LONGEST));
+            denial.resource.push('…');
+            denial.grant = None;
+        }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&at) = seen.index.get(&denial) {
             seen.entries[at].1 += 1;
@@ -92,6 +100,14 @@ mod tests {
         denials.record(denial("/a"));
         assert_eq!(denials.list(), [(denial("/a"), 2), (denial("/b"), 1)]);
         assert_eq!(told.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_name_without_end_is_cut() {
+        let denials = Denials::new(None);
+        denials.record(Denial { grant: Some("x".repeat(1 << 20)), ..denial(&"ü".repeat(1 << 20)) });
+        let (kept, _) = denials.list().remove(0);
+        assert_eq!((kept.resource.chars().count(), kept.grant), (Denials::LONGEST / 2 + 1, None));
     }
 
     #[test]

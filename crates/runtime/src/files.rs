@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringfence_abi::{ErrorCode, Position, Stat, Timestamp};
 use rustix::fs::{fdatasync, fstat, fsync, ftruncate, futimens};
-use rustix::io::{ReadWriteFlags, pread, pwrite, pwritev2};
+use rustix::io::{Errno, ReadWriteFlags, pread, pwrite, pwritev2};
 
 use crate::error::code;
 use crate::ledger::Opened;
@@ -15,11 +15,24 @@ use crate::vfs::{stat, times};
 /// The largest offset of a file, `off_t`.
 const END: u64 = i64::MAX as u64;
 
+/// The error of a transfer. A regular file makes nobody wait (`poll(2)` calls it ready at all times), so
+/// one that says it would, as some of `/proc` do, can only fail: whoever waited for it would wait in vain.
+pub(crate) fn content(errno: Errno) -> ErrorCode {
+    match code(errno) {
+        ErrorCode::WouldBlock => ErrorCode::Io,
+        other => other,
+    }
+}
+
 /// An open regular file.
 pub(crate) struct File {
     descriptor: Arc<OwnedFd>,
     opened: Opened,
+    touched: Option<Touched>,
 }
+
+/// Hears that the times of a file were set.
+type Touched = Box<dyn Fn() + Send + Sync>;
 
 impl File {
     /// How much one call reads or writes at most, so that it returns soon and a deadline is met.
@@ -27,7 +40,12 @@ impl File {
     pub(crate) const MOST: usize = 4 << 20;
 
     pub(crate) fn new(descriptor: Arc<OwnedFd>, opened: Opened) -> Self {
-        Self { descriptor, opened }
+        Self { descriptor, opened, touched: None }
+    }
+
+    /// The same, with somebody who hears when its times are set.
+    pub(crate) fn with_touched(self, touched: Touched) -> Self {
+        Self { touched: Some(touched), ..self }
     }
 
     /// `pread(2)`.
@@ -37,7 +55,7 @@ impl File {
             return Err(ErrorCode::Invalid);
         }
         let most = into.len().min(Self::MOST);
-        pread(&*self.descriptor, &mut into[..most], offset).map_err(code)
+        pread(&*self.descriptor, &mut into[..most], offset).map_err(content)
     }
 
     /// `pwrite(2)`, or a write with `RWF_APPEND`. What it adds is charged before.
@@ -56,11 +74,11 @@ impl File {
         let end = offset.checked_add(from.len() as u64).filter(|&end| end <= END).ok_or(ErrorCode::TooLarge)?;
         if self.opened.grows(end) {
             let growth = self.opened.grow(end, self.size()?)?;
-            let written = pwrite(&*self.descriptor, from, offset).map_err(code)?;
+            let written = pwrite(&*self.descriptor, from, offset).map_err(content)?;
             growth.settle(offset + written as u64)?;
             Ok(written)
         } else {
-            let written = pwrite(&*self.descriptor, from, offset).map_err(code)?;
+            let written = pwrite(&*self.descriptor, from, offset).map_err(content)?;
             self.opened.wrote(end, || self.size().unwrap_or(end))?;
             Ok(written)
         }
@@ -69,7 +87,7 @@ impl File {
     fn append(&self, from: &[u8]) -> Result<usize, ErrorCode> {
         let growth = self.opened.append(from.len() as u64, self.size()?)?;
         let start = growth.start();
-        let written = pwritev2(&*self.descriptor, &[IoSlice::new(from)], 0, ReadWriteFlags::APPEND).map_err(code)?;
+        let written = pwritev2(&*self.descriptor, &[IoSlice::new(from)], 0, ReadWriteFlags::APPEND).map_err(content)?;
         growth.settle(start + written as u64)?;
         Ok(written)
     }
@@ -95,6 +113,9 @@ impl File {
 
     /// `futimens(3)`.
     pub(crate) fn set_times(&self, accessed: Option<Timestamp>, modified: Option<Timestamp>) -> Result<(), ErrorCode> {
+        if let Some(touched) = &self.touched {
+            touched();
+        }
         futimens(&*self.descriptor, &times(accessed, modified)?).map_err(code)
     }
 
@@ -106,5 +127,16 @@ impl File {
     fn size(&self) -> Result<u64, ErrorCode> {
         let size = fstat(&*self.descriptor).map_err(code)?.st_size;
         u64::try_from(size).map_err(|_| ErrorCode::Io)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_would_block_has_failed() {
+        assert_eq!(content(Errno::AGAIN), ErrorCode::Io);
+        assert_eq!(content(Errno::NOSPC), ErrorCode::NoSpace);
     }
 }

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::denials::Denials;
 use crate::files::File;
 use crate::handles::Handles;
+use crate::ledger::Ledger;
 use crate::lifecycle::Hal;
 use crate::meter::Meter;
 use crate::network::{Network, TcpSocket, UdpSocket};
@@ -76,7 +77,7 @@ impl ScopedHal {
         let authority = Arc::new(Authority::new(Arc::clone(&spec), Arc::clone(&denials)));
         let vfs = Vfs::new(mounts, Arc::clone(&authority), Arc::clone(&meter));
         let handles = Handles::new(Arc::clone(&meter));
-        let captured = open_streams(&spec, &handles)?;
+        let captured = open_streams(&spec, vfs.ledger(), &handles)?;
         let folders = open_folders(&spec, surroundings.root_folder, &vfs, &handles)?;
         let learning = Arc::clone(&authority);
         let network = Network::new(
@@ -325,11 +326,11 @@ impl ScopedHal {
     }
 }
 
-fn open_streams(spec: &Spec, handles: &Handles) -> Result<[Option<Arc<Captured>>; 2], HalError> {
+fn open_streams(spec: &Spec, ledger: &Arc<Ledger>, handles: &Handles) -> Result<[Option<Arc<Captured>>; 2], HalError> {
     let passing = Rights::STAT | Rights::DUPLICATE | Rights::TRANSFER;
     let input = Stream::input(&spec.stdio.stdin)?;
-    let output = Stream::output(&spec.stdio.stdout, false)?;
-    let error = Stream::output(&spec.stdio.stderr, true)?;
+    let output = Stream::output(&spec.stdio.stdout, false, ledger)?;
+    let error = Stream::output(&spec.stdio.stderr, true, ledger)?;
     let captured = [output.captured(), error.captured()];
     for (stream, rights) in [(input, Rights::READ), (output, Rights::WRITE), (error, Rights::WRITE)] {
         handles.insert_uncounted(Arc::new(stream), rights | passing).map_err(|_| HalError::TooManyMounts)?;

@@ -5,24 +5,31 @@
 //! Each attempt is non-blocking by itself (`RWF_NOWAIT`, `preadv2(2)`); where the kernel has no such
 //! attempt, as for terminals, `poll(2)` is asked first.
 //!
+//! A file that is opened by its name, for the capsule alone, is opened without waiting for anybody: a
+//! named pipe waits for its other end like for bytes, or fails. What is written to a regular file is
+//! charged like any growth of the disk; to a stream that is shared, only to `limits.output`.
+//!
 //! What it does not protect: when another process takes what `poll` promised, an attempt on a
 //! terminal waits for the user.
 
 use std::fs::OpenOptions;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use ringfence_abi::{ErrorCode, FileKind, Interest, Stat};
+use ringfence_abi::{ErrorCode, FileKind, Interest, Position, Stat};
 use ringfence_manifest::{StreamIn, StreamOut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, OFlags, fstat};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2, read, retry_on_intr, write};
 use tokio::io::unix::AsyncFd;
 
 use crate::error::code;
+use crate::files::{File, content};
+use crate::ledger::Ledger;
 use crate::vfs::kind;
 
 /// What a pipe that `poll` calls writable takes without waiting: `PIPE_BUF`, `pipe(7)`.
@@ -31,7 +38,11 @@ const PIPE_BUF: usize = 4096;
 const MOST: usize = 1 << 20;
 
 /// A standard stream of a capsule.
-pub(crate) struct Stream(End);
+pub(crate) struct Stream {
+    end: End,
+    /// Its registrations with the event loop, for reading and for writing, while somebody waits.
+    watches: [Mutex<Weak<AsyncFd<OwnedFd>>>; 2],
+}
 
 enum End {
     /// Nothing to read, and nobody to read what is written.
@@ -42,6 +53,8 @@ enum End {
     Captured(Arc<Captured>),
     /// A regular file, which never makes anyone wait.
     File(Descriptor),
+    /// A regular file of its own, and where in it the next bytes go.
+    Written(File, Mutex<u64>),
     /// A pipe, terminal, socket or device.
     Waiting(Descriptor, FileKind),
 }
@@ -105,30 +118,39 @@ impl Captured {
 }
 
 impl Stream {
+    fn of(end: End) -> Self {
+        Stream { end, watches: Default::default() }
+    }
+
     /// Standard input.
     pub(crate) fn input(from: &StreamIn) -> Result<Self, StreamError> {
-        Ok(Stream(match from {
+        Ok(Stream::of(match from {
             StreamIn::Inherit => inherit(rustix::stdio::stdin())?,
             StreamIn::Null => End::Null,
-            StreamIn::File(path) => open(OpenOptions::new().read(true), path)?,
+            StreamIn::File(path) => opened(path, open(OpenOptions::new().read(true), path).and_then(end))?,
             StreamIn::Bytes(bytes) => End::Bytes(bytes.clone(), AtomicUsize::new(0)),
         }))
     }
 
-    /// Standard output, or with `error` standard error.
-    pub(crate) fn output(to: &StreamOut, error: bool) -> Result<Self, StreamError> {
-        Ok(Stream(match to {
+    /// Standard output, or with `error` standard error. What a file of its own grows is charged to
+    /// `ledger`.
+    pub(crate) fn output(to: &StreamOut, error: bool, ledger: &Arc<Ledger>) -> Result<Self, StreamError> {
+        Ok(Stream::of(match to {
             StreamOut::Inherit if error => inherit(rustix::stdio::stderr())?,
             StreamOut::Inherit => inherit(rustix::stdio::stdout())?,
             StreamOut::Null => End::Null,
-            StreamOut::File(path) => open(OpenOptions::new().write(true).create(true).truncate(true), path)?,
+            StreamOut::File(path) => {
+                let mut options = OpenOptions::new();
+                let file = open(options.write(true).create(true).truncate(true), path);
+                opened(path, file.and_then(|file| written(file, ledger)))?
+            }
             StreamOut::Capture => End::Captured(Arc::default()),
         }))
     }
 
     /// Where what is written is kept, if it is.
     pub(crate) fn captured(&self) -> Option<Arc<Captured>> {
-        match &self.0 {
+        match &self.end {
             End::Captured(captured) => Some(Arc::clone(captured)),
             _ => None,
         }
@@ -138,8 +160,8 @@ impl Stream {
     pub(crate) fn receive(&self, into: &mut [u8]) -> Result<usize, ErrorCode> {
         let most = into.len().min(MOST);
         let into = &mut into[..most];
-        match &self.0 {
-            End::Null | End::Captured(_) => Ok(0),
+        match &self.end {
+            End::Null | End::Captured(_) | End::Written(..) => Ok(0),
             End::Bytes(bytes, at) => {
                 let claim = |at: usize| Some(bytes.len().min(at + most));
                 let start = at.fetch_update(Relaxed, Relaxed, claim).unwrap_or(bytes.len());
@@ -147,15 +169,21 @@ impl Stream {
                 into[..taken.len()].copy_from_slice(taken);
                 Ok(taken.len())
             }
-            End::File(file) => read(file, into).map_err(code),
-            End::Waiting(descriptor, _) => {
-                match preadv2(descriptor, &mut [IoSliceMut::new(into)], u64::MAX, ReadWriteFlags::NOWAIT) {
+            End::File(file) => read(file, into).map_err(content),
+            End::Waiting(descriptor, kind) => {
+                let received = match preadv2(descriptor, &mut [IoSliceMut::new(into)], u64::MAX, ReadWriteFlags::NOWAIT)
+                {
                     Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
                         look(descriptor, Interest::Readable)?;
                         read(descriptor, into).map_err(code)
                     }
                     other => other.map_err(code),
+                };
+                if received == Ok(0) && most > 0 && *kind == FileKind::Pipe {
+                    // Nobody writes: nobody any more, which `poll` knows, or nobody yet.
+                    look(descriptor, Interest::Readable)?;
                 }
+                received
             }
         }
     }
@@ -163,13 +191,19 @@ impl Stream {
     /// Gives what fits.
     pub(crate) fn send(&self, from: &[u8]) -> Result<usize, ErrorCode> {
         let from = &from[..from.len().min(MOST)];
-        match &self.0 {
+        match &self.end {
             End::Null | End::Bytes(..) => Ok(from.len()),
             End::Captured(captured) => {
                 captured.add(from);
                 Ok(from.len())
             }
-            End::File(file) => write(file, from).map_err(code),
+            End::File(file) => write(file, from).map_err(content),
+            End::Written(file, at) => {
+                let mut at = at.lock().unwrap_or_else(PoisonError::into_inner);
+                let written = file.write(Position::Offset(*at), from)?;
+                *at += written as u64;
+                Ok(written)
+            }
             End::Waiting(descriptor, _) => {
                 match pwritev2(descriptor, &[IoSlice::new(from)], u64::MAX, ReadWriteFlags::NOWAIT) {
                     Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
@@ -184,7 +218,7 @@ impl Stream {
 
     /// Whether `receive` or `send` makes progress now.
     pub(crate) fn is_ready(&self, interest: Interest) -> bool {
-        match &self.0 {
+        match &self.end {
             End::Waiting(descriptor, _) => look(descriptor, interest) != Err(ErrorCode::WouldBlock),
             _ => true,
         }
@@ -193,13 +227,12 @@ impl Stream {
     /// Waits until `receive` or `send` makes progress. Needs a Tokio runtime with its input/output
     /// driver. The stream is registered with it for as long as somebody waits.
     pub(crate) async fn ready(&self, interest: Interest) -> Result<(), ErrorCode> {
-        let End::Waiting(descriptor, _) = &self.0 else { return Ok(()) };
-        let (events, watch) = match interest {
-            Interest::Readable => (tokio::io::Interest::READABLE, descriptor.as_fd().try_clone_to_owned()),
-            Interest::Writable => (tokio::io::Interest::WRITABLE, descriptor.as_fd().try_clone_to_owned()),
+        let End::Waiting(descriptor, _) = &self.end else { return Ok(()) };
+        let events = match interest {
+            Interest::Readable => tokio::io::Interest::READABLE,
+            Interest::Writable => tokio::io::Interest::WRITABLE,
         };
-        let watch = watch.map_err(|error| code_of(&error))?;
-        let watch = match watch_for(watch, events) {
+        let watch = match self.watch(descriptor, interest, events) {
             Ok(watch) => watch,
             // What cannot be watched never makes anyone wait: `epoll_ctl(2)`, EPERM.
             Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => return Ok(()),
@@ -214,17 +247,34 @@ impl Stream {
         }
     }
 
+    /// The registration that everybody who waits for this shares: it takes one descriptor of the host,
+    /// however many wait.
+    fn watch(
+        &self,
+        descriptor: &Descriptor,
+        interest: Interest,
+        events: tokio::io::Interest,
+    ) -> io::Result<Arc<AsyncFd<OwnedFd>>> {
+        let mut shared = self.watches[interest as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watch) = shared.upgrade() {
+            return Ok(watch);
+        }
+        let watch = Arc::new(watch_for(descriptor.as_fd().try_clone_to_owned()?, events)?);
+        *shared = Arc::downgrade(&watch);
+        Ok(watch)
+    }
+
     /// `isatty(3)`.
     pub(crate) fn is_terminal(&self) -> bool {
-        matches!(&self.0, End::Waiting(descriptor, FileKind::CharacterDevice) if rustix::termios::isatty(descriptor))
+        matches!(&self.end, End::Waiting(descriptor, FileKind::CharacterDevice) if rustix::termios::isatty(descriptor))
     }
 
     /// What sort of stream it is. Everything else about it is the host's.
     pub(crate) fn stat(&self) -> Stat {
-        let kind = match &self.0 {
+        let kind = match &self.end {
             End::Null => FileKind::CharacterDevice,
             End::Bytes(..) | End::Captured(_) => FileKind::Pipe,
-            End::File(_) => FileKind::File,
+            End::File(_) | End::Written(..) => FileKind::File,
             End::Waiting(_, kind) => *kind,
         };
         anonymous(kind)
@@ -240,9 +290,25 @@ fn inherit(shared: BorrowedFd<'static>) -> Result<End, StreamError> {
     end(Descriptor::OfHost(shared)).map_err(|source| StreamError::Inherit { source })
 }
 
-fn open(options: &OpenOptions, path: &Path) -> Result<End, StreamError> {
-    let opened = options.open(path).and_then(|file| end(Descriptor::Own(file.into())));
-    opened.map_err(|source| StreamError::File { path: path.to_owned(), source })
+/// Opens a file without waiting for anybody, and without making a terminal ours.
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<Descriptor> {
+    let careful = OFlags::NONBLOCK | OFlags::NOCTTY;
+    options.custom_flags(careful.bits().cast_signed()).open(path).map(|file| Descriptor::Own(file.into()))
+}
+
+fn opened(path: &Path, end: io::Result<End>) -> Result<End, StreamError> {
+    end.map_err(|source| StreamError::File { path: path.to_owned(), source })
+}
+
+/// A file to write to: when it is a regular one, what it grows is charged.
+fn written(descriptor: Descriptor, ledger: &Arc<Ledger>) -> io::Result<End> {
+    match end(descriptor)? {
+        End::File(Descriptor::Own(file)) => {
+            let account = ledger.open(&fstat(&file)?, false);
+            Ok(End::Written(File::new(Arc::new(file), account), Mutex::new(0)))
+        }
+        other => Ok(other),
+    }
 }
 
 fn end(descriptor: Descriptor) -> io::Result<End> {

@@ -44,6 +44,13 @@ pub enum Progress<'a> {
     },
     /// It has been.
     Compiled,
+    /// Compiled code is not kept, so that every run compiles.
+    NoCache {
+        /// Where it would be.
+        folder: &'a Path,
+        /// Why.
+        reason: &'a str,
+    },
 }
 
 /// Level `wasm`.
@@ -83,10 +90,23 @@ impl Wasm {
         Ok(slot.get_or_init(|| Arc::new(shared)))
     }
 
-    /// The cache, or `None` when it cannot be used: compiling is slower and as safe.
+    /// The cache, or `None` when it cannot be used, which is told: compiling is slower and as safe.
     fn cache(&self) -> Option<&Cache> {
-        let open = || self.options.cache.as_ref().and_then(|folder| Cache::open(folder).ok());
-        self.cache.get_or_init(open).as_ref()
+        let open = |folder: &PathBuf| match Cache::open(folder) {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                let source = std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
+                self.tell(Progress::NoCache { folder, reason: &format!("{error}{source}") });
+                None
+            }
+        };
+        self.cache.get_or_init(|| self.options.cache.as_ref().and_then(open)).as_ref()
+    }
+
+    fn tell(&self, progress: Progress<'_>) {
+        if let Some(tell) = &self.options.progress {
+            tell(progress);
+        }
     }
 
     fn compile(&self, engine: &Engine, path: &Path) -> Result<Component, BuildError> {
@@ -99,10 +119,9 @@ impl Wasm {
         }
         let refuse = |reason: String| BuildError::Program { path: path.to_owned(), level: Level::Wasm, reason };
         let component = program::component(&bytes).map_err(|error: ProgramError| refuse(error.to_string()))?;
-        let tell = |progress| self.options.progress.iter().for_each(|tell| tell(progress));
-        tell(Progress::Compiling { path, bytes: bytes.len() });
+        self.tell(Progress::Compiling { path, bytes: bytes.len() });
         let code = engine.precompile_component(&component);
-        tell(Progress::Compiled);
+        self.tell(Progress::Compiled);
         let code = code.map_err(|error| refuse(format!("{error:#}")))?;
         if let Some(cache) = self.cache() {
             // A full disk costs the next run a compilation and this one nothing.

@@ -19,8 +19,8 @@ use rustix::fs::{Mode, OFlags};
 const MAGIC: &[u8; 16] = b"ringfence-code-1";
 const KEY_FILE: &str = "key";
 const HASH: usize = 32;
-/// The most code that is read from an entry: a file that says it is longer is not one of ours.
-const MOST_CODE: u64 = 1 << 30;
+/// The largest entry that is read; no program compiles to as much.
+const MOST: usize = 1 << 30;
 
 /// The folder of compiled code.
 #[derive(Clone, Debug)]
@@ -93,26 +93,24 @@ impl Cache {
     /// The code stored under `name`, if it is there and whole. A damaged entry is removed.
     pub(crate) fn load(&self, name: &str) -> Option<Vec<u8>> {
         let path = self.folder.join(name);
-        let mut file = open_nofollow(&path).ok()?;
-        let code = self.read(name, &mut file);
+        let file = open_regular(&path).ok()?;
+        let code = file.and_then(|file| self.read(name, file));
         if code.is_none() {
             let _ = fs::remove_file(&path);
         }
         code
     }
 
-    /// The code in an entry that is whole. Its size is not believed before its start is.
-    fn read(&self, name: &str, file: &mut File) -> Option<Vec<u8>> {
-        let found = file.metadata().ok()?;
+    fn read(&self, name: &str, mut file: File) -> Option<Vec<u8>> {
+        let size = usize::try_from(file.metadata().ok()?.len()).ok().filter(|&size| size <= MOST)?;
         let mut head = [0; MAGIC.len() + HASH];
-        let size = found.len().checked_sub(head.len() as u64).filter(|&size| found.is_file() && size <= MOST_CODE)?;
         file.read_exact(&mut head).ok()?;
         if head[..MAGIC.len()] != *MAGIC {
             return None;
         }
         let mut code = Vec::new();
-        code.try_reserve_exact(usize::try_from(size).ok()?).ok()?;
-        file.take(MOST_CODE).read_to_end(&mut code).ok()?;
+        code.try_reserve_exact(size.checked_sub(head.len())?).ok()?;
+        file.take((size - head.len()) as u64).read_to_end(&mut code).ok()?;
         (self.hash(name, &code) == head[MAGIC.len()..]).then_some(code)
     }
 
@@ -175,23 +173,27 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Opens a file to be read; neither follows a link nor waits for the other end of a pipe.
-fn open_nofollow(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::empty())?;
-    Ok(File::from(opened))
+/// Opens a file to read it, without following a link and without waiting; `None` for what is there and
+/// is no regular file.
+fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, OFlags::RDONLY | careful, Mode::empty())?);
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// The user's secret: made once, under a name that appears only when it is complete.
 fn read_or_make_key(folder: &Path) -> io::Result<[u8; HASH]> {
     let path = folder.join(KEY_FILE);
     for _ in 0..2 {
-        if let Ok(mut file) = open_nofollow(&path) {
+        if let Ok(found) = open_regular(&path) {
             let mut key = [0; HASH];
-            if file.metadata()?.len() == HASH as u64 && file.read_exact(&mut key).is_ok() {
+            if let Some(mut file) = found
+                && file.metadata()?.len() == HASH as u64
+                && file.read_exact(&mut key).is_ok()
+            {
                 return Ok(key);
             }
-            // A key of the wrong size was never written by this code; a new one voids the entries.
+            // A key of the wrong size or kind was never written by this code; a new one voids the entries.
             fs::remove_file(&path)?;
         }
         let mut key = [0; HASH];
@@ -297,6 +299,35 @@ mod tests {
         cache.store(&other, b"code").unwrap();
         std::os::unix::fs::symlink(cache.folder.join(&other), cache.folder.join(&name)).unwrap();
         assert_eq!(cache.load(&name), None);
+    }
+
+    #[test]
+    fn an_entry_of_any_size_is_absent_and_makes_room() {
+        let (_folder, cache) = cache();
+        let name = Cache::name(b"program", b"engine");
+        for size in [MOST as u64 + 1, 15 << 40] {
+            let file = File::create(cache.folder.join(&name)).unwrap();
+            // A file system that has no files so large has no such entries.
+            if file.set_len(size).is_ok() {
+                assert_eq!(cache.load(&name), None, "{size}");
+                assert!(!cache.folder.join(&name).exists());
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_an_entry_or_the_key_makes_nobody_wait() {
+        let (_folder, cache) = cache();
+        let name = Cache::name(b"program", b"engine");
+        for file in [name.as_str(), KEY_FILE] {
+            let path = cache.folder.join(file);
+            let _ = fs::remove_file(&path);
+            rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        }
+        assert_eq!(cache.load(&name), None);
+        let cache = Cache::open(&cache.folder).unwrap();
+        cache.store(&name, b"code").unwrap();
+        assert_eq!(Cache::open(&cache.folder).unwrap().load(&name).as_deref(), Some(&b"code"[..]));
     }
 
     #[test]

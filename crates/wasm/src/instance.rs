@@ -21,6 +21,14 @@ use crate::values;
 /// How many calls may wait for an instance.
 const WAITING_CALLS: usize = 64;
 
+/// Bounds of what one call copies from the guest to the host; the upper one is the engine's own.
+const LEAST_COPIED: usize = 4 << 20;
+const MOST_COPIED: usize = 128 << 20;
+/// Bounds of how many handles an instance has; the upper one is the engine's own.
+const LEAST_HANDLES: usize = 1000;
+const MOST_HANDLES: usize = 100_000;
+const BYTES_PER_HANDLE: usize = 256;
+
 /// What the task needs to begin.
 pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
@@ -28,6 +36,7 @@ pub(crate) struct Parts {
     pub(crate) state: State,
     pub(crate) run: Option<ComponentExportIndex>,
     pub(crate) fuel: Option<u64>,
+    pub(crate) memory_limit: Option<u64>,
 }
 
 /// A built instance, its task not necessarily started.
@@ -158,6 +167,7 @@ impl Task {
     async fn live(&self, parts: Parts, requests: mpsc::Receiver<Box<Request>>) -> Exit {
         let mut store = Store::new(parts.linked.engine(), parts.state);
         store.limiter(|state| &mut state.memory);
+        bound_copies(&mut store, parts.memory_limit);
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
         if let Some(fuel) = parts.fuel
@@ -271,6 +281,15 @@ impl Task {
             Err(metered::Ended) => Err(ended(self.host.verdict()).unwrap_or(Exit::Stopped)),
         }
     }
+}
+
+/// Bounds what one call may pass from the guest to the host, whatever its arguments overlap, by what
+/// the guest itself may hold; and the handles it makes without the host, which cost the engine's
+/// tables some bytes each.
+fn bound_copies(store: &mut Store<State>, memory_limit: Option<u64>) {
+    let Some(limit) = memory_limit.and_then(|limit| usize::try_from(limit).ok()) else { return };
+    store.set_hostcall_fuel(limit.clamp(LEAST_COPIED, MOST_COPIED));
+    store.set_max_component_handles((limit / BYTES_PER_HANDLE).clamp(LEAST_HANDLES, MOST_HANDLES));
 }
 
 /// The exported function of that name: `name`, or `interface#name`.

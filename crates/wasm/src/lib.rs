@@ -27,6 +27,7 @@ mod memory;
 mod metered;
 mod prepared;
 mod program;
+mod resources;
 mod state;
 mod sys;
 mod ticker;

@@ -1,4 +1,4 @@
-//! What an instance holds in memory.
+//! What an instance holds in memory: its linear memories and tables, and what the host keeps for it.
 
 use std::sync::Arc;
 
@@ -11,10 +11,17 @@ use crate::trap::Stopping;
 /// What one entry of a table costs the host, in bytes.
 const TABLE_ENTRY: u64 = 16;
 
-/// Adds up linear memories and tables and asks the host before each grows.
+/// The sum of everything an instance holds in memory. The host is asked before it grows.
+#[derive(Clone)]
 pub(crate) struct Memory {
     host: Arc<dyn Host>,
     control: Arc<Control>,
+}
+
+/// Bytes that the host keeps for the guest, charged like memory of its own. Given back when dropped.
+pub(crate) struct Kept {
+    memory: Memory,
+    bytes: u64,
 }
 
 impl Memory {
@@ -22,17 +29,60 @@ impl Memory {
         Memory { host, control }
     }
 
-    /// A growth over the limit ends the instance: an allocation that fails quietly would leave the
-    /// user with the program's own guess at the reason.
+    /// Charges bytes before they are held. Over the limit the instance ends: an allocation that fails
+    /// quietly would leave the user with the program's own guess at the reason.
+    pub(crate) fn take(&self, bytes: u64) -> Result<(), Stopping> {
+        self.reach(self.control.memory().saturating_add(bytes))
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.control.set_memory(self.control.memory().saturating_sub(bytes));
+    }
+
     fn grow(&self, current: u64, desired: u64) -> wasmtime::Result<bool> {
-        let total = self.control.memory().saturating_sub(current).saturating_add(desired);
+        self.reach(self.control.memory().saturating_sub(current).saturating_add(desired))?;
+        Ok(true)
+    }
+
+    fn reach(&self, total: u64) -> Result<(), Stopping> {
         match self.host.charge(Usage { memory: total, ..Usage::default() }) {
             Verdict::Continue => {
                 self.control.set_memory(total);
-                Ok(true)
+                Ok(())
             }
-            _ => Err(Stopping.into()),
+            _ => Err(Stopping),
         }
+    }
+}
+
+impl Kept {
+    /// Nothing yet.
+    pub(crate) fn nothing(memory: &Memory) -> Self {
+        Kept { memory: memory.clone(), bytes: 0 }
+    }
+
+    /// So many bytes, charged before they are kept.
+    pub(crate) fn bytes(memory: &Memory, bytes: u64) -> Result<Self, Stopping> {
+        let mut kept = Kept::nothing(memory);
+        kept.set(bytes)?;
+        Ok(kept)
+    }
+
+    /// From now on so many bytes are kept.
+    pub(crate) fn set(&mut self, bytes: u64) -> Result<(), Stopping> {
+        if bytes > self.bytes {
+            self.memory.take(bytes - self.bytes)?;
+        } else if bytes < self.bytes {
+            self.memory.give_back(self.bytes - bytes);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.memory.give_back(self.bytes);
     }
 }
 

@@ -42,7 +42,15 @@ impl Prepared for Ready {
         let control = Arc::new(Control::new());
         let memory = Memory::new(host.clone(), control.clone());
         let state = State::new(host.clone(), memory, self.spec.program.working_directory.as_str().into());
-        let parts = Parts { shared: self.shared.clone(), linked, state, run: self.run, fuel: self.spec.limits.fuel };
+        let limits = &self.spec.limits;
+        let parts = Parts {
+            shared: self.shared.clone(),
+            linked,
+            state,
+            run: self.run,
+            fuel: limits.fuel,
+            memory_limit: limits.memory.map(|bytes| bytes.0),
+        };
         Ok(Box::new(WasmInstance::new(self.executor.clone(), host, control, parts, self.promised.clone())))
     }
 }

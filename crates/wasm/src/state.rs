@@ -9,16 +9,13 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi_io::IoView;
 
 use crate::memory::Memory;
+use crate::resources::Resources;
 use crate::trap::Stopping;
-
-/// How many WASI resources (streams, pollables, sockets) an instance may hold besides what
-/// `limits.open_files` counts: a bound on what the host keeps for it.
-const MOST_RESOURCES: usize = 200_000;
 
 /// What a store holds beside the guest's own memory.
 pub(crate) struct State {
     pub(crate) host: Arc<dyn Host>,
-    pub(crate) table: ResourceTable,
+    pub(crate) table: Resources,
     pub(crate) memory: Memory,
     pub(crate) working_directory: Arc<str>,
 }
@@ -28,8 +25,7 @@ pub(crate) type Context<'a> = StoreContextMut<'a, State>;
 
 impl State {
     pub(crate) fn new(host: Arc<dyn Host>, memory: Memory, working_directory: Arc<str>) -> Self {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(MOST_RESOURCES);
+        let table = Resources::new(memory.clone());
         State { host, table, memory, working_directory }
     }
 
@@ -49,7 +45,7 @@ pub(crate) fn sift<T>(answer: Result<T, ErrorCode>) -> wasmtime::Result<Result<T
 
 impl IoView for State {
     fn table(&mut self) -> &mut ResourceTable {
-        &mut self.table
+        self.table.for_io()
     }
 }
 

@@ -61,6 +61,21 @@ pub(super) const CASES: &[Case] = &[
         ..Case::NOTHING
     },
     Case {
+        name: "escape/links_out_of_the_tree_are_not_made_by_detours",
+        permissions: CHANGE,
+        probe: "symlink . /data/here + symlink here/../outside/key.txt /data/one + symlink ../in.txt /data/sub/up + \
+                rename /data/sub/up /data/two + link /data/sub/up /data/three + rename /data/sub/up /data/sub/still",
+        prints: &["ok", "err EPERM", "ok", "err EPERM", "err EPERM", "ok"],
+        ends: Ends::Status(1),
+        denies: &[("-", "/data/one"), ("-", "/data/two"), ("-", "/data/three")],
+        after: |place| {
+            for name in ["one", "two", "three"] {
+                assert!(place.path("data").join(name).symlink_metadata().is_err());
+            }
+        },
+        ..Case::NOTHING
+    },
+    Case {
         name: "escape/a_write_through_a_link_stays_inside",
         permissions: CHANGE,
         probe: "overwrite /data/up changed + append /data/outside/key.txt changed + write /data/absolute changed",

@@ -8,6 +8,10 @@ use ringfence_manifest::{Bytes, Limits, MountMode, NamePattern, StreamIn};
 use super::*;
 use crate::sample::{everything, mount, rules, spec};
 
+mod learning;
+mod stdio;
+mod waiting;
+
 /// An instance with a root folder.
 struct Lab {
     root: tempfile::TempDir,
@@ -445,24 +449,6 @@ fn surroundings_are_those_of_the_spec() {
 }
 
 #[test]
-fn what_is_used_is_learned() {
-    let lab = lab(|spec, root| {
-        std::fs::write(root.join("file"), "").unwrap();
-        spec.permissions.files = Default::default();
-        spec.permissions.learn = true;
-    });
-    lab.open("file", READ).unwrap();
-    lab.open("new", CREATE).unwrap();
-    let expected = [
-        (Permission::FsRead, "/file"),
-        (Permission::FsRead, "/new"),
-        (Permission::FsWrite, "/new"),
-        (Permission::FsCreate, "/new"),
-    ];
-    assert_eq!(lab.hal.learned(), expected.map(|(permission, path)| (permission, path.to_owned())));
-}
-
-#[test]
 fn a_resource_that_was_passed_on_goes_when_it_is_revoked() {
     let (giver, taker) = (lab(|_, root| std::fs::write(root.join("file"), "mine").unwrap()), lab(|_, _| ()));
     let file = giver.open("file", READ).unwrap();
@@ -472,80 +458,6 @@ fn a_resource_that_was_passed_on_goes_when_it_is_revoked() {
     giver.hal.revoke(file).unwrap();
     assert_eq!(taker.read(passed), Err(ErrorCode::BadHandle));
     assert_eq!(giver.hal.transfer(giver.top(), &taker.hal, Rights::all()), Err(ErrorCode::NotSupported));
-}
-
-/// Whatever waits, by what it waits for.
-fn waiting(hal: &ScopedHal) -> [Answer<'_>; 4] {
-    [
-        hal.call(Call::Sleep { until: i128::MAX }),
-        hal.call(Call::ChannelReceive { channel: "empty" }),
-        hal.call(Call::Invoke { function: "never", arguments: Vec::new() }),
-        hal.call(Call::Ready { handle: Handle::STDIN, interest: Interest::Readable }),
-    ]
-}
-
-#[tokio::test]
-async fn nothing_waits_when_a_verdict_falls() {
-    let (_pipe, end) = pipe();
-    let mut surroundings = Surroundings::default();
-    surroundings.functions.offer("never", |_| Box::pin(std::future::pending()));
-    let lab = lab_in(surroundings, |spec, _| {
-        spec.permissions.channel_receive.push(NamePattern("*".into()));
-        spec.stdio.stdin = StreamIn::File(end);
-    });
-    let mut answers = Vec::new();
-    for answer in waiting(&lab.hal) {
-        let Answer::Later(mut future) = answer else { panic!("it does not wait") };
-        let polled = std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context))).await;
-        assert!(polled.is_pending());
-        answers.push(future);
-    }
-    lab.hal.stop();
-    for answer in answers {
-        let ended = tokio::time::timeout(Duration::from_secs(5), answer).await.expect("it still waits");
-        assert_eq!(ended, Err(ErrorCode::Stopping));
-    }
-    assert_eq!(lab.call(Call::Environment), Err(ErrorCode::Stopping));
-    assert_eq!(lab.hal.verdict(), Verdict::Stopped);
-}
-
-/// A pipe whose reading end can be opened by its name.
-fn pipe() -> (std::fs::File, std::path::PathBuf) {
-    use std::os::fd::AsRawFd;
-    let (reader, writer) = std::io::pipe().unwrap();
-    let path = std::path::PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
-    // The reader stays open for as long as the test process, so that its name does.
-    std::mem::forget(reader);
-    (std::fs::File::from(std::os::fd::OwnedFd::from(writer)), path)
-}
-
-#[tokio::test]
-async fn a_pipe_is_read_without_waiting_and_waited_for() {
-    use std::io::Write;
-    let (mut pipe, end) = pipe();
-    let lab = lab(|spec, _| spec.stdio.stdin = StreamIn::File(end));
-    let mut into = [0; 8];
-    let receive = |into: &mut [u8]| lab.call(Call::Receive { stream: Handle::STDIN, into });
-    assert_eq!(receive(&mut into), Err(ErrorCode::WouldBlock));
-    let ready = lab.hal.call(Call::Ready { handle: Handle::STDIN, interest: Interest::Readable });
-    let (waited, ()) = tokio::join!(ready.wait(), async { pipe.write_all(b"x").unwrap() });
-    assert_eq!(waited, Ok(Reply::Done));
-    assert_eq!(receive(&mut into), Ok(Reply::Count(1)));
-    assert_eq!(receive(&mut into), Err(ErrorCode::WouldBlock));
-}
-
-#[tokio::test]
-async fn a_full_pipe_takes_no_more_and_a_broken_one_says_so() {
-    use std::os::fd::AsRawFd;
-    let (reader, writer) = std::io::pipe().unwrap();
-    let path = std::path::PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
-    let lab = lab(|spec, _| spec.stdio.stdout = ringfence_manifest::StreamOut::File(path));
-    drop(writer);
-    let send = || lab.call(Call::Send { stream: Handle::STDOUT, from: &[b'x'; 5000] });
-    let error = (0..1000).find_map(|_| send().err());
-    assert_eq!(error, Some(ErrorCode::WouldBlock));
-    drop(reader);
-    assert_eq!(send(), Err(ErrorCode::BrokenPipe));
 }
 
 #[tokio::test]
@@ -572,19 +484,6 @@ async fn functions_and_channels_answer() {
     assert_eq!(lab.call(Call::ChannelReceive { channel: "jobs.1" }), Ok(Reply::Bytes(b"x".to_vec())));
     assert_eq!(lab.call(Call::ChannelSend { channel: "other", message: b"x" }), Err(ErrorCode::Denied));
     assert_eq!(lab.last_denial().2.as_deref(), Some("channel.send = [\"jobs.*\", \"other\"]"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn sleep_ends_when_the_clock_shows_the_time() {
-    let lab = lab(|_, _| ());
-    let Ok(Reply::Time(now)) = lab.call(Call::Now { clock: ringfence_abi::Clock::Monotonic }) else {
-        panic!("the clock is on")
-    };
-    assert_eq!(lab.hal.call(Call::Sleep { until: now + 1_000_000 }).wait().await, Ok(Reply::Done));
-    let Ok(Reply::Time(later)) = lab.call(Call::Now { clock: ringfence_abi::Clock::Monotonic }) else {
-        panic!("the clock is on")
-    };
-    assert!(later >= now + 1_000_000);
 }
 
 #[test]

@@ -40,7 +40,7 @@ struct Stream {
 /// fit an `off_t`.
 const GRAFT: u64 = 1 << 63;
 /// Bytes of entries read at once.
-const BATCH: usize = 16 << 10;
+const BATCH: usize = 4 << 10;
 /// Entries given at once, at most.
 const MOST: usize = 1024;
 

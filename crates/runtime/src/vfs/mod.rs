@@ -10,6 +10,7 @@
 //! the capsule holds it stays reachable through that handle, as with any open folder.
 
 mod folder;
+mod links;
 mod names;
 mod open;
 mod place;
@@ -72,6 +73,11 @@ impl Vfs {
         let ledger = Arc::new(Ledger::new(Arc::clone(&meter)));
         let Mounts(tree) = mounts;
         Arc::new(Vfs { tree, authority, meter, ledger, open_folders: OpenFolders::default(), moves: RwLock::default() })
+    }
+
+    /// What the instance added to the disk.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     /// The folder at the top.

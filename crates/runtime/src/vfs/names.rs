@@ -11,10 +11,14 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::Folder;
+use super::links;
 use super::place::{End, Last, Place, Resolved};
 use super::stat::{of_graft, stat, times};
 use crate::authority::text;
 use crate::error::code;
+
+/// What is there.
+type Found = rustix::fs::Stat;
 
 /// A name that is not a mount point, in a folder of the disk.
 struct Name<'a> {
@@ -113,7 +117,17 @@ impl Folder {
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(code(errno)),
         };
+        let stays_put = links::is_same(source.folder, target.folder)?;
+        if !stays_put {
+            self.check_moved(&source, &found, &target, &new)?;
+        }
         self.move_name(&source, &target, replaced.is_some(), &new)?;
+        if !stays_put && !target.stat().is_ok_and(|moved| same(&moved, &found)) {
+            // Another program has put something else there meanwhile, which was not looked at.
+            let back = RenameFlags::NOREPLACE;
+            let _ = renameat_with(target.folder, target.name, source.folder, source.name, back);
+            return Err(ErrorCode::Busy);
+        }
         match replaced {
             Some(stat) if same(&stat, &found) => return Ok(()),
             Some(stat) => self.vfs.ledger.unlinked(&stat),
@@ -166,9 +180,18 @@ impl Folder {
             return Err(ErrorCode::CrossDevice);
         }
         authority.check_no_gain(&old.path, &new.path)?;
+        if !links::is_same(source.folder, target.folder)? {
+            self.check_moved(&source, &found, &target, &new)?;
+        }
         self.vfs.ledger.add_name()?;
         linkat(source.folder, source.name, target.folder, target.name, AtFlags::empty())
-            .map_err(|errno| self.not_made(errno))
+            .map_err(|errno| self.not_made(errno))?;
+        if !target.stat().is_ok_and(|linked| same(&linked, &found)) {
+            // Another program has put something else there meanwhile, which was not looked at.
+            let _ = unlinkat(target.folder, target.name, AtFlags::empty());
+            return Err(self.not_made(Errno::BUSY));
+        }
+        Ok(())
     }
 
     /// `symlinkat(2)`, for a target that stays in the mount whoever reads the link.
@@ -182,14 +205,42 @@ impl Folder {
             return Err(ErrorCode::NotFound);
         }
         self.vfs.check_writable(&resolved)?;
-        let mount = &self.vfs.tree.mounts[resolved.mount].at;
-        if leaves(target, mount.as_bytes(), &resolved.path) {
-            let rule = format!("a link to {}, which may lead out of mount {mount}", text(target));
-            self.vfs.authority.forbid(&resolved.path, rule, None);
-            return Err(ErrorCode::NotPermitted);
-        }
+        self.check_link(target, &name, &resolved)?;
         self.vfs.ledger.add_name()?;
         symlinkat(target, name.folder, name.name).map_err(|errno| self.not_made(errno))
+    }
+
+    /// Refuses a link that could lead somebody out of its mount.
+    fn check_link(&self, target: &[u8], name: &Name, resolved: &Resolved) -> Result<(), ErrorCode> {
+        let mount = &self.vfs.tree.mounts[resolved.mount];
+        if links::stays(target, name.folder, &mount.descriptor)? {
+            return Ok(());
+        }
+        let rule = format!("a link to {}, which may lead out of mount {}", text(target), mount.at);
+        self.vfs.authority.forbid(&resolved.path, rule, None);
+        Err(ErrorCode::NotPermitted)
+    }
+
+    /// Refuses to give what was found at `source` a name in another folder if links would lead out of
+    /// the mount from there.
+    fn check_moved(&self, source: &Name, found: &Found, target: &Name, new: &Resolved) -> Result<(), ErrorCode> {
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::Symlink => {
+                let leads = readlinkat(source.folder, source.name, Vec::new()).map_err(code)?;
+                self.check_link(leads.as_bytes(), target, new)
+            }
+            FileType::Directory => {
+                let mount = &self.vfs.tree.mounts[new.mount];
+                let top = &mount.descriptor;
+                if links::may_move(source.name, source.folder, target.folder, top, &self.vfs.meter)? {
+                    return Ok(());
+                }
+                let rule = format!("a link in it may lead out of mount {} from there", mount.at);
+                self.vfs.authority.forbid(&new.path, rule, None);
+                Err(ErrorCode::CrossDevice)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `readlinkat(2)`.
@@ -314,36 +365,4 @@ fn stat_place(place: &Place) -> Result<Stat, ErrorCode> {
 
 fn same(one: &rustix::fs::Stat, other: &rustix::fs::Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
-/// Whether the target of a link at `path` is absolute, or has more `..` than there are folders between
-/// the link and the top of its mount.
-fn leaves(target: &[u8], mount: &[u8], path: &[u8]) -> bool {
-    let depth = |path: &[u8]| path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count();
-    let mut below = depth(path).saturating_sub(depth(mount) + 1);
-    for name in target.split(|&byte| byte == b'/') {
-        match name {
-            b"" | b"." => {}
-            b".." => match below.checked_sub(1) {
-                Some(less) => below = less,
-                None => return true,
-            },
-            _ => below += 1,
-        }
-    }
-    target.starts_with(b"/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::leaves;
-
-    #[test]
-    fn a_link_may_lead_to_the_top_of_its_mount_and_not_above() {
-        assert!(!leaves(b"../../x", b"/m", b"/m/a/b/link"));
-        assert!(leaves(b"../../../x", b"/m", b"/m/a/b/link"));
-        assert!(leaves(b"a/../../x", b"/", b"/link"));
-        assert!(!leaves(b"a/../x", b"/", b"/link"));
-        assert!(leaves(b"/m/x", b"/m", b"/m/link"));
-    }
 }

@@ -115,7 +115,7 @@ impl Folder {
         if how.create && how.exclusive {
             authority.check(Permission::FsCreate, &resolved.path)?;
         }
-        if authority.knows(&resolved.path) {
+        if authority.knows_at_use(&resolved.path) {
             return Ok(());
         }
         let permission = match how {
@@ -277,8 +277,13 @@ impl Folder {
             && self.vfs.authority.allows(Permission::FsWrite, &resolved.path)
             && !self.vfs.tree.mounts[resolved.mount].read_only;
         rights.set(Rights::TOUCH, touch);
-        let file = Arc::new(File::new(descriptor, self.vfs.ledger.open(stat, created)));
-        Opened::File(file, rights & bound)
+        let mut file = File::new(descriptor, self.vfs.ledger.open(stat, created));
+        if touch && !how.write && self.vfs.authority.is_learning() {
+            // Opening it took no permission to write; setting its times will.
+            let (authority, path) = (Arc::clone(&self.vfs.authority), resolved.path.clone());
+            file = file.with_touched(Box::new(move || authority.learn(Permission::FsWrite, &path)));
+        }
+        Opened::File(Arc::new(file), rights & bound)
     }
 
     fn truncated(&self, opened: Opened, how: OpenHow) -> Result<Opened, Failed> {

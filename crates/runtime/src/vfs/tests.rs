@@ -184,3 +184,62 @@ fn an_entry_that_is_a_mount_point_stays() {
     assert_eq!(content(&top, "way/f"), Ok(b"x".to_vec()));
     assert_eq!(content(&top, "m/../way/./f"), Ok(b"x".to_vec()));
 }
+
+/// What stands in the folder `a/b` and its neighbours of a fresh tree.
+fn nest() -> (tempfile::TempDir, Arc<Folder>) {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("a/b")).unwrap();
+    std::fs::create_dir_all(root.path().join("a/c/d")).unwrap();
+    let top = open_tree(root.path()).root();
+    (root, top)
+}
+
+#[test]
+fn a_link_is_not_made_through_another_link() {
+    let (root, top) = nest();
+    top.symlink(b".", b"here").unwrap();
+    assert_eq!(top.symlink(b"here/../outside", b"evil"), Err(ErrorCode::NotPermitted));
+    assert_eq!(top.symlink(b"a/b/../../x", b"evil"), Err(ErrorCode::NotPermitted));
+    assert_eq!(top.symlink(b"../outside", b"here/evil"), Err(ErrorCode::NotPermitted));
+    assert!(root.path().join("evil").symlink_metadata().is_err());
+    top.symlink(b"../../x", b"a/b/fine").unwrap();
+    assert_eq!(top.symlink(b"../../../x", b"a/b/evil"), Err(ErrorCode::NotPermitted));
+}
+
+#[test]
+fn a_link_is_checked_where_it_is_moved_or_linked_to() {
+    let (root, top) = nest();
+    top.symlink(b"../x", b"a/link").unwrap();
+    assert_eq!(top.rename(b"a/link", &top, b"evil"), Err(ErrorCode::NotPermitted));
+    assert_eq!(top.link(b"a/link", false, &top, b"evil"), Err(ErrorCode::NotPermitted));
+    assert!(root.path().join("evil").symlink_metadata().is_err());
+    top.link(b"a/link", false, &top, b"a/same").unwrap();
+    top.rename(b"a/link", &top, b"a/b/deeper").unwrap();
+    top.rename(b"a/same", &top, b"a/other").unwrap();
+}
+
+#[test]
+fn a_folder_moves_up_only_with_links_that_stay() {
+    let (root, top) = nest();
+    top.symlink(b"../../../x", b"a/c/d/link").unwrap();
+    assert_eq!(top.rename(b"a/c", &top, b"evil"), Err(ErrorCode::CrossDevice));
+    assert_eq!(top.rename(b"a/c/d", &top, b"a/evil"), Err(ErrorCode::CrossDevice));
+    assert!(root.path().join("evil").symlink_metadata().is_err());
+    top.rename(b"a/c", &top, b"a/b/c").unwrap();
+    top.rename(b"a/b/c", &top, b"a/b/e").unwrap();
+    top.rename(b"a/b/e", &top, b"a/c").unwrap();
+    top.unlink(b"a/c/d/link").unwrap();
+    top.symlink(b"../../x", b"a/c/d/link").unwrap();
+    top.rename(b"a/c", &top, b"c").unwrap();
+}
+
+#[test]
+fn the_depth_of_a_folder_that_somebody_else_moved_is_the_one_it_has() {
+    let (root, top) = nest();
+    let Ok(Opened::Folder(d, _)) = top.open(b"a/c/d", OpenHow { directory: true, ..READ }, Rights::all()) else {
+        panic!("it is a folder")
+    };
+    std::fs::rename(root.path().join("a/c/d"), root.path().join("d")).unwrap();
+    assert_eq!(d.symlink(b"../../outside", b"evil"), Err(ErrorCode::NotPermitted));
+    assert!(root.path().join("d/evil").symlink_metadata().is_err());
+}

@@ -33,7 +33,7 @@ pub(super) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             &format!("get-{stream}"),
             move |mut context: Context, (): ()| {
                 let stream = Owned::borrowed(&context.data().host, handle);
-                let writer: DynOutputStream = Box::new(StreamWriter::new(stream));
+                let writer: DynOutputStream = Box::new(StreamWriter::new(stream, &context.data().memory));
                 Ok((context.data_mut().table.push(writer)?,))
             },
         )?;

@@ -6,7 +6,7 @@ use ringfence_abi::{Call, Clock, Reply, Timestamp};
 use ringfence_isolation::Host;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource};
 use wasmtime_wasi_io::async_trait;
-use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 
 use super::name;
 use crate::state::{Context, State};
@@ -90,5 +90,5 @@ fn deadline(mut context: Context<'_>, until: Timestamp) -> wasmtime::Result<Reso
     let host = context.data().host.clone();
     let table = &mut context.data_mut().table;
     let deadline = table.push(Deadline { host, until })?;
-    subscribe(table, deadline)
+    table.subscribe(deadline)
 }

@@ -11,6 +11,7 @@ use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 use super::clocks::Datetime;
 use super::name;
 use super::streams::{CHUNK, FileReader, FileWriter};
+use crate::memory::Kept;
 use crate::state::{Context, Owned, State, sift};
 
 mod path;
@@ -23,7 +24,9 @@ use types::{
 };
 
 /// How many entries of a folder are fetched at once.
-const ENTRIES: usize = 128;
+const ENTRIES: usize = 64;
+/// What a stream of entries keeps at most: those that were fetched, and those the hal has read ahead.
+const LISTING: u64 = 40 << 10;
 
 /// `wasi:filesystem/types.descriptor`.
 pub(super) struct Descriptor(Arc<Owned>);
@@ -34,6 +37,7 @@ pub(super) struct EntryStream {
     fetched: VecDeque<Entry>,
     after: u64,
     ended: bool,
+    _kept: Kept,
 }
 
 type File = Resource<Descriptor>;
@@ -414,7 +418,13 @@ fn listing(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         "[method]descriptor.read-directory",
         |mut context: Context, (folder,): (File,)| -> Answer<Resource<EntryStream>> {
             let folder = owned(&context, &folder)?;
-            let mut stream = EntryStream { folder, fetched: VecDeque::new(), after: 0, ended: false };
+            let kept = Kept::bytes(&context.data().memory, LISTING)?;
+            let folder = match sift(folder.call(again(&folder)))? {
+                Ok(Reply::Handle(handle)) => Owned::new(&folder.host, handle),
+                Ok(_) => return Ok((Err(FsError::Io),)),
+                Err(code) => return Ok((Err(code.into()),)),
+            };
+            let mut stream = EntryStream { folder, fetched: VecDeque::new(), after: 0, ended: false, _kept: kept };
             if let Err(error) = stream.fetch()? {
                 return Ok((Err(error),));
             }
@@ -434,6 +444,21 @@ fn listing(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
             Ok((stream.fetched.pop_front().map(DirectoryEntry::try_from).transpose(),))
         },
     )
+}
+
+/// Opens a folder once more. A stream of entries has a folder to itself, as after `opendir(3)`: its
+/// place in it, what the hal reads ahead, and a count in `limits.open_files`.
+fn again(folder: &Owned) -> Call<'static> {
+    let how = OpenHow {
+        read: true,
+        write: false,
+        create: false,
+        exclusive: false,
+        truncate: false,
+        directory: true,
+        follow: false,
+    };
+    Call::Open { directory: folder.handle, path: b".", how }
 }
 
 impl EntryStream {

@@ -4,6 +4,8 @@ use ringfence_abi::{Call, ErrorCode};
 use wasmtime::component::Linker;
 
 use super::name;
+use super::streams::CHUNK;
+use crate::memory::Kept;
 use crate::state::{Context, State};
 
 /// The most random bytes one call may ask for: what the host allocates at once for a capsule.
@@ -29,6 +31,11 @@ fn bytes(context: &Context<'_>, length: u64) -> wasmtime::Result<Vec<u8>> {
     let length = match usize::try_from(length) {
         Ok(fits) if length <= MOST => fits,
         _ => wasmtime::bail!("{length} random bytes at once are more than {MOST}"),
+    };
+    // A few are on their way for a moment; many are the guest's wish to hold them twice.
+    let _kept = match length > CHUNK {
+        true => Some(Kept::bytes(&context.data().memory, length as u64)?),
+        false => None,
     };
     let mut bytes = vec![0; length];
     fill(context, &mut bytes)?;

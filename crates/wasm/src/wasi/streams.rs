@@ -8,11 +8,12 @@ use wasmtime_wasi_io::bytes::{Bytes, BytesMut};
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{InputStream, OutputStream, StreamError, StreamResult};
 
+use crate::memory::{Kept, Memory};
 use crate::state::Owned;
 use crate::trap::Stopping;
 
 /// The most bytes moved at once.
-pub(super) const CHUNK: usize = 64 << 10;
+pub(in crate::wasi) const CHUNK: usize = 64 << 10;
 
 fn failed(code: ErrorCode) -> StreamError {
     match code {
@@ -66,15 +67,35 @@ impl InputStream for FileReader {
     }
 }
 
+/// How many bytes may be written until `check-write` is asked again.
+struct Permit(usize);
+
+impl Permit {
+    fn give(&mut self) -> usize {
+        self.0 = CHUNK;
+        CHUNK
+    }
+
+    /// Uses `bytes` of it; WASI makes it a trap to use more than there is.
+    fn take(&mut self, bytes: &Bytes) -> StreamResult<()> {
+        self.0 = self
+            .0
+            .checked_sub(bytes.len())
+            .ok_or_else(|| StreamError::trap("write of more than check-write permitted"))?;
+        Ok(())
+    }
+}
+
 /// Writes a file from an offset on, or at its end. Always ready.
 pub(super) struct FileWriter {
     file: Arc<Owned>,
     at: Position,
+    permit: Permit,
 }
 
 impl FileWriter {
     pub(super) fn new(file: Arc<Owned>, at: Position) -> Self {
-        FileWriter { file, at }
+        FileWriter { file, at, permit: Permit(0) }
     }
 }
 
@@ -86,6 +107,7 @@ impl Pollable for FileWriter {
 #[async_trait]
 impl OutputStream for FileWriter {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.permit.take(&bytes)?;
         let mut from = &bytes[..];
         while !from.is_empty() {
             let written = match self.file.call(Call::Write { file: self.file.handle, at: self.at, from }) {
@@ -106,7 +128,7 @@ impl OutputStream for FileWriter {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(CHUNK)
+        Ok(self.permit.give())
     }
 }
 
@@ -156,15 +178,17 @@ impl InputStream for StreamReader {
 }
 
 /// Writes to standard output, standard error or a connection. What does not fit at once is kept
-/// here, and no more is taken until it has gone.
+/// here, charged to the guest's memory, and no more is taken until it has gone.
 pub(super) struct StreamWriter {
     stream: Arc<Owned>,
     pending: Bytes,
+    permit: Permit,
+    kept: Kept,
 }
 
 impl StreamWriter {
-    pub(super) fn new(stream: Arc<Owned>) -> Self {
-        StreamWriter { stream, pending: Bytes::new() }
+    pub(super) fn new(stream: Arc<Owned>, memory: &Memory) -> Self {
+        StreamWriter { stream, pending: Bytes::new(), permit: Permit(0), kept: Kept::nothing(memory) }
     }
 
     /// Sends as much of what is kept as fits now.
@@ -175,10 +199,35 @@ impl StreamWriter {
                 Ok(Reply::Count(count)) => drop(self.pending.split_to(count)),
                 Ok(_) => return Err(failed(ErrorCode::Io)),
                 Err(code) => {
-                    self.pending.clear();
+                    self.forget();
                     return Err(failed(code));
                 }
             }
+        }
+        if self.pending.is_empty() {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Keeps nothing any more.
+    fn forget(&mut self) {
+        // An empty rest would still hold on to what it is the rest of.
+        self.pending = Bytes::new();
+        // Giving back cannot fail.
+        let _ = self.kept.set(0);
+    }
+
+    /// Takes what the guest writes, and sends as much of it as fits now.
+    fn accept(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if !self.pending.is_empty() {
+            return Err(StreamError::trap("write before check-write allowed it"));
+        }
+        let size = bytes.len() as u64;
+        self.pending = bytes;
+        self.send()?;
+        if !self.pending.is_empty() {
+            self.kept.set(size).map_err(|stopping| StreamError::Trap(stopping.into()))?;
         }
         Ok(())
     }
@@ -200,11 +249,8 @@ impl Pollable for StreamWriter {
 #[async_trait]
 impl OutputStream for StreamWriter {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        if !self.pending.is_empty() {
-            return Err(StreamError::trap("write before check-write allowed it"));
-        }
-        self.pending = bytes;
-        self.send()
+        self.permit.take(&bytes)?;
+        self.accept(bytes)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -213,18 +259,18 @@ impl OutputStream for StreamWriter {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         self.send()?;
-        Ok(if self.pending.is_empty() { CHUNK } else { 0 })
+        Ok(if self.pending.is_empty() { self.permit.give() } else { 0 })
     }
 
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.drain().await?;
-        self.write(bytes)?;
+        self.accept(bytes)?;
         self.drain().await
     }
 
     async fn write_ready(&mut self) -> StreamResult<usize> {
         self.drain().await?;
-        Ok(CHUNK)
+        Ok(self.permit.give())
     }
 }
 
@@ -247,3 +293,6 @@ impl Drop for StreamWriter {
         let _ = self.send();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,21 +7,31 @@ use ringfence_abi::{Call, ErrorCode, Reply};
 use ringfence_isolation::BoxFuture;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi_io::async_trait;
-use wasmtime_wasi_io::poll::{Pollable, subscribe};
+use wasmtime_wasi_io::poll::Pollable;
 
 use super::address::Address;
 use super::{Answer, NetError, Network, name};
+use crate::memory::Kept;
 use crate::state::{Context, State, sift};
 
-/// `resolve-address-stream`: a question under way, or the rest of its answer.
-enum Lookup {
+/// What one question keeps beside its name: the future, and the addresses of the answer.
+const LOOKUP: u64 = 8 << 10;
+
+/// `resolve-address-stream`.
+struct Lookup {
+    progress: Progress,
+    _kept: Kept,
+}
+
+/// A question under way, or the rest of its answer.
+enum Progress {
     Asked(BoxFuture<'static, Result<Reply, ErrorCode>>),
     Answered(Result<std::vec::IntoIter<IpAddr>, ErrorCode>),
 }
 
-impl Lookup {
+impl Progress {
     fn settle(&mut self, answer: Result<Reply, ErrorCode>) {
-        *self = Lookup::Answered(match answer {
+        *self = Progress::Answered(match answer {
             Ok(Reply::Addresses(addresses)) => Ok(addresses.into_iter()),
             Ok(_) => Err(ErrorCode::Io),
             Err(code) => Err(code),
@@ -30,7 +40,7 @@ impl Lookup {
 
     /// Looks whether the answer has come, without waiting.
     fn look(&mut self) {
-        if let Lookup::Asked(question) = self {
+        if let Progress::Asked(question) = self {
             let mut context = std::task::Context::from_waker(Waker::noop());
             if let Poll::Ready(answer) = question.as_mut().poll(&mut context) {
                 self.settle(answer);
@@ -42,9 +52,9 @@ impl Lookup {
 #[async_trait]
 impl Pollable for Lookup {
     async fn ready(&mut self) {
-        if let Lookup::Asked(question) = self {
+        if let Progress::Asked(question) = &mut self.progress {
             let answer = question.await;
-            self.settle(answer);
+            self.progress.settle(answer);
         }
     }
 }
@@ -59,33 +69,34 @@ pub(super) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "resolve-addresses",
         |mut context: Context, (_, name): (Resource<Network>, String)| -> Answer<Resource<Lookup>> {
             let host = context.data().host.clone();
+            let kept = Kept::bytes(&context.data().memory, LOOKUP + name.len() as u64)?;
             let question = Box::pin(async move { host.call(Call::Resolve { name: &name }).wait().await });
-            let mut lookup = Lookup::Asked(question);
-            lookup.look();
-            Ok((match lookup {
-                Lookup::Answered(Err(code)) => {
+            let mut progress = Progress::Asked(question);
+            progress.look();
+            Ok((match progress {
+                Progress::Answered(Err(code)) => {
                     Err(sift(Err::<(), _>(code))?.map_or_else(NetError::from, |()| NetError::Unknown))
                 }
-                other => Ok(context.data_mut().table.push(other)?),
+                progress => Ok(context.data_mut().table.push(Lookup { progress, _kept: kept })?),
             },))
         },
     )?;
     lookup.func_wrap(
         "[method]resolve-address-stream.resolve-next-address",
         |mut context: Context, (lookup,): (Resource<Lookup>,)| -> Answer<Option<Address>> {
-            let lookup = context.data_mut().table.get_mut(&lookup)?;
-            lookup.look();
-            Ok((match lookup {
-                Lookup::Asked(_) => Err(NetError::WouldBlock),
-                Lookup::Answered(Ok(addresses)) => Ok(addresses.next().map(Address::from)),
-                Lookup::Answered(Err(code)) => sift(Err(*code))?.map_err(NetError::from),
+            let progress = &mut context.data_mut().table.get_mut(&lookup)?.progress;
+            progress.look();
+            Ok((match progress {
+                Progress::Asked(_) => Err(NetError::WouldBlock),
+                Progress::Answered(Ok(addresses)) => Ok(addresses.next().map(Address::from)),
+                Progress::Answered(Err(code)) => sift(Err(*code))?.map_err(NetError::from),
             },))
         },
     )?;
     lookup.func_wrap(
         "[method]resolve-address-stream.subscribe",
         |mut context: Context, (lookup,): (Resource<Lookup>,)| {
-            Ok((subscribe(&mut context.data_mut().table, Resource::<Lookup>::new_borrow(lookup.rep()))?,))
+            Ok((context.data_mut().table.subscribe(Resource::<Lookup>::new_borrow(lookup.rep()))?,))
         },
     )
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ringfence_abi::{Call, ErrorCode, Interest, Reply, Shutdown, SocketOption};
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
 use wasmtime_wasi_io::async_trait;
-use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi_io::poll::{DynPollable, Pollable};
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use super::address::{Family, SocketAddress};
@@ -184,9 +184,9 @@ fn bind_and_connect(tcp: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
 }
 
 fn streams(context: &mut Context<'_>, handle: &Arc<Owned>) -> wasmtime::Result<Streams> {
-    let table = &mut context.data_mut().table;
+    let State { table, memory, .. } = context.data_mut();
     let reader: DynInputStream = Box::new(StreamReader::new(handle.clone()));
-    let writer: DynOutputStream = Box::new(StreamWriter::new(handle.clone()));
+    let writer: DynOutputStream = Box::new(StreamWriter::new(handle.clone(), memory));
     Ok((table.push(reader)?, table.push(writer)?))
 }
 
@@ -268,7 +268,7 @@ fn questions(tcp: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     tcp.func_wrap(
         "[method]tcp-socket.subscribe",
         |mut context: Context, (socket,): (Socket,)| -> wasmtime::Result<(Resource<DynPollable>,)> {
-            Ok((subscribe(&mut context.data_mut().table, socket)?,))
+            Ok((context.data_mut().table.subscribe(socket)?,))
         },
     )?;
     tcp.func_wrap("[method]tcp-socket.shutdown", |context: Context, (socket, how): (Socket, ShutdownType)| {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ringfence_abi::{Call, ErrorCode, Interest, Reply, SocketOption};
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
-use wasmtime_wasi_io::poll::{DynPollable, subscribe};
+use wasmtime_wasi_io::poll::DynPollable;
 
 use super::address::{Family, SocketAddress};
 use super::{Answer, NetError, Network, SocketReady, answer, get, name, option, set};
 use crate::state::{Context, Owned, State, sift};
+use crate::wasi::streams::CHUNK;
 
 /// The most datagrams moved by one call.
 const DATAGRAMS: u64 = 16;
@@ -162,7 +163,7 @@ fn ready(
 ) -> wasmtime::Result<(Resource<DynPollable>,)> {
     let table = &mut context.data_mut().table;
     let ready = table.push(SocketReady { socket, interest })?;
-    Ok((subscribe(table, ready)?,))
+    Ok((table.subscribe(ready)?,))
 }
 
 fn datagrams(udp: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
@@ -171,10 +172,16 @@ fn datagrams(udp: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         |context: Context, (stream, most): (Resource<Incoming>, u64)| -> Answer<Vec<IncomingDatagram>> {
             let handle = context.data().table.get(&stream)?.0.clone();
             let mut received = Vec::new();
+            let mut bytes = 0;
             let mut buffer = vec![0; if most > 0 { LARGEST } else { 0 }];
             for _ in 0..most.min(DATAGRAMS) {
+                // What is on its way is bounded, like what a stream gives at once.
+                if bytes >= CHUNK {
+                    break;
+                }
                 match sift(handle.call(Call::ReceiveFrom { socket: handle.handle, into: &mut buffer }))? {
                     Ok(Reply::Datagram(length, from)) => {
+                        bytes += length;
                         received
                             .push(IncomingDatagram { data: buffer[..length].to_vec(), remote_address: from.into() });
                     }
