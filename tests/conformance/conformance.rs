@@ -1,10 +1,24 @@
 //! The suite: every case at every level there is a backend for.
 
-use libtest_mimic::{Arguments, Trial};
-use ringfence::{Level, Runtime};
-use ringfence_conformance::{cases, run};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
-fn main() {
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use ringfence::{Level, Runtime};
+use ringfence_conformance::{Case, Passed, Probe, Skipped, cases, run};
+
+/// What is to be said at the end.
+#[derive(Default)]
+struct Tally {
+    /// What was not the same, or not looked at: the level and the reason, and in which cases.
+    notes: BTreeMap<(Level, String), Vec<&'static str>>,
+    ran: BTreeSet<Level>,
+    skipped: BTreeSet<Level>,
+}
+
+fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // A case counts the descriptors of this process, so there is one at a time.
     arguments.test_threads = Some(1);
@@ -14,11 +28,54 @@ fn main() {
     for level in Level::ALL.iter().filter(|level| !levels.contains(level)) {
         println!("skipped level {level}: there is no backend for it in this version");
     }
+    let probe = Arc::new(Probe::new(Path::new(env!("CARGO_TARGET_TMPDIR"))));
+    let tally = Arc::new(Mutex::new(Tally::default()));
     let trials = levels
         .iter()
         .flat_map(|&level| {
-            cases::all().map(move |case| Trial::test(format!("{level}/{}", case.name), move || Ok(run(case, level)?)))
+            let (probe, tally) = (&probe, &tally);
+            cases::all().map(move |case| trial(case, level, probe.clone(), tally.clone()))
         })
         .collect();
-    libtest_mimic::run(&arguments, trials).exit();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    for ((level, why), cases) in &tally.notes {
+        println!("level {level}: {why}\n  in {}", cases.join(", "));
+    }
+    let mut passed = !conclusion.has_failed();
+    for backend in runtime.backends().iter().filter(|backend| tally.skipped.contains(&backend.level())) {
+        let level = backend.level();
+        if !tally.ran.contains(&level) && backend.probe().iter().all(|fact| fact.usable) {
+            println!("level {level} was skipped altogether, and this machine has all it needs");
+            passed = false;
+        }
+    }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn trial(case: &'static Case, level: Level, probe: Arc<Probe>, tally: Arc<Mutex<Tally>>) -> Trial {
+    Trial::ignorable_test(format!("{level}/{}", case.name), move || {
+        let outcome = run(case, level, &probe).map_err(Failed::from);
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(Err(Skipped(why))) => {
+                tally.skipped.insert(level);
+                tally.notes.entry((level, format!("skipped: {why}"))).or_default().push(case.name);
+                Ok(Completion::ignored_with(format!("skipped: {why}")))
+            }
+            Ok(Ok(Passed { differs, unseen })) => {
+                tally.ran.insert(level);
+                let differs = differs.map(|why| format!("differs: {why}"));
+                let unseen = unseen.map(|why| format!("denials not looked for: {why}"));
+                for why in differs.into_iter().chain(unseen) {
+                    tally.notes.entry((level, why)).or_default().push(case.name);
+                }
+                Ok(Completion::Completed)
+            }
+            Err(failed) => {
+                tally.ran.insert(level);
+                Err(failed)
+            }
+        }
+    })
 }

@@ -47,10 +47,10 @@ impl Place {
         let link = |target: &str, name: &str| symlink(target, path.join("data").join(name));
         link("in.txt", "good")?;
         link("/data/sub/nested.txt", "good_absolute")?;
-        link("/etc/passwd", "absolute")?;
+        link("/etc/shadow", "absolute")?;
         link("../outside/key.txt", "up")?;
         link("sub/../../outside/key.txt", "up_by_the_side")?;
-        link("/proc/self/root/etc/passwd", "magic")?;
+        link("/proc/self/root/etc/shadow", "magic")?;
         link("/proc/self/cwd", "magic_folder")?;
         link("loop", "loop")?;
         symlink(path.join("outside"), path.join("data/outside"))?;

@@ -1,26 +1,51 @@
 //! Running a case at a level and comparing what came of it.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use ringfence::{Exit, Level, Load, Manifest, Report, Resolver, Runtime, StreamIn, StreamOut};
+use ringfence::{
+    BuildError, Exit, Guarantee, Held, Level, Load, LoadError, Manifest, Report, Resolver, Runtime, StreamIn, StreamOut,
+};
 
-use crate::{Case, Ends, Place};
+use crate::{Case, Ends, Place, Probe};
 
-/// What came of a case.
-pub type Outcome = Result<(), String>;
+/// What came of a case; an error is what was not as expected.
+pub type Outcome = Result<Result<Passed, Skipped>, String>;
+
+/// It is as expected.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    /// Why something else was expected at this level.
+    pub differs: Option<&'static str>,
+    /// Why some of its denial events were not looked for.
+    pub unseen: Option<String>,
+}
+
+/// Nothing ran, because of what is missing.
+#[derive(Clone, Debug)]
+pub struct Skipped(pub String);
 
 /// Runs `case` at `level` in a fresh place.
 ///
 /// # Errors
 /// What was not as expected.
-pub fn run(case: &Case, level: Level) -> Outcome {
+pub fn run(case: &Case, level: Level, probe: &Probe) -> Outcome {
+    let program = match probe.at(level) {
+        Ok(program) => program,
+        Err(why) => return Ok(Err(Skipped(why))),
+    };
+    let refused = case.refused_at(level);
+    let (case, differs) = case.at(level);
     let place = Place::new().map_err(|error| format!("no place: {error}"))?;
     (case.before)(&place);
     let before = open_descriptors();
-    let report = report(case, level, &place)?;
-    compare(case, &place, &report)?;
+    let report = match (report(&case, level, &place, program), refused) {
+        (Ok(report), None) => report,
+        (Ok(report), Some(_)) => return Err(format!("a refusal was expected: {}", report.exit)),
+        (Err(failed), refused) => return skip(failed, refused).map(Err),
+    };
+    let unseen = compare(&case, &place, &report)?;
     place.untouched()?;
     (case.after)(&place);
     // What the case opened is closed; the servers of the place may have taken connections meanwhile.
@@ -28,16 +53,49 @@ pub fn run(case: &Case, level: Level) -> Outcome {
     if after > before + 8 {
         return Err(format!("{before} descriptors were open before and {after} are now"));
     }
-    Ok(())
+    Ok(Ok(Passed { differs, unseen }))
+}
+
+/// What was not run is skipped when the case expects that, or this machine lacks something.
+fn skip(failed: Failed, expected: Option<&str>) -> Result<Skipped, String> {
+    match (failed, expected) {
+        (Failed::Refused { text, .. }, Some(words)) if text.contains(words) => Ok(Skipped(text)),
+        (Failed::Refused { text, missing }, None) if !missing.is_empty() => {
+            Ok(Skipped(format!("{text} ({})", missing.join("; "))))
+        }
+        (Failed::Refused { text, .. } | Failed::Otherwise(text), _) => Err(text),
+    }
+}
+
+/// Why there is no report.
+enum Failed {
+    /// The level would not have it; the facts that are missing here.
+    Refused {
+        text: String,
+        missing: Vec<String>,
+    },
+    Otherwise(String),
+}
+
+impl From<LoadError> for Failed {
+    fn from(error: LoadError) -> Self {
+        let text = error.to_string().replace('\n', " ");
+        match error {
+            LoadError::Build(BuildError::Refused(refusal)) => {
+                let missing = refusal.facts.iter().filter(|fact| !fact.usable);
+                Failed::Refused {
+                    text,
+                    missing: missing.map(|fact| format!("{}: {}", fact.name, fact.found)).collect(),
+                }
+            }
+            LoadError::Build(BuildError::Program { .. }) => Failed::Refused { text, missing: Vec::new() },
+            _ => Failed::Otherwise(format!("not loaded: {text}")),
+        }
+    }
 }
 
 fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
-/// The program that every case runs.
-fn probe(_: Level) -> PathBuf {
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../programs/probe.wasm").into()
 }
 
 /// Names that point where no name may lead.
@@ -59,23 +117,23 @@ impl Resolver for Names {
     }
 }
 
-fn report(case: &Case, level: Level, place: &Place) -> Result<Report, String> {
+fn report(case: &Case, level: Level, place: &Place, program: &Path) -> Result<Report, Failed> {
     let text = place.fill(&format!(
         "[capsule]\nname = \"conformance\"\n[program]\npath = {:?}\n[isolation]\nlevel = \"{level}\"\n\
          [permissions]\nargs = true\n{}\n[mounts]\n\"/data\" = {{ from = \"data\", mode = \"rw\" }}\n\
          \"/fixed\" = {{ from = \"fixed\", mode = \"ro\" }}\n[limits]\n{}\n{}\n",
-        probe(level).display().to_string(),
+        program.display().to_string(),
         case.permissions,
         case.limits,
         case.sections,
     ));
-    let manifest = Manifest::parse("capsule.toml", &text).map_err(|error| error.to_string())?;
+    let manifest = Manifest::parse("capsule.toml", &text).map_err(|error| Failed::Otherwise(error.to_string()))?;
     let runtime = Runtime::builder()
         .data_home(place.path("home"))
         .cache(std::env::temp_dir().join("ringfence-conformance-cache"))
         .resolver(Arc::new(Names))
         .build()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| Failed::Otherwise(error.to_string()))?;
     let probe = place.fill(case.probe);
     let load = Load::manifest(manifest)
         .directory(place.path(""))
@@ -83,15 +141,18 @@ fn report(case: &Case, level: Level, place: &Place) -> Result<Report, String> {
         .stdin(StreamIn::Bytes(case.stdin.as_bytes().to_vec()))
         .stdout(StreamOut::Capture)
         .stderr(StreamOut::Capture);
-    let capsule = runtime.load_with(load).map_err(|error| format!("not loaded: {error}"))?;
-    capsule.run_blocking().map_err(|error| format!("not started: {error}"))
+    let capsule = runtime.load_with(load)?;
+    capsule.run_blocking().map_err(|error| Failed::Otherwise(format!("not started: {error}")))
 }
 
-fn compare(case: &Case, place: &Place, report: &Report) -> Outcome {
+/// Why some denials were not looked for, when all else is as expected.
+fn compare(case: &Case, place: &Place, report: &Report) -> Result<Option<String>, String> {
     let ended = match (&report.exit, case.ends) {
         (Exit::Returned(status), Ends::Status(wanted)) => *status == wanted,
         (Exit::Exceeded(limit), Ends::Exceeded(wanted)) => limit.limit.name() == wanted,
         (Exit::Trapped(trap), Ends::Trapped(wanted)) => trap.to_string().contains(wanted),
+        // SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV.
+        (Exit::Returned(status), Ends::Signalled) => [132, 133, 134, 135, 136, 139].contains(status),
         (Exit::Denied(_), Ends::Denied) => true,
         _ => false,
     };
@@ -108,7 +169,14 @@ fn compare(case: &Case, place: &Place, report: &Report) -> Outcome {
     {
         return Err(format!("{wanted:?} was expected: {}", all()));
     }
-    for (permission, resource) in case.denies {
+    // A level may see a part of the denials only: then it says so, and must say so.
+    let unseen = match report.enforced.get(Guarantee::DenialsReported) {
+        Held::By { .. } => None,
+        Held::Partly { missing, .. } => Some(missing),
+        Held::Not { why } => return Err(format!("no denial is reported: {why}")),
+    };
+    let is_looked_for = |permission: &str| unseen.is_none() || permission.starts_with("net.");
+    for (permission, resource) in case.denies.iter().filter(|(permission, _)| is_looked_for(permission)) {
         let resource = place.fill(resource);
         let there = report.denials.iter().any(|denied| {
             let name = denied.denial.permission.map_or_else(|| "-".to_owned(), |permission| permission.to_string());
@@ -121,10 +189,35 @@ fn compare(case: &Case, place: &Place, report: &Report) -> Outcome {
     if case.denies.is_empty() && !report.denials.is_empty() {
         return Err(format!("no denial was expected: {}", all()));
     }
-    Ok(())
+    let some_were_not = case.denies.iter().any(|(permission, _)| !is_looked_for(permission));
+    Ok(unseen.filter(|_| some_were_not))
 }
 
-/// Whether a line is as expected; `…` at the end stands for any rest.
+/// Whether a line is as expected; `…` stands for anything.
 fn matches(wanted: &str, found: &str) -> bool {
-    wanted.strip_suffix('…').map_or(wanted == found, |start| found.starts_with(start))
+    let Some((start, mut rest)) = wanted.split_once('…') else { return wanted == found };
+    let Some(mut found) = found.strip_prefix(start) else { return false };
+    while let Some((part, after)) = rest.split_once('…') {
+        let Some(at) = found.find(part) else { return false };
+        found = &found[at + part.len()..];
+        rest = after;
+    }
+    found.ends_with(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn dots_stand_for_anything_and_nothing_else_does() {
+        for (wanted, found) in [("ok", "ok"), ("ok …", "ok 1"), ("…", ""), ("a…b…c", "a1bb2c"), ("…c", "abc")]
+        {
+            assert!(matches(wanted, found), "{wanted} {found}");
+        }
+        for (wanted, found) in [("ok", "ok 1"), ("ok …", "err"), ("a…b…c", "acb"), ("a…bc", "ab"), ("…c", "cd")]
+        {
+            assert!(!matches(wanted, found), "{wanted} {found}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::namespaces::{Identity, clone_flags};
 use crate::network;
 use crate::prepared::Ready;
 use crate::promise::promise;
-use crate::seccomp::{Metadata, Network, compile, default_profile};
+use crate::seccomp::{End, Metadata, Network, compile, default_profile};
 use crate::tree::{Plan, PlanError};
 
 /// Level `sandbox`.
@@ -86,7 +86,9 @@ impl Linux {
         };
         let asks = self.facts.notify.is_ok();
         let network = if asks { Network::Asked } else { Network::Denied };
-        let filter = compile(&default_profile(metadata(spec, &tree), network));
+        // Who ends with more open than is allowed shows that the limit tripped.
+        let end = if asks && spec.limits.open_files.is_some() { End::Asked } else { End::Free };
+        let filter = compile(&default_profile(metadata(spec, &tree), network, end));
         let names = asks && network::has_names(&spec.permissions.network);
         let confinement = Confinement { landlock, filter, asks, names };
         Ok(Recipe {

@@ -31,6 +31,10 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
             G::ProcessesHidden => Held::by("pid namespace and its own /proc"),
             G::KillWorks => Held::by("SIGKILL to pid 1 of its pid namespace"),
             G::NothingLeft => Held::by("pid and mount namespaces end with pid 1; cgroup removed"),
+            G::DenialsReported => Held::Partly {
+                by: "verdicts of the supervisor on the network",
+                missing: "the kernel denies files with EACCES and tells nobody; level wasm reports each".into(),
+            },
             G::MemoryLimit => by_cgroup(facts, Controller::Memory, "cgroup memory.limit_in_bytes", "cgroup memory.max"),
             G::CpuTimeLimit => by_cgroup(facts, Controller::CpuAccounting, "cgroup cpuacct.usage", "cgroup cpu.stat"),
             G::WallTimeLimit => Held::by("timer, with SIGKILL to pid 1"),

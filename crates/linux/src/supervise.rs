@@ -137,9 +137,10 @@ impl Supervisor {
             if is_ready(0) {
                 return verdict;
             }
+            let mut ending = None;
             if let Some(broker) = &mut self.broker {
                 if is_ready(asked) && ready[asked].contains(PollFlags::IN) {
-                    broker.serve_call();
+                    ending = broker.serve_call();
                 } else if is_ready(asked) {
                     // Nobody is left who could ask; it would be ready for ever.
                     somebody_asks = false;
@@ -147,6 +148,15 @@ impl Supervisor {
                 if is_ready(asked + 1) {
                     broker.serve_name();
                 }
+            }
+            if let (Some(id), Some(broker)) = (ending, &self.broker) {
+                if verdict.is_none() {
+                    verdict = self.too_many_open();
+                    if verdict.is_some() {
+                        self.controls.kill();
+                    }
+                }
+                broker.let_end(id);
             }
             // What is asked often must not make the looks at the limits frequent.
             let is_for_us = count == 0 || (1..asked).any(is_ready) || looked.elapsed() >= CLOSEST;
@@ -190,11 +200,8 @@ impl Supervisor {
             };
             return Some(known.exit(limits));
         }
-        if let Some(allowed) = limits.open_files {
-            let open = self.cgroup.open_files(self.controls.pid());
-            if open > allowed {
-                return Some(exceeded(LimitKind::OpenFiles, allowed, open));
-            }
+        if let Some(exit) = self.too_many_open() {
+            return Some(exit);
         }
         match self.charge(cpu_time) {
             Verdict::Continue => None,
@@ -202,6 +209,13 @@ impl Supervisor {
             Verdict::Denied(denial) => Some(Exit::Denied(denial)),
             Verdict::Stopped => Some(Exit::Stopped),
         }
+    }
+
+    /// Whether more is open than is allowed.
+    fn too_many_open(&self) -> Option<Exit> {
+        let allowed = self.spec.limits.open_files?;
+        let open = self.cgroup.open_files(self.controls.pid());
+        (open > allowed).then(|| exceeded(LimitKind::OpenFiles, allowed, open))
     }
 
     fn charge(&mut self, cpu_time: Duration) -> Verdict {

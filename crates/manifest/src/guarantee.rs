@@ -43,6 +43,7 @@ guarantees! {
     ProcessesHidden = "processes-hidden", "sees and signals no process of the host";
     KillWorks = "kill-works", "can be stopped at any moment, in guest code and in host calls";
     NothingLeft = "nothing-left", "leaves nothing open or running when it ends";
+    DenialsReported = "denials-reported", "everything it is denied is an event";
     MemoryLimit = "memory-limit", "cannot hold more memory than its limit";
     CpuTimeLimit = "cpu-time-limit", "cannot use more processor time than its limit";
     WallTimeLimit = "wall-time-limit", "cannot last longer than its limit";

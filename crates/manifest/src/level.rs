@@ -116,6 +116,8 @@ impl Level {
             },
             Level::Sandbox | Level::Container => match guarantee {
                 G::OwnKernel | G::HardwareBoundary | G::MemoryEncrypted | G::Attested | G::FuelLimit => No,
+                // The kernel denies files without a word.
+                G::DenialsReported => No,
                 _ => Kernel,
             },
             Level::MicroVm | Level::Unikernel => match guarantee {

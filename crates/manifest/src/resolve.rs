@@ -4,18 +4,20 @@ mod environment;
 mod error;
 mod level;
 mod mounts;
+mod program;
 
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Problems, source};
 use crate::manifest::Manifest;
 use crate::overrides::{self, Overrides};
-use crate::section::{Permissions, Stream};
+use crate::section::{self, Permissions, Stream};
 use crate::text::quoted;
 use crate::written::{Place, Written};
-use crate::{Guarantee, Identity, Isolation, Level, Program, Source, Spec, Stdio, StreamIn, StreamOut};
+use crate::{Guarantee, Identity, Isolation, Kind, Level, Program, Source, Spec, Stdio, StreamIn, StreamOut};
 
 pub use error::{Rejected, Rejection, ResolveError};
+pub use program::find_program;
 
 /// What resolution needs to know of the host.
 pub struct Surroundings<'a> {
@@ -86,7 +88,7 @@ impl Manifest {
         }
         Program {
             kind: self.program.kind(),
-            path: surroundings.absolute(&self.program.path),
+            path: surroundings.program(&self.program),
             args,
             working_directory: self.program.working_directory(),
         }
@@ -127,6 +129,17 @@ impl Manifest {
 }
 
 impl Surroundings<'_> {
+    /// The program's file: what is there by that name, else, for a Linux program that was only named,
+    /// the host's own.
+    fn program(&self, program: &section::Program) -> PathBuf {
+        let absolute = self.absolute(&program.path);
+        if program.kind() != Kind::Linux || absolute.exists() {
+            return absolute;
+        }
+        let path = (self.host_environment)("PATH").unwrap_or_default();
+        find_program(&program.path.value, path.as_ref()).unwrap_or(absolute)
+    }
+
     /// A path of the host, absolute: seen from the manifest's folder, or from the current directory
     /// when it was given on the command line. Links are not followed.
     fn absolute(&self, path: &Written<String>) -> PathBuf {

@@ -47,7 +47,7 @@ impl Load {
     pub const MANIFEST: &str = "capsule.toml";
 
     /// What is at `path`: a folder with a `capsule.toml`, a manifest (`*.toml`), or a bare program,
-    /// which is granted nothing.
+    /// which is granted nothing. A name that nothing has here is a program of the host's `PATH`.
     ///
     /// # Errors
     /// When there is nothing, or the manifest cannot be read or is wrong.
@@ -60,7 +60,7 @@ impl Load {
             }
             return Ok(Self::manifest(Manifest::read(manifest)?));
         }
-        if !path.exists() {
+        if !path.exists() && !is_named(path) {
             return Err(LoadError::Missing(path.to_owned()));
         }
         if path.extension().is_some_and(|extension| extension == "toml") {
@@ -181,4 +181,10 @@ impl Load {
     pub fn merged(&self) -> Result<Manifest, ResolveError> {
         Ok(self.manifest.with(&self.overrides)?)
     }
+}
+
+/// Whether it is the name of a program in the host's `PATH`.
+fn is_named(path: &Path) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    path.to_str().is_some_and(|name| ringfence_manifest::find_program(name, &folders).is_some())
 }

@@ -214,6 +214,7 @@ fn promise(spec: &Spec) -> Enforcement {
             G::ProcessesHidden => Held::by("WASI has no processes"),
             G::KillWorks => Held::by("epoch interruption, and host calls that can be dropped"),
             G::NothingLeft => Held::by("one task owns the store; handles close with it"),
+            G::DenialsReported => Held::by("scoped hal: every verdict is its own"),
             G::MemoryLimit => Held::by("wasmtime ResourceLimiter"),
             G::CpuTimeLimit => Held::by("thread clock at every epoch"),
             G::WallTimeLimit => Held::by("timer, with epoch interruption"),

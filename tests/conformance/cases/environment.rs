@@ -1,6 +1,6 @@
 //! Environment, arguments, clocks, chance and the standard streams.
 
-use crate::{Case, Ends};
+use crate::{Case, Ends, Natively};
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "environment/the_hosts_variables_are_invisible", probe: "env", prints: &["ok 0"], ..Case::NOTHING },
@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
         probe: "clock",
         ends: Ends::Denied,
         denies: &[("clock", "…")],
+        natively: Natively::Refused("clock = false"),
         ..Case::NOTHING
     },
     Case { name: "environment/random_bytes_come", probe: "random 64", prints: &["ok 64 …"], ..Case::NOTHING },
@@ -29,6 +30,7 @@ pub(super) const CASES: &[Case] = &[
         probe: "random 64",
         ends: Ends::Denied,
         denies: &[("random", "…")],
+        natively: Natively::Refused("random = false"),
         ..Case::NOTHING
     },
     Case {

@@ -1,6 +1,7 @@
 //! Ways out of the tree, each of which ends at the wall.
 
-use crate::{Case, Ends};
+use super::NOT_THERE;
+use crate::{Case, Ends, Natively, Otherwise};
 
 const READ: &str = r#"fs.read = ["/data"]"#;
 const CHANGE: &str = r#"
@@ -14,10 +15,15 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "escape/dots_stop_at_the_root",
         permissions: READ,
-        probe: "read /data/../../../../../../etc/passwd + read /../outside/key.txt + read /data/sub/../in.txt",
+        probe: "read /data/../../../../../../etc/shadow + read /../outside/key.txt + read /data/sub/../in.txt",
         prints: &["err EACCES", "err EACCES", r#"ok 7 "inside""#],
         ends: Ends::Status(1),
-        denies: &[("fs.read", "/etc/passwd"), ("fs.read", "/outside/key.txt")],
+        denies: &[("fs.read", "/etc/shadow"), ("fs.read", "/outside/key.txt")],
+        natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&[
+            "err ENOENT",
+            "err ENOENT",
+            r#"ok 7 "inside""#,
+        ])),
         ..Case::NOTHING
     },
     Case {
@@ -27,15 +33,31 @@ pub(super) const CASES: &[Case] = &[
                 read /data/up_by_the_side + read /data/outside/key.txt",
         prints: &[r#"ok 7 "inside""#, r#"ok 7 "nested""#, "err EACCES", "err EACCES", "err EACCES", "err EACCES"],
         ends: Ends::Status(1),
-        denies: &[("fs.read", "/etc/passwd"), ("fs.read", "/outside/key.txt"), ("fs.read", "…")],
+        denies: &[("fs.read", "/etc/shadow"), ("fs.read", "/outside/key.txt"), ("fs.read", "…")],
+        natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&[
+            r#"ok 7 "inside""#,
+            r#"ok 7 "nested""#,
+            "err ENOENT",
+            "err ENOENT",
+            "err ENOENT",
+            "err ENOENT",
+        ])),
         ..Case::NOTHING
     },
     Case {
         name: "escape/magic_links_lead_nowhere",
         permissions: r#"fs.read = ["/"]"#,
-        probe: "read /data/magic + read /proc/self/root/etc/passwd + read /proc/self/fd/0 + read /data/magic_folder/passwd",
+        probe: "read /data/magic + read /proc/self/root/etc/shadow + read /proc/self/fd/0 + read /data/magic_folder/shadow",
         prints: &["err ENOENT", "err ENOENT", "err ENOENT", "err ENOENT"],
         ends: Ends::Status(1),
+        natively: Natively::Otherwise(
+            Otherwise::because("a program has its own standard input, under that name too").prints(&[
+                "err ENOENT",
+                "err ENOENT",
+                r#"ok 0 """#,
+                "err ENOENT",
+            ]),
+        ),
         ..Case::NOTHING
     },
     Case {
@@ -49,7 +71,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "escape/links_out_of_the_tree_are_not_made",
         permissions: CHANGE,
-        probe: "symlink /etc/passwd /data/new1 + symlink ../outside/key.txt /data/new2 + symlink sub/../../x /data/new3",
+        probe: "symlink /etc/shadow /data/new1 + symlink ../outside/key.txt /data/new2 + symlink sub/../../x /data/new3",
         prints: &["err EPERM", "err EPERM", "err EPERM"],
         ends: Ends::Status(1),
         denies: &[("-", "/data/new1"), ("-", "/data/new2"), ("-", "/data/new3")],
@@ -58,6 +80,16 @@ pub(super) const CASES: &[Case] = &[
                 assert!(place.path("data").join(name).symlink_metadata().is_err());
             }
         },
+        natively: Natively::Otherwise(
+            Otherwise::because("the kernel takes any text for a link; what it leads to is judged when it is followed")
+                .prints(&["ok", "ok", "ok"])
+                .ends(Ends::Status(0))
+                .denies(&[])
+                .after(|place| {
+                    let target = std::fs::read_link(place.path("data/new1")).expect("it was made");
+                    assert_eq!(target, std::path::Path::new("/etc/shadow"));
+                }),
+        ),
         ..Case::NOTHING
     },
     Case {
@@ -81,7 +113,8 @@ pub(super) const CASES: &[Case] = &[
         probe: "overwrite /data/up changed + append /data/outside/key.txt changed + write /data/absolute changed",
         prints: &["err EACCES", "err EACCES", "err EACCES"],
         ends: Ends::Status(1),
-        denies: &[("fs.write", "/outside/key.txt"), ("fs.write", "…"), ("fs.write", "/etc/passwd")],
+        denies: &[("fs.write", "/outside/key.txt"), ("fs.write", "…"), ("fs.write", "/etc/shadow")],
+        natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&["err ENOENT", "err ENOENT", "err EROFS"])),
         ..Case::NOTHING
     },
     Case {
@@ -91,12 +124,19 @@ pub(super) const CASES: &[Case] = &[
         prints: &["err EACCES"],
         ends: Ends::Status(1),
         denies: &[("-", "/data/pipe")],
+        natively: Natively::Otherwise(
+            Otherwise::because("a pipe waits for who writes, and the limit on its time ends that")
+                .prints(&[])
+                .ends(Ends::Exceeded("wall_time"))
+                .denies(&[]),
+        ),
+        limits: "wall_time = \"2s\"",
         ..Case::NOTHING
     },
     Case {
         name: "escape/descriptors_of_the_host_are_not_there",
         permissions: READ,
-        probe: "openat 3 ../../../../etc/passwd + openat 0 in.txt + openat 7 /etc/passwd",
+        probe: "openat 3 ../../../../etc/shadow + openat 0 in.txt + openat 7 /etc/shadow",
         prints: &["err …", "err …", "err …"],
         ends: Ends::Status(1),
         denies: &[("fs.read", "…")],
@@ -112,6 +152,7 @@ pub(super) const CASES: &[Case] = &[
         before: |place| {
             std::os::unix::fs::symlink("../outside", place.path("data/moved")).expect("a link is made");
         },
+        natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&["err ENOENT"])),
         ..Case::NOTHING
     },
 ];

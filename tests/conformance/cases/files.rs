@@ -1,6 +1,7 @@
 //! What file permissions grant and deny, each by itself.
 
-use crate::{Case, Ends};
+use super::{NOT_THERE, READ_ONLY, SYSTEM_THERE};
+use crate::{Case, Ends, Natively, Otherwise};
 
 const ALL: &str = r#"
 fs.read = ["/data"]
@@ -24,15 +25,21 @@ pub(super) const CASES: &[Case] = &[
         prints: &["err EACCES"],
         ends: Ends::Status(1),
         denies: &[("fs.read", "/data/in.txt")],
+        natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&["err ENOENT"])),
         ..Case::NOTHING
     },
     Case {
         name: "files/what_is_not_there_is_denied_like_what_is",
         permissions: r#"fs.read = ["/data"]"#,
-        probe: "read /etc/passwd + read /no/such/thing + read /data/no-such-file",
+        probe: "read /etc/shadow + read /no/such/thing + read /data/no-such-file",
         prints: &["err EACCES", "err EACCES", "err ENOENT"],
         ends: Ends::Status(1),
-        denies: &[("fs.read", "/etc/passwd"), ("fs.read", "/no/such/thing")],
+        denies: &[("fs.read", "/etc/shadow"), ("fs.read", "/no/such/thing")],
+        natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&[
+            "err ENOENT",
+            "err ENOENT",
+            "err ENOENT",
+        ])),
         ..Case::NOTHING
     },
     Case {
@@ -42,6 +49,8 @@ pub(super) const CASES: &[Case] = &[
         prints: &["err EACCES"],
         ends: Ends::Status(1),
         denies: &[("fs.read", "/data/in.txt")],
+        natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&["err ENOENT"])),
+        before: |place| std::fs::create_dir(place.path("data/in")).expect("a folder is made"),
         ..Case::NOTHING
     },
     Case {
@@ -51,6 +60,7 @@ pub(super) const CASES: &[Case] = &[
         prints: &[r#"ok 7 "inside""#, "err EACCES"],
         ends: Ends::Status(1),
         denies: &[("fs.read", "/data/sub/nested.txt")],
+        natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&[r#"ok 7 "inside""#, "err ENOENT"])),
         ..Case::NOTHING
     },
     Case {
@@ -61,6 +71,7 @@ pub(super) const CASES: &[Case] = &[
         ends: Ends::Status(1),
         denies: &[("fs.write", "/data/in.txt")],
         after: |place| assert_eq!(place.text("data/in.txt"), "inside\n"),
+        natively: Natively::Otherwise(Otherwise::because(READ_ONLY).prints(&["err EROFS", "err EROFS", "err EROFS"])),
         ..Case::NOTHING
     },
     Case {
@@ -112,6 +123,7 @@ pub(super) const CASES: &[Case] = &[
         permissions: r#"fs.list = ["/"]"#,
         probe: "list /",
         prints: &[r#"ok 2 "data" "fixed""#],
+        natively: Natively::Otherwise(Otherwise::because(SYSTEM_THERE).prints(&[r#"ok … "data" … "fixed" …"#])),
         ..Case::NOTHING
     },
     Case {
@@ -158,10 +170,15 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "files/metadata_of_what_is_not_granted_is_denied",
         permissions: r#"fs.read = ["/data"]"#,
-        probe: "stat /data/in.txt + stat /etc/passwd + lstat /fixed/fixed.txt",
+        probe: "stat /data/in.txt + stat /etc/shadow + lstat /fixed/fixed.txt",
         prints: &["ok file size=7…", "err EACCES", "err EACCES"],
         ends: Ends::Status(1),
-        denies: &[("fs.read", "/etc/passwd"), ("fs.read", "/fixed/fixed.txt")],
+        denies: &[("fs.read", "/etc/shadow"), ("fs.read", "/fixed/fixed.txt")],
+        natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&[
+            "ok file size=7…",
+            "err ENOENT",
+            "err ENOENT",
+        ])),
         ..Case::NOTHING
     },
     Case {
@@ -232,6 +249,11 @@ pub(super) const CASES: &[Case] = &[
         probe: "write /note kept + read /note + list /",
         prints: &["ok 4", r#"ok 4 "kept""#, r#"ok 3 "data" "fixed" "note""#],
         after: |place| assert_eq!(place.text("home/vfs/conformance/note"), "kept"),
+        natively: Natively::Otherwise(Otherwise::because(SYSTEM_THERE).prints(&[
+            "ok 4",
+            r#"ok 4 "kept""#,
+            r#"ok … "data" … "fixed" … "note" …"#,
+        ])),
         ..Case::NOTHING
     },
 ];

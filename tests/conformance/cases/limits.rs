@@ -1,6 +1,7 @@
 //! Every limit trips under its own name.
 
-use crate::{Case, Ends, Place};
+use super::AS_A_SHELL;
+use crate::{Case, Ends, Natively, Otherwise, Place};
 
 const WRITE: &str = r#"
 fs.read = ["/data"]
@@ -71,6 +72,10 @@ pub(super) const CASES: &[Case] = &[
         limits: "open_files = 64\nwall_time = \"20s\"",
         probe: "open-many /data/in.txt 100000",
         ends: Ends::Exceeded("open_files"),
+        natively: Natively::Otherwise(
+            Otherwise::because("the kernel's error reaches the program before the supervisor ends it")
+                .prints(&["err EMFILE after …"]),
+        ),
         ..Case::NOTHING
     },
     Case {
@@ -80,6 +85,7 @@ pub(super) const CASES: &[Case] = &[
         probe: "fill /data/big 100000000",
         ends: Ends::Exceeded("disk"),
         after: |place| assert!(size(place, "data") <= (1 << 20) + 100),
+        natively: Natively::Refused("disk-limit"),
         ..Case::NOTHING
     },
     Case {
@@ -88,6 +94,7 @@ pub(super) const CASES: &[Case] = &[
         limits: "disk = \"1 MiB\"\nwall_time = \"20s\"",
         probe: "keep-unlinked /data 100 100000",
         ends: Ends::Exceeded("disk"),
+        natively: Natively::Refused("disk-limit"),
         ..Case::NOTHING
     },
     Case {
@@ -97,6 +104,7 @@ pub(super) const CASES: &[Case] = &[
         probe: "many-files /data/empty 100000",
         ends: Ends::Exceeded("disk"),
         after: |place| assert!(std::fs::read_dir(place.path("data/empty")).expect("it is there").count() <= 256),
+        natively: Natively::Refused("disk-limit"),
         ..Case::NOTHING
     },
     Case {
@@ -106,6 +114,7 @@ pub(super) const CASES: &[Case] = &[
         probe: "truncate /data/in.txt 1000000000000",
         ends: Ends::Exceeded("disk"),
         after: |place| assert_eq!(place.text("data/in.txt"), "inside\n"),
+        natively: Natively::Refused("disk-limit"),
         ..Case::NOTHING
     },
     Case {
@@ -131,6 +140,7 @@ pub(super) const CASES: &[Case] = &[
         limits: "io_operations = 500\nwall_time = \"20s\"",
         probe: "race-read /data/in.txt 100000",
         ends: Ends::Exceeded("io_operations"),
+        natively: Natively::Refused("io-operations-limit"),
         ..Case::NOTHING
     },
     Case {
@@ -139,12 +149,14 @@ pub(super) const CASES: &[Case] = &[
         limits: "io_bytes = \"1 MiB\"\nwall_time = \"20s\"",
         probe: "fill /data/big 100000000",
         ends: Ends::Exceeded("io_bytes"),
+        natively: Natively::Refused("io-bytes-limit"),
         ..Case::NOTHING
     },
     Case {
         name: "limits/a_deep_recursion_is_the_programs_fault",
         probe: "recurse",
         ends: Ends::Trapped(""),
+        natively: Natively::Otherwise(Otherwise::because(AS_A_SHELL).ends(Ends::Signalled)),
         ..Case::NOTHING
     },
 ];

@@ -72,16 +72,27 @@ impl Broker {
         self.desk.doors.names.as_ref()
     }
 
-    /// Takes one question and sees to it that it is answered.
-    pub(crate) fn serve_call(&mut self) {
+    /// Takes one question and sees to it that it is answered; unless a process asks to end, which is
+    /// for the caller to [let](Self::let_end).
+    pub(crate) fn serve_call(&mut self) -> Option<u64> {
         // Who asked may be gone already.
-        let Ok(notification) = sys::notify_receive(self.desk.doors.listener.as_fd()) else { return };
+        let notification = sys::notify_receive(self.desk.doors.listener.as_fd()).ok()?;
+        if libc::c_long::from(notification.number) == libc::SYS_exit_group {
+            return Some(notification.id);
+        }
         let desk = self.desk.clone();
         self.spawn(async move {
             let ask = Ask::new(notification);
             let answer = desk.serve(&ask).await;
             desk.answer(&ask, answer);
         });
+        None
+    }
+
+    /// Lets a process end that asked to.
+    pub(crate) fn let_end(&self, id: u64) {
+        // Killed meanwhile, it has ended.
+        let _ = sys::notify_continue(self.desk.doors.listener.as_fd(), id);
     }
 
     /// Takes one question for a name and sees to it that it is answered.

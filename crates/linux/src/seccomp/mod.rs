@@ -10,7 +10,7 @@ mod numbers;
 mod profile;
 mod program;
 
-pub(crate) use profile::{Metadata, Network, default_profile};
+pub(crate) use profile::{End, Metadata, Network, default_profile};
 pub(crate) use program::compile;
 
 use crate::sys::Instruction;

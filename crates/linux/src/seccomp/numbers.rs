@@ -16,6 +16,7 @@ pub(super) struct WithTests {
     pub(super) sendmsg: c_long,
     pub(super) sendmmsg: c_long,
     pub(super) personality: c_long,
+    pub(super) exit_group: c_long,
 }
 
 /// Their numbers.
@@ -32,6 +33,7 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     sendmsg: libc::SYS_sendmsg,
     sendmmsg: libc::SYS_sendmmsg,
     personality: libc::SYS_personality,
+    exit_group: libc::SYS_exit_group,
 };
 
 macro_rules! numbers {
@@ -52,7 +54,7 @@ numbers! {
         SYS_accept SYS_accept4 SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_getres SYS_clock_gettime
         SYS_clock_nanosleep SYS_close SYS_close_range SYS_copy_file_range SYS_dup SYS_dup3
         SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2 SYS_execve SYS_execveat
-        SYS_exit SYS_exit_group SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fchdir SYS_fcntl
+        SYS_exit SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fchdir SYS_fcntl
         SYS_fdatasync SYS_fgetxattr SYS_flistxattr SYS_flock SYS_fstat SYS_fstatfs SYS_fsync SYS_ftruncate
         SYS_futex SYS_futex_waitv SYS_get_robust_list SYS_getcpu SYS_getcwd SYS_getdents64 SYS_getegid SYS_geteuid
         SYS_getgid SYS_getgroups SYS_getitimer SYS_getpeername SYS_getpgid SYS_getpid SYS_getppid SYS_getpriority

@@ -30,6 +30,15 @@ pub(crate) enum Network {
     Denied,
 }
 
+/// What the end of a process gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It goes on.
+    Free,
+    /// The supervisor looks at the process once more.
+    Asked,
+}
+
 const PERMISSION: Rule = Rule::Fail(libc::EPERM as u16);
 const UNKNOWN: Rule = Rule::Fail(libc::ENOSYS as u16);
 
@@ -44,7 +53,7 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
 
 /// The profile `default`: what ordinary programs use is let through, what no confined program may do
 /// fails with EPERM, and what is not known here fails with ENOSYS, as on an older kernel.
-pub(crate) fn default_profile(metadata: Metadata, network: Network) -> Profile {
+pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) -> Profile {
     let mut rules = BTreeMap::new();
     let mut give = |numbers: &[libc::c_long], rule: &Rule| {
         for &number in numbers {
@@ -71,6 +80,7 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network) -> Profile {
     give(&[calls.sendto, calls.sendmmsg], &not_connecting(3));
     give(&[calls.sendmsg], &not_connecting(2));
     give(&[calls.personality], &personality());
+    give(&[calls.exit_group], if end == End::Free { &Rule::Allow } else { &Rule::Ask });
     Profile { rules, otherwise: UNKNOWN }
 }
 

@@ -173,7 +173,7 @@ fn branch(code: u16, value: u32, jump_true: u8, jump_false: u8) -> Instruction {
 
 #[cfg(test)]
 mod tests {
-    use super::super::profile::{Metadata, Network, Profile, default_profile};
+    use super::super::profile::{End, Metadata, Network, Profile, default_profile};
     use super::*;
 
     /// Runs a filter as the kernel does.
@@ -214,8 +214,9 @@ mod tests {
 
     #[test]
     fn the_search_finds_what_the_rules_say_for_every_call_and_many_arguments() {
-        for (metadata, network) in [(Metadata::Free, Network::Asked), (Metadata::Denied, Network::Denied)] {
-            let profile = default_profile(metadata, network);
+        let asked = (Metadata::Free, Network::Asked, End::Asked);
+        for (metadata, network, end) in [asked, (Metadata::Denied, Network::Denied, End::Free)] {
+            let profile = default_profile(metadata, network, end);
             let program = compile(&profile);
             for number in 0..1000 {
                 for low in [0, 1, 2, 3, 5, 8, 10, 16, 17, 40, 0x5412, 0x541c, 0x1000_0000, 0x2_0000, 0xffff_ffff] {
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_foreign_architecture_or_abi_ends_the_process() {
-        let program = compile(&default_profile(Metadata::Free, Network::Asked));
+        let program = compile(&default_profile(Metadata::Free, Network::Asked, End::Free));
         assert_eq!(run(&program, 0x4000_0003, 1, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);
         #[cfg(target_arch = "x86_64")]
         assert_eq!(run(&program, ARCHITECTURE, X32 | 1, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_default_filter_is_short() {
-        let profile = default_profile(Metadata::Free, Network::Asked);
+        let profile = default_profile(Metadata::Free, Network::Asked, End::Free);
         let (ranges, length) = (ranges(&profile.rules, &profile.otherwise).len(), compile(&profile).len());
         assert!(length < 192, "{length} instructions for {ranges} ranges");
     }

@@ -17,8 +17,8 @@ pub(crate) use landlock::{
 };
 pub(crate) use network::{loopback_up, set_socket_option, socket_option};
 pub(crate) use notify::{
-    Notification, notify_add_descriptor, notify_is_valid, notify_receive, notify_respond, notify_synchronously,
-    read_memory, seccomp_filter_with_listener,
+    Notification, notify_add_descriptor, notify_continue, notify_is_valid, notify_receive, notify_respond,
+    notify_synchronously, read_memory, seccomp_filter_with_listener,
 };
 pub(crate) use process::{
     CloneArguments, Stack, Strings, clone_sharing_memory, clone3, drop_bounding_set, execve, exit, kill, unshare,

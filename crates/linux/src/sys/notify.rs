@@ -95,6 +95,13 @@ pub(crate) fn notify_respond(listener: BorrowedFd<'_>, id: u64, answer: Result<i
     result(unsafe { libc::syscall(libc::SYS_ioctl, listener.as_raw_fd(), SEND, &raw const response) }).map(drop)
 }
 
+/// Lets a call go on in the kernel. Only for one whose arguments nobody looked at.
+pub(crate) fn notify_continue(listener: BorrowedFd<'_>, id: u64) -> Result<(), Errno> {
+    let response = Response { id, value: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 };
+    // SAFETY: the kernel reads one `seccomp_notif_resp`, which outlives the call.
+    result(unsafe { libc::syscall(libc::SYS_ioctl, listener.as_raw_fd(), SEND, &raw const response) }).map(drop)
+}
+
 /// Whether who asked still waits: only then what was read by its thread number was its own.
 pub(crate) fn notify_is_valid(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the kernel reads one `u64`, which outlives the call.

@@ -122,10 +122,14 @@ pub(crate) fn execve(path: &CStr, arguments: &Strings, environment: &Strings) ->
     }
 }
 
-/// `_exit(2)`.
+/// `_exit(2)` of the calling thread: of the process, where that is its only one. It is not
+/// `exit_group`, which waits for the supervisor behind some filters, and the supervisor may wait for
+/// this process.
 pub(crate) fn exit(status: i32) -> ! {
-    // SAFETY: ends the process without running anything more of it.
-    unsafe { libc::_exit(status) }
+    loop {
+        // SAFETY: ends the thread without running anything more of it; takes an integer only.
+        unsafe { libc::syscall(libc::SYS_exit, status) };
+    }
 }
 
 /// `kill(2)` by number.

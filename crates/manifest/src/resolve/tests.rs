@@ -55,6 +55,20 @@ fn paths_of_the_manifest_are_seen_from_its_folder_and_those_of_flags_from_here()
 }
 
 #[test]
+fn a_linux_program_that_is_only_named_is_the_hosts() {
+    let found = |program: &str| {
+        let path = |name: &str| (name == "PATH").then(|| "/usr/bin:/bin".to_owned());
+        let surroundings = Surroundings { host_environment: &path, ..surroundings() };
+        Manifest::new("example", program).resolve(&Overrides::default(), &surroundings).unwrap().program.path
+    };
+    assert_eq!(found("env"), Path::new("/usr/bin/env"));
+    // A file beside the manifest comes first, and what is more than a name is a path.
+    for own in ["Cargo.toml", "./env", "bin/env", "env.wasm", "no-such-program-of-that-name"] {
+        assert_eq!(found(own), Path::new(HERE).join(own.trim_start_matches("./")), "{own}");
+    }
+}
+
+#[test]
 fn a_bare_program_is_seen_from_here() {
     let spec = Manifest::bare("tool.js").resolve(&Overrides::default(), &surroundings()).unwrap();
     assert_eq!(spec.program.path, Path::new(HERE).join("src/tool.js"));

@@ -16,7 +16,11 @@ pub(crate) static SECTION: Section = Section {
     about: "What runs.",
     keys: &[
         Key::optional("kind", Shape::Word(&KINDS), "what sort of program; by default what its file's name says"),
-        Key::required("path", Shape::Text(None), "the program's file, seen from the manifest's folder"),
+        Key::required(
+            "path",
+            Shape::Text(None),
+            "the program's file, seen from the manifest's folder; a Linux program that is not there by its name is looked up in PATH",
+        ),
         Key::optional("args", Shape::Texts(None), "its arguments, without its own name"),
         Key::optional(
             "cwd",
