@@ -1,6 +1,7 @@
 //! Why nothing ran, for people and for programs.
 
 use std::error::Error;
+use std::time::Duration;
 
 use ringfence::{BuildError, Diagnostics, LoadError, ReadError, ResolveError, SetupError, StartError};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::signals;
 /// Why nothing ran.
 #[derive(Debug, Serialize)]
 pub(crate) struct Failure {
-    /// What sort of failure: `manifest`, `program`, `refused`, `stopped` or `host`.
+    /// What sort of failure: `manifest`, `program`, `refused`, `stopped`, `exceeded` or `host`.
     pub(crate) kind: &'static str,
     /// In words.
     pub(crate) message: String,
@@ -43,6 +44,19 @@ impl Failure {
     pub(crate) fn stopped(signal: i32) -> Self {
         let message = format!("stopped by {}; nothing ran", signals::name(signal));
         Failure { kind: "stopped", message, detail: Value::Null, code: ExitCode::Signal(signal) }
+    }
+
+    /// The capsule was stopped by a signal and did not end.
+    pub(crate) fn stopped_by_force(signal: i32, patience: Duration) -> Self {
+        let message = format!("stopped by {}; {}", signals::name(signal), by_force(patience));
+        Failure { kind: "stopped", message, detail: Value::Null, code: ExitCode::Signal(signal) }
+    }
+
+    /// The capsule used up its time and did not end.
+    pub(crate) fn exceeded_by_force(allowed: Duration, patience: Duration) -> Self {
+        let message = format!("exceeded wall_time: {allowed:?} allowed; {}", by_force(patience));
+        let detail = json!({ "limit": "wall_time", "allowed": allowed.as_nanos() });
+        Failure { kind: "exceeded", message, detail, code: ExitCode::Exceeded }
     }
 
     /// How it is shown on a terminal.
@@ -134,6 +148,10 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::host(&error)
     }
+}
+
+fn by_force(patience: Duration) -> String {
+    format!("something it waits for held it for {patience:?} more, so ringfence ends with it")
 }
 
 /// Says that ringfence or this machine failed.

@@ -16,12 +16,13 @@ use crate::failure::Failure;
 use crate::run::{Ended, runtime, supervise};
 use crate::scratch::Scratch;
 use crate::target::Target;
+use crate::watchdog::Watchdog;
 
 /// More uses of a permission right below one folder than this are granted as the folder.
 const MANY: usize = 8;
 
 /// Runs what `target` says in a scratch copy, and writes the manifest it needed into `file`.
-pub(crate) fn learn(target: Target, file: &Path, events: &Events) -> Result<Ended, Failure> {
+pub(crate) fn learn(target: Target, file: &Path, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
     if file.exists() {
         return Err(Failure::wrong(format!("{} exists: name a new file to write the manifest to", file.display())));
     }
@@ -32,11 +33,12 @@ pub(crate) fn learn(target: Target, file: &Path, events: &Events) -> Result<Ende
     let runtime = runtime(events)?;
     let mut resolved = runtime.resolve(&load)?;
     let original = resolved.spec.clone();
-    let scratch = runtime.block_on(Scratch::of(&mut resolved.spec, events))?;
+    let scratch = runtime.block_on(Scratch::of(&mut resolved.spec, events, watchdog))?;
     resolved.spec.permissions.learn = true;
     let capsule = runtime.prepare(resolved)?;
-    let ended = runtime.block_on(supervise(&capsule, events))?;
+    let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
     scratch.remove()?;
+    watchdog.guard(None);
 
     let learned = granted(&written.permissions.granted, &ended.learned, takes_args);
     let manifest = placed(written.with_permissions(learned), &original, &home);

@@ -13,7 +13,7 @@ use ringfence::manifest::{Bytes, MountMode};
 use crate::events::Events;
 use crate::failure::Failure;
 use crate::progress::Elapsed;
-use crate::signals::Signals;
+use crate::watchdog::Watchdog;
 
 /// The most that is copied.
 const MOST_BYTES: u64 = 4 << 30;
@@ -40,9 +40,10 @@ struct Budget {
 
 impl Scratch {
     /// Copies what `spec` lets the capsule change, and lets `spec` point to the copies.
-    pub(crate) async fn of(spec: &mut Spec, events: &Events) -> Result<Self, Failure> {
-        let mut signals = Signals::catch()?;
+    pub(crate) async fn of(spec: &mut Spec, events: &Events, watchdog: &Watchdog) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("ringfence-learn-").tempdir()?;
+        watchdog.guard(Some(folder.path().to_owned()));
+        let mut signals = watchdog.while_preparing();
         let jobs = redirect(spec, folder.path());
         let stop = Arc::new(AtomicBool::new(false));
         let budget = Budget { bytes: MOST_BYTES, entries: MOST_ENTRIES, stop: stop.clone(), left_out: 0 };
