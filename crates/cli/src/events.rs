@@ -61,7 +61,7 @@ impl Events {
         let mut compiling = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         match progress {
             Progress::Compiling { path, bytes } if self.0.json => {
-                self.object("compiling", json!({ "path": path, "bytes": bytes }));
+                self.object("compiling", json!({ "path": path.to_string_lossy(), "bytes": bytes }));
             }
             Progress::Compiled if self.0.json => self.object("compiled", json!({})),
             Progress::Compiling { path, .. } => {

@@ -77,7 +77,7 @@ impl From<LoadError> for Failure {
             LoadError::Manifest(ReadError::Invalid(diagnostics)) => diagnostics.into(),
             LoadError::Resolve(error) => error.into(),
             LoadError::Build(error) => error.into(),
-            LoadError::Missing(_) | LoadError::NoManifest(_) | LoadError::Manifest(_) => {
+            LoadError::Missing(_) | LoadError::Special(_) | LoadError::NoManifest(_) | LoadError::Manifest(_) => {
                 Self::new(ExitCode::Wrong, "manifest", &error)
             }
             error => Self::host(&error),
@@ -110,6 +110,7 @@ impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         match error {
             ResolveError::Invalid(diagnostics) => diagnostics.into(),
+            ResolveError::NoRoot { .. } => Self::host(&error),
             error => Self::new(ExitCode::Refused, "refused", &error),
         }
     }

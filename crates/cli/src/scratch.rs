@@ -44,7 +44,7 @@ impl Scratch {
         let folder = tempfile::Builder::new().prefix("ringfence-learn-").tempdir()?;
         watchdog.guard(Some(folder.path().to_owned()));
         let mut signals = watchdog.while_preparing();
-        let jobs = redirect(spec, folder.path());
+        let jobs = redirect(spec, folder.path())?;
         let stop = Arc::new(AtomicBool::new(false));
         let budget = Budget { bytes: MOST_BYTES, entries: MOST_ENTRIES, stop: stop.clone(), left_out: 0 };
         let _line = events.talks().then(|| Elapsed::begin("making a scratch copy".into())).flatten();
@@ -71,15 +71,19 @@ impl Scratch {
 }
 
 /// Lets `spec` point into `scratch`, and says what has to be copied there.
-fn redirect(spec: &mut Spec, scratch: &Path) -> Vec<Job> {
-    let mut jobs = vec![Job { from: spec.root.clone(), to: scratch.join("root") }];
-    spec.root = scratch.join("root");
+fn redirect(spec: &mut Spec, scratch: &Path) -> io::Result<Vec<Job>> {
+    let to = scratch.join("root");
+    let mut jobs: Vec<Job> = spec.root.take().map(|from| Job { from, to: to.clone() }).into_iter().collect();
+    if jobs.is_empty() {
+        private_folder(&to)?;
+    }
+    spec.root = Some(to);
     let writable = spec.mounts.iter_mut().filter(|mount| mount.mode == MountMode::ReadWrite);
     for (number, mount) in writable.enumerate() {
         let to = scratch.join(format!("mount-{number}"));
         jobs.push(Job { from: std::mem::replace(&mut mount.from, to.clone()), to });
     }
-    jobs
+    Ok(jobs)
 }
 
 /// Copies everything; how many things that cannot be copied were left out.

@@ -197,3 +197,31 @@ fn a_granted_port_is_served() {
     assert!(lines.next().unwrap().unwrap().starts_with("ok "));
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn a_capsule_that_is_granted_no_files_of_its_own_needs_no_place_for_them() {
+    use crate::lab::Ran;
+    let lab = Lab::new();
+    lab.write("data/x", "content");
+    let probe = program("probe.wasm");
+    let homeless = |args: &[&str]| -> Ran {
+        let mut command = lab.command(&[&["run", &probe][..], args].concat());
+        command.env_remove("HOME").env_remove("XDG_DATA_HOME").output().unwrap().into()
+    };
+    homeless(&["--", "args"]).exits(0);
+    let ran = homeless(&["--mount", "./data:/data", "--allow", "fs.read=/data", "--", "read", "/data/x"]).exits(0);
+    assert!(ran.stdout.contains("\"content\""), "{}", ran.stdout);
+    let ran = homeless(&["--mount", "./data:/data", "--allow", "fs.read=/data", "--", "read", "/x"]).exits(1);
+    assert!(ran.stderr.contains("denied /x"), "{}", ran.stderr);
+    let ran = homeless(&["--allow", "fs.read=/own", "--", "args"]).exits(117);
+    assert!(ran.stderr.contains("set XDG_DATA_HOME"), "{}", ran.stderr);
+
+    // A place that cannot be made is not missed either: nothing lies below a file.
+    let beside = |args: &[&str]| -> Ran {
+        let mut command = lab.command(&[&["run", &probe][..], args].concat());
+        command.env("XDG_DATA_HOME", lab.at("data/x")).output().unwrap().into()
+    };
+    beside(&["--", "args"]).exits(0);
+    let ran = beside(&["--allow", "fs.create=/own", "--", "args"]).exits(117);
+    assert!(ran.stderr.contains("XDG_DATA_HOME"), "{}", ran.stderr);
+}
