@@ -91,9 +91,11 @@ pub(crate) fn check(arguments: Arguments) -> Outcome {
 
 fn examine(target: Target, json: bool) -> Result<Findings, Failure> {
     let load = target.load()?;
-    let runtime = runtime(&Events::new(false, json))?;
+    let events = Events::new(false, json);
+    let runtime = runtime(&events)?;
     let spec = runtime.resolve(&load)?.spec;
     let examination = runtime.examine(&spec);
+    events.finish();
     let warnings = warnings::of(&spec);
     Ok(Findings { spec, examination, warnings })
 }

@@ -1,6 +1,7 @@
 //! What `run` says on standard error while a capsule runs: for people a line each, with `--json` an
 //! object on a line each. Nobody waits for who reads it.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +59,9 @@ impl Events {
     }
 
     pub(crate) fn progress(&self, progress: Progress<'_>) {
+        if let Progress::Uncached { folder } = progress {
+            return self.uncached(folder);
+        }
         let mut compiling = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         match progress {
             Progress::Compiling { path, bytes } if self.0.json => {
@@ -69,6 +73,17 @@ impl Events {
                 *compiling = self.talks().then(|| Elapsed::begin(format!("compiling {}", visible(&name)))).flatten();
             }
             _ => *compiling = None,
+        }
+    }
+
+    fn uncached(&self, folder: &Path) {
+        let folder = folder.to_string_lossy();
+        if self.0.json {
+            self.object("uncached", json!({ "folder": folder }));
+        } else if !self.0.quiet {
+            let text =
+                format!("the cache at {folder} is not used: others can write to it; ringfence doctor has the remedy");
+            self.line(self.0.style.warning(&visible(&text)));
         }
     }
 

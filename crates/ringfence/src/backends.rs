@@ -35,6 +35,12 @@ pub enum Progress<'a> {
     },
     /// It has been.
     Compiled,
+    /// Compiled code that is kept is not used, because somebody else could have written to it: every
+    /// run compiles.
+    Uncached {
+        /// Where it is.
+        folder: &'a Path,
+    },
 }
 
 /// Every backend of this build, chosen by cargo features, weakest level first. Makes nothing and
@@ -58,6 +64,7 @@ fn wasm(setup: &Setup) -> ringfence_wasm::Wasm {
         Arc::new(move |progress| match progress {
             ringfence_wasm::Progress::Compiling { path, bytes } => tell(Progress::Compiling { path, bytes }),
             ringfence_wasm::Progress::Compiled => tell(Progress::Compiled),
+            ringfence_wasm::Progress::Uncached { folder } => tell(Progress::Uncached { folder }),
             _ => {}
         })
     });

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheError};
 use crate::engine::{self, Flavour};
 use crate::prepared::{Ready, run_of};
 use crate::program::{self, ProgramError};
@@ -44,6 +44,11 @@ pub enum Progress<'a> {
     },
     /// It has been.
     Compiled,
+    /// The cache is not used, because somebody else could have written to it: every run compiles.
+    Uncached {
+        /// Where it is.
+        folder: &'a Path,
+    },
 }
 
 /// Level `wasm`.
@@ -85,8 +90,18 @@ impl Wasm {
 
     /// The cache, or `None` when it cannot be used: compiling is slower and as safe.
     fn cache(&self) -> Option<&Cache> {
-        let open = || self.options.cache.as_ref().and_then(|folder| Cache::open(folder).ok());
+        let open = || {
+            let opened = Cache::open(self.options.cache.as_ref()?);
+            if let Err(CacheError::Shared(folder)) = &opened {
+                self.tell(Progress::Uncached { folder });
+            }
+            opened.ok()
+        };
         self.cache.get_or_init(open).as_ref()
+    }
+
+    fn tell(&self, progress: Progress<'_>) {
+        self.options.progress.iter().for_each(|tell| tell(progress));
     }
 
     fn compile(&self, engine: &Engine, path: &Path) -> Result<Component, BuildError> {
@@ -99,10 +114,9 @@ impl Wasm {
         }
         let refuse = |reason: String| BuildError::Program { path: path.to_owned(), level: Level::Wasm, reason };
         let component = program::component(&bytes).map_err(|error: ProgramError| refuse(error.to_string()))?;
-        let tell = |progress| self.options.progress.iter().for_each(|tell| tell(progress));
-        tell(Progress::Compiling { path, bytes: bytes.len() });
+        self.tell(Progress::Compiling { path, bytes: bytes.len() });
         let code = engine.precompile_component(&component);
-        tell(Progress::Compiled);
+        self.tell(Progress::Compiled);
         let code = code.map_err(|error| refuse(format!("{error:#}")))?;
         if let Some(cache) = self.cache() {
             // A full disk costs the next run a compilation and this one nothing.
