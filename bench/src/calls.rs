@@ -123,7 +123,7 @@ fn spec(root: &std::path::Path) -> Spec {
         environment: BTreeMap::new(),
         limits,
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
-        root: root.to_owned(),
+        root: Some(root.to_owned()),
         defaults: BTreeSet::new(),
     }
 }

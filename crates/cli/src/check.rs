@@ -4,10 +4,11 @@ mod limits;
 mod warnings;
 
 use std::fmt::Write;
+use std::path::Path;
 
 use clap::Args;
 use ringfence::manifest::MountMode;
-use ringfence::{Examination, Guarantee, Held, Permission, Spec};
+use ringfence::{Examination, Guarantee, Held, Permission, Spec, StreamIn, StreamOut};
 use serde_json::json;
 
 use crate::Outcome;
@@ -43,7 +44,7 @@ pub(crate) fn check(arguments: Arguments) -> Outcome {
         Err(failure) => {
             match json {
                 true => print_json(&json!({ "verdict": "wrong", "failure": failure }))?,
-                false => Events::new(false, false).failed(&failure),
+                false => eprintln!("{}", failure.text()),
             }
             return Ok(failure.code);
         }
@@ -71,6 +72,7 @@ pub(crate) fn check(arguments: Arguments) -> Outcome {
         }
         text += &section("permissions", permissions(&spec), style);
         text += &section("mounts", mounts(&spec), style);
+        text += &section("streams", streams(&spec), style);
         let (limits, unlimited) = limits::table(&spec);
         text += &section("limits", limits, style);
         if !unlimited.is_empty() {
@@ -89,9 +91,11 @@ pub(crate) fn check(arguments: Arguments) -> Outcome {
 
 fn examine(target: Target, json: bool) -> Result<Findings, Failure> {
     let load = target.load()?;
-    let runtime = runtime(&Events::new(false, json))?;
+    let events = Events::new(false, json);
+    let runtime = runtime(&events)?;
     let spec = runtime.resolve(&load)?.spec;
     let examination = runtime.examine(&spec);
+    events.finish();
     let warnings = warnings::of(&spec);
     Ok(Findings { spec, examination, warnings })
 }
@@ -147,8 +151,9 @@ fn permissions(spec: &Spec) -> Table {
 
 fn mounts(spec: &Spec) -> Table {
     let mut table = Table::new(2);
-    let root = visible(&spec.root.to_string_lossy());
-    if !spec.mounts.iter().any(|mount| mount.at == "/") {
+    let at_root = spec.mounts.iter().any(|mount| mount.at == "/");
+    if let Some(root) = spec.root.as_ref().filter(|_| !at_root) {
+        let root = visible(&root.to_string_lossy());
         table.row(["/".into(), "rw".into(), root.into(), Cell::faint("its own folder")]);
     }
     for mount in &spec.mounts {
@@ -157,6 +162,28 @@ fn mounts(spec: &Spec) -> Table {
             MountMode::ReadWrite => "rw",
         };
         table.row([visible(&mount.at).into(), mode.into(), visible(&mount.from.to_string_lossy()).into(), "".into()]);
+    }
+    table
+}
+
+fn streams(spec: &Spec) -> Table {
+    let mut table = Table::new(2);
+    let file = |path: &Path| visible(&path.to_string_lossy());
+    let stdin = match &spec.stdio.stdin {
+        StreamIn::Inherit => "inherit".into(),
+        StreamIn::Null => "null".into(),
+        StreamIn::File(path) => file(path),
+        StreamIn::Bytes(bytes) => format!("{} bytes", bytes.len()),
+    };
+    table.row(["stdin".into(), stdin.into()]);
+    for (name, stream) in [("stdout", &spec.stdio.stdout), ("stderr", &spec.stdio.stderr)] {
+        let to = match stream {
+            StreamOut::Inherit => "inherit".into(),
+            StreamOut::Null => "null".into(),
+            StreamOut::File(path) => file(path),
+            StreamOut::Capture => "kept".into(),
+        };
+        table.row([name.into(), to.into()]);
     }
     table
 }

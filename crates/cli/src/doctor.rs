@@ -1,7 +1,7 @@
 //! `ringfence doctor`: what this machine can do.
 
 use clap::Args;
-use ringfence::{Fact, Level, Places, Runtime, SetupError};
+use ringfence::{Fact, Level, Places, Runtime};
 use serde::Serialize;
 use serde_json::json;
 
@@ -31,20 +31,14 @@ struct Finding {
 
 pub(crate) fn doctor(arguments: &Arguments) -> Outcome {
     let mut facts = Vec::new();
-    let runtime = match Runtime::builder().current_thread().build() {
-        Err(SetupError::NoDataHome) => {
+    let runtime = Runtime::builder().current_thread().build()?;
+    facts.push(match Places::of_user().data {
+        Some(folder) => Fact::good("data folder", folder.display().to_string()),
+        None => {
             let remedy = "set HOME or XDG_DATA_HOME to a folder of yours";
-            facts.push(Fact::missing("data folder", "neither XDG_DATA_HOME nor HOME is set", remedy));
-            // Looking at a machine needs no files of capsules.
-            Runtime::builder().current_thread().data_home("/").build()?
+            Fact::missing("data folder", "neither XDG_DATA_HOME nor HOME is set", remedy)
         }
-        runtime => {
-            if let Some(folder) = Places::of_user().data {
-                facts.push(Fact::good("data folder", folder.display().to_string()));
-            }
-            runtime?
-        }
-    };
+    });
     let levels: Vec<Finding> = Level::ALL.into_iter().map(|level| look(&runtime, level)).collect();
     if arguments.json {
         print_json(&json!({

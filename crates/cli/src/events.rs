@@ -1,8 +1,9 @@
 //! What `run` says on standard error while a capsule runs: for people a line each, with `--json` an
-//! object on a line each.
+//! object on a line each. Nobody waits for who reads it.
 
-use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ringfence::{Denial, Exit, Progress, Report};
 use serde_json::{Value, json};
@@ -11,7 +12,11 @@ use crate::failure::Failure;
 use crate::output::visible;
 use crate::progress::Elapsed;
 use crate::signals;
+use crate::stderr::Stderr;
 use crate::style::Style;
+
+/// How long whoever reads standard error may take for a piece of it at the end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where events go.
 #[derive(Clone)]
@@ -21,13 +26,15 @@ struct Inner {
     json: bool,
     quiet: bool,
     style: Style,
+    stderr: Stderr,
     compiling: Mutex<Option<Elapsed>>,
 }
 
 impl Events {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
         let style = Style::of(&std::io::stderr());
-        Events(Arc::new(Inner { json, quiet, style, compiling: Mutex::new(None) }))
+        let stderr = Stderr::of_process();
+        Events(Arc::new(Inner { json, quiet, style, stderr, compiling: Mutex::new(None) }))
     }
 
     /// Whether lines for people are wanted.
@@ -52,10 +59,13 @@ impl Events {
     }
 
     pub(crate) fn progress(&self, progress: Progress<'_>) {
+        if let Progress::NoCache { folder, reason } = progress {
+            return self.uncached(folder, reason);
+        }
         let mut compiling = self.0.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         match progress {
             Progress::Compiling { path, bytes } if self.0.json => {
-                self.object("compiling", json!({ "path": path, "bytes": bytes }));
+                self.object("compiling", json!({ "path": path.to_string_lossy(), "bytes": bytes }));
             }
             Progress::Compiled if self.0.json => self.object("compiled", json!({})),
             Progress::Compiling { path, .. } => {
@@ -63,6 +73,16 @@ impl Events {
                 *compiling = self.talks().then(|| Elapsed::begin(format!("compiling {}", visible(&name)))).flatten();
             }
             _ => *compiling = None,
+        }
+    }
+
+    fn uncached(&self, folder: &Path, reason: &str) {
+        let folder = folder.to_string_lossy();
+        if self.0.json {
+            self.object("uncached", json!({ "folder": folder, "reason": reason }));
+        } else if !self.0.quiet {
+            let text = format!("compiled code is not kept: {}; ringfence doctor has the remedy", visible(reason));
+            self.line(self.0.style.warning(&visible(&text)));
         }
     }
 
@@ -85,7 +105,7 @@ impl Events {
     /// The capsule is over.
     pub(crate) fn ended(&self, report: &Report, signal: Option<i32>) {
         if self.0.json {
-            return self.object("ended", json!({ "report": report }));
+            return self.0.stderr.insist(object("ended", json!({ "report": report })));
         }
         if self.0.quiet {
             return;
@@ -100,35 +120,56 @@ impl Events {
             (Exit::Denied(denial), _) => format!("ended: it cannot be told that it may not use {}", denial.resource),
             (exit, _) => exit.to_string(),
         };
-        self.line(self.0.style.bad(visible(&text)));
+        self.0.stderr.insist(format!("ringfence: {}\n", self.0.style.bad(visible(&text))));
         if report.denials_dropped > 0 {
             self.line(format!("{} more denials are not shown", report.denials_dropped));
         }
     }
 
-    /// Nothing ran.
+    /// Nothing ran, or what ran had to be ended by force.
     pub(crate) fn failed(&self, failure: &Failure) {
-        if self.0.json {
-            self.object("failed", json!(failure));
-        } else {
-            self.write(&format!("{}\n", failure.text()));
+        let text = match self.0.json {
+            true => object("failed", json!(failure)),
+            false => format!("{}{}\n", self.over_progress(), failure.text()),
+        };
+        self.0.stderr.insist(text);
+    }
+
+    /// What clears the line of something that still takes long.
+    fn over_progress(&self) -> &'static str {
+        let drawn = self.0.compiling.try_lock().is_ok_and(|compiling| compiling.is_some());
+        if drawn { "\r\x1b[K" } else { "" }
+    }
+
+    /// A text as it is.
+    pub(crate) fn text(&self, text: String) {
+        self.0.stderr.insist(text);
+    }
+
+    /// Waits a little until everything is written, and says how much was left out.
+    pub(crate) fn finish(&self) {
+        let left_out = self.0.stderr.left_out();
+        if left_out > 0 {
+            self.0.stderr.insist(match self.0.json {
+                true => object("left-out", json!({ "count": left_out })),
+                false => format!("ringfence: {left_out} lines are left out: nobody read standard error in time\n"),
+            });
         }
+        self.0.stderr.flush(PATIENCE);
     }
 
     fn line(&self, text: impl std::fmt::Display) {
-        self.write(&format!("ringfence: {text}\n"));
+        self.0.stderr.write(format!("ringfence: {text}\n"));
     }
 
-    fn object(&self, event: &str, mut value: Value) {
-        if let Some(object) = value.as_object_mut() {
-            object.insert("event".into(), event.into());
-        }
-        self.write(&format!("{value}\n"));
+    fn object(&self, event: &str, value: Value) {
+        self.0.stderr.write(object(event, value));
     }
+}
 
-    /// One write for a line, so that lines of the capsule do not come in between. Standard error may
-    /// be closed; the capsule runs on.
-    fn write(&self, text: &str) {
-        let _ = std::io::stderr().write_all(text.as_bytes());
+fn object(event: &str, mut value: Value) -> String {
+    if let Some(object) = value.as_object_mut() {
+        object.insert("event".into(), event.into());
     }
+    format!("{value}\n")
 }

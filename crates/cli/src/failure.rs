@@ -1,6 +1,7 @@
 //! Why nothing ran, for people and for programs.
 
 use std::error::Error;
+use std::time::Duration;
 
 use ringfence::{BuildError, Diagnostics, LoadError, ReadError, ResolveError, SetupError, StartError};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::signals;
 /// Why nothing ran.
 #[derive(Debug, Serialize)]
 pub(crate) struct Failure {
-    /// What sort of failure: `manifest`, `program`, `refused`, `stopped` or `host`.
+    /// What sort of failure: `manifest`, `program`, `refused`, `stopped`, `exceeded` or `host`.
     pub(crate) kind: &'static str,
     /// In words.
     pub(crate) message: String,
@@ -45,6 +46,19 @@ impl Failure {
         Failure { kind: "stopped", message, detail: Value::Null, code: ExitCode::Signal(signal) }
     }
 
+    /// The capsule was stopped by a signal and did not end.
+    pub(crate) fn stopped_by_force(signal: i32, patience: Duration) -> Self {
+        let message = format!("stopped by {}; {}", signals::name(signal), by_force(patience));
+        Failure { kind: "stopped", message, detail: Value::Null, code: ExitCode::Signal(signal) }
+    }
+
+    /// The capsule used up its time and did not end.
+    pub(crate) fn exceeded_by_force(allowed: Duration, patience: Duration) -> Self {
+        let message = format!("exceeded wall_time: {allowed:?} allowed; {}", by_force(patience));
+        let detail = json!({ "limit": "wall_time", "allowed": allowed.as_nanos() });
+        Failure { kind: "exceeded", message, detail, code: ExitCode::Exceeded }
+    }
+
     /// How it is shown on a terminal.
     pub(crate) fn text(&self) -> String {
         let message = visible(&self.message);
@@ -63,7 +77,7 @@ impl From<LoadError> for Failure {
             LoadError::Manifest(ReadError::Invalid(diagnostics)) => diagnostics.into(),
             LoadError::Resolve(error) => error.into(),
             LoadError::Build(error) => error.into(),
-            LoadError::Missing(_) | LoadError::NoManifest(_) | LoadError::Manifest(_) => {
+            LoadError::Missing(_) | LoadError::Special(_) | LoadError::NoManifest(_) | LoadError::Manifest(_) => {
                 Self::new(ExitCode::Wrong, "manifest", &error)
             }
             error => Self::host(&error),
@@ -96,6 +110,7 @@ impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         match error {
             ResolveError::Invalid(diagnostics) => diagnostics.into(),
+            ResolveError::NoRoot { .. } => Self::host(&error),
             error => Self::new(ExitCode::Refused, "refused", &error),
         }
     }
@@ -134,6 +149,10 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::host(&error)
     }
+}
+
+fn by_force(patience: Duration) -> String {
+    format!("something it waits for held it for {patience:?} more, so ringfence ends with it")
 }
 
 /// Says that ringfence or this machine failed.

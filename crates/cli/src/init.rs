@@ -35,7 +35,7 @@ pub(crate) fn init(arguments: &Arguments) -> Outcome {
             let program = program.canonicalize().with_context(|| format!("cannot find {}", program.display()))?;
             relative(&home, &program)
         }
-        None => "program.wasm".to_owned(),
+        None => PathBuf::from("program.wasm"),
     };
     let file = folder.join(Load::MANIFEST);
     match OpenOptions::new().write(true).create_new(true).open(&file) {
@@ -50,9 +50,9 @@ pub(crate) fn init(arguments: &Arguments) -> Outcome {
     Ok(ExitCode::Done)
 }
 
-fn manifest(home: &Path, path: &str) -> String {
+fn manifest(home: &Path, path: &Path) -> String {
     // A capsule is called as its program; a manifest without one, as its folder.
-    let named = if path == "program.wasm" { home } else { Path::new(path) };
+    let named = if path == Path::new("program.wasm") { home } else { path };
     let bare = Manifest::bare(named);
     let written = Manifest::new(&bare.capsule.name.value, path).to_toml();
     // What the library writes is escaped as TOML wants it.
@@ -66,15 +66,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_a_manifest() {
-        let text = manifest(Path::new("/home/a/my capsule"), "program.wasm");
+        let text = manifest(Path::new("/home/a/my capsule"), Path::new("program.wasm"));
         let manifest = Manifest::parse("capsule.toml", &text).unwrap();
         assert_eq!(manifest.capsule.name.value, "my-capsule");
-        assert_eq!(manifest.program.path.value, "program.wasm");
+        assert_eq!(manifest.program.path.value, Path::new("program.wasm"));
     }
 
     #[test]
     fn every_commented_line_of_the_template_is_right_too() {
-        let text = manifest(Path::new("/"), "to\"ol.wasm");
+        let text = manifest(Path::new("/"), Path::new("to\"ol.wasm"));
         let uncommented: String = text
             .lines()
             .map(|line| match line.strip_prefix("# ") {
@@ -83,7 +83,7 @@ mod tests {
             })
             .collect();
         let manifest = Manifest::parse("capsule.toml", &uncommented).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(manifest.program.path.value, "to\"ol.wasm");
+        assert_eq!(manifest.program.path.value, Path::new("to\"ol.wasm"));
         assert!(!manifest.mounts.is_empty() && !manifest.environment.is_empty());
     }
 }

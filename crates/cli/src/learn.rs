@@ -16,12 +16,13 @@ use crate::failure::Failure;
 use crate::run::{Ended, runtime, supervise};
 use crate::scratch::Scratch;
 use crate::target::Target;
+use crate::watchdog::Watchdog;
 
 /// More uses of a permission right below one folder than this are granted as the folder.
 const MANY: usize = 8;
 
 /// Runs what `target` says in a scratch copy, and writes the manifest it needed into `file`.
-pub(crate) fn learn(target: Target, file: &Path, events: &Events) -> Result<Ended, Failure> {
+pub(crate) fn learn(target: Target, file: &Path, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
     if file.exists() {
         return Err(Failure::wrong(format!("{} exists: name a new file to write the manifest to", file.display())));
     }
@@ -32,11 +33,15 @@ pub(crate) fn learn(target: Target, file: &Path, events: &Events) -> Result<Ende
     let runtime = runtime(events)?;
     let mut resolved = runtime.resolve(&load)?;
     let original = resolved.spec.clone();
-    let scratch = runtime.block_on(Scratch::of(&mut resolved.spec, events))?;
+    // Nothing in it was granted, so it is not in the spec; what is there may be used now.
+    let spec = &mut resolved.spec;
+    spec.root = spec.root.take().or_else(|| runtime.folder_of(&spec.capsule));
+    let scratch = runtime.block_on(Scratch::of(&mut resolved.spec, events, watchdog))?;
     resolved.spec.permissions.learn = true;
     let capsule = runtime.prepare(resolved)?;
-    let ended = runtime.block_on(supervise(&capsule, events))?;
+    let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
     scratch.remove()?;
+    watchdog.guard(None);
 
     let learned = granted(&written.permissions.granted, &ended.learned, takes_args);
     let manifest = placed(written.with_permissions(learned), &original, &home);
@@ -103,34 +108,39 @@ fn covering(mut paths: Vec<String>) -> Vec<String> {
 
 /// The manifest with its paths as they are seen from `home`, where it will be.
 fn placed(mut manifest: Manifest, original: &Spec, home: &Path) -> Manifest {
-    let seen = |path: &Path| Written::nowhere(relative(home, path));
-    manifest.program.path = seen(&original.program.path);
+    manifest.program.path = Written::nowhere(relative(home, &original.program.path));
+    let from = |path: &Path| Written::nowhere(relative(home, path).to_string_lossy().into_owned());
     manifest.mounts = original
         .mounts
         .iter()
-        .map(|mount| Mount { at: Written::nowhere(mount.name.clone()), from: seen(&mount.from), mode: mount.mode })
+        .map(|mount| Mount { at: Written::nowhere(mount.name.clone()), from: from(&mount.from), mode: mount.mode })
         .collect();
+    // A manifest may name no file outside of its folder as a stream: that stays the user's to say.
+    let file = |path: &Path| {
+        let path = relative(home, path);
+        path.is_relative().then(|| Written::nowhere(Stream::File(path)))
+    };
     let out = |stream: &StreamOut| match stream {
         StreamOut::Inherit | StreamOut::Capture => None,
         StreamOut::Null => Some(Written::nowhere(Stream::Null)),
-        StreamOut::File(path) => Some(Written::nowhere(Stream::File(relative(home, path)))),
+        StreamOut::File(path) => file(path),
     };
     let stdin = match &original.stdio.stdin {
         StreamIn::Inherit | StreamIn::Bytes(_) => None,
         StreamIn::Null => Some(Written::nowhere(Stream::Null)),
-        StreamIn::File(path) => Some(Written::nowhere(Stream::File(relative(home, path)))),
+        StreamIn::File(path) => file(path),
     };
     manifest.stdio = Stdio { stdin, stdout: out(&original.stdio.stdout), stderr: out(&original.stdio.stderr) };
     manifest
 }
 
 /// `path` as it is seen from `home`, when it lies below it; else as it is.
-pub(crate) fn relative(home: &Path, path: &Path) -> String {
+pub(crate) fn relative(home: &Path, path: &Path) -> PathBuf {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     match real.strip_prefix(home) {
-        Ok(below) if below.as_os_str().is_empty() => ".".to_owned(),
-        Ok(below) => below.to_string_lossy().into_owned(),
-        Err(_) => path.to_string_lossy().into_owned(),
+        Ok(below) if below.as_os_str().is_empty() => ".".into(),
+        Ok(below) => below.to_owned(),
+        Err(_) => path.to_owned(),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Each subcommand has a file of its own; [`cli`] lists them, [`exit_code`] says how it can end.
 //!
-//! `run` is made to start fast: one thread, nothing set up that is not needed, and at the end nothing
-//! torn down that the kernel takes back anyway.
+//! `run` is made to start fast: nothing is set up that is not needed, and at the end nothing is torn down
+//! that the kernel takes back anyway. The capsule has the main thread, and [`watchdog`] one that nothing
+//! can hold up.
 #![forbid(unsafe_code)]
 
 mod cache;
@@ -23,9 +24,11 @@ mod progress;
 mod run;
 mod scratch;
 mod signals;
+mod stderr;
 mod style;
 mod table;
 mod target;
+mod watchdog;
 
 use clap::Parser;
 

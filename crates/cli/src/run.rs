@@ -3,19 +3,22 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use ringfence::{Capsule, Exit, Permission, Report, Runtime, Stop};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::Outcome;
 use crate::events::Events;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::learn;
-use crate::signals::Signals;
 use crate::target::Target;
+use crate::watchdog::{self, Watchdog};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -35,6 +38,10 @@ pub(crate) struct Arguments {
     quiet: bool,
 }
 
+/// How long removing what is left may take when the process is ended by force, and writing the report.
+const REMOVAL: Duration = Duration::from_secs(10);
+const WRITING: Duration = Duration::from_secs(1);
+
 /// An instance that is over.
 pub(crate) struct Ended {
     pub(crate) report: Report,
@@ -47,30 +54,60 @@ pub(crate) struct Ended {
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     let Arguments { target, report, learn, json, quiet } = arguments;
     let events = Events::new(json, quiet);
-    let report = ReportTo::open(report)?;
-    let ended = match learn {
-        None => attempt(target, &events),
-        Some(file) => learn::learn(target, &file, &events),
-    };
-    match ended {
-        Ok(Ended { report: told, signal, .. }) => {
-            events.ended(&told, signal);
-            report.write(&told)?;
-            Ok(code(&told.exit, signal))
+    let ended = ReportTo::default();
+    let outcome = watchdog(&events, &ended).and_then(|watchdog| {
+        ended.open(report)?;
+        let attempted = match learn {
+            None => attempt(target, &events, &watchdog),
+            Some(file) => learn::learn(target, &file, &events, &watchdog),
+        };
+        match attempted {
+            Ok(Ended { report, signal, .. }) => {
+                events.ended(&report, signal);
+                ended.write(&report, &events)?;
+                Ok(code(&report.exit, signal))
+            }
+            Err(failure) => {
+                events.failed(&failure);
+                ended.write(&json!({ "failure": failure }), &events)?;
+                Ok(failure.code)
+            }
         }
-        Err(failure) => {
-            events.failed(&failure);
-            report.write(&serde_json::json!({ "failure": failure }))?;
-            Ok(failure.code)
-        }
-    }
+    });
+    let code = outcome.unwrap_or_else(|error| {
+        let failure = Failure::host(error.as_ref());
+        events.failed(&failure);
+        failure.code
+    });
+    events.finish();
+    Ok(code)
 }
 
-fn attempt(target: Target, events: &Events) -> Result<Ended, Failure> {
+/// A watchdog that says why it ends the process, wherever that is to be said.
+fn watchdog(events: &Events, report: &ReportTo) -> anyhow::Result<Watchdog> {
+    let (events, report) = (events.clone(), report.clone());
+    let watchdog = Watchdog::begin(move |failure, folder| {
+        events.failed(&failure);
+        if let Some(folder) = folder {
+            let gone = folder.clone();
+            watchdog::within(REMOVAL, move || std::fs::remove_dir_all(gone).is_ok());
+            if folder.exists() {
+                events.note(&format!("{} is left", folder.display()));
+            }
+        }
+        let (code, told) = (failure.code, events.clone());
+        watchdog::within(WRITING, move || report.write(&json!({ "failure": failure }), &told).is_ok());
+        events.finish();
+        std::process::exit(code.number());
+    });
+    watchdog.context("cannot catch signals")
+}
+
+fn attempt(target: Target, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
     let load = target.load()?;
     let runtime = runtime(events)?;
     let capsule = runtime.load_with(load)?;
-    let ended = runtime.block_on(supervise(&capsule, events));
+    let ended = runtime.block_on(supervise(&capsule, events, watchdog));
     // Nothing of the instance is left. The rest is this process's own, which is about to end: giving
     // it back piece by piece would take longer than all else after the program's last instruction.
     std::mem::forget((capsule, runtime));
@@ -89,9 +126,9 @@ pub(crate) fn runtime(events: &Events) -> Result<Runtime, Failure> {
 }
 
 /// Runs an instance to its end. The first signal is passed on to it, the second one kills it.
-pub(crate) async fn supervise(capsule: &Capsule, events: &Events) -> Result<Ended, Failure> {
+pub(crate) async fn supervise(capsule: &Capsule, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
     capsule.check_command()?;
-    let mut signals = Signals::catch()?;
+    let mut signals = watchdog.while_running(capsule.spec().limits.wall_time);
     let instance = capsule.start()?;
     let mut exited = std::pin::pin!(instance.exited());
     let mut first = None;
@@ -125,39 +162,46 @@ fn code(exit: &Exit, signal: Option<i32>) -> ExitCode {
     }
 }
 
-/// Where the final report goes. A file is opened before anything runs, so that no run is in vain.
-enum ReportTo {
-    Nowhere,
+/// Where the final report goes; it goes there once. A file is opened before anything runs, so that no
+/// run is in vain.
+#[derive(Clone, Default)]
+struct ReportTo(Arc<Mutex<Option<Place>>>);
+
+enum Place {
     Stderr,
     File(PathBuf, File),
 }
 
 impl ReportTo {
-    fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
-        Ok(match path {
-            None => ReportTo::Nowhere,
-            Some(path) if path.as_os_str() == "-" => ReportTo::Stderr,
+    fn open(&self, path: Option<PathBuf>) -> anyhow::Result<()> {
+        let place = match path {
+            None => return Ok(()),
+            Some(path) if path.as_os_str() == "-" => Place::Stderr,
             Some(path) => {
                 let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-                ReportTo::File(path, file)
+                Place::File(path, file)
             }
-        })
+        };
+        *self.place() = Some(place);
+        Ok(())
     }
 
-    fn write(self, report: &impl Serialize) -> anyhow::Result<()> {
-        let text = |report| -> anyhow::Result<String> { Ok(serde_json::to_string_pretty(report)? + "\n") };
-        match self {
-            ReportTo::Nowhere => Ok(()),
-            ReportTo::Stderr => {
-                // Standard error may be closed; the exit code still says how it ended.
-                let _ = std::io::stderr().write_all(text(report)?.as_bytes());
+    fn write(&self, report: &impl Serialize, events: &Events) -> anyhow::Result<()> {
+        let Some(place) = self.place().take() else { return Ok(()) };
+        let text = serde_json::to_string_pretty(report)? + "\n";
+        match place {
+            Place::Stderr => {
+                events.text(text);
                 Ok(())
             }
-            ReportTo::File(path, mut file) => {
-                let text = text(report)?;
+            Place::File(path, mut file) => {
                 file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
             }
         }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,7 +13,7 @@ use ringfence::manifest::{Bytes, MountMode};
 use crate::events::Events;
 use crate::failure::Failure;
 use crate::progress::Elapsed;
-use crate::signals::Signals;
+use crate::watchdog::Watchdog;
 
 /// The most that is copied.
 const MOST_BYTES: u64 = 4 << 30;
@@ -40,10 +40,11 @@ struct Budget {
 
 impl Scratch {
     /// Copies what `spec` lets the capsule change, and lets `spec` point to the copies.
-    pub(crate) async fn of(spec: &mut Spec, events: &Events) -> Result<Self, Failure> {
-        let mut signals = Signals::catch()?;
+    pub(crate) async fn of(spec: &mut Spec, events: &Events, watchdog: &Watchdog) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("ringfence-learn-").tempdir()?;
-        let jobs = redirect(spec, folder.path());
+        watchdog.guard(Some(folder.path().to_owned()));
+        let mut signals = watchdog.while_preparing();
+        let jobs = redirect(spec, folder.path())?;
         let stop = Arc::new(AtomicBool::new(false));
         let budget = Budget { bytes: MOST_BYTES, entries: MOST_ENTRIES, stop: stop.clone(), left_out: 0 };
         let _line = events.talks().then(|| Elapsed::begin("making a scratch copy".into())).flatten();
@@ -70,15 +71,19 @@ impl Scratch {
 }
 
 /// Lets `spec` point into `scratch`, and says what has to be copied there.
-fn redirect(spec: &mut Spec, scratch: &Path) -> Vec<Job> {
-    let mut jobs = vec![Job { from: spec.root.clone(), to: scratch.join("root") }];
-    spec.root = scratch.join("root");
+fn redirect(spec: &mut Spec, scratch: &Path) -> io::Result<Vec<Job>> {
+    let to = scratch.join("root");
+    let mut jobs: Vec<Job> = spec.root.take().map(|from| Job { from, to: to.clone() }).into_iter().collect();
+    if jobs.is_empty() {
+        private_folder(&to)?;
+    }
+    spec.root = Some(to);
     let writable = spec.mounts.iter_mut().filter(|mount| mount.mode == MountMode::ReadWrite);
     for (number, mount) in writable.enumerate() {
         let to = scratch.join(format!("mount-{number}"));
         jobs.push(Job { from: std::mem::replace(&mut mount.from, to.clone()), to });
     }
-    jobs
+    Ok(jobs)
 }
 
 /// Copies everything; how many things that cannot be copied were left out.

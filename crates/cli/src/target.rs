@@ -1,5 +1,6 @@
 //! What is to be run or checked: the flags that `run` and `check` share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -43,13 +44,13 @@ pub(crate) struct Target {
     cwd: Option<String>,
     /// Standard input: inherit, null, or a file
     #[arg(long, value_name = "WHERE", help_heading = "Program", value_hint = clap::ValueHint::FilePath)]
-    stdin: Option<String>,
+    stdin: Option<OsString>,
     /// Standard output: inherit, null, or a file
     #[arg(long, value_name = "WHERE", help_heading = "Program", value_hint = clap::ValueHint::FilePath)]
-    stdout: Option<String>,
+    stdout: Option<OsString>,
     /// Standard error: inherit, null, or a file
     #[arg(long, value_name = "WHERE", help_heading = "Program", value_hint = clap::ValueHint::FilePath)]
-    stderr: Option<String>,
+    stderr: Option<OsString>,
 
     /// Arguments for the program
     #[arg(last = true, value_name = "ARGS")]
@@ -67,7 +68,7 @@ impl Target {
             ("--stderr", self.stderr, &mut stdio.stderr),
         ] {
             if let Some(text) = text {
-                let place = Place::CommandLine(format!("{name} {text}"));
+                let place = Place::CommandLine(format!("{name} {}", text.to_string_lossy()));
                 *stream = Some(Written { value: parse_stream(text), place });
             }
         }
@@ -85,10 +86,10 @@ impl Target {
     }
 }
 
-fn parse_stream(text: String) -> Stream {
-    match text.as_str() {
-        "inherit" => Stream::Inherit,
-        "null" => Stream::Null,
-        _ => Stream::File(text),
+fn parse_stream(text: OsString) -> Stream {
+    match text.to_str() {
+        Some("inherit") => Stream::Inherit,
+        Some("null") => Stream::Null,
+        _ => Stream::File(text.into()),
     }
 }

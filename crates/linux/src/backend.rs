@@ -202,7 +202,9 @@ fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
 
 fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
     match error {
-        PlanError::Open { .. } => BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() },
+        PlanError::Open { .. } | PlanError::NoRoot => {
+            BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() }
+        }
         PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Path(_) => {
             refuse_program(spec, error.to_string())
         }

@@ -117,7 +117,7 @@ fn the_capsules_own_folder_is_its_root_and_lasts() {
     }
     let write = Lab::shell("echo kept > /note; cat /note").grant(FsWrite, "/").grant(FsCreate, "/").grant(FsRead, "/");
     write.prints("kept");
-    assert_eq!(std::fs::read_to_string(write.spec.root.join("note")).unwrap(), "kept\n");
+    assert_eq!(std::fs::read_to_string(write.spec.root.as_ref().unwrap().join("note")).unwrap(), "kept\n");
     write.prints("kept");
 }
 

@@ -43,7 +43,7 @@ pub use permissions::{
     Block, ConnectRule, EnvironmentRule, FilePermissions, HostPattern, HostRule, ListenRule, NamePattern,
     NetworkPermissions, PathRule, Permission, Permissions, Ports, RuleError, Source,
 };
-pub use resolve::{Rejected, Rejection, ResolveError, Surroundings, find_program};
+pub use resolve::{Rejected, Rejection, ResolveError, Surroundings, find_program, folder_of};
 pub use spec::{Identity, Isolation, Kind, Limits, Mount, MountMode, Program, Spec, Stdio, StreamIn, StreamOut};
 pub use units::{BitRate, Bytes, Cores, QuantityError};
 pub use written::{Place, Written};

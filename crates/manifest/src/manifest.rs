@@ -49,6 +49,12 @@ pub enum ReadError {
         /// Why.
         source: std::io::Error,
     },
+    /// It is a folder, a pipe or a device.
+    #[error("{} is no regular file", .path.display())]
+    Special {
+        /// Which.
+        path: PathBuf,
+    },
     /// The file is larger than any manifest.
     #[error("{} is larger than the {} a manifest may have", .path.display(), crate::Bytes(Manifest::MOST))]
     TooLarge {
@@ -80,6 +86,10 @@ impl Manifest {
         let path = path.as_ref();
         let unreadable = |source| ReadError::Unreadable { path: path.to_owned(), source };
         let mut bytes = Vec::new();
+        // Looked at before it is opened: that would wait for who writes into a pipe.
+        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(ReadError::Special { path: path.to_owned() });
+        }
         let file = std::fs::File::open(path).map_err(unreadable)?;
         file.take(Manifest::MOST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > Manifest::MOST {
@@ -125,14 +135,15 @@ impl Manifest {
             name if name.is_empty() => "capsule".to_owned(),
             name => name,
         };
-        let mut manifest = Manifest::new(&name, &text);
+        let mut manifest = Manifest::new(&name, path);
         manifest.program.path.place = Place::CommandLine(text.into_owned());
         manifest.permissions.granted.args = true;
         manifest
     }
 
     /// A manifest that grants nothing, made by a program.
-    pub fn new(name: &str, path: &str) -> Manifest {
+    pub fn new(name: &str, path: impl AsRef<Path>) -> Manifest {
+        let path = path.as_ref();
         Manifest {
             capsule: Capsule { name: Written::nowhere(name.to_owned()), version: None },
             program: Program { path: Written::nowhere(path.to_owned()), ..Program::default() },
@@ -142,7 +153,7 @@ impl Manifest {
             environment: Environment::new(),
             limits: Limits::default(),
             stdio: Stdio::default(),
-            file: path.into(),
+            file: path.to_string_lossy().into(),
             text: "".into(),
         }
     }

@@ -2,22 +2,24 @@
 
 mod environment;
 mod error;
+mod host;
 mod level;
 mod mounts;
 mod program;
+mod root;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::diagnostic::{Problems, source};
 use crate::manifest::Manifest;
 use crate::overrides::{self, Overrides};
-use crate::section::{self, Permissions, Stream};
-use crate::text::quoted;
+use crate::section::{Permissions, Stream};
 use crate::written::{Place, Written};
-use crate::{Guarantee, Identity, Isolation, Kind, Level, Program, Source, Spec, Stdio, StreamIn, StreamOut};
+use crate::{Guarantee, Identity, Isolation, Level, Program, Source, Spec, Stdio, StreamIn, StreamOut};
 
 pub use error::{Rejected, Rejection, ResolveError};
 pub use program::find_program;
+pub use root::folder_of;
 
 /// What resolution needs to know of the host.
 pub struct Surroundings<'a> {
@@ -26,8 +28,8 @@ pub struct Surroundings<'a> {
     pub directory: PathBuf,
     /// What relative paths of the command line are seen from. Absolute.
     pub current_directory: PathBuf,
-    /// Where ringfence keeps what it has to keep. Absolute.
-    pub data_home: PathBuf,
+    /// Where ringfence keeps what it has to keep. Absolute; `None` when there is no such place.
+    pub data_home: Option<PathBuf>,
     /// The variables of the host.
     pub host_environment: &'a dyn Fn(&str) -> Option<String>,
     /// The levels there are backends for.
@@ -56,7 +58,7 @@ impl Manifest {
         let mounts = mounts::resolve(&manifest, surroundings, &mut problems);
         let environment = environment::resolve(&manifest, surroundings, &mut problems);
         let (limits, defaults) = manifest.limits.with_defaults();
-        let stdio = manifest.stdio(surroundings);
+        let stdio = manifest.stdio(surroundings, &mut problems);
         level::check(&manifest, &mut problems);
         problems.finish(Some(()))?;
 
@@ -65,7 +67,7 @@ impl Manifest {
         require.extend(manifest.isolation.require.iter().map(|guarantee| guarantee.value));
         let level = level::choose(&manifest, &require, &surroundings.levels)?;
         let isolation = Isolation { level, require };
-        let root = surroundings.data_home.join("vfs").join(&capsule.name);
+        let root = root::resolve(&capsule, level, &permissions.files, &mounts, surroundings)?;
         Ok(Spec { capsule, program, isolation, permissions, mounts, environment, limits, stdio, root, defaults })
     }
 
@@ -106,71 +108,30 @@ impl Manifest {
         crate::Permissions { sources, ..granted.clone() }
     }
 
-    fn stdio(&self, surroundings: &Surroundings<'_>) -> Stdio {
-        let file = |written: &Written<Stream>, path: &String| surroundings.absolute(&written.with(path.clone()));
-        let out = |stream: &Option<Written<Stream>>| match stream {
-            None => StreamOut::Inherit,
-            Some(written) => match &written.value {
-                Stream::Inherit => StreamOut::Inherit,
-                Stream::Null => StreamOut::Null,
-                Stream::File(path) => StreamOut::File(file(written, path)),
-            },
-        };
-        let stdin = match &self.stdio.stdin {
-            None => StreamIn::Inherit,
-            Some(written) => match &written.value {
-                Stream::Inherit => StreamIn::Inherit,
-                Stream::Null => StreamIn::Null,
-                Stream::File(path) => StreamIn::File(file(written, path)),
-            },
-        };
-        Stdio { stdin, stdout: out(&self.stdio.stdout), stderr: out(&self.stdio.stderr) }
-    }
-}
-
-impl Surroundings<'_> {
-    /// The program's file: what is there by that name, else, for a Linux program that was only named,
-    /// the host's own.
-    fn program(&self, program: &section::Program) -> PathBuf {
-        let absolute = self.absolute(&program.path);
-        if program.kind() != Kind::Linux || absolute.exists() {
-            return absolute;
-        }
-        let path = (self.host_environment)("PATH").unwrap_or_default();
-        find_program(&program.path.value, path.as_ref()).unwrap_or(absolute)
-    }
-
-    /// A path of the host, absolute: seen from the manifest's folder, or from the current directory
-    /// when it was given on the command line. Links are not followed.
-    fn absolute(&self, path: &Written<String>) -> PathBuf {
-        let base = match path.place {
-            Place::CommandLine(_) => self.current_directory.clone(),
-            Place::Manifest { .. } | Place::Nowhere => self.current_directory.join(&self.directory),
-        };
-        let mut absolute = PathBuf::new();
-        for component in base.join(&path.value).components() {
-            if component != std::path::Component::CurDir {
-                absolute.push(component);
+    fn stdio(&self, surroundings: &Surroundings<'_>, problems: &mut Problems<'_>) -> Stdio {
+        let mut out = |name, stream: &Option<Written<Stream>>| match stream.as_ref().map(|stream| &stream.value) {
+            None | Some(Stream::Inherit) => StreamOut::Inherit,
+            Some(Stream::Null) => StreamOut::Null,
+            Some(Stream::File(path)) => {
+                let file = Written { value: path.clone(), place: place_of(stream) };
+                StreamOut::File(surroundings.stream(name, &file, false, problems))
             }
-        }
-        absolute
+        };
+        let (stdout, stderr) = (out("stdout", &self.stdio.stdout), out("stderr", &self.stdio.stderr));
+        let stdin = match self.stdio.stdin.as_ref().map(|stream| &stream.value) {
+            None | Some(Stream::Inherit) => StreamIn::Inherit,
+            Some(Stream::Null) => StreamIn::Null,
+            Some(Stream::File(path)) => {
+                let file = Written { value: path.clone(), place: place_of(&self.stdio.stdin) };
+                StreamIn::File(surroundings.stream("stdin", &file, true, problems))
+            }
+        };
+        Stdio { stdin, stdout, stderr }
     }
 }
 
-/// A path of the host that has to exist.
-fn check_exists(written: &Written<String>, path: &Path, problems: &mut Problems<'_>) {
-    let shown = quoted(&path.to_string_lossy());
-    if written.value.is_empty() || written.value.contains('\0') {
-        problems.report(&written.place, "this is not a path", None);
-        return;
-    }
-    let message = match path.try_exists() {
-        Ok(true) => return,
-        Ok(false) => format!("there is no {shown}"),
-        Err(error) => format!("{shown} cannot be looked at: {error}"),
-    };
-    let help = written.value.starts_with('~').then(|| "`~` is not expanded: write the whole path".to_owned());
-    problems.report(&written.place, message, help);
+fn place_of(stream: &Option<Written<Stream>>) -> Place {
+    stream.as_ref().map(|stream| stream.place.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]

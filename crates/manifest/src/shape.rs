@@ -75,14 +75,13 @@ impl Shape {
             (Shape::Text(_) | Shape::TextOr(_), RawValue::Text(_)) => true,
             (Shape::Boolean, RawValue::Boolean(_)) => true,
             (Shape::Quantity(_), RawValue::Text(_) | RawValue::Integer(_) | RawValue::Float(_)) => true,
-            (Shape::Word(vocabulary) | Shape::WordOr(vocabulary, _), RawValue::Text(word)) => {
-                vocabulary.check(word, raw, problems)
-            }
+            (Shape::Word(vocabulary), RawValue::Text(word)) => vocabulary.check(word, &[], raw, problems),
+            (Shape::WordOr(vocabulary, keys), RawValue::Text(word)) => vocabulary.check(word, keys, raw, problems),
             (Shape::Texts(_) | Shape::Variables, RawValue::List(items)) => {
                 all_texts(name, items, problems, |_, _, _| true)
             }
             (Shape::Words(vocabulary), RawValue::List(items)) => {
-                all_texts(name, items, problems, |word, raw, problems| vocabulary.check(word, raw, problems))
+                all_texts(name, items, problems, |word, raw, problems| vocabulary.check(word, &[], raw, problems))
             }
             (Shape::Variables, RawValue::Table(table)) => {
                 let mut fits = true;
@@ -143,13 +142,18 @@ impl Shape {
 }
 
 impl Vocabulary {
-    fn check(&self, word: &str, raw: &Raw, problems: &mut Problems<'_>) -> bool {
+    /// Whether `word` is one of them. Instead of one, there may be a table with `keys`.
+    fn check(&self, word: &str, keys: &[Key], raw: &Raw, problems: &mut Problems<'_>) -> bool {
         let words = (self.words)();
         let known = words.contains(&word);
         if !known {
             let help = match closest(word, words.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("write one of {}", words.join(", ")),
+                None => {
+                    let tables = keys.iter().map(|key| format!("`{{ {} = {} }}`", key.name, string("…")));
+                    let all: Vec<_> = words.iter().map(|word| (*word).to_owned()).chain(tables).collect();
+                    format!("write one of {}", all.join(", "))
+                }
             };
             problems.report(&raw.place, format!("{} is not {}", quoted(word), self.what), Some(help));
         }

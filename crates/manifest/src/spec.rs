@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{BitRate, Bytes, Cores, Guarantee, Level, Permissions};
 
@@ -29,8 +29,10 @@ pub struct Spec {
     pub limits: Limits,
     /// Its standard streams.
     pub stdio: Stdio,
-    /// The folder of the host that is the root of its tree, beneath the mounts.
-    pub root: PathBuf,
+    /// The folder of the host that is the root of its tree, beneath the mounts. `None` for a root that
+    /// is empty and cannot be changed: nothing in it is granted, or the level has no use for it.
+    #[serde(serialize_with = "shown_if_any")]
+    pub root: Option<PathBuf>,
     /// The names of the limits that nobody wrote and that hold by default.
     pub defaults: BTreeSet<&'static str>,
 }
@@ -96,6 +98,7 @@ pub struct Program {
     /// What sort.
     pub kind: Kind,
     /// Where it is on the host, absolute.
+    #[serde(serialize_with = "shown")]
     pub path: PathBuf,
     /// Its arguments, without its own name.
     pub args: Vec<String>,
@@ -120,7 +123,8 @@ pub struct Mount {
     pub at: String,
     /// The same as it was written; the name of a WASI preopen.
     pub name: String,
-    /// Where on the host, absolute.
+    /// Where on the host, absolute, every link followed.
+    #[serde(serialize_with = "shown")]
     pub from: PathBuf,
     /// Read-only or not.
     pub mode: MountMode,
@@ -190,6 +194,7 @@ pub enum StreamIn {
     /// Nothing: the end at once.
     Null,
     /// A file of the host, absolute.
+    #[serde(serialize_with = "shown")]
     File(PathBuf),
     /// These bytes, then the end (library only).
     Bytes(Vec<u8>),
@@ -204,7 +209,18 @@ pub enum StreamOut {
     /// Nowhere.
     Null,
     /// A file of the host, absolute; created or cut to nothing.
+    #[serde(serialize_with = "shown")]
     File(PathBuf),
     /// Kept, and part of the exit report (library only).
     Capture,
+}
+
+/// A path as text: one that is no text is shown as far as it is, rather than not at all.
+fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+#[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn shown_if_any<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.display().to_string()).serialize(serializer)
 }

@@ -23,7 +23,7 @@ fn told(text: &str, flags: &str, directory: &Path) -> Result<ringfence_manifest:
     let surroundings = Surroundings {
         directory: directory.to_owned(),
         current_directory: directory.to_owned(),
-        data_home: "/var/lib/ringfence".into(),
+        data_home: Some("/var/lib/ringfence".into()),
         host_environment: &|name| (name == "TERM").then(|| "xterm".to_owned()),
         levels: vec![Level::Script, Level::Wasm, Level::Sandbox, Level::Container],
         extra_args,

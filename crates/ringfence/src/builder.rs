@@ -55,9 +55,6 @@ enum Cache {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// There is no folder for the files of capsules.
-    #[error("there is no folder for the files of capsules: neither XDG_DATA_HOME nor HOME is set")]
-    NoDataHome,
     /// The threads cannot be started.
     #[error("cannot start the threads that instances run on")]
     Executor(#[source] std::io::Error),
@@ -79,6 +76,7 @@ impl Builder {
     }
 
     /// The folder for the files of capsules; by default `$XDG_DATA_HOME/ringfence`. Has to be absolute.
+    /// Without one, what is granted a folder of its own does not run.
     pub fn data_home(mut self, folder: impl Into<PathBuf>) -> Self {
         self.data_home = Some(folder.into());
         self
@@ -157,7 +155,7 @@ impl Builder {
     /// The runtime.
     ///
     /// # Errors
-    /// [`SetupError`] when there is no folder for files or no thread to run on.
+    /// [`SetupError`] when there is no thread to run on.
     pub fn build(self) -> Result<Runtime, SetupError> {
         let executor = match self.executor {
             Wanted::Threads => Executor::threads().map_err(SetupError::Executor)?,
@@ -165,7 +163,7 @@ impl Builder {
             Wanted::Given(handle) => Executor::Given(handle),
         };
         let of_user = Places::of_user();
-        let data_home = self.data_home.or(of_user.data).ok_or(SetupError::NoDataHome)?;
+        let data_home = self.data_home.or(of_user.data);
         let cache = match self.cache {
             Cache::OfUser => of_user.cache,
             Cache::At(folder) => Some(folder),

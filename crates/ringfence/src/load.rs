@@ -28,6 +28,9 @@ pub enum LoadError {
     /// A folder without a manifest.
     #[error("{} has no {}", .0.display(), Load::MANIFEST)]
     NoManifest(PathBuf),
+    /// A pipe or a device.
+    #[error("{} is no regular file", .0.display())]
+    Special(PathBuf),
     /// The manifest was not read.
     #[error(transparent)]
     Manifest(#[from] ReadError),
@@ -58,13 +61,17 @@ impl Load {
             if !manifest.exists() {
                 return Err(LoadError::NoManifest(path.to_owned()));
             }
-            return Ok(Self::manifest(Manifest::read(manifest)?));
+            return Ok(Self::manifest(Manifest::read(manifest)?).directory(path));
         }
         if !path.exists() && !is_named(path) {
             return Err(LoadError::Missing(path.to_owned()));
         }
+        if !path.is_file() {
+            return Err(LoadError::Special(path.to_owned()));
+        }
         if path.extension().is_some_and(|extension| extension == "toml") {
-            return Ok(Self::manifest(Manifest::read(path)?));
+            let directory = path.parent().unwrap_or(Path::new(""));
+            return Ok(Self::manifest(Manifest::read(path)?).directory(directory));
         }
         Ok(Self::manifest(Manifest::bare(path)))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_isolation::{Backend, BuildError, Enforcement, Level, Spec};
-use ringfence_manifest::{self as manifest, Manifest, Overrides, ResolveError};
+use ringfence_manifest::{self as manifest, Identity, Manifest, Overrides, ResolveError};
 use ringfence_runtime::{Channels, Functions, Plan, Resolver, Surroundings, SystemResolver};
 
 use crate::builder::{Builder, OnDenial, OnLog};
@@ -22,7 +22,7 @@ pub struct Runtime(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) executor: Executor,
     pub(crate) backends: Vec<Box<dyn Backend>>,
-    pub(crate) data_home: PathBuf,
+    pub(crate) data_home: Option<PathBuf>,
     pub(crate) resolver: Option<Arc<dyn Resolver>>,
     pub(crate) functions: Functions,
     pub(crate) channels: Arc<Channels>,
@@ -121,12 +121,19 @@ impl Runtime {
         Ok(Resolved { spec, took: began.elapsed() })
     }
 
+    /// The folder for the files of a capsule's own, which may not exist; `None` when there is no place for
+    /// such folders.
+    pub fn folder_of(&self, capsule: &Identity) -> Option<PathBuf> {
+        Some(manifest::folder_of(self.0.data_home.as_ref()?, capsule))
+    }
+
     /// Gets a capsule ready to start: its program is read and compiled.
     ///
     /// # Errors
     /// Why the backend will not have it; a refusal when a required guarantee would not be held.
     pub fn prepare(&self, resolved: impl Into<Resolved>) -> Result<Capsule, BuildError> {
         let Resolved { spec, took } = resolved.into();
+        check_regular(&spec)?;
         let backend = self.backend(spec.isolation.level)?;
         let plan = Plan::new(backend, Arc::new(spec), took)?;
         Ok(Capsule::new(self.clone(), plan))
@@ -137,7 +144,8 @@ impl Runtime {
         // Asked without requirements, a backend says what it would hold instead of refusing.
         let mut lenient = spec.clone();
         lenient.isolation.require.clear();
-        let examined = self.backend(spec.isolation.level).and_then(|backend| backend.prepare(&lenient));
+        let backend = check_regular(spec).and_then(|()| self.backend(spec.isolation.level));
+        let examined = backend.and_then(|backend| backend.prepare(&lenient));
         match examined {
             Ok(prepared) => {
                 let promised = prepared.promised().clone();
@@ -197,5 +205,17 @@ impl Runtime {
                 Arc::new(move |level, line: &str| hear(&spec.capsule, level, line)) as _
             }),
         }
+    }
+}
+
+/// Refuses a program that is a pipe or a device: reading it might never end.
+fn check_regular(spec: &Spec) -> Result<(), BuildError> {
+    let path = &spec.program.path;
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(BuildError::Unreadable { path: path.clone(), source: std::io::Error::other("it is no regular file") })
+        }
+        // What is missing is told by the backend, which knows what it needs.
+        _ => Ok(()),
     }
 }

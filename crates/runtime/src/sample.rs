@@ -25,7 +25,7 @@ pub(crate) fn spec(root: &Path) -> Spec {
         environment: BTreeMap::from([("LOG".to_owned(), "info".to_owned())]),
         limits: Limits::default(),
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Capture, stderr: StreamOut::Null },
-        root: root.to_owned(),
+        root: Some(root.to_owned()),
         defaults: BTreeSet::new(),
     }
 }

@@ -105,6 +105,15 @@ pub(super) const CASES: &[Case] = &[
                 assert!(place.path("data").join(name).symlink_metadata().is_err());
             }
         },
+        natively: Natively::Otherwise(
+            Otherwise::because("the kernel takes any text for a link; what it leads to is judged when it is followed")
+                .prints(&["ok", "ok", "ok", "ok", "err ENOENT", "err ENOENT"])
+                .denies(&[])
+                .after(|place| {
+                    let target = std::fs::read_link(place.path("data/two")).expect("it was moved");
+                    assert_eq!(target, std::path::Path::new("../in.txt"));
+                }),
+        ),
         ..Case::NOTHING
     },
     Case {

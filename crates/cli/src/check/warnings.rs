@@ -1,7 +1,7 @@
 //! What is allowed and probably not meant.
 
 use ringfence::manifest::{FilePermissions, Mount, MountMode, PathRule};
-use ringfence::{Permission, Spec};
+use ringfence::{Permission, Spec, StreamIn, StreamOut};
 
 /// Warnings about a spec.
 pub(super) fn of(spec: &Spec) -> Vec<String> {
@@ -29,6 +29,15 @@ pub(super) fn of(spec: &Spec) -> Vec<String> {
     for &permission in &ALL {
         if files.rules(permission).iter().any(|rule| rule.0 == "/") && !spec.mounts.is_empty() {
             warnings.push(format!("{permission} = / covers every mount"));
+        }
+    }
+    if let StreamIn::File(path) = &spec.stdio.stdin {
+        warnings.push(format!("standard input is {}: the capsule reads it without a permission", path.display()));
+    }
+    for (name, stream) in [("output", &spec.stdio.stdout), ("error", &spec.stdio.stderr)] {
+        if let StreamOut::File(path) = stream {
+            let replaced = if path.exists() { "what is in it is replaced" } else { "it is made" };
+            warnings.push(format!("standard {name} is written to {}: {replaced}", path.display()));
         }
     }
     if spec.limits.wall_time.is_none() && spec.limits.cpu_time.is_none() {
@@ -70,7 +79,7 @@ mod tests {
         let surroundings = Surroundings {
             directory: "/".into(),
             current_directory: "/".into(),
-            data_home: "/nowhere".into(),
+            data_home: None,
             host_environment: &|_| None,
             levels: vec![ringfence::Level::Wasm],
             extra_args: Vec::new(),

@@ -34,3 +34,49 @@ fn a_folder_without_a_manifest_is_told() {
     let ran = Lab::new().ringfence(&["run"]).exits(120);
     assert!(ran.stderr.contains("capsule.toml"), "{}", ran.stderr);
 }
+
+fn fifo(path: &std::path::Path) {
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+#[test]
+fn what_is_no_regular_file_is_neither_a_manifest_nor_a_program() {
+    let lab = Lab::new();
+    std::fs::create_dir(lab.at("capsule")).unwrap();
+    for name in ["pipe.wasm", "pipe", "pipe.toml", "capsule/capsule.toml"] {
+        fifo(&lab.at(name));
+    }
+    lab.write("named.toml", "[capsule]\nname = \"a\"\n[program]\npath = \"pipe.wasm\"\n");
+    for target in ["pipe.wasm", "pipe", "pipe.toml", "capsule", "named.toml", "/dev/zero"] {
+        let ran = lab.ringfence(&["run", target]).exits(120);
+        assert!(ran.stderr.contains("no regular file"), "{target}: {}", ran.stderr);
+        let ran = lab.ringfence(&["check", target]).exits(120);
+        assert!(format!("{}{}", ran.stdout, ran.stderr).contains("no regular file"), "{target}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_manifest_without_end_is_not_read() {
+    let lab = Lab::new();
+    lab.write("capsule.toml", &"#".repeat(300 << 10));
+    let ran = lab.ringfence(&["check"]).exits(120);
+    assert!(ran.stderr.contains("is larger than"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_manifest_reaches_no_file_of_the_host_through_its_streams() {
+    let lab = Lab::new();
+    let precious = lab.write("precious", "keep");
+    let text = format!(
+        "[capsule]\nname = \"a\"\n[program]\npath = \"a.wasm\"\n[stdio]\nstdout = {{ file = {:?} }}\n",
+        precious.display().to_string()
+    );
+    lab.write("capsule/capsule.toml", &text);
+    for command in ["run", "check"] {
+        let ran = lab.ringfence(&[command, "capsule"]).exits(120);
+        assert!(ran.stderr.contains("capsule.toml:6:19"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("outside of the capsule's folder"), "{}", ran.stderr);
+    }
+    assert_eq!(lab.read("precious"), "keep");
+}

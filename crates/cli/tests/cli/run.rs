@@ -197,3 +197,59 @@ fn a_granted_port_is_served() {
     assert!(lines.next().unwrap().unwrap().starts_with("ok "));
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn a_capsule_that_is_granted_no_files_of_its_own_needs_no_place_for_them() {
+    use crate::lab::Ran;
+    let lab = Lab::new();
+    lab.write("data/x", "content");
+    let probe = program("probe.wasm");
+    let homeless = |args: &[&str]| -> Ran {
+        let mut command = lab.command(&[&["run", &probe][..], args].concat());
+        command.env_remove("HOME").env_remove("XDG_DATA_HOME").output().unwrap().into()
+    };
+    homeless(&["--", "args"]).exits(0);
+    let ran = homeless(&["--mount", "./data:/data", "--allow", "fs.read=/data", "--", "read", "/data/x"]).exits(0);
+    assert!(ran.stdout.contains("\"content\""), "{}", ran.stdout);
+    let ran = homeless(&["--mount", "./data:/data", "--allow", "fs.read=/data", "--", "read", "/x"]).exits(1);
+    assert!(ran.stderr.contains("denied /x"), "{}", ran.stderr);
+    let ran = homeless(&["--allow", "fs.read=/own", "--", "args"]).exits(117);
+    assert!(ran.stderr.contains("set XDG_DATA_HOME"), "{}", ran.stderr);
+
+    // A place that cannot be made is not missed either: nothing lies below a file.
+    let beside = |args: &[&str]| -> Ran {
+        let mut command = lab.command(&[&["run", &probe][..], args].concat());
+        command.env("XDG_DATA_HOME", lab.at("data/x")).output().unwrap().into()
+    };
+    beside(&["--", "args"]).exits(0);
+    let ran = beside(&["--allow", "fs.create=/own", "--", "args"]).exits(117);
+    assert!(ran.stderr.contains("XDG_DATA_HOME"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_cache_that_others_can_write_to_is_not_used_and_that_is_said_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new();
+    let cache = lab.at("cache/ringfence/wasm");
+    std::fs::create_dir_all(&cache).unwrap();
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let run = |args: &[&str]| -> crate::lab::Ran {
+        let mut command = lab.command(&[&["run", &program("hello.wat")], args].concat());
+        command.env("XDG_CACHE_HOME", lab.at("cache")).output().unwrap().into()
+    };
+    let ran = run(&[]).exits(0);
+    assert_eq!(ran.stderr.matches("can be written by one").count(), 1, "{}", ran.stderr);
+    assert!(run(&["--json"]).exits(0).events().iter().any(|event| event["event"] == "uncached"));
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0);
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(run(&[]).exits(0).stderr, "");
+}
+
+#[test]
+fn the_denial_in_the_readme_is_what_is_printed() {
+    let lab = Lab::new();
+    let ran = lab.ringfence(&["run", &program("probe.wasm"), "--", "read", "/data/report.txt"]).exits(1);
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    let sample = readme.lines().find(|line| line.starts_with("ringfence: denied ")).unwrap();
+    assert_eq!(ran.stderr.trim_end(), sample);
+}

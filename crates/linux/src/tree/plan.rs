@@ -42,7 +42,7 @@ pub(crate) enum Root {
     /// An empty folder in memory, sealed when it is furnished.
     Memory,
     /// The capsule's own folder.
-    Own { source: Source, writable: bool },
+    Own { from: PathBuf, source: Source, writable: bool },
 }
 
 /// A folder or file of the host's in the tree.
@@ -68,6 +68,9 @@ pub(crate) enum PlanError {
         /// Why.
         source: io::Error,
     },
+    /// Something is granted in the capsule's own folder, and there is no place for it.
+    #[error("there is no place for the capsule's own files, where something is granted: set XDG_DATA_HOME")]
+    NoRoot,
     /// A mount cannot be where it is asked to be.
     #[error("{at} cannot be mounted: {why}")]
     Mount {
@@ -107,8 +110,8 @@ impl Plan {
         builder.folder("/proc")?;
         builder.operations.push(Operation::Processes { at: relative("/proc")? });
         let mut places = builder.mounts(spec)?;
-        if let Root::Own { writable, .. } = root {
-            places.insert(0, Place { at: "/".into(), from: spec.root.clone(), is_folder: true, writable });
+        if let Root::Own { from, writable, .. } = &root {
+            places.insert(0, Place { at: "/".into(), from: from.clone(), is_folder: true, writable: *writable });
         }
         let program = builder.program(spec, &system, &places)?;
         if !own {
@@ -139,10 +142,11 @@ fn root(spec: &Spec) -> Result<Root, PlanError> {
     if extent(files, "/", &others) == Extent::Nothing {
         return Ok(Root::Memory);
     }
-    let failed = |source| PlanError::Open { from: spec.root.clone(), at: "/".into(), source };
+    let from = spec.root.clone().ok_or(PlanError::NoRoot)?;
+    let failed = |source| PlanError::Open { from: from.clone(), at: "/".into(), source };
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&spec.root).map_err(failed)?;
-    Ok(Root::Own { source: Source::look(&spec.root).map_err(failed)?, writable: changes(files, "/") })
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&from).map_err(failed)?;
+    Ok(Root::Own { source: Source::look(&from).map_err(failed)?, from, writable: changes(files, "/") })
 }
 
 impl Builder {

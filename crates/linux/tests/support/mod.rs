@@ -123,7 +123,7 @@ impl Lab {
             environment: BTreeMap::new(),
             limits: Limits::default(),
             stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Capture, stderr: StreamOut::Capture },
-            root: folder.path().join("root"),
+            root: Some(folder.path().join("root")),
             defaults: BTreeSet::new(),
         };
         Lab { spec, folder }

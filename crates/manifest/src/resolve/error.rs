@@ -22,6 +22,17 @@ pub enum ResolveError {
         /// What there is.
         available: Vec<Level>,
     },
+    /// Something is granted in the capsule's own folder, and there is no place for such folders.
+    #[error(
+        "{} is granted {rule} in a folder of its own, and there is no place for that: neither XDG_DATA_HOME nor \
+         HOME is set\n  remedy: set XDG_DATA_HOME to a folder of yours, or mount a folder there", quoted(.capsule)
+    )]
+    NoRoot {
+        /// The capsule.
+        capsule: String,
+        /// What is granted.
+        rule: String,
+    },
     /// The level was to be chosen, and none will do.
     #[error("no level here will do for {}, {}{}", quoted(.capsule), program(*.kind), reasons(.minimum, .rejected))]
     NoLevel {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Surroundings, check_exists};
+use super::Surroundings;
 use crate::diagnostic::Problems;
 use crate::manifest::Manifest;
 use crate::permissions::normal_path;
@@ -16,8 +16,7 @@ pub(super) fn resolve(manifest: &Manifest, surroundings: &Surroundings<'_>, prob
     let mut places = BTreeMap::new();
     let mut mounts = Vec::new();
     for section::Mount { at, from, mode } in &manifest.mounts {
-        let path = surroundings.absolute(from);
-        check_exists(from, &path, problems);
+        let path = surroundings.mounted(from, problems);
         let normal = if at.value.is_empty() {
             Err(RuleError::RelativePath(String::new()))
         } else {

@@ -4,9 +4,27 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::Surroundings;
+use crate::Kind;
+use crate::section::Program;
+
 /// The folders of the system. What lies elsewhere often needs files beside it that no level shows, so
 /// these come first.
 const SYSTEM: [&str; 5] = ["/usr", "/bin", "/sbin", "/run/current-system", "/nix/store"];
+
+impl Surroundings<'_> {
+    /// The program's file: what is there by that name, else, for a Linux program that was only named,
+    /// the host's own.
+    pub(super) fn program(&self, program: &Program) -> PathBuf {
+        let absolute = self.absolute(&program.path);
+        if program.kind() != Kind::Linux || absolute.exists() {
+            return absolute;
+        }
+        let path = (self.host_environment)("PATH").unwrap_or_default();
+        let name = program.path.value.to_str();
+        name.and_then(|name| find_program(name, path.as_ref())).unwrap_or(absolute)
+    }
+}
 
 /// The program of this `name` in the folders of `path`, which is written as `PATH` is: the first that lies
 /// in a folder of the system, else the first of all. `None` for what is more than a name.

@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use std::path::Path;
+
 use super::*;
 use crate::{Bytes, Kind, MountMode, Permission, Strength};
 
@@ -10,7 +12,7 @@ fn surroundings<'a>() -> Surroundings<'a> {
     Surroundings {
         directory: HERE.into(),
         current_directory: Path::new(HERE).join("src"),
-        data_home: "/var/lib/ringfence".into(),
+        data_home: Some("/var/lib/ringfence".into()),
         host_environment: &|name| (name == "TERM").then(|| "xterm".to_owned()),
         levels: vec![Level::Script, Level::Wasm, Level::Sandbox, Level::Container],
         extra_args: Vec::new(),
@@ -39,7 +41,7 @@ fn defaults_are_filled_in_and_marked() {
     assert_eq!(spec.defaults, BTreeSet::from(["memory", "open_files"]));
     assert_eq!(spec.program.working_directory, "/");
     assert_eq!(spec.stdio.stdin, StreamIn::Inherit);
-    assert_eq!(spec.root, Path::new("/var/lib/ringfence/vfs/example"));
+    assert_eq!(spec.root, None);
     assert!(resolved("[limits]\nmemory = 1000\nopen_files = 3\n").defaults.is_empty());
 }
 
@@ -202,4 +204,56 @@ fn problems_of_the_manifest_and_of_flags_are_told_together() {
 fn a_manifest_made_by_a_program_is_checked_too() {
     let manifest = Manifest::new("../x", "x.wasm");
     assert!(matches!(manifest.resolve(&Overrides::default(), &surroundings()), Err(ResolveError::Invalid(_))));
+}
+
+#[test]
+fn a_capsule_has_a_folder_of_its_own_when_something_in_it_is_granted() {
+    let root = |rest: &str, data_home: Option<&str>| {
+        let surroundings = Surroundings { data_home: data_home.map(PathBuf::from), ..surroundings() };
+        manifest(rest).resolve(&Overrides::default(), &surroundings).map(|spec| spec.root)
+    };
+    let beside = "[permissions]\nfs.read = [\"/data\", \"/own\"]\n[mounts]\n\"/data\" = \"src\"\n";
+    let within = "[permissions]\nfs.read = [\"/data/x\"]\n[mounts]\n\"/data\" = \"src\"\n";
+    let above = "[permissions]\nfs.list = [\"/\"]\n[mounts]\n\"/data\" = \"src\"\n";
+    for rest in [beside, above] {
+        assert_eq!(root(rest, Some("/home")).unwrap(), Some("/home/vfs/example".into()));
+        let error = root(rest, None).unwrap_err().to_string();
+        assert!(error.contains("set XDG_DATA_HOME"), "{error}");
+    }
+    for rest in ["", within] {
+        assert_eq!([root(rest, Some("/home")).unwrap(), root(rest, None).unwrap()], [None, None]);
+    }
+}
+
+#[test]
+fn a_mount_is_resolved_to_what_it_leads_to() {
+    let place = Place::Manifest { offset: 0, length: 1 };
+    let manifest = |from: &str| {
+        let mut manifest = manifest("");
+        let written = |value: &str| Written { value: value.to_owned(), place: place.clone() };
+        let mount = crate::section::Mount { at: written("/m"), from: written(from), mode: MountMode::ReadOnly };
+        manifest.mounts.push(mount);
+        manifest
+    };
+    let from = |from: &str| {
+        let spec = manifest(from).resolve(&Overrides::default(), &surroundings());
+        spec.map(|mut spec| spec.mounts.remove(0).from)
+    };
+    assert_eq!(from("src/../src/./resolve").unwrap(), Path::new(HERE).join("src/resolve"));
+    // What is written as outside of the folder may be there, and is shown as what it is.
+    assert_eq!(from("../manifest/../abi").unwrap(), Path::new(HERE).parent().unwrap().join("abi"));
+    assert_eq!(from("/proc/self/root").unwrap(), Path::new("/"));
+}
+
+#[test]
+fn streams_of_flags_are_the_users_own_and_may_be_anywhere() {
+    let mut manifest = manifest("");
+    let written = |path: &str| {
+        Some(Written { value: Stream::File(path.into()), place: Place::CommandLine(format!("--stdin {path}")) })
+    };
+    manifest.stdio.stdin = written("/etc/passwd");
+    manifest.stdio.stdout = written("out.txt");
+    let spec = manifest.resolve(&Overrides::default(), &surroundings()).unwrap();
+    assert_eq!(spec.stdio.stdin, StreamIn::File("/etc/passwd".into()));
+    assert_eq!(spec.stdio.stdout, StreamOut::File(Path::new(HERE).join("src/out.txt")));
 }

@@ -1,6 +1,6 @@
 //! `[program]`: what runs.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::Kind;
 use crate::diagnostic::Problems;
@@ -40,7 +40,7 @@ pub struct Program {
     /// What sort; `None` for what the file's name says.
     pub kind: Option<Written<Kind>>,
     /// Where it is on the host.
-    pub path: Written<String>,
+    pub path: Written<PathBuf>,
     /// Its arguments, without its own name.
     pub args: Vec<Written<String>>,
     /// Its working directory, absolute in its own tree.
@@ -59,7 +59,8 @@ impl Program {
         for arg in args.iter().filter(|arg| arg.value.contains('\0')) {
             problems.report(&arg.place, "no argument can contain a NUL character", None);
         }
-        let mut program = Program { kind, path: path.unwrap_or_default(), args, cwd: None };
+        let path = path.map(|path| path.with(PathBuf::from(&path.value))).unwrap_or_default();
+        let mut program = Program { kind, path, args, cwd: None };
         if let Some(cwd) = fields.take("cwd") {
             program.set_cwd(cwd, problems);
         }
@@ -84,7 +85,7 @@ impl Program {
         if let Some(kind) = &self.kind {
             return kind.value;
         }
-        let extension = Path::new(&self.path.value).extension().and_then(|extension| extension.to_str());
+        let extension = self.path.value.extension().and_then(|extension| extension.to_str());
         match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("wasm" | "wat" | "cwasm") => Kind::Wasm,
             Some("js" | "mjs" | "cjs") => Kind::Js,
@@ -104,7 +105,7 @@ impl Program {
         if let Some(kind) = &self.kind {
             toml.push_str(&format!("kind = {}\n", string(kind.value.name())));
         }
-        toml.push_str(&format!("path = {}\n", string(&self.path.value)));
+        toml.push_str(&format!("path = {}\n", string(&self.path.value.to_string_lossy())));
         if !self.args.is_empty() {
             toml.push_str(&format!("args = {}\n", list(self.args.iter().map(|arg| string(&arg.value)))));
         }

@@ -1,5 +1,7 @@
 //! `[stdio]`: where the standard streams go.
 
+use std::path::PathBuf;
+
 use crate::document::{Raw, RawValue};
 use crate::section::{Fields, Section};
 use crate::shape::{Key, Shape, Vocabulary};
@@ -17,7 +19,7 @@ pub(crate) static SECTION: Section = Section {
     rest: None,
 };
 
-const FILE: &[Key] = &[Key::required("file", Shape::Text(None), "a file of the host, seen from the manifest's folder")];
+const FILE: &[Key] = &[Key::required("file", Shape::Text(None), "a regular file in the manifest's folder")];
 
 static STREAMS: Vocabulary =
     Vocabulary { what: "`inherit`, `null` or `{ file = \"…\" }`", words: || vec!["inherit", "null"] };
@@ -42,7 +44,7 @@ pub enum Stream {
     /// Nowhere.
     Null,
     /// A file of the host.
-    File(String),
+    File(PathBuf),
 }
 
 impl Stdio {
@@ -61,7 +63,10 @@ impl Stdio {
                 None => {}
                 Some(Stream::Inherit) => toml.push_str(&format!("{name} = \"inherit\"\n")),
                 Some(Stream::Null) => toml.push_str(&format!("{name} = \"null\"\n")),
-                Some(Stream::File(path)) => toml.push_str(&format!("{name} = {{ file = {} }}\n", string(path))),
+                Some(Stream::File(path)) => {
+                    let path = string(&path.to_string_lossy());
+                    toml.push_str(&format!("{name} = {{ file = {path} }}\n"));
+                }
             }
         }
     }
@@ -71,7 +76,7 @@ fn read_stream(raw: Raw) -> Option<Written<Stream>> {
     let text = match raw.value {
         RawValue::Table(table) => {
             let file = Fields(table).take("file")?.into_text()?;
-            return Some(file.with(Stream::File(file.value.clone())));
+            return Some(file.with(Stream::File(PathBuf::from(&file.value))));
         }
         value => Raw { value, place: raw.place }.into_text()?,
     };

@@ -9,6 +9,7 @@ mod smith;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arbitrary::Unstructured;
 
@@ -33,31 +34,41 @@ fn leaves_nothing(work: impl FnOnce(&Host)) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // With the first runtime of a process come descriptors that stay.
     drop(Host::new());
-    let before = descriptors();
+    let before = descriptors_at_rest();
     let host = Host::new();
     // With the first program the engine is set up.
     assert_eq!(host.run(&shared("hello.wat")).kind(), "returned");
     let warm = descriptors();
     work(&host);
     assert_eq!(descriptors(), warm, "descriptors are left");
-    assert_eq!(engine_threads(), 1, "threads are left");
+    assert_eq!(threads("ringfence-epoch"), 1, "threads are left");
     let [data, cache] = host.folders();
     let files = files_in(&data);
     assert!(files.is_empty(), "files are left: {files:?}");
     let strange: Vec<String> = files_in(&cache).into_iter().filter(|name| name != "key" && name.len() != 64).collect();
     assert!(strange.is_empty(), "files are left: {strange:?}");
     drop(host);
-    assert_eq!(descriptors(), before, "descriptors of the runtime are left");
+    assert_eq!(descriptors_at_rest(), before, "descriptors of the runtime are left");
+}
+
+/// The descriptors when no runtime is left: its threads end after it does, and its descriptors with them.
+fn descriptors_at_rest() -> usize {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while threads("ringfence") > 0 && Instant::now() < patience {
+        std::thread::yield_now();
+    }
+    assert_eq!(threads("ringfence"), 0, "threads of the runtime are left");
+    descriptors()
 }
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-fn engine_threads() -> usize {
+fn threads(name: &str) -> usize {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
     let names = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
-    names.filter(|name| name.trim() == "ringfence-epoch").count()
+    names.filter(|found| found.trim() == name).count()
 }
 
 /// The names of everything below that is not a folder.

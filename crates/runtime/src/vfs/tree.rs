@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ringfence_isolation::Spec;
 use ringfence_manifest::{Mount, MountMode};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open, openat};
+use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, fstat, memfd_create, open, openat};
 use rustix::io::Errno;
 
 use super::place::Place;
@@ -48,7 +48,7 @@ pub(super) struct Graft {
 #[non_exhaustive]
 pub enum TreeError {
     /// The root folder cannot be made.
-    #[error("cannot make the folder {}", .path.display())]
+    #[error("cannot make the folder {}, for the capsule's own files (XDG_DATA_HOME says where)", .path.display())]
     Create {
         /// Which.
         path: PathBuf,
@@ -74,20 +74,19 @@ pub enum TreeError {
 }
 
 impl Tree {
-    /// Opens the root, which is made when there is none, and every mount.
+    /// Opens the root, if there is to be one, which is made when it is not there, and every mount.
     pub(crate) fn new(spec: &Spec) -> Result<Self, TreeError> {
         let root = match spec.mounts.iter().find(|mount| mount.at == "/") {
             Some(mount) => Mounted::open(&mount.from, mount)?,
-            None => {
-                create(&spec.root)?;
-                let at_root = Mount {
-                    at: "/".to_owned(),
-                    name: "/".to_owned(),
-                    from: spec.root.clone(),
-                    mode: MountMode::ReadWrite,
-                };
-                Mounted::open(&spec.root, &at_root)?
-            }
+            None => match &spec.root {
+                Some(root) => {
+                    create(root)?;
+                    let (at, name) = ("/".to_owned(), "/".to_owned());
+                    let at_root = Mount { at, name, from: root.clone(), mode: MountMode::ReadWrite };
+                    Mounted::open(root, &at_root)?
+                }
+                None => Mounted::nothing()?,
+            },
         };
         let mut tree = Tree { mounts: vec![root], grafts: vec![Graft { mount: Some(0), ..Graft::default() }] };
         for mount in spec.mounts.iter().filter(|mount| mount.at != "/") {
@@ -116,7 +115,8 @@ impl Tree {
 
     /// The top of the tree.
     pub(super) fn root(&self) -> Place {
-        Place { descriptor: Some(Arc::clone(&self.mounts[0].descriptor)), mount: 0, graft: Some(0) }
+        let root = &self.mounts[0];
+        Place { descriptor: (!root.is_nothing()).then(|| Arc::clone(&root.descriptor)), mount: 0, graft: Some(0) }
     }
 
     /// Whether a graft is a file.
@@ -145,7 +145,20 @@ impl Tree {
 impl Mounted {
     /// Whether it still has a name on the host.
     pub(super) fn is_there(&self) -> bool {
-        fstat(&self.descriptor).is_ok_and(|stat| stat.st_nlink > 0)
+        self.is_nothing() || fstat(&self.descriptor).is_ok_and(|stat| stat.st_nlink > 0)
+    }
+
+    /// A root that only leads to the mount points. Its descriptor is an empty file in memory, beneath
+    /// which nothing can be reached.
+    fn nothing() -> Result<Self, TreeError> {
+        let at = "/".to_owned();
+        let made = memfd_create(c"root", MemfdFlags::CLOEXEC);
+        let made = made.map_err(|errno| TreeError::Create { path: "/".into(), source: errno.into() })?;
+        Ok(Mounted { at, from: PathBuf::new(), read_only: true, descriptor: Arc::new(made), is_file: false })
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.from.as_os_str().is_empty()
     }
 
     fn open(from: &Path, mount: &Mount) -> Result<Self, TreeError> {

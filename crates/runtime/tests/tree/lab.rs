@@ -222,7 +222,7 @@ fn spec(place: &Path) -> Spec {
         environment: BTreeMap::new(),
         limits: Limits::default(),
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
-        root: place.join("root"),
+        root: Some(place.join("root")),
         defaults: BTreeSet::new(),
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn spec(limits: Limits) -> Spec {
         environment: BTreeMap::new(),
         limits,
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
-        root: PathBuf::from("/nowhere"),
+        root: None,
         defaults: BTreeSet::new(),
     }
 }
