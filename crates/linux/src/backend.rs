@@ -232,3 +232,6 @@ fn metadata(spec: &Spec, tree: &Plan) -> Metadata {
     let mut writable = tree.places.iter().filter(|place| place.writable);
     if writable.all(|place| files.allows(FsWrite, place.at.as_bytes())) { Metadata::Free } else { Metadata::Denied }
 }
+
+#[cfg(test)]
+mod tests;

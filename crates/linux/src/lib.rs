@@ -44,6 +44,9 @@ mod tree;
 #[cfg(test)]
 extern crate self as ringfence_linux;
 #[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[cfg(test)]
 mod walls;
 
 pub use backend::Linux;

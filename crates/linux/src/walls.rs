@@ -1,8 +1,5 @@
 //! Where two walls stop something, one is taken away, and the other holds.
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
@@ -14,9 +11,9 @@ use ringfence_manifest::{MountMode, Permission};
 use crate::facts::{Facts, Missing};
 use crate::prepared::Ready;
 use crate::seccomp::permissive;
+use crate::support::{Keeper, Lab, executor, explain, here, wait};
 use crate::tree::{Root, Source};
 use crate::{Linux, launch::Recipe};
-use support::{Keeper, Lab, executor, explain, here, wait};
 
 use Permission::{FsCreate, FsDelete, FsList, FsRead, FsWrite};
 
@@ -154,7 +151,7 @@ fn reached(change: impl FnOnce(&Lab) -> Ready) -> Option<BTreeMap<String, String
     let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
     let _unix = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
     let port = tcp.local_addr().unwrap().port().to_string();
-    let lab = scratch(Lab::new(support::compiled("attempts.c")?).args(&["reach", &port, &name]));
+    let lab = scratch(Lab::new(crate::support::compiled("attempts.c")?).args(&["reach", &port, &name]));
     let (exit, printed) = run(&change(&lab));
     assert_eq!(exit, Exit::Returned(0), "{printed}");
     let lines = printed.lines().filter_map(|line| line.rsplit_once(' '));
