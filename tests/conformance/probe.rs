@@ -36,10 +36,15 @@ impl Probe {
 /// The standard library is all it needs, so the compiler alone makes it.
 fn make(source: &Path, folder: &Path) -> Result<PathBuf, String> {
     let edition = edition(source).map_err(|error| format!("{}: {error}", source.display()))?;
-    let program = folder.join(format!("probe-{edition:016x}"));
-    if program.exists() {
-        return Ok(program);
+    let name = format!("probe-{edition:016x}");
+    // Another user than the one who built the suite has a folder of their own.
+    let temporary = std::env::temp_dir();
+    let folders = [folder, &temporary];
+    if let Some(made) = folders.iter().map(|folder| folder.join(&name)).find(|program| program.exists()) {
+        return Ok(made);
     }
+    let folder = if tempfile::tempfile_in(folder).is_ok() { folder } else { &temporary };
+    let program = folder.join(name);
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     // Two suites may do this at the same time: it has its name when it is whole.
     let unfinished = folder.join(format!("probe.{}", std::process::id()));
@@ -50,7 +55,8 @@ fn make(source: &Path, folder: &Path) -> Result<PathBuf, String> {
         .output()
         .map_err(|error| format!("the probe cannot be compiled: {}: {error}", compiler.display()))?;
     if !made.status.success() {
-        return Err(format!("the probe does not compile: {}", String::from_utf8_lossy(&made.stderr)));
+        let said = String::from_utf8_lossy(&made.stderr);
+        return Err(format!("the probe does not compile: {}", said.lines().next().unwrap_or_default()));
     }
     fs::rename(&unfinished, &program).map_err(|error| format!("{}: {error}", program.display()))?;
     Ok(program)

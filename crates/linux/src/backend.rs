@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Once};
+use std::sync::{Arc, Once, OnceLock};
 
 use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal};
 use ringfence_manifest::{Kind, Permissions, Spec};
@@ -21,7 +21,7 @@ use crate::tree::{Plan, PlanError};
 
 /// Level `sandbox`.
 pub struct Linux {
-    facts: LazyLock<Facts>,
+    facts: OnceLock<Facts>,
     executor: Handle,
     swept: Once,
 }
@@ -31,15 +31,25 @@ impl Linux {
     /// wait for, such as connections, is waited for on `executor`, which needs its drivers of time and
     /// of input and output.
     pub fn new(executor: Handle) -> Self {
-        Linux { facts: LazyLock::new(Facts::find), executor, swept: Once::new() }
+        Linux { facts: OnceLock::new(), executor, swept: Once::new() }
+    }
+
+    /// The backend on a machine of which these are the facts.
+    #[cfg(test)]
+    pub(crate) fn with_facts(facts: Facts, executor: Handle) -> Self {
+        Linux { facts: facts.into(), executor, swept: Once::new() }
+    }
+
+    fn facts(&self) -> &Facts {
+        self.facts.get_or_init(Facts::find)
     }
 
     /// What the level cannot be without.
     fn check_machine(&self) -> Result<(), Refusal> {
         let needs = [
-            (&self.facts.namespaces, Guarantee::ProcessesHidden),
-            (&self.facts.mounts, Guarantee::FilesystemConfined),
-            (&self.facts.seccomp, Guarantee::MemoryIsolated),
+            (&self.facts().namespaces, Guarantee::ProcessesHidden),
+            (&self.facts().mounts, Guarantee::FilesystemConfined),
+            (&self.facts().seccomp, Guarantee::MemoryIsolated),
         ];
         for (found, guarantee) in needs {
             if let Err(Missing { found, remedy }) = found {
@@ -50,7 +60,7 @@ impl Linux {
     }
 
     fn refusal(&self, guarantee: Guarantee, found: String, remedy: String) -> Refusal {
-        Refusal { level: Level::Sandbox, guarantee, found, remedy, facts: self.facts.list() }
+        Refusal { level: Level::Sandbox, guarantee, found, remedy, facts: self.facts().list() }
     }
 
     /// Refuses what is required and not held, with the remedy that fits.
@@ -60,13 +70,44 @@ impl Linux {
             let cgroup = [G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
             let remedy = match refusal.guarantee {
                 guarantee if cgroup.contains(&guarantee) => REMEDY_FOR_CGROUPS.to_owned(),
-                Guarantee::NetworkConfined => match &self.facts.notify {
+                Guarantee::NetworkConfined => match &self.facts().notify {
                     Err(Missing { remedy, .. }) => remedy.clone(),
                     Ok(()) => refusal.remedy,
                 },
                 _ => refusal.remedy,
             };
             self.refusal(refusal.guarantee, refusal.found, remedy)
+        })
+    }
+
+    /// Everything that is decided before something is built.
+    pub(crate) fn ready(&self, spec: &Spec) -> Result<Ready, BuildError> {
+        check_program(spec)?;
+        self.check_machine()?;
+        check_permissions(spec)?;
+        self.check_promise(spec, &promise(spec, self.facts(), None))?;
+        let identity = Identity::own(self.facts().privilege);
+        let tree = Plan::new(spec, identity.user, identity.group).map_err(|error| plan_error(spec, error))?;
+        let promised = promise(spec, self.facts(), Some(&tree));
+        self.check_promise(spec, &promised)?;
+        if let Err(Missing { found, remedy }) = &self.facts().landlock
+            && !landlock::mounts_suffice(spec, &tree)
+        {
+            let found = format!("{found}; mounts alone cannot hold these fs.* permissions apart");
+            return Err(self.refusal(Guarantee::FilesystemConfined, found, remedy.clone()).into());
+        }
+        self.swept.call_once(|| {
+            for folder in self.facts().cgroups.folders() {
+                sweep(&*self.facts().tree, folder);
+            }
+        });
+        let recipe = self.recipe(spec, identity, tree)?;
+        Ok(Ready {
+            recipe: Arc::new(recipe),
+            spec: Arc::new(spec.clone()),
+            facts: self.facts().clone(),
+            promised,
+            executor: self.executor.clone(),
         })
     }
 
@@ -77,14 +118,14 @@ impl Linux {
             reason: "an argument, variable or folder contains a NUL character".into(),
         };
         let arguments = Arguments::new(spec, &tree.program).map_err(|_| not_text(&spec.program.path))?;
-        let landlock = match self.facts.landlock {
+        let landlock = match self.facts().landlock {
             Ok(abi) => {
                 let grants = landlock::grants(spec, &tree, abi).map_err(|problem| self.rule_problem(&problem))?;
                 Some((landlock::attributes(abi), landlock::attributes_size(abi), grants))
             }
             Err(_) => None,
         };
-        let asks = self.facts.notify.is_ok();
+        let asks = self.facts().notify.is_ok();
         let network = if asks { Network::Asked } else { Network::Denied };
         // Who ends with more open than is allowed shows that the limit tripped.
         let end = if asks && spec.limits.open_files.is_some() { End::Asked } else { End::Free };
@@ -92,7 +133,7 @@ impl Linux {
         let names = asks && network::has_names(&spec.permissions.network);
         let confinement = Confinement { landlock, filter, asks, names };
         Ok(Recipe {
-            clone_flags: clone_flags(self.facts.privilege),
+            clone_flags: clone_flags(self.facts().privilege),
             identity,
             host_name: spec.capsule.name.clone().into_bytes(),
             confinement,
@@ -119,37 +160,11 @@ impl Backend for Linux {
     }
 
     fn probe(&self) -> Vec<Fact> {
-        self.facts.list()
+        self.facts().list()
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
-        check_program(spec)?;
-        self.check_machine()?;
-        check_permissions(spec)?;
-        self.check_promise(spec, &promise(spec, &self.facts, None))?;
-        let identity = Identity::own(self.facts.privilege);
-        let tree = Plan::new(spec, identity.user, identity.group).map_err(|error| plan_error(spec, error))?;
-        let promised = promise(spec, &self.facts, Some(&tree));
-        self.check_promise(spec, &promised)?;
-        if let Err(Missing { found, remedy }) = &self.facts.landlock
-            && !landlock::mounts_suffice(spec, &tree)
-        {
-            let found = format!("{found}; mounts alone cannot hold these fs.* permissions apart");
-            return Err(self.refusal(Guarantee::FilesystemConfined, found, remedy.clone()).into());
-        }
-        self.swept.call_once(|| {
-            for folder in self.facts.cgroups.folders() {
-                sweep(&*self.facts.tree, folder);
-            }
-        });
-        let recipe = self.recipe(spec, identity, tree)?;
-        Ok(Box::new(Ready {
-            recipe: Arc::new(recipe),
-            spec: Arc::new(spec.clone()),
-            facts: self.facts.clone(),
-            promised,
-            executor: self.executor.clone(),
-        }))
+        Ok(Box::new(self.ready(spec)?))
     }
 }
 
@@ -219,3 +234,6 @@ fn metadata(spec: &Spec, tree: &Plan) -> Metadata {
     let mut writable = tree.places.iter().filter(|place| place.writable);
     if writable.all(|place| files.allows(FsWrite, place.at.as_bytes())) { Metadata::Free } else { Metadata::Denied }
 }
+
+#[cfg(test)]
+mod tests;

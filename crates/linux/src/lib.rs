@@ -40,4 +40,13 @@ mod supervise;
 mod sys;
 mod tree;
 
+// What the tests of the crate are made of names it from outside.
+#[cfg(test)]
+extern crate self as ringfence_linux;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[cfg(test)]
+mod walls;
+
 pub use backend::Linux;

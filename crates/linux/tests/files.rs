@@ -87,6 +87,16 @@ fn a_grant_on_a_part_shows_that_part() {
 }
 
 #[test]
+fn a_grant_above_a_mount_covers_it() {
+    if !here() {
+        return;
+    }
+    let lab = Lab::shell("cat /above/data/in.txt").mount("/above/data", MountMode::ReadOnly).grant(FsRead, "/above");
+    std::fs::write(lab.host("/above/data").join("in.txt"), "inside\n").unwrap();
+    lab.prints("inside");
+}
+
+#[test]
 fn links_lead_nowhere_out() {
     if !here() {
         return;

@@ -63,6 +63,21 @@ impl Lab {
         self.command(args).output().unwrap().into()
     }
 
+    /// What this machine lacks of what a level needs, said aloud; `None` when it has everything.
+    pub(crate) fn lacks(&self, level: &str) -> Option<String> {
+        let found = self.ringfence(&["doctor", "--json"]).exits(0).json();
+        let levels = found["levels"].as_array().unwrap().iter();
+        let level = levels.filter(|found| found["level"] == level).find(|found| found["available"] == true);
+        let missing = match level {
+            None => Some("it is not in this build".to_owned()),
+            Some(level) => {
+                let mut facts = level["facts"].as_array().unwrap().iter();
+                facts.find(|fact| fact["usable"] == false).map(|fact| format!("{}: {}", fact["name"], fact["found"]))
+            }
+        };
+        missing.inspect(|missing| eprintln!("skipped: {missing}"))
+    }
+
     /// The folders of scratch copies that are left.
     pub(crate) fn scratch(&self, args: &[&str]) -> (Ran, Vec<PathBuf>) {
         let tmp = self.path("tmp");
@@ -102,6 +117,11 @@ impl Ran {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.stderr.lines().map(parse).collect()
     }
+}
+
+/// An example capsule.
+pub(crate) fn capsule(name: &str) -> String {
+    format!("{}/../../capsules/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A program the tests of this repository share.

@@ -8,5 +8,6 @@ mod listings;
 mod manifests;
 #[cfg(feature = "wasm")]
 mod run;
+mod sandbox;
 #[cfg(feature = "wasm")]
 mod signals;

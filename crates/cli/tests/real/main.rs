@@ -9,6 +9,7 @@ mod cpython;
 #[allow(dead_code, reason = "the tests of the command line use all of it")]
 #[path = "../cli/lab.rs"]
 mod lab;
+mod mcp;
 mod registry;
 mod resvg;
 mod ripgrep;
@@ -30,6 +31,10 @@ fn main() {
         ("cpython/a_script_works_with_its_files_only", cpython::a_script_works_with_its_files_only),
         ("cpython/a_script_that_spins_meets_its_limit", cpython::a_script_that_spins_meets_its_limit),
         ("component/a_command_in_python_runs", component::a_command_in_python_runs),
+        (
+            "mcp/a_server_serves_the_granted_folder_and_nothing_else",
+            mcp::a_server_serves_the_granted_folder_and_nothing_else,
+        ),
         ("component/functions_in_python_are_called", component::functions_in_python_are_called),
     ];
     let trials = trials.map(|(name, run)| Trial::ignorable_test(name, move || complete(run())));

@@ -30,7 +30,9 @@ pub(crate) fn python(package: &str, version: &str) -> Result<PathBuf, Missing> {
 
 /// A package of the npm registry, installed in a folder; its own folder.
 pub(crate) fn npm(package: &str, version: &str) -> Result<PathBuf, Missing> {
-    let folder = kept(&format!("{package}-{version}-npm"), |folder| {
+    // The name of a package with a scope has a slash in it.
+    let name = package.replace('/', "-");
+    let folder = kept(&format!("{name}-{version}-npm"), |folder| {
         let mut npm = Command::new("npm");
         npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel", "error"])
             .args(["--fetch-retries", "1", "--fetch-retry-mintimeout", "1000", "--fetch-timeout", "30000", "--prefix"])

@@ -96,9 +96,10 @@ fn find(rule: &PathRule, plan: &Plan) -> Target {
     let scratch = ["/tmp", "/dev/shm"].iter().any(|folder| covers(folder, &rule.0));
     let deepest = plan.places.iter().filter(|place| covers(&place.at, &rule.0)).max_by_key(|place| place.at.len());
     match deepest {
-        _ if rule.0 == "/" => Target::Folder,
+        // What leads to a mount is made for it.
+        _ if rule.0 == "/" || above_a_place => Target::Folder,
         Some(place) if !scratch || place.at != "/" => look(place, &rule.0),
-        _ if scratch || above_a_place => Target::Folder,
+        _ if scratch => Target::Folder,
         _ => Target::Nowhere,
     }
 }

@@ -10,6 +10,8 @@ mod numbers;
 mod profile;
 mod program;
 
+#[cfg(test)]
+pub(crate) use profile::permissive;
 pub(crate) use profile::{End, Metadata, Network, default_profile};
 pub(crate) use program::compile;
 

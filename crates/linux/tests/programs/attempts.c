@@ -137,6 +137,13 @@ static int to_unix(const char *path, int abstract) {
     return 0;
 }
 
+static void to_tcp(int port) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    say("tcp", connect(fd, (void *)&at, sizeof at));
+    close(fd);
+}
+
 static void files(void) {
     const char *paths[] = {
         "/proc/self/exe", "/proc/1/exe", "/proc/1/mem", "/proc/1/root/etc/passwd", "/proc/kcore", "/proc/sysrq-trigger",
@@ -187,7 +194,10 @@ int main(int count, char **words) {
     else if (is(what, "inherited")) inherited();
     else if (is(what, "unix")) to_unix(words[2], 0);
     else if (is(what, "abstract")) to_unix(words[2], 1);
-    else if (is(what, "kill")) {
+    else if (is(what, "reach")) {
+        to_tcp(atoi(words[2]));
+        to_unix(words[3], 1);
+    } else if (is(what, "kill")) {
         say("kill_outside", kill(atoi(words[2]), SIGTERM));
         say("kill_init", kill(1, SIGKILL));
         say("kill_all", kill(-1, SIGCONT));

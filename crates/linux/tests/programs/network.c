@@ -186,7 +186,8 @@ static void race(const char *allowed, const char *forbidden) {
     shared.sin_family = AF_INET;
     inet_pton(AF_INET, "127.0.0.1", &shared.sin_addr);
     pthread_create(&thread, NULL, swapper, NULL);
-    for (int i = 0; i < 400; i++) {
+    /* Until both have happened: the other thread may not run for a while. */
+    for (int i = 0; i < 400 || !connected || !denied; i++) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(fd, (void *)&shared, sizeof shared) == 0) connected++;
         else if (errno == EACCES) denied++;

@@ -284,9 +284,9 @@ pub(crate) fn compiled(name: &str) -> Option<PathBuf> {
     let _one = COMPILING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name);
     // Another user than the one who built the tests has a folder of their own.
-    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let writable = tempfile::tempfile_in(built).is_ok();
-    let folder = if writable { built.to_owned() } else { std::env::temp_dir() };
+    let built = option_env!("CARGO_TARGET_TMPDIR").map(Path::new);
+    let built = built.filter(|folder| tempfile::tempfile_in(folder).is_ok());
+    let folder = built.map_or_else(std::env::temp_dir, Path::to_owned);
     let program = folder.join(format!("{}.{}", name.trim_end_matches(".c"), std::process::id()));
     if program.exists() {
         return Some(program);

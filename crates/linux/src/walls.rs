@@ -1,0 +1,179 @@
+//! Where two walls stop something, one is taken away, and the other holds.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use ringfence_isolation::{Exit, Prepared, StartError};
+use ringfence_manifest::{MountMode, Permission};
+
+use crate::facts::{Facts, Missing};
+use crate::prepared::Ready;
+use crate::seccomp::permissive;
+use crate::support::{Keeper, Lab, executor, explain, here, wait};
+use crate::tree::{Root, Source};
+use crate::{Linux, launch::Recipe};
+
+use Permission::{FsCreate, FsDelete, FsList, FsRead, FsWrite};
+
+fn ready(lab: &Lab) -> Ready {
+    Linux::new(executor().handle().clone()).ready(&lab.spec).unwrap_or_else(|error| panic!("{}", explain(&error)))
+}
+
+/// On a kernel that has no Landlock.
+fn without_landlock(lab: &Lab) -> Ready {
+    let missing = Missing { found: "taken away".into(), remedy: "none".into() };
+    let facts = Facts { landlock: Err(missing), ..Facts::find() };
+    let linux = Linux::with_facts(facts, executor().handle().clone());
+    let ready = linux.ready(&lab.spec).unwrap_or_else(|error| panic!("{}", explain(&error)));
+    assert!(ready.recipe.confinement.landlock.is_none());
+    ready
+}
+
+fn changed(mut ready: Ready, change: impl FnOnce(&mut Recipe)) -> Ready {
+    change(Arc::get_mut(&mut ready.recipe).expect("nobody else has it"));
+    ready
+}
+
+/// In the host's own tree, writable wherever the host's is.
+fn without_mounts(ready: Ready) -> Ready {
+    changed(ready, |recipe| {
+        let source = Source::look(Path::new("/")).unwrap();
+        recipe.tree.root = Root::Own { source, writable: true };
+        recipe.tree.operations.clear();
+    })
+}
+
+/// With a filter that lets every call through.
+fn without_seccomp(ready: Ready) -> Ready {
+    changed(ready, |recipe| recipe.confinement.filter = permissive())
+}
+
+/// In the host's network.
+fn without_network_namespace(ready: Ready) -> Ready {
+    changed(ready, |recipe| recipe.clone_flags &= !(libc::CLONE_NEWNET as u64))
+}
+
+/// Runs it; how it ended and what it printed.
+fn run(ready: &Ready) -> (Exit, String) {
+    let keeper = Arc::new(Keeper::default());
+    let instance = ready.build(keeper.clone()).unwrap_or_else(|error| panic!("{}", explain(&error)));
+    assert_eq!(instance.start(), Ok::<(), StartError>(()));
+    let exit = wait(instance.exited());
+    (exit, String::from_utf8_lossy(&keeper.printed()).into_owned())
+}
+
+/// Everything in the folders in memory: mounts alone cannot tell it apart.
+fn scratch(lab: Lab) -> Lab {
+    let all = [FsRead, FsList, FsWrite, FsCreate, FsDelete];
+    all.into_iter().fold(lab, |lab, permission| lab.grant(permission, "/tmp").grant(permission, "/dev/shm"))
+}
+
+/// A script in a lab with a folder it may do everything in, one it may read, and a secret beside them,
+/// each under the name it has on the host.
+fn files(script: &str) -> Lab {
+    let mut lab = Lab::shell("");
+    // Not in a folder that is in memory inside.
+    lab.folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let top = lab.folder.path().to_owned();
+    for (name, mode) in [("own", MountMode::ReadWrite), ("fixed", MountMode::ReadWrite)] {
+        let folder = top.join(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("in.txt"), "inside\n").unwrap();
+        let at = folder.to_str().unwrap().to_owned();
+        lab.spec.mounts.push(ringfence_manifest::Mount { at: at.clone(), name: at.clone(), from: folder, mode });
+        let granted: &[Permission] =
+            if name == "own" { &[FsRead, FsList, FsWrite, FsCreate, FsDelete] } else { &[FsRead, FsList] };
+        lab = granted.iter().fold(lab, |lab, &permission| lab.grant(permission, &at));
+    }
+    let secret = top.join("secret");
+    std::fs::write(&secret, "secret\n").unwrap();
+    std::os::unix::fs::symlink(&secret, top.join("own/link")).unwrap();
+    let script = script.replace("TOP", top.to_str().unwrap());
+    lab.args(&["-c", &script])
+}
+
+/// What may not be done to a file outside, or to one that may only be read; each prints when it works.
+const ATTEMPTS: &str = "
+    cat TOP/secret TOP/own/link TOP/own/../secret /proc/self/root/TOP/secret 2>/dev/null && echo read
+    for path in TOP/secret TOP/own/link TOP/fixed/in.txt; do
+        (echo changed > $path) 2>/dev/null && echo wrote $path
+        (echo changed >> $path) 2>/dev/null && echo appended $path
+        truncate -s 0 $path 2>/dev/null && echo truncated $path
+    done
+    rm -f TOP/secret TOP/fixed/in.txt 2>/dev/null && echo removed
+    mkdir TOP/fixed/new 2>/dev/null && echo made
+    mv TOP/fixed/in.txt TOP/own/ 2>/dev/null && echo moved
+    ln TOP/fixed/in.txt TOP/own/hard 2>/dev/null && (echo changed > TOP/own/hard) 2>/dev/null && echo linked
+    cat TOP/own/in.txt TOP/fixed/in.txt
+    echo kept > TOP/own/new && cat TOP/own/new
+    exit 0";
+
+#[track_caller]
+fn holds(lab: &Lab, ready: &Ready) {
+    let (exit, printed) = run(ready);
+    assert_eq!((exit, printed.as_str()), (Exit::Returned(0), "inside\ninside\nkept\n"));
+    let text = |name: &str| std::fs::read_to_string(lab.folder.path().join(name)).unwrap();
+    assert_eq!((text("secret").as_str(), text("fixed/in.txt").as_str()), ("secret\n", "inside\n"));
+}
+
+#[test]
+fn files_are_safe_behind_both_walls_and_behind_each_alone() {
+    if !here() {
+        return;
+    }
+    let both = files(ATTEMPTS);
+    holds(&both, &ready(&both));
+    let mounts = scratch(files(ATTEMPTS));
+    holds(&mounts, &without_landlock(&mounts));
+    let landlock = files(ATTEMPTS);
+    holds(&landlock, &without_mounts(ready(&landlock)));
+}
+
+#[test]
+fn without_either_wall_the_attempts_succeed() {
+    if !here() {
+        return;
+    }
+    // Or the test above would show nothing.
+    let lab = files("cat TOP/secret; (echo changed > TOP/fixed/in.txt) && cat TOP/fixed/in.txt");
+    let lab = scratch(lab);
+    let (exit, printed) = run(&without_mounts(without_landlock(&lab)));
+    assert_eq!((exit, printed.as_str()), (Exit::Returned(0), "secret\nchanged\n"));
+}
+
+/// What became of connecting to a listener of the host, by TCP and by an abstract Unix socket.
+fn reached(change: impl FnOnce(&Lab) -> Ready) -> Option<BTreeMap<String, String>> {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("ringfence-walls-{}-{}", std::process::id(), tcp.local_addr().unwrap().port());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let _unix = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+    let port = tcp.local_addr().unwrap().port().to_string();
+    let lab = scratch(Lab::new(crate::support::compiled("attempts.c")?).args(&["reach", &port, &name]));
+    let (exit, printed) = run(&change(&lab));
+    assert_eq!(exit, Exit::Returned(0), "{printed}");
+    let lines = printed.lines().filter_map(|line| line.rsplit_once(' '));
+    Some(lines.map(|(what, came)| (what.to_owned(), came.to_owned())).collect())
+}
+
+#[test]
+fn the_network_is_out_of_reach_behind_each_wall_alone() {
+    if !here() {
+        return;
+    }
+    let Some(asked) = reached(|lab| without_network_namespace(without_landlock(lab))) else { return };
+    assert_eq!((asked["tcp"].as_str(), asked["abstract"].as_str()), ("EACCES", "EACCES"));
+    let alone = reached(|lab| without_seccomp(without_landlock(lab))).expect("it is compiled");
+    assert_eq!((alone["tcp"].as_str(), alone["abstract"].as_str()), ("ENETUNREACH", "ECONNREFUSED"));
+    let landlock = reached(|lab| without_network_namespace(without_seccomp(ready(lab)))).expect("it is compiled");
+    assert_eq!(landlock["tcp"], "EACCES");
+    if Facts::find().landlock.is_ok_and(|abi| abi.0 >= 6) {
+        assert_eq!(landlock["abstract"], "EPERM");
+    }
+    // Without any of them both are reached, or all this would show nothing.
+    let none =
+        reached(|lab| without_network_namespace(without_seccomp(without_landlock(lab)))).expect("it is compiled");
+    assert_eq!((none["tcp"].as_str(), none["abstract"].as_str()), ("done", "done"));
+}
