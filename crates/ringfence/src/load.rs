@@ -63,8 +63,11 @@ impl Load {
             }
             return Ok(Self::manifest(Manifest::read(manifest)?).directory(path));
         }
-        if !path.exists() && !is_named(path) {
-            return Err(LoadError::Missing(path.to_owned()));
+        if !path.exists() {
+            return match is_named(path) {
+                true => Ok(Self::manifest(Manifest::bare(path))),
+                false => Err(LoadError::Missing(path.to_owned())),
+            };
         }
         if !path.is_file() {
             return Err(LoadError::Special(path.to_owned()));

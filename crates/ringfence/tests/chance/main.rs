@@ -71,9 +71,12 @@ fn threads(name: &str) -> usize {
     names.filter(|found| found.trim() == name).count()
 }
 
-/// The names of everything below that is not a folder.
+/// The names of everything below that is not a folder. A folder that was never needed is not there.
 fn files_in(folder: &Path) -> Vec<String> {
     let mut files = Vec::new();
+    if !folder.exists() {
+        return files;
+    }
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         match entry.file_type().unwrap().is_dir() {
             true => files.extend(files_in(&entry.path())),
