@@ -69,7 +69,10 @@ impl Linux {
             use Guarantee as G;
             let cgroup = [G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
             let remedy = match refusal.guarantee {
-                guarantee if cgroup.contains(&guarantee) => REMEDY_FOR_CGROUPS.to_owned(),
+                guarantee if cgroup.contains(&guarantee) => {
+                    let limit = guarantee.name().trim_end_matches("-limit").replace('-', "_");
+                    format!("{REMEDY_FOR_CGROUPS}; to run without this limit: `--limit {limit}=none`")
+                }
                 Guarantee::NetworkConfined => match &self.facts().notify {
                     Err(Missing { remedy, .. }) => remedy.clone(),
                     Ok(()) => refusal.remedy,

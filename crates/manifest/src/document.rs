@@ -58,6 +58,11 @@ impl Raw {
         }
     }
 
+    /// Whether it is this text.
+    pub(crate) fn is_text(&self, text: &str) -> bool {
+        matches!(&self.value, RawValue::Text(value) if value == text)
+    }
+
     /// The text of a text or a number.
     pub(crate) fn into_quantity(self) -> Option<Written<String>> {
         match self.value {

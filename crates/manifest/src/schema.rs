@@ -76,9 +76,9 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::Words(vocabulary) => json!({ "type": "array", "items": of_words(vocabulary) }),
         Shape::Quantity(Quantity { pattern, number, .. }) => match number {
             Some(number) => {
-                json!({ "anyOf": [{ "type": number, "minimum": 0 }, { "type": "string", "pattern": pattern }] })
+                json!({ "anyOf": [{ "type": number, "minimum": 0 }, { "type": "string", "pattern": pattern }, { "const": "none" }] })
             }
-            None => json!({ "type": "string", "pattern": pattern }),
+            None => json!({ "anyOf": [{ "type": "string", "pattern": pattern }, { "const": "none" }] }),
         },
         Shape::Variables => json!({ "anyOf": [
             { "type": "object", "additionalProperties": { "type": "string" } },

@@ -241,7 +241,7 @@ prop_compose! {
             isolation,
             mounts,
             environment,
-            limits: Limits { values: limits, places: BTreeMap::new() },
+            limits: Limits { values: limits, ..Limits::default() },
             stdio: Stdio { stdin, stdout, stderr },
             ..Manifest::new("", "").with_permissions(granted)
         }

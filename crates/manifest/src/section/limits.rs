@@ -26,7 +26,7 @@ macro_rules! limits {
     ($($name:ident: $amount:ty, $guarantee:ident, $zero:ident, $about:literal;)*) => {
         pub(crate) static SECTION: Section = Section {
             name: "limits",
-            about: "How much of each resource it may use. What is not written has no limit, but for memory and open files.",
+            about: "How much of each resource it may use. What is not written, or is \"none\", has no limit; of what is not written, memory and open files have one.",
             keys: &[$(Key::optional(stringify!($name), Shape::Quantity(<$amount as Amount>::QUANTITY), $about)),*],
             rest: None,
         };
@@ -44,9 +44,15 @@ macro_rules! limits {
             /// Sets the value of a key, from the manifest or a flag. It has the key's shape.
             pub(crate) fn set(&mut self, name: &str, raw: Raw, problems: &mut Problems<'_>) {
                 match name {
+                    $(stringify!($name) if raw.is_text(NONE) => {
+                        self.values.$name = None;
+                        self.places.insert(stringify!($name), raw.place);
+                        self.lifted.insert(stringify!($name));
+                    })*
                     $(stringify!($name) => if let Some(amount) = amount(raw, Zero::$zero, problems) {
                         let (amount, place): ($amount, Place) = amount;
                         self.values.$name = Some(amount);
+                        self.lifted.remove(stringify!($name));
                         self.places.insert(stringify!($name), place);
                     })*
                     _ => {}
@@ -58,6 +64,9 @@ macro_rules! limits {
                 $(if let Some(amount) = &self.values.$name {
                     lines.push_str(&format!("{} = {}\n", stringify!($name), amount.write()));
                 })*
+                for name in &self.lifted {
+                    lines.push_str(&format!("{name} = {}\n", string(NONE)));
+                }
                 if !lines.is_empty() {
                     toml.push_str(&format!("\n[limits]\n{lines}"));
                 }
@@ -89,11 +98,16 @@ pub struct Limits {
     pub values: crate::Limits,
     /// Where each was written, by the name of its key.
     pub places: BTreeMap<&'static str, Place>,
+    /// Those that were written to be none, by the names of their keys: they have no default either.
+    pub lifted: BTreeSet<&'static str>,
 }
+
+/// In the place of an amount: no limit, not even the default.
+const NONE: &str = "none";
 
 impl PartialEq for Limits {
     fn eq(&self, other: &Self) -> bool {
-        self.values == other.values
+        self.values == other.values && self.lifted == other.lifted
     }
 }
 
@@ -128,11 +142,11 @@ impl Limits {
     pub(crate) fn with_defaults(&self) -> (crate::Limits, BTreeSet<&'static str>) {
         let mut limits = self.values.clone();
         let mut defaults = BTreeSet::new();
-        if limits.memory.is_none() {
+        if limits.memory.is_none() && !self.lifted.contains("memory") {
             limits.memory = Some(Bytes(1 << 30));
             defaults.insert("memory");
         }
-        if limits.open_files.is_none() {
+        if limits.open_files.is_none() && !self.lifted.contains("open_files") {
             limits.open_files = Some(1024);
             defaults.insert("open_files");
         }
@@ -263,6 +277,25 @@ mod tests {
     fn each_limit_needs_its_own_guarantee() {
         let limits = crate::Limits { fuel: Some(1), disk: Some(Bytes(0)), ..crate::Limits::default() };
         assert_eq!(limits.guarantees(), BTreeSet::from([Guarantee::FuelLimit, Guarantee::DiskLimit]));
+    }
+
+    #[test]
+    fn a_limit_that_is_none_has_no_default_and_can_be_set_again() {
+        let mut problems = Problems::new("capsule.toml", "");
+        let mut limits = Limits::default();
+        let place = Place::Nowhere;
+        limits.set_flag("memory=none", &place, &mut problems);
+        limits.set_flag("cpu_time=1s", &place, &mut problems);
+        limits.set_flag("cpu_time=none", &place, &mut problems);
+        let (found, defaults) = limits.with_defaults();
+        assert_eq!((found.memory, found.cpu_time, found.open_files), (None, None, Some(1024)));
+        assert_eq!(defaults, BTreeSet::from(["open_files"]));
+        let mut written = String::new();
+        limits.write(&mut written);
+        assert_eq!(written, "\n[limits]\ncpu_time = \"none\"\nmemory = \"none\"\n");
+        limits.set_flag("memory=1MiB", &place, &mut problems);
+        assert_eq!(limits.with_defaults().0.memory, Some(Bytes(1 << 20)));
+        assert!(problems.finish(Some(())).is_ok());
     }
 
     #[test]
