@@ -52,7 +52,7 @@ fn leaves_nothing(work: impl FnOnce(&Host)) {
 }
 
 /// The descriptors when no runtime is left: its threads end after it does, and its descriptors with them.
-fn descriptors_at_rest() -> usize {
+fn descriptors_at_rest() -> Vec<String> {
     let patience = Instant::now() + Duration::from_secs(20);
     while threads("ringfence") > 0 && Instant::now() < patience {
         std::thread::yield_now();
@@ -61,8 +61,14 @@ fn descriptors_at_rest() -> usize {
     descriptors()
 }
 
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
+/// What every open descriptor leads to.
+fn descriptors() -> Vec<String> {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    // The one that lists them is gone by now.
+    let mut open: Vec<String> =
+        open.filter_map(|descriptor| Some(descriptor.read_link().ok()?.display().to_string())).collect();
+    open.sort();
+    open
 }
 
 fn threads(name: &str) -> usize {
@@ -133,8 +139,8 @@ fn components_of_chance_are_refused_or_run() {
 
 #[test]
 fn damaged_programs_are_refused_or_run() {
-    let whole = ["hello.wat", "paths.wat", "greeter.wasm", "probe.wasm"].map(shared);
     leaves_nothing(|host| {
+        let whole = ["hello.wat", "paths.wat", "greeter.wasm", "probe.wasm"].map(shared);
         let mut ends = Ends::new();
         for number in 0..DAMAGED {
             let chance = chance("damage", number);
