@@ -95,7 +95,7 @@ pub(super) fn furnish(machine: &Machine) {
 /// Writes the task state segment of one processor: its stack, and which ports a program may use.
 pub(super) fn furnish_processor(machine: &Machine, processor: usize, user_port: bool) {
     let state = TASK_STATES + processor as u64 * PAGE;
-    machine.write_u64(state + 4, KERNEL + stack_end(processor));
+    machine.write(state + 4, &(KERNEL + stack_end(processor)).to_le_bytes());
     machine.write(state + 0x66, &0x68_u16.to_le_bytes());
     machine.write(state + 0x68, &[0xff; 72]);
     if user_port {
