@@ -69,10 +69,8 @@ impl Backend for Vm {
         check_permissions(spec)?;
         let promised = promise(spec, *kind == StubKind::User);
         promised.check(spec).map_err(|refusal| Refusal { facts: self.probe(), ..refusal })?;
-        let system = System::open(spec).map_err(|errno| BuildError::Unreadable {
-            path: spec.program.path.clone(),
-            source: errno.into(),
-        })?;
+        let system = System::open(spec)
+            .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
         check_elf(spec, &system)?;
         Ok(Box::new(Ready {
             kvm: kvm.clone(),
@@ -114,10 +112,8 @@ fn check_program(spec: &Spec) -> Result<(), BuildError> {
 /// An ELF file of this processor's, or a script: what its interpreter is shows when it is loaded.
 fn check_elf(spec: &Spec, system: &System) -> Result<(), BuildError> {
     use crate::memory::Content;
-    let unreadable = |errno: rustix::io::Errno| BuildError::Unreadable {
-        path: spec.program.path.clone(),
-        source: errno.into(),
-    };
+    let unreadable =
+        |errno: rustix::io::Errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() };
     let file = system.program_file().map_err(unreadable)?;
     let mut start = [0; 2];
     let length = file.read_at(0, &mut start).map_err(unreadable)?;

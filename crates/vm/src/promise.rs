@@ -13,10 +13,13 @@ pub(crate) fn promise(spec: &Spec, software: bool) -> Enforcement {
             G::OwnKernel => Held::by("system calls served by the Linux personality of the VMM"),
             G::HardwareBoundary if software => Held::Partly {
                 by: "KVM",
-                missing: "this machine's KVM virtualizes in software (PVM): page tables separate it, not VT-x or SVM".into(),
+                missing: "this machine's KVM virtualizes in software (PVM): page tables separate it, not VT-x or SVM"
+                    .into(),
             },
             G::HardwareBoundary => Held::by("KVM"),
-            G::FilesystemConfined => Held::by("scoped hal: path resolution and fs.* rules; the system's folders read-only"),
+            G::FilesystemConfined => {
+                Held::by("scoped hal: path resolution and fs.* rules; the system's folders read-only")
+            }
             G::NetworkConfined => Held::by("the personality has no sockets"),
             G::EnvironmentConfined => Held::by("an environment of its own, on its first stack"),
             G::ProcessesHidden => Held::by("the personality has its own processes only"),

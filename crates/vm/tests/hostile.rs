@@ -41,7 +41,14 @@ fn the_stub_cannot_be_changed_and_a_jump_into_it_is_a_system_call_at_most() {
 
 #[test]
 fn privileged_instructions_and_ports_are_faults() {
-    for arguments in [&["privileged", "h"][..], &["privileged", "c"], &["privileged", "m"], &["privileged", "l"], &["privileged", "i"], &["port"]] {
+    for arguments in [
+        &["privileged", "h"][..],
+        &["privileged", "c"],
+        &["privileged", "m"],
+        &["privileged", "l"],
+        &["privileged", "i"],
+        &["port"],
+    ] {
         let Some(lab) = hostile(arguments) else { return };
         let exit = lab.run().report.exit;
         assert!(matches!(exit, Exit::Returned(132 | 139)), "{arguments:?}: {exit}");

@@ -9,7 +9,10 @@ use support::{Lab, compiled, here};
 
 #[test]
 fn a_shell_runs_commands_in_pipes() {
-    let Some(lab) = Lab::shell("echo one two | /bin/busybox wc -w; /bin/busybox seq 1 5 | /bin/busybox tail -n 1") else { return };
+    let Some(lab) = Lab::shell("echo one two | /bin/busybox wc -w; /bin/busybox seq 1 5 | /bin/busybox tail -n 1")
+    else {
+        return;
+    };
     lab.prints("2\n5");
 }
 
@@ -52,5 +55,7 @@ fn python_computes() {
         eprintln!("skipped: there is no {}", python.display());
         return;
     }
-    Lab::new(python).args(&["-c", "import json, math; print(json.dumps({'pi': round(math.pi, 3)}))"]).prints("{\"pi\": 3.142}");
+    Lab::new(python)
+        .args(&["-c", "import json, math; print(json.dumps({'pi': round(math.pi, 3)}))"])
+        .prints("{\"pi\": 3.142}");
 }

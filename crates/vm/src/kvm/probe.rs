@@ -56,8 +56,7 @@ impl Kvm {
         if kvm.get_api_version() != 12 {
             return Err(Missing::new(format!("{} is not KVM as of version 12", device.display()), NO_DEVICE));
         }
-        for (capability, name) in
-            [(Cap::SyncRegs, "KVM_CAP_SYNC_REGS"), (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT")]
+        for (capability, name) in [(Cap::SyncRegs, "KVM_CAP_SYNC_REGS"), (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT")]
         {
             if !kvm.check_extension(capability) {
                 return Err(Missing::new(format!("KVM has no {name}"), TOO_OLD));

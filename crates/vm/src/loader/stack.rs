@@ -36,23 +36,23 @@ pub(super) fn build(space: &Space, command: &Command, program: &Placed, interpre
     let at = |offset: usize| base + offset as u64;
     let user = u64::from(command.user);
     let auxiliary = [
-        (3, program.headers.0),  // AT_PHDR
-        (4, 56),                 // AT_PHENT
-        (5, program.headers.1),  // AT_PHNUM
-        (6, PAGE),               // AT_PAGESZ
-        (7, interpreter),        // AT_BASE
-        (8, 0),                  // AT_FLAGS
-        (9, program.own_entry),  // AT_ENTRY
-        (11, user),              // AT_UID
-        (12, user),              // AT_EUID
-        (13, user),              // AT_GID
-        (14, user),              // AT_EGID
-        (15, at(platform)),      // AT_PLATFORM
-        (17, 100),               // AT_CLKTCK
-        (23, 0),                 // AT_SECURE
-        (25, at(random)),        // AT_RANDOM
-        (31, at(path)),          // AT_EXECFN
-        (0, 0),                  // AT_NULL
+        (3, program.headers.0), // AT_PHDR
+        (4, 56),                // AT_PHENT
+        (5, program.headers.1), // AT_PHNUM
+        (6, PAGE),              // AT_PAGESZ
+        (7, interpreter),       // AT_BASE
+        (8, 0),                 // AT_FLAGS
+        (9, program.own_entry), // AT_ENTRY
+        (11, user),             // AT_UID
+        (12, user),             // AT_EUID
+        (13, user),             // AT_GID
+        (14, user),             // AT_EGID
+        (15, at(platform)),     // AT_PLATFORM
+        (17, 100),              // AT_CLKTCK
+        (23, 0),                // AT_SECURE
+        (25, at(random)),       // AT_RANDOM
+        (31, at(path)),         // AT_EXECFN
+        (0, 0),                 // AT_NULL
     ];
     let mut words = vec![arguments.len() as u64];
     words.extend(arguments.iter().map(|&offset| at(offset)).chain([0]));

@@ -83,6 +83,9 @@ impl Space {
         let mut text = Vec::new();
         let mut at = address;
         loop {
+            if at >= USER_END {
+                return Err(Errno::FAULT);
+            }
             let stop = (page(at) + 1) * PAGE;
             let mut part = vec![0; (stop - at) as usize];
             self.read(at, &mut part)?;

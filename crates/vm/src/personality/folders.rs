@@ -189,8 +189,7 @@ pub(super) fn linkat(thread: &mut Thread, [from_folder, from, to_folder, to, fla
     let (from, to) = (thread.changeable(from_folder, from)?, thread.changeable(to_folder, to)?);
     let root = thread.root()?;
     let follow = flags & libc::AT_SYMLINK_FOLLOW as u64 != 0;
-    let call =
-        Call::Link { from_directory: root, from: &from.written, follow, to_directory: root, to: &to.written };
+    let call = Call::Link { from_directory: root, from: &from.written, follow, to_directory: root, to: &to.written };
     thread.world.call(call).map(|_| 0)
 }
 

@@ -131,8 +131,11 @@ pub(super) fn futex(thread: &mut Thread, [at, operation, value, time, other, thi
                     let left = if command == WAIT {
                         wanted
                     } else {
-                        let clock =
-                            if operation & REALTIME != 0 { rustix::time::ClockId::Realtime } else { rustix::time::ClockId::Monotonic };
+                        let clock = if operation & REALTIME != 0 {
+                            rustix::time::ClockId::Realtime
+                        } else {
+                            rustix::time::ClockId::Monotonic
+                        };
                         let now = rustix::time::clock_gettime(clock);
                         wanted.saturating_sub(std::time::Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32))
                     };
@@ -158,7 +161,8 @@ pub(super) fn futex(thread: &mut Thread, [at, operation, value, time, other, thi
             let (first, second) = (place(at)?, space.place_of(other, Protection::WRITE)?);
             let before = change(&space, second, third as u32)?;
             let woken = futexes.wake(first, u64::from(value as u32), u32::MAX);
-            let also = if holds(before, third as u32) { futexes.wake(second, u64::from(time as u32), u32::MAX) } else { 0 };
+            let also =
+                if holds(before, third as u32) { futexes.wake(second, u64::from(time as u32), u32::MAX) } else { 0 };
             Ok(woken + also)
         }
         _ => Err(Errno::NOSYS),

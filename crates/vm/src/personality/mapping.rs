@@ -38,7 +38,9 @@ pub(super) fn mmap(thread: &mut Thread, [at, length, wanted, flags, number, offs
         }
     } else {
         let open = thread.process.descriptors().get(int(number))?;
-        if !offset.is_multiple_of(crate::kvm::PAGE) || offset.checked_add(length).is_none_or(|end| end > i64::MAX as u64) {
+        if !offset.is_multiple_of(crate::kvm::PAGE)
+            || offset.checked_add(length).is_none_or(|end| end > i64::MAX as u64)
+        {
             return Err(Errno::INVAL);
         }
         // What is written to a shared mapping of a file would have to reach the file.

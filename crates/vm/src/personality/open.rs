@@ -87,7 +87,9 @@ impl Open {
                 match self.world.host.call(Call::Receive { stream: *handle, into: &mut *into }).now() {
                     Ok(Reply::Count(count)) => return Ok(count),
                     Err(ringfence_abi::ErrorCode::WouldBlock) if !self.is_nonblocking() => {
-                        thread.answer(self.world.host.call(Call::Ready { handle: *handle, interest: Interest::Readable }))?;
+                        thread.answer(
+                            self.world.host.call(Call::Ready { handle: *handle, interest: Interest::Readable }),
+                        )?;
                     }
                     Err(code) => return Err(self.world.failed(code)),
                     Ok(_) => return Err(Errno::IO),
@@ -133,7 +135,9 @@ impl Open {
                 match self.world.host.call(Call::Send { stream: *handle, from }).now() {
                     Ok(Reply::Count(count)) => return Ok(count),
                     Err(ringfence_abi::ErrorCode::WouldBlock) if !self.is_nonblocking() => {
-                        thread.answer(self.world.host.call(Call::Ready { handle: *handle, interest: Interest::Writable }))?;
+                        thread.answer(
+                            self.world.host.call(Call::Ready { handle: *handle, interest: Interest::Writable }),
+                        )?;
                     }
                     Err(code) => return Err(self.world.failed(code)),
                     Ok(_) => return Err(Errno::IO),
@@ -144,7 +148,8 @@ impl Open {
             Kind::File(file) => {
                 let mut position = lock(&self.position);
                 if self.flags() & libc::O_APPEND as u32 != 0 {
-                    let Reply::Count(count) = self.world.call(Call::Write { file: *file, at: Position::End, from })? else {
+                    let Reply::Count(count) = self.world.call(Call::Write { file: *file, at: Position::End, from })?
+                    else {
                         return Err(Errno::IO);
                     };
                     *position = self.size().unwrap_or(*position + count as u64);

@@ -98,10 +98,11 @@ impl Thread {
         let Reply::Handle(handle) = opened.or_else(|errno| self.bare_root(path, errno))? else {
             return Err(Errno::IO);
         };
-        let is_folder = how.directory || matches!(
-            world.call(Call::Stat { handle }),
-            Ok(Reply::Stat(stat)) if stat.kind == ringfence_abi::FileKind::Directory
-        );
+        let is_folder = how.directory
+            || matches!(
+                world.call(Call::Stat { handle }),
+                Ok(Reply::Stat(stat)) if stat.kind == ringfence_abi::FileKind::Directory
+            );
         let names = if path.normal == b"/" { world.system.names_in(b"/") } else { Vec::new() };
         let kind = if is_folder { Kind::Folder(handle, names) } else { Kind::File(handle) };
         Ok(Open::new(world, kind, &path.normal, flags))

@@ -34,7 +34,13 @@ fn ready(asked: &Asked) -> i16 {
             let readable = if pipe.is_readable() && !(pipe.is_hung_up() && pipe.length() == 0) { IN } else { 0 };
             readable & asked.events | if pipe.is_hung_up() { libc::POLLHUP } else { 0 }
         }
-        Kind::Writer(pipe) => if pipe.is_writable() { OUT & asked.events } else { 0 },
+        Kind::Writer(pipe) => {
+            if pipe.is_writable() {
+                OUT & asked.events
+            } else {
+                0
+            }
+        }
         Kind::Stream(_) => 0,
         _ => (IN | OUT) & asked.events,
     }
@@ -55,7 +61,11 @@ impl Thread {
             let Some(Kind::Stream(handle)) = asked.open.as_ref().map(|open| &open.kind) else { continue };
             for (interest, events) in [(Interest::Readable, IN), (Interest::Writable, OUT)] {
                 if asked.events & events != 0 {
-                    streams.push((index, events & asked.events, self.world.host.call(Call::Ready { handle: *handle, interest })));
+                    streams.push((
+                        index,
+                        events & asked.events,
+                        self.world.host.call(Call::Ready { handle: *handle, interest }),
+                    ));
                 }
             }
         }
@@ -134,7 +144,9 @@ impl Thread {
         for (asked, events) in asked.iter().zip(found) {
             let number = asked.number as usize;
             let hung_up = events & libc::POLLHUP != 0;
-            for (set, hit) in [events & libc::POLLIN != 0 || hung_up, events & libc::POLLOUT != 0].into_iter().enumerate() {
+            for (set, hit) in
+                [events & libc::POLLIN != 0 || hung_up, events & libc::POLLOUT != 0].into_iter().enumerate()
+            {
                 if hit && is_in(&asked_sets[set], number) {
                     given[set][number / 8] |= 1 << (number % 8);
                     total += 1;

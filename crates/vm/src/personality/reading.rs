@@ -195,7 +195,8 @@ pub(super) fn sendfile(thread: &mut Thread, [to, from, at, length, ..]: Argument
     let space = thread.process.space()?;
     let start = if at == 0 { *lock(&from.position) } else { offset(space.read_u64(at)?)? };
     let mut content = vec![0; length.min(MOST) as usize];
-    let count = from.read_at(start, &mut content).map_err(|errno| if errno == Errno::SPIPE { Errno::INVAL } else { errno })?;
+    let count =
+        from.read_at(start, &mut content).map_err(|errno| if errno == Errno::SPIPE { Errno::INVAL } else { errno })?;
     let written = if count == 0 { 0 } else { to.write(thread, &content[..count])? } as u64;
     if at == 0 {
         *lock(&from.position) = start + written;

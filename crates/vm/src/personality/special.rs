@@ -130,7 +130,8 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
             let name = String::from_utf8_lossy(last(&image.path)).into_owned();
             let (id, parent) = (thread.process.id, thread.process.parent.load(std::sync::atomic::Ordering::SeqCst));
             let threads = super::process::lock(&thread.process.threads).len();
-            let text = format!("Name:\t{name}\nState:\tR (running)\nPid:\t{id}\nPPid:\t{parent}\nThreads:\t{threads}\n");
+            let text =
+                format!("Name:\t{name}\nState:\tR (running)\nPid:\t{id}\nPPid:\t{parent}\nThreads:\t{threads}\n");
             Some(Kind::Text(text.into_bytes()))
         }
         _ => None,

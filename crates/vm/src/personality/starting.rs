@@ -57,7 +57,9 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     };
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open)?;
     let descriptors = Descriptors::default();
-    for (handle, flags) in [(Handle::STDIN, libc::O_RDONLY), (Handle::STDOUT, libc::O_WRONLY), (Handle::STDERR, libc::O_WRONLY)] {
+    for (handle, flags) in
+        [(Handle::STDIN, libc::O_RDONLY), (Handle::STDOUT, libc::O_WRONLY), (Handle::STDERR, libc::O_WRONLY)]
+    {
         descriptors.add(Open::new(world, Kind::Stream(handle), b"/dev/stdio", flags as u32), 0, false)?;
     }
     let id = world.begin_thread()?;
@@ -283,4 +285,3 @@ pub(super) fn clone3(thread: &mut Thread, [at, size, ..]: Arguments) -> Answer {
     let stack = if stack == 0 { 0 } else { stack.wrapping_add(length) };
     begin(thread, &Wanted { flags, stack, parent_id, child_id, tls })
 }
-

@@ -60,7 +60,9 @@ impl Status {
 
     /// Of something that only exists here; told apart by its path.
     fn made(mode: u32, size: u64, path: &[u8]) -> Status {
-        let inode = path.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let inode = path
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         Status { device: 1, inode: inode >> 8, mode, links: 1, size, ..Status::default() }
     }
 
@@ -262,7 +264,9 @@ pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Ar
 /// `statfs(2)`, `fstatfs(2)`: nothing of the host's file systems is told.
 pub(super) fn statfs(thread: &mut Thread, [_, at, ..]: Arguments) -> Answer {
     let mut bytes = [0; 120];
-    for (index, word) in [0x0102_1994_u64, 4096, 1 << 20, 1 << 19, 1 << 19, 1 << 16, 1 << 15, 0, 255, 4096].iter().enumerate() {
+    for (index, word) in
+        [0x0102_1994_u64, 4096, 1 << 20, 1 << 19, 1 << 19, 1 << 16, 1 << 15, 0, 255, 4096].iter().enumerate()
+    {
         bytes[index * 8..index * 8 + 8].copy_from_slice(&word.to_le_bytes());
     }
     thread.process.space()?.write(at, &bytes).map(|()| 0)

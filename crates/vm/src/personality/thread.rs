@@ -85,8 +85,7 @@ impl Thread {
     fn system_call(&mut self) {
         let registers = self.context;
         let number = registers.rax;
-        let arguments =
-            [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
+        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
         self.next = Next::Return;
         let answer = table::serve(self, number, arguments);
         match self.next {

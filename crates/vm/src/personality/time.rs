@@ -11,10 +11,9 @@ use super::{Answer, Arguments, int};
 fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
     let clock = match clock {
         libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => Clock::Wall,
-        libc::CLOCK_MONOTONIC
-        | libc::CLOCK_MONOTONIC_RAW
-        | libc::CLOCK_MONOTONIC_COARSE
-        | libc::CLOCK_BOOTTIME => Clock::Monotonic,
+        libc::CLOCK_MONOTONIC | libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_MONOTONIC_COARSE | libc::CLOCK_BOOTTIME => {
+            Clock::Monotonic
+        }
         libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => {
             return Ok(thread.world.control.cpu_time().as_nanos() as Timestamp);
         }

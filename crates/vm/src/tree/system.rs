@@ -157,8 +157,7 @@ fn real_path(place: &OwnedFd) -> Result<Vec<u8>, Errno> {
 fn made() -> BTreeMap<&'static str, Vec<u8>> {
     let user = rustix::process::getuid().as_raw();
     let name = if user == 0 { "root" } else { "capsule" };
-    let users =
-        format!("{name}:x:{user}:{user}:{name}:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
+    let users = format!("{name}:x:{user}:{user}:{name}:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
     let groups = format!("{name}:x:{user}:\nnogroup:x:65534:\n");
     BTreeMap::from([
         ("/etc/passwd", users.into_bytes()),

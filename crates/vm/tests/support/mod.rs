@@ -157,7 +157,12 @@ impl Lab {
     /// Runs and expects this to be printed, with status 0.
     pub(crate) fn prints(&self, expected: &str) {
         let outcome = self.run();
-        assert_eq!((outcome.stdout.trim_end(), &outcome.report.exit), (expected, &Exit::Returned(0)), "{}", outcome.stderr);
+        assert_eq!(
+            (outcome.stdout.trim_end(), &outcome.report.exit),
+            (expected, &Exit::Returned(0)),
+            "{}",
+            outcome.stderr
+        );
     }
 }
 
