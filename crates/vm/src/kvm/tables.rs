@@ -105,7 +105,7 @@ impl Tables {
         let entry = self.entry(machine, page, 1, USER)?;
         let write = if to.write { WRITE } else { 0 };
         let execute = if to.execute { 0 } else { NO_EXECUTE };
-        machine.write_u64(entry, to.frame * PAGE | PRESENT | USER | USED | write | execute);
+        machine.write_u64(entry, (to.frame * PAGE) | PRESENT | USER | USED | write | execute);
         Some(())
     }
 

@@ -81,8 +81,11 @@ pub(crate) fn load(
     Ok(Loaded { space, registers, path: command.path, arguments: command.arguments })
 }
 
+/// The interpreter of a script, and its argument.
+type Interpreter = (Vec<u8>, Option<Vec<u8>>);
+
 /// The interpreter of a script and its argument: the first line, `#!interpreter [argument]`.
-fn script(file: &dyn Content) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, Errno> {
+fn script(file: &dyn Content) -> Result<Option<Interpreter>, Errno> {
     let mut start = [0; 256];
     let length = file.read_at(0, &mut start)?;
     let Some(line) = start[..length].strip_prefix(b"#!") else { return Ok(None) };

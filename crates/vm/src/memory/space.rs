@@ -316,9 +316,8 @@ impl Space {
         let mut there = copy.inner();
         there.areas = inner.areas.clone();
         (there.break_start, there.break_end) = (inner.break_start, inner.break_end);
-        let mut numbers = inner.pages.iter().peekable();
         let mut content = vec![0; PAGE as usize];
-        while let Some((&number, &Page { frame, own })) = numbers.next() {
+        for (&number, &Page { frame, own }) in &inner.pages {
             let protection = there.areas.find(number * PAGE).map_or(Protection::empty(), |(_, area)| area.protection);
             let frame = match own {
                 false => frame,

@@ -85,7 +85,8 @@ impl Thread {
         self.next = Next::End;
     }
 
-    /// The thread has ended. Gives its processor back.
+    /// The thread has ended; what is left of it is its processor. [`forget`] comes after that has been
+    /// put back: there are as many processors as threads.
     pub(super) fn leave(self) -> Processor {
         if self.clear_at_end != 0
             && let Ok(space) = self.process.space()
@@ -94,7 +95,6 @@ impl Thread {
         {
             self.world.futexes.wake(place, 1, u32::MAX);
         }
-        forget(&self.world, &self.process, self.member.id);
         self.processor
     }
 }

@@ -21,11 +21,14 @@ fn texts(thread: &Thread, at: u64) -> Result<Vec<Vec<u8>>, Errno> {
     let space = thread.process.space()?;
     let mut texts = Vec::new();
     let mut left = MOST;
+    if at == 0 {
+        return Ok(texts);
+    }
     let mut place = at;
-    while at != 0 {
+    loop {
         let pointer = space.read_u64(place)?;
         if pointer == 0 {
-            break;
+            return Ok(texts);
         }
         let text = space.text_of(pointer, left)?;
         left -= text.len() as u64;
@@ -35,7 +38,6 @@ fn texts(thread: &Thread, at: u64) -> Result<Vec<Vec<u8>>, Errno> {
         }
         place = place.checked_add(8).ok_or(Errno::FAULT)?;
     }
-    Ok(texts)
 }
 
 /// `execve(2)`

@@ -108,6 +108,7 @@ pub(crate) fn signal_first(world: &World, signal: i32) {
 /// The whole life of a thread, on the calling thread of the host.
 fn run(world: &Arc<World>, begin: Begin) {
     let Begin { process, member, registers, fs_base, vectors, clear_at_end } = begin;
+    let id = member.id;
     let number = rustix::thread::gettid().as_raw_nonzero().get();
     member.number.store(number, SeqCst);
     world.control.enlist();
@@ -123,7 +124,7 @@ fn run(world: &Arc<World>, begin: Begin) {
         Ok(processor) => {
             let mut thread = Thread {
                 world: world.clone(),
-                process,
+                process: process.clone(),
                 member,
                 processor,
                 context: registers,
@@ -135,10 +136,11 @@ fn run(world: &Arc<World>, begin: Begin) {
             thread.run();
             let processor = thread.leave();
             world.machine.put_back(processor);
+            super::ending::forget(world, &process, id);
         }
         Err(reason) => {
             world.control.stop(Exit::Lost(LostReason::Backend(reason)));
-            super::ending::forget(world, &process, member.id);
+            super::ending::forget(world, &process, id);
         }
     }
     world.control.dismiss();
