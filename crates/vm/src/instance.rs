@@ -105,8 +105,9 @@ impl Instance for VmInstance {
             }
             (Phase::Started(_), _) => self.control.stop(Exit::Stopped),
             (Phase::Stopped, _) => {}
-            (Phase::Built(_), _) => {
+            (Phase::Built(parts), _) => {
                 self.control.stop(Exit::Stopped);
+                personality::clear(&parts.0);
                 *phase = Phase::Stopped;
                 self.control.end(Exit::Stopped);
             }

@@ -70,9 +70,10 @@ fn a_kill_ends_what_spins_and_what_sleeps() {
 }
 
 #[test]
-fn nothing_of_it_is_left_when_it_has_ended() {
+fn nothing_of_it_is_left_when_it_has_ended_or_was_never_started() {
     let Some(lab) = Lab::compiled("ordinary.c", &["fork"]) else { return };
     lab.run();
+    drop(lab.build());
     let machines = || {
         let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
         let links = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());

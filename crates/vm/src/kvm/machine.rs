@@ -208,7 +208,8 @@ impl Machine {
     }
 
     pub(crate) fn write_u64(&self, at: u64, word: u64) {
-        let _ = self.region.as_volatile_slice().store(word, at as usize, Ordering::SeqCst);
+        let stored = self.region.as_volatile_slice().store(word, at as usize, Ordering::SeqCst);
+        debug_assert!(stored.is_ok(), "{at:#x} is not the place of a word");
     }
 
     pub(crate) fn read_u64(&self, at: u64) -> u64 {

@@ -31,7 +31,7 @@ mod world;
 
 use rustix::io::Errno;
 
-pub(crate) use starting::{First, first_thread, live, signal_first};
+pub(crate) use starting::{First, clear, first_thread, live, signal_first};
 pub(crate) use world::World;
 
 /// How many threads an instance can have, those of all its processes together.

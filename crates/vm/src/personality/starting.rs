@@ -89,13 +89,18 @@ pub(crate) fn live(world: &Arc<World>, first: First, executor: &tokio::runtime::
     let process = begin.process.clone();
     run(world, begin);
     world.join();
-    // Nothing runs any more; what processes hold refers to the world, and the world to them.
+    clear(world);
+    super::ending::shell_status(process.status.load(SeqCst))
+}
+
+/// Lets go of everything when nothing runs any more, or nothing ever ran: what processes hold refers to
+/// the world, and the world to them.
+pub(crate) fn clear(world: &World) {
     let processes = std::mem::take(&mut *world.processes());
     for process in processes.values() {
         process.set_descriptors(Arc::default());
         process.set_space(None);
     }
-    super::ending::shell_status(process.status.load(SeqCst))
 }
 
 /// A signal from outside, for the first process.

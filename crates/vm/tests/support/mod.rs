@@ -12,7 +12,7 @@ use ringfence_manifest::{
     Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Spec, Stdio,
     StreamIn, StreamOut,
 };
-use ringfence_runtime::{Plan, Report, ScopedHal, Started, Surroundings};
+use ringfence_runtime::{Built, Plan, Report, ScopedHal, Started, Surroundings};
 use ringfence_vm::Vm;
 
 /// The threads all tests of a file share.
@@ -140,11 +140,14 @@ impl Lab {
 
     /// Builds and starts it.
     pub(crate) fn start(&self) -> Started {
+        self.build().start().unwrap()
+    }
+
+    pub(crate) fn build(&self) -> Built {
         let _guard = executor().enter();
         let plan = self.plan().unwrap_or_else(|error| panic!("{}", explain(&error)));
         let hal = ScopedHal::new(plan.spec().clone(), Surroundings::default()).unwrap();
-        let built = plan.build(Arc::new(hal)).unwrap_or_else(|error| panic!("{}", explain(&error)));
-        built.start().unwrap()
+        plan.build(Arc::new(hal)).unwrap_or_else(|error| panic!("{}", explain(&error)))
     }
 
     pub(crate) fn run(&self) -> Outcome {
