@@ -3,7 +3,7 @@
 mod support;
 
 use ringfence_isolation::{Exit, LimitKind};
-use ringfence_manifest::Bytes;
+use ringfence_manifest::{Bytes, MountMode};
 use support::Lab;
 
 fn hostile(arguments: &[&str]) -> Option<Lab> {
@@ -79,4 +79,24 @@ fn page_tables_count_as_memory() {
     let Some(lab) = hostile(&["tables"]) else { return };
     let outcome = lab.limit(|limits| limits.memory = Some(Bytes(16 << 20))).run();
     assert_eq!(outcome.report.tripped.map(|limit| limit.limit), Some(LimitKind::Memory), "{}", outcome.report.exit);
+}
+
+#[test]
+fn no_path_leads_to_a_file_of_the_host_that_was_not_granted() {
+    let Some(lab) = Lab::shell("") else { return };
+    let lab = lab.mount("/data", MountMode::ReadWrite).grant_all("/data");
+    let secret = lab.folder.path().join("secret");
+    std::fs::write(&secret, "what nobody may see").unwrap();
+    let host = lab.host("/data");
+    std::os::unix::fs::symlink(&secret, host.join("planted")).unwrap();
+    std::os::unix::fs::symlink("/usr/lib/../../etc/shadow", host.join("shadow")).unwrap();
+    let secret = secret.display();
+    let script = format!(
+        "cd /data; ln -s {secret} made; for path in {secret} planted made shadow /usr/..{secret} /lib/../..{secret} \
+         /proc/self/root{secret} /proc/1/root{secret} /dev/fd/../..{secret} /proc/self/cwd/../../../..{secret} \
+         /usr/lib/../../etc/shadow /etc/shadow /proc/kcore /proc/self/mem /dev/kvm /dev/mem; do \
+         /bin/busybox head -c 100 $path && echo leaked $path; done; echo tried"
+    );
+    let outcome = lab.args(&["sh", "-c", &script]).run();
+    assert_eq!((outcome.stdout.as_str(), outcome.report.exit), ("tried\n", Exit::Returned(0)), "{}", outcome.stderr);
 }

@@ -59,3 +59,11 @@ fn python_computes() {
         .args(&["-c", "import json, math; print(json.dumps({'pi': round(math.pi, 3)}))"])
         .prints("{\"pi\": 3.142}");
 }
+
+#[test]
+fn a_process_finds_itself_in_proc() {
+    let Some(lab) = Lab::shell("ls /proc/self/ | grep exe; readlink /proc/self/exe; cat /proc/self/comm") else {
+        return;
+    };
+    lab.prints("exe\n/bin/busybox\nbusybox");
+}

@@ -68,9 +68,6 @@ impl Thread {
         if let Some(number) = special::descriptor(self, &path.normal) {
             return self.process.descriptors().get(number);
         }
-        if follow && let Some(target) = special::link(self, &path.normal) {
-            return self.open(&self.absolute(libc::AT_FDCWD, &target?)?, flags, follow);
-        }
         let changes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 || has(libc::O_TRUNC);
         if let Some(kind) = special::look(self, &path.normal) {
             let is_folder = matches!(kind, Kind::Listing(_));
@@ -81,6 +78,9 @@ impl Thread {
                 _ if has(libc::O_DIRECTORY) && !is_folder => Err(Errno::NOTDIR),
                 kind => Ok(Open::new(world, kind, &path.normal, flags)),
             };
+        }
+        if follow && let Some(target) = special::link(self, &path.normal) {
+            return self.open(&self.absolute(libc::AT_FDCWD, &target?)?, flags, follow);
         }
         if path.is_system(self) {
             return self.open_system(path, flags, follow, changes);

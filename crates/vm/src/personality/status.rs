@@ -141,7 +141,10 @@ impl Thread {
 
     /// What is at a path.
     pub(super) fn status_at(&self, path: &Path, follow: bool) -> Result<Status, Errno> {
-        if let Some(target) = special::link(self, &path.normal) {
+        let seen = special::look(self, &path.normal).filter(|_| follow);
+        if seen.is_none()
+            && let Some(target) = special::link(self, &path.normal)
+        {
             let target = target?;
             return match follow {
                 false => Ok(Status::made(libc::S_IFLNK | 0o777, target.len() as u64, &path.normal)),
