@@ -35,10 +35,14 @@ pub(crate) fn promise(spec: &Spec, software: bool) -> Enforcement {
                 _ => Held::by("one processor of the machine for each thread"),
             },
             G::ProcessesLimit => Held::by("the personality counts processes and threads"),
-            G::OpenFilesLimit => Held::by("scoped hal: handle table"),
+            G::OpenFilesLimit => Held::by("the personality counts what is open"),
             G::DiskLimit | G::FileSizeLimit => Held::by("scoped hal: growth charged before each write"),
             G::BandwidthLimit => Held::by("no network at all"),
-            G::IoOperationsLimit | G::IoBytesLimit | G::OutputLimit => Held::by("scoped hal: meter"),
+            G::OutputLimit => Held::by("scoped hal: meter"),
+            G::IoOperationsLimit | G::IoBytesLimit => Held::not(
+                "what is read of the system's own files is not counted in this version of level microvm; level wasm \
+                 counts everything",
+            ),
             G::FuelLimit => Held::not("native instructions are not counted; level wasm counts them"),
             G::MemoryEncrypted | G::Attested => Held::not("no trusted hardware at this level"),
             _ => continue,

@@ -86,3 +86,10 @@ fn nothing_of_it_is_left_when_it_has_ended_or_was_never_started() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn pipes_and_the_systems_files_count_as_open_files() {
+    let Some(lab) = Lab::shell("exec 3</etc/passwd 4</dev/null 5</etc/group; echo two too many") else { return };
+    let outcome = lab.limit(|limits| limits.open_files = Some(2)).run();
+    assert_eq!(tripped(&outcome), Some(LimitKind::OpenFiles), "{}", outcome.report.exit);
+}

@@ -22,6 +22,7 @@ pub(super) struct Open {
     pub(super) path: Vec<u8>,
     pub(super) position: Mutex<u64>,
     flags: AtomicU32,
+    counted: bool,
 }
 
 /// What sort of thing.
@@ -57,8 +58,19 @@ impl Open {
             Kind::Writer(pipe) => pipe.open_writer(),
             _ => {}
         }
+        let counted = !matches!(kind, Kind::Stream(_));
+        if counted {
+            world.count_open();
+        }
+        let mut open = Open::passing(world, kind, path, flags);
+        open.counted = counted;
+        Arc::new(open)
+    }
+
+    /// For a moment only, and not counted.
+    pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
         let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !(libc::O_CLOEXEC as u32)));
-        Arc::new(Open { world: world.clone(), kind, path: path.to_vec(), position, flags })
+        Open { world: world.clone(), kind, path: path.to_vec(), position, flags, counted: false }
     }
 
     pub(super) fn flags(&self) -> u32 {
@@ -203,6 +215,9 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        if self.counted {
+            self.world.count_closed();
+        }
         match &self.kind {
             Kind::File(handle) | Kind::Folder(handle, _) if Some(*handle) != self.world.root => {
                 // Nothing can be done about a handle that does not close; the hal closes all at the end.

@@ -155,7 +155,7 @@ impl Thread {
             };
         }
         if let Some(kind) = special::look(self, &path.normal) {
-            return self.status_of(&Open::new(&self.world, kind, &path.normal, 0));
+            return self.status_of(&Open::passing(&self.world, kind, &path.normal, 0));
         }
         if path.is_system(self) {
             let looked = self.world.system.look(&path.normal, follow)?;

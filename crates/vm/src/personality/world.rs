@@ -1,7 +1,7 @@
 //! Everything the threads of an instance share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
@@ -36,6 +36,7 @@ pub(crate) struct World {
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     living: AtomicU32,
+    open: AtomicU64,
     next: AtomicU32,
 }
 
@@ -60,6 +61,7 @@ impl World {
             processes: Mutex::default(),
             threads: Mutex::default(),
             living: AtomicU32::new(0),
+            open: AtomicU64::new(0),
             next: AtomicU32::new(FIRST),
         })
     }
@@ -99,6 +101,20 @@ impl World {
 
     pub(super) fn end_thread(&self) {
         self.living.fetch_sub(1, SeqCst);
+    }
+
+    /// One more thing is open; beyond the limit everything ends.
+    pub(super) fn count_open(&self) {
+        let used = self.open.fetch_add(1, SeqCst) + 1;
+        if let Some(allowed) = self.spec.limits.open_files
+            && used > allowed
+        {
+            self.control.stop(Exit::Exceeded(Limit { limit: LimitKind::OpenFiles, allowed, used }));
+        }
+    }
+
+    pub(super) fn count_closed(&self) {
+        self.open.fetch_sub(1, SeqCst);
     }
 
     /// Keeps the thread of the host, to wait for it at the end.
