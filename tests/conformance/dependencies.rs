@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ringfence-runtime", &["ringfence-abi", "ringfence-manifest", "ringfence-isolation"]),
     ("ringfence-wasm", &["ringfence-abi", "ringfence-manifest", "ringfence-isolation"]),
     ("ringfence-linux", &["ringfence-abi", "ringfence-manifest", "ringfence-isolation"]),
+    ("ringfence-vm", &["ringfence-abi", "ringfence-manifest", "ringfence-isolation"]),
     (
         "ringfence",
         &[

@@ -1,0 +1,148 @@
+//! The backend: what it needs, what it refuses, what it prepares.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use ringfence_isolation::{Backend, BuildError, Fact, Guarantee, Level, Prepared, Refusal};
+use ringfence_manifest::{Kind, Permissions, Spec};
+use tokio::runtime::Handle;
+
+use crate::kvm::{Kvm, Missing, StubKind};
+use crate::loader::Elf;
+use crate::prepared::Ready;
+use crate::promise::promise;
+use crate::tree::System;
+
+/// Level `microvm`.
+pub struct Vm {
+    device: PathBuf,
+    executor: Handle,
+    kvm: OnceLock<Result<(Arc<Kvm>, StubKind), Missing>>,
+}
+
+impl Vm {
+    /// The backend, on `/dev/kvm`. Looks at the machine when it is first asked. What instances wait
+    /// for is waited for on `executor`, which needs its drivers of time and of input and output.
+    pub fn new(executor: Handle) -> Self {
+        Self::on(PathBuf::from("/dev/kvm"), executor)
+    }
+
+    /// The same, on another device file of KVM.
+    pub fn on(device: PathBuf, executor: Handle) -> Self {
+        Vm { device, executor, kvm: OnceLock::new() }
+    }
+
+    fn kvm(&self) -> &Result<(Arc<Kvm>, StubKind), Missing> {
+        self.kvm.get_or_init(|| {
+            let kvm = Arc::new(Kvm::open(&self.device)?);
+            let kind = kvm.stub_kind()?;
+            Ok((kvm, kind))
+        })
+    }
+}
+
+impl Backend for Vm {
+    fn level(&self) -> Level {
+        Level::MicroVm
+    }
+
+    fn probe(&self) -> Vec<Fact> {
+        match self.kvm() {
+            Ok((_, StubKind::User)) => {
+                vec![Fact::good("kvm", "usable; virtualization in software (PVM): leaving the guest is slow")]
+            }
+            Ok((_, StubKind::Supervisor)) => vec![Fact::good("kvm", "usable")],
+            Err(missing) => vec![Fact::missing("kvm", missing.found.clone(), missing.remedy)],
+        }
+    }
+
+    fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+        check_program(spec)?;
+        let (kvm, kind) = self.kvm().as_ref().map_err(|missing| Refusal {
+            level: Level::MicroVm,
+            guarantee: Guarantee::OwnKernel,
+            found: missing.found.clone(),
+            remedy: missing.remedy.into(),
+            facts: self.probe(),
+        })?;
+        check_permissions(spec)?;
+        let promised = promise(spec, *kind == StubKind::User);
+        promised.check(spec).map_err(|refusal| Refusal { facts: self.probe(), ..refusal })?;
+        let system = System::open(spec)
+            .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
+        check_elf(spec, &system)?;
+        Ok(Box::new(Ready {
+            kvm: kvm.clone(),
+            kind: *kind,
+            spec: Arc::new(spec.clone()),
+            system: Arc::new(system),
+            promised,
+            executor: self.executor.clone(),
+        }))
+    }
+}
+
+fn refuse_program(spec: &Spec, reason: impl Into<String>) -> BuildError {
+    BuildError::Program { path: spec.program.path.clone(), level: Level::MicroVm, reason: reason.into() }
+}
+
+fn check_program(spec: &Spec) -> Result<(), BuildError> {
+    if spec.program.kind != Kind::Linux {
+        return Err(refuse_program(
+            spec,
+            "this version of level microvm runs programs of kind linux; choose level wasm for WebAssembly",
+        ));
+    }
+    let path = &spec.program.path;
+    let metadata = std::fs::metadata(path).map_err(|source| BuildError::Unreadable { path: path.clone(), source })?;
+    if !metadata.is_file() {
+        return Err(refuse_program(spec, "it is not a file"));
+    }
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Err(refuse_program(spec, "it is not executable: `chmod +x` makes it so"));
+    }
+    let texts = spec.program.args.iter().chain(spec.environment.keys()).chain(spec.environment.values());
+    if texts.chain([&spec.program.working_directory]).any(|text| text.contains('\0')) {
+        return Err(refuse_program(spec, "an argument, variable or folder contains a NUL character"));
+    }
+    Ok(())
+}
+
+/// An ELF file of this processor's, or a script: what its interpreter is shows when it is loaded.
+fn check_elf(spec: &Spec, system: &System) -> Result<(), BuildError> {
+    use crate::memory::Content;
+    let unreadable =
+        |errno: rustix::io::Errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() };
+    let file = system.program_file().map_err(unreadable)?;
+    let mut start = [0; 2];
+    let length = file.read_at(0, &mut start).map_err(unreadable)?;
+    if start[..length] == *b"#!" {
+        return Ok(());
+    }
+    Elf::read(&file).map(drop).map_err(|error| refuse_program(spec, error.to_string()))
+}
+
+/// What permissions say that this level has no way to hold.
+fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
+    let Permissions { clock, random, channel_send, channel_receive, log, .. } = &spec.permissions;
+    let reasons = [
+        (
+            !clock,
+            "`clock = false`: a Linux program reads the processor's clock without asking; write `clock = true`, or choose level wasm",
+        ),
+        (
+            !random,
+            "`random = false`: a Linux program has random numbers from its processor; write `random = true`, or choose level wasm",
+        ),
+        (
+            !channel_send.is_empty() || !channel_receive.is_empty(),
+            "channels are not in this version of level microvm; take `channel.*` out, or choose level wasm",
+        ),
+        (*log, "`log` is not in this version of level microvm; take it out and print instead, or choose level wasm"),
+    ];
+    match reasons.into_iter().find(|(hit, _)| *hit) {
+        Some((_, reason)) => Err(refuse_program(spec, reason)),
+        None => Ok(()),
+    }
+}

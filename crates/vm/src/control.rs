@@ -1,0 +1,196 @@
+//! What an instance's threads and its owner share: the wish to stop, the usage, the end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
+
+use ringfence_isolation::{Exit, Host, Limit, LimitKind, LostReason, Usage, Verdict};
+use ringfence_manifest::Limits;
+use tokio::sync::watch;
+
+use crate::memory::Ledger;
+use crate::sys;
+
+/// What an instance's threads and its owner share.
+pub(crate) struct Control {
+    host: Arc<dyn Host>,
+    limits: Limits,
+    stopping: AtomicBool,
+    state: Mutex<State>,
+    memory: AtomicU64,
+    memory_peak: AtomicU64,
+    exit: watch::Sender<Option<Exit>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How it is to end; the first reason counts.
+    reason: Option<Exit>,
+    /// The threads of the host that run guest code, by their numbers.
+    threads: BTreeMap<i32, Thread>,
+    /// Processor time of those that have ended.
+    ended_time: Duration,
+    charged: Duration,
+}
+
+impl Control {
+    pub(crate) fn new(host: Arc<dyn Host>, limits: Limits) -> Arc<Self> {
+        Arc::new(Control {
+            host,
+            limits,
+            stopping: AtomicBool::new(false),
+            state: Mutex::default(),
+            memory: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
+            exit: watch::Sender::new(None),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether everything has to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(SeqCst)
+    }
+
+    /// Ends everything for this reason.
+    pub(crate) fn stop(&self, reason: Exit) {
+        let mut state = self.state();
+        state.reason.get_or_insert(reason);
+        self.stopping.store(true, SeqCst);
+        for (&number, thread) in &state.threads {
+            thread.unpark();
+            sys::kick(number);
+        }
+    }
+
+    /// Ends everything because the host says so.
+    pub(crate) fn stop_by(&self, verdict: Verdict) {
+        self.stop(match verdict {
+            Verdict::Exceeded(limit) => Exit::Exceeded(limit),
+            Verdict::Denied(denial) => Exit::Denied(denial),
+            Verdict::Stopped | Verdict::Continue => Exit::Stopped,
+        });
+    }
+
+    /// The calling thread runs guest code from here on; `false` when everything is ending.
+    pub(crate) fn enlist(&self) -> bool {
+        sys::block_kicks();
+        let mut state = self.state();
+        let number = rustix::thread::gettid().as_raw_nonzero().get();
+        state.threads.insert(number, std::thread::current());
+        !self.is_stopping()
+    }
+
+    /// The calling thread runs no guest code any more.
+    pub(crate) fn dismiss(&self) {
+        let number = rustix::thread::gettid().as_raw_nonzero().get();
+        let mut state = self.state();
+        if state.threads.remove(&number).is_some() {
+            state.ended_time += sys::thread_time(number).unwrap_or_default();
+        }
+    }
+
+    /// Gets one thread out of the guest or out of its waiting, if it is still there.
+    pub(crate) fn interrupt(&self, number: i32) {
+        if let Some(thread) = self.state().threads.get(&number) {
+            thread.unpark();
+            sys::kick(number);
+        }
+    }
+
+    /// Processor time so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let state = self.state();
+        state.ended_time + state.threads.keys().filter_map(|&number| sys::thread_time(number)).sum::<Duration>()
+    }
+
+    /// Tells the host what was used since the last time, and ends what may not go on.
+    pub(crate) fn charge(&self) {
+        let now = self.cpu_time();
+        let more = {
+            let mut state = self.state();
+            let more = now.saturating_sub(state.charged);
+            state.charged = state.charged.max(now);
+            more
+        };
+        let memory = self.memory.load(SeqCst);
+        let peak = self.memory_peak.load(SeqCst);
+        let verdict = self.host.charge(Usage { memory, memory_peak: peak, cpu_time: more, ..Usage::default() });
+        if verdict != Verdict::Continue {
+            self.stop_by(verdict);
+        } else if let Some(allowed) = self.limits.cpu_time
+            && now > allowed
+        {
+            let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            let (allowed, used) = (nanoseconds(allowed), nanoseconds(now));
+            self.stop(Exit::Exceeded(Limit { limit: LimitKind::CpuTime, allowed, used }));
+        }
+    }
+
+    /// When it is worth charging again: soon enough that a limit is not missed by much.
+    pub(crate) fn next_charge(&self) -> Duration {
+        let left = self.limits.cpu_time.map_or(Duration::MAX, |allowed| allowed.saturating_sub(self.cpu_time()));
+        (left / 2).clamp(Duration::from_millis(2), Duration::from_millis(100))
+    }
+
+    /// Everything is gone; the reason is known.
+    pub(crate) fn end(&self, otherwise: Exit) {
+        self.memory.store(0, SeqCst);
+        let exit = self.state().reason.clone().unwrap_or(otherwise);
+        self.exit.send_if_modified(|slot| {
+            let first = slot.is_none();
+            slot.get_or_insert(exit);
+            first
+        });
+    }
+
+    /// A way to wait for the end.
+    pub(crate) fn watch(&self) -> watch::Receiver<Option<Exit>> {
+        self.exit.subscribe()
+    }
+
+    /// What was measured so far.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            memory: self.memory.load(SeqCst),
+            memory_peak: self.memory_peak.load(SeqCst),
+            cpu_time: self.cpu_time(),
+            ..Usage::default()
+        }
+    }
+}
+
+impl Ledger for Control {
+    fn may_hold(&self, bytes: u64) -> bool {
+        if let Some(allowed) = self.limits.memory
+            && bytes > allowed.0
+        {
+            let usage = Usage { memory: bytes, memory_peak: bytes, ..Usage::default() };
+            match self.host.charge(usage) {
+                Verdict::Continue => {
+                    let limit = Limit { limit: LimitKind::Memory, allowed: allowed.0, used: bytes };
+                    self.stop(Exit::Exceeded(limit));
+                }
+                verdict => self.stop_by(verdict),
+            }
+            return false;
+        }
+        self.memory.store(bytes, SeqCst);
+        self.memory_peak.fetch_max(bytes, SeqCst);
+        true
+    }
+}
+
+/// Says that an instance is lost should its thread end without a word.
+pub(crate) struct LastWord(pub(crate) Arc<Control>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.end(Exit::Lost(LostReason::Backend("the thread that ran it ended without a result".into())));
+    }
+}

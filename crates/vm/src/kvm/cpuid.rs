@@ -1,0 +1,37 @@
+//! What the processor of the guest can do, derived from what KVM offers.
+
+use kvm_bindings::CpuId;
+
+/// x87, SSE, AVX and AVX-512. Not AMX, whose state is larger than `struct kvm_xsave`, nor protection
+/// keys, which nothing here serves.
+const STATES: u64 = 0b1110_0111;
+
+/// The control registers that CPUID allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Features {
+    pub(super) cr4: u64,
+    pub(super) xcr0: u64,
+    pub(super) address_bits: u32,
+}
+
+/// `supervisor` is whether the stubs are the supervisor's alone, so that it needs no page of a program.
+pub(super) fn features(cpuid: &CpuId, supervisor: bool) -> Features {
+    let leaf = |function, index| cpuid.as_slice().iter().find(|leaf| leaf.function == function && leaf.index == index);
+    // PAE, OSFXSR, OSXMMEXCPT
+    let mut cr4 = 0x620;
+    let structured = leaf(7, 0).map_or(0, |leaf| leaf.ebx);
+    if structured & 1 != 0 {
+        cr4 |= 1 << 16; // FSGSBASE
+    }
+    if supervisor {
+        cr4 |= u64::from(structured >> 7 & 1) << 20; // SMEP
+        cr4 |= u64::from(structured >> 20 & 1) << 21; // SMAP
+    }
+    let mut xcr0 = 0;
+    if leaf(1, 0).is_some_and(|leaf| leaf.ecx >> 26 & 1 != 0) {
+        cr4 |= 1 << 18; // OSXSAVE
+        xcr0 = leaf(0xd, 0).map_or(1, |leaf| u64::from(leaf.eax) | u64::from(leaf.edx) << 32) & STATES | 1;
+    }
+    let address_bits = leaf(0x8000_0008, 0).map_or(36, |leaf| leaf.eax & 0xff);
+    Features { cr4, xcr0, address_bits }
+}

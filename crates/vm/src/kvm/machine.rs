@@ -1,0 +1,223 @@
+//! One virtual machine: its memory, and its processors while nobody runs on them.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kvm_ioctls::VmFd;
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use vm_memory::mmap::MmapRegion;
+use vm_memory::{Bytes, FileOffset, VolatileMemory};
+
+use super::cpuid::{Features, features};
+use super::layout::{self, PROCESSORS};
+use super::processor::Idle;
+use super::tables::TablePool;
+use super::{Frames, Kvm, PAGE, Processor, StubKind};
+use crate::sys;
+
+/// A memory slot: what is added at once when memory grows. Its cost grows with its size.
+const SLOT: u64 = 64 << 20;
+/// Where page tables are, in guest physical memory: all of the first slot but the control area.
+pub(crate) const TABLE_AREA: Range<u64> = 2 << 20..SLOT;
+/// How much memory a machine has when no limit says so.
+const UNLIMITED: u64 = 16 << 30;
+
+/// A virtual machine.
+pub(crate) struct Machine {
+    // Dropped in this order: processors, virtual machine, memory.
+    idle: Mutex<Vec<Idle>>,
+    created: Mutex<usize>,
+    tables: Mutex<TablePool>,
+    vm: VmFd,
+    region: MmapRegion,
+    file: File,
+    frames: Mutex<Grown>,
+    kind: StubKind,
+    features: Features,
+    cpuid: kvm_bindings::CpuId,
+    allowed: u64,
+}
+
+struct Grown {
+    frames: Frames,
+    /// How far slots reach.
+    slots: u64,
+}
+
+/// Why there is no machine, or it cannot grow; the host's fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum MachineError {
+    /// KVM refused something.
+    #[error("{doing}: {source}")]
+    Kvm {
+        /// What.
+        doing: &'static str,
+        /// Why.
+        source: kvm_ioctls::Error,
+    },
+    /// Memory cannot be had.
+    #[error("cannot get memory for a virtual machine: {0}")]
+    Memory(String),
+    /// No more processors.
+    #[error("a virtual machine has at most {PROCESSORS} processors")]
+    Processors,
+    /// No more memory.
+    #[error("the memory of the virtual machine is used up")]
+    Full,
+}
+
+pub(super) fn failed(doing: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> MachineError {
+    move |source| MachineError::Kvm { doing, source }
+}
+
+impl Machine {
+    /// A machine whose programs can have `memory_wanted` bytes.
+    pub(crate) fn new(kvm: &Kvm, kind: StubKind, memory_wanted: Option<u64>) -> Result<Machine, MachineError> {
+        let cpuid = kvm.cpuid().clone();
+        let features = features(&cpuid, kind == StubKind::Supervisor);
+        let most = (1_u64 << features.address_bits.clamp(32, 39)) - SLOT;
+        let memory = memory_wanted.unwrap_or(UNLIMITED).min(most).next_multiple_of(SLOT);
+        let allowed = memory_wanted.unwrap_or(u64::MAX);
+        let size = SLOT + memory;
+        let no_memory = |error: &dyn std::fmt::Display| MachineError::Memory(error.to_string());
+        let file = memfd_create(c"microvm", MemfdFlags::CLOEXEC).map_err(|errno| no_memory(&errno))?;
+        ftruncate(&file, size).map_err(|errno| no_memory(&errno))?;
+        let file = File::from(file);
+        let copy = file.try_clone().map_err(|error| no_memory(&error))?;
+        let region =
+            MmapRegion::from_file(FileOffset::new(copy, 0), size as usize).map_err(|error| no_memory(&error))?;
+        let vm = kvm.create_vm().map_err(failed("cannot create a virtual machine"))?;
+        sys::add_slot(&vm, 0, &region, 0..SLOT).map_err(failed("cannot give memory to a virtual machine"))?;
+        let frames = Grown { frames: Frames::new(SLOT / PAGE..size / PAGE), slots: SLOT };
+        let machine = Machine {
+            idle: Mutex::default(),
+            created: Mutex::new(0),
+            tables: Mutex::default(),
+            vm,
+            region,
+            file,
+            frames: Mutex::new(frames),
+            kind,
+            features,
+            cpuid,
+            allowed,
+        };
+        layout::furnish(&machine);
+        Ok(machine)
+    }
+
+    pub(crate) fn kind(&self) -> StubKind {
+        self.kind
+    }
+
+    pub(super) fn vm(&self) -> &VmFd {
+        &self.vm
+    }
+
+    pub(super) fn features(&self) -> Features {
+        self.features
+    }
+
+    pub(super) fn cpuid(&self) -> &kvm_bindings::CpuId {
+        &self.cpuid
+    }
+
+    /// A processor for the calling thread: one that nobody runs on, else a new one.
+    pub(crate) fn processor(&self) -> Result<Processor, MachineError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(idle) = idle {
+            return Ok(Processor::again(idle));
+        }
+        let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+        if *created == PROCESSORS {
+            return Err(MachineError::Processors);
+        }
+        let processor = Processor::create(self, *created)?;
+        *created += 1;
+        Ok(processor)
+    }
+
+    /// Takes a processor back.
+    pub(crate) fn put_back(&self, processor: Processor) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(processor.into_idle());
+    }
+
+    /// Between one and `most` pages in a row, empty.
+    pub(crate) fn take_frames(&self, most: u64) -> Result<Range<u64>, MachineError> {
+        let mut grown = self.grown();
+        let run = grown.frames.take(most).ok_or(MachineError::Full)?;
+        while grown.slots < run.end * PAGE {
+            let range = grown.slots..grown.slots + SLOT;
+            let slot = (grown.slots / SLOT) as u32;
+            if let Err(source) = sys::add_slot(&self.vm, slot, &self.region, range) {
+                grown.frames.give(run);
+                return Err(MachineError::Kvm { doing: "cannot give memory to a virtual machine", source });
+            }
+            grown.slots += SLOT;
+        }
+        Ok(run)
+    }
+
+    /// Gives pages back, to which no page table leads any more. Their content is gone.
+    pub(crate) fn give_frames(&self, runs: impl IntoIterator<Item = Range<u64>>) {
+        for run in runs {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            // A hole reads as zeroes, and KVM forgets every translation to it.
+            let punched = fallocate(&self.file, flags, run.start * PAGE, (run.end - run.start) * PAGE);
+            // Pages that cannot be emptied are never used again.
+            if punched.is_ok() {
+                self.grown().frames.give(run);
+            }
+        }
+    }
+
+    /// Makes KVM look again at the page tables that lead to these pages.
+    pub(crate) fn forget_translations(&self, run: Range<u64>) {
+        sys::forget(&self.region, run.start * PAGE..run.end * PAGE);
+    }
+
+    /// Whether so many pages more would come close to what there is.
+    pub(crate) fn is_short(&self, pages: u64) -> bool {
+        self.used() + pages * PAGE > self.allowed
+    }
+
+    /// Bytes in use by programs: pages and tables.
+    pub(crate) fn used(&self) -> u64 {
+        (self.grown().frames.used() + self.table_pool().made()) * PAGE
+    }
+
+    pub(super) fn table_pool(&self) -> MutexGuard<'_, TablePool> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn grown(&self) -> MutexGuard<'_, Grown> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies into guest memory. What does not fit is left out: callers stay within pages they own.
+    pub(crate) fn write(&self, at: u64, from: &[u8]) {
+        let _ = self.region.as_volatile_slice().write_slice(from, at as usize);
+    }
+
+    /// Copies out of guest memory.
+    pub(crate) fn read(&self, at: u64, into: &mut [u8]) {
+        let _ = self.region.as_volatile_slice().read_slice(into, at as usize);
+    }
+
+    pub(crate) fn write_u64(&self, at: u64, word: u64) {
+        let stored = self.region.as_volatile_slice().store(word, at as usize, Ordering::SeqCst);
+        debug_assert!(stored.is_ok(), "{at:#x} is not the place of a word");
+    }
+
+    pub(crate) fn read_u64(&self, at: u64) -> u64 {
+        self.region.as_volatile_slice().load(at as usize, Ordering::SeqCst).unwrap_or(0)
+    }
+
+    /// A word of guest memory that programs change at the same time; aligned.
+    pub(crate) fn atomic(&self, at: u64) -> Option<&AtomicU32> {
+        self.region.get_atomic_ref(usize::try_from(at).ok()?).ok()
+    }
+}

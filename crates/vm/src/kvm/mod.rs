@@ -1,0 +1,28 @@
+//! The virtual machine: memory, processors, the page of stubs.
+//!
+//! ```text
+//! CPL 3   program ──syscall──▶ stub ──out──▶ exit ──▶ host ──▶ back to rcx
+//!            └──exception──▶ IDT stub (CPL 0) ──out──▶ exit ──▶ host ──iretq──▶ back
+//! ```
+//!
+//! Nothing of the guest runs at CPL 0 but the stubs of [`layout`]. Guest physical memory is one file in
+//! memory, mapped once; its offset is the guest physical address.
+
+mod cpuid;
+mod frames;
+mod layout;
+mod machine;
+mod probe;
+mod processor;
+mod tables;
+
+use frames::Frames;
+pub(crate) use layout::{USER_END, USER_STUB};
+use machine::TABLE_AREA;
+pub(crate) use machine::{Machine, MachineError};
+pub(crate) use probe::{Kvm, Missing, StubKind};
+pub(crate) use processor::{Event, Processor, Registers};
+pub(crate) use tables::{Tables, Translation};
+
+/// Bytes of a page.
+pub(crate) const PAGE: u64 = 4096;

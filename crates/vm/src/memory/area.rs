@@ -1,0 +1,223 @@
+//! Areas: what may be done at some addresses, and where content comes from.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::io::Errno;
+
+use crate::kvm::{Machine, PAGE};
+
+bitflags::bitflags! {
+    /// What a program may do with an area: `PROT_*` of `mmap(2)`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Protection: u8 {
+        const READ = 1;
+        const WRITE = 2;
+        const EXECUTE = 4;
+    }
+}
+
+/// Where the content of a file comes from.
+pub(crate) trait Content: Send + Sync {
+    /// Fills as much as there is from `offset` on; less only at the end of the file.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno>;
+    /// Its path, as the program knows it.
+    fn path(&self) -> &[u8];
+}
+
+/// Where the content of an area comes from.
+#[derive(Clone)]
+pub(crate) enum Backing {
+    /// Zeroes.
+    Anonymous,
+    /// A file, from this offset on; what is written stays in the area.
+    File(Arc<dyn Content>, u64),
+    /// Pages that several address spaces share, from this offset on.
+    Shared(Arc<Segment>, u64),
+}
+
+impl Backing {
+    /// The same, seen from `bytes` further on.
+    fn advanced(&self, bytes: u64) -> Backing {
+        match self {
+            Backing::Anonymous => Backing::Anonymous,
+            Backing::File(content, offset) => Backing::File(content.clone(), offset + bytes),
+            Backing::Shared(segment, offset) => Backing::Shared(segment.clone(), offset + bytes),
+        }
+    }
+}
+
+/// Pages that several address spaces share. They are given back with the last of them.
+pub(crate) struct Segment {
+    machine: Arc<Machine>,
+    frames: Mutex<BTreeMap<u64, u64>>,
+}
+
+impl Segment {
+    pub(crate) fn new(machine: Arc<Machine>) -> Arc<Self> {
+        Arc::new(Segment { machine, frames: Mutex::default() })
+    }
+
+    /// The frame of a page of it; made if there is none.
+    pub(super) fn frame(&self, index: u64) -> Option<u64> {
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&frame) = frames.get(&index) {
+            return Some(frame);
+        }
+        let frame = self.machine.take_frames(1).ok()?.start;
+        frames.insert(index, frame);
+        Some(frame)
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let frames = self.frames.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.machine.give_frames(runs(std::mem::take(frames).into_values().collect()));
+    }
+}
+
+/// Some addresses, whole pages.
+#[derive(Clone)]
+pub(super) struct Area {
+    pub(super) end: u64,
+    pub(super) protection: Protection,
+    pub(super) backing: Backing,
+}
+
+/// The areas of an address space, by their starts.
+#[derive(Clone, Default)]
+pub(super) struct Areas(BTreeMap<u64, Area>);
+
+impl Areas {
+    /// The area an address is in, with its start.
+    pub(super) fn find(&self, address: u64) -> Option<(u64, &Area)> {
+        let (&start, area) = self.0.range(..=address).next_back()?;
+        (address < area.end).then_some((start, area))
+    }
+
+    pub(super) fn insert(&mut self, range: Range<u64>, protection: Protection, backing: Backing) {
+        self.0.insert(range.start, Area { end: range.end, protection, backing });
+    }
+
+    /// Cuts areas in two at an address, if one goes over it.
+    fn cut(&mut self, at: u64) {
+        let Some((start, area)) = self.find(at) else { return };
+        if start == at {
+            return;
+        }
+        let behind = Area { backing: area.backing.advanced(at - start), ..area.clone() };
+        self.0.insert(at, behind);
+        if let Some(before) = self.0.get_mut(&start) {
+            before.end = at;
+        }
+    }
+
+    /// Takes everything in a range out.
+    pub(super) fn remove(&mut self, range: Range<u64>) -> Vec<(u64, Area)> {
+        self.cut(range.start);
+        self.cut(range.end);
+        let starts: Vec<u64> = self.0.range(range).map(|(&start, _)| start).collect();
+        starts.into_iter().filter_map(|start| Some((start, self.0.remove(&start)?))).collect()
+    }
+
+    /// Whether there is something at every address of a range.
+    pub(super) fn cover(&self, range: Range<u64>) -> bool {
+        let mut at = range.start;
+        while at < range.end {
+            match self.find(at) {
+                Some((_, area)) => at = area.end,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether there is nothing in a range.
+    pub(super) fn are_free(&self, range: &Range<u64>) -> bool {
+        self.find(range.start).is_none() && self.0.range(range.clone()).next().is_none()
+    }
+
+    /// The highest free range of this length between two addresses.
+    pub(super) fn gap(&self, length: u64, within: Range<u64>) -> Option<u64> {
+        let mut end = within.end;
+        for (&start, area) in self.0.range(..within.end).rev() {
+            if area.end <= end && end - area.end >= length && end - length >= within.start {
+                return Some(end - length);
+            }
+            end = end.min(start);
+        }
+        (end >= within.start && end - within.start >= length).then(|| end - length)
+    }
+
+    /// Sets what may be done in a range.
+    pub(super) fn protect(&mut self, range: Range<u64>, protection: Protection) {
+        self.cut(range.start);
+        self.cut(range.end);
+        for (_, area) in self.0.range_mut(range) {
+            area.protection = protection;
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Area)> {
+        self.0.iter().map(|(&start, area)| (start, area))
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Frames as runs.
+pub(super) fn runs(mut frames: Vec<u64>) -> Vec<Range<u64>> {
+    frames.sort_unstable();
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for frame in frames {
+        match runs.last_mut() {
+            Some(run) if run.end == frame => run.end += 1,
+            _ => runs.push(frame..frame + 1),
+        }
+    }
+    runs
+}
+
+/// The page an address is in.
+pub(super) const fn page(address: u64) -> u64 {
+    address / PAGE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn areas(ranges: &[Range<u64>]) -> Areas {
+        let mut areas = Areas::default();
+        for range in ranges {
+            areas.insert(range.clone(), Protection::READ, Backing::Anonymous);
+        }
+        areas
+    }
+
+    #[test]
+    fn taking_out_the_middle_leaves_both_sides() {
+        let mut areas = areas(&[0x1000..0x9000, 0xa000..0xb000]);
+        assert_eq!(areas.remove(0x3000..0x5000).len(), 1);
+        assert!(areas.find(0x2fff).is_some() && areas.find(0x3000).is_none() && areas.find(0x5000).is_some());
+        assert!(areas.cover(0x5000..0x9000) && !areas.cover(0x2000..0x6000));
+    }
+
+    #[test]
+    fn the_highest_gap_that_is_large_enough_is_found() {
+        let areas = areas(&[0x4000..0x5000, 0x8000..0x9000]);
+        assert_eq!(areas.gap(0x1000, 0x1000..0xa000), Some(0x9000));
+        assert_eq!(areas.gap(0x3000, 0x1000..0xa000), Some(0x5000));
+        assert_eq!(areas.gap(0x4000, 0x1000..0xa000), None);
+    }
+
+    #[test]
+    fn frames_in_a_row_are_one_run() {
+        assert_eq!(runs(vec![7, 3, 4, 5, 9]), [3..6, 7..8, 9..10]);
+    }
+}

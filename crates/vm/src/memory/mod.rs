@@ -1,0 +1,14 @@
+//! The memory of a program: areas, and the pages that are there.
+//!
+//! An area says what may be done at some addresses and where content comes from; a page is made when
+//! it is first touched, together with some around it. The host's own maps are the truth; page tables
+//! are written from them and never read.
+
+mod area;
+mod copy;
+mod pages;
+mod space;
+
+pub(crate) use area::{Backing, Content, Protection, Segment};
+pub(crate) use pages::Touch;
+pub(crate) use space::{Ledger, Placement, Space};

@@ -1,0 +1,365 @@
+//! An address space, and changing what is in it: `mmap(2)`, `munmap(2)`, `mprotect(2)`, `mremap(2)`,
+//! `brk(2)`, `madvise(2)`.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+
+use super::area::{Area, Areas, page, runs};
+use super::{Backing, Protection};
+use crate::kvm::{Machine, PAGE, Tables, USER_END, USER_STUB};
+
+/// The lowest address a program can map: `vm.mmap_min_addr`.
+const LOWEST: u64 = 0x1_0000;
+/// Where mappings go that may be anywhere, from the top downwards.
+pub(crate) const MAPPINGS_END: u64 = USER_END - (64 << 20);
+/// How many areas there can be: `vm.max_map_count`.
+const MOST_AREAS: usize = 65530;
+
+/// Who decides how much memory may be held.
+pub(crate) trait Ledger: Send + Sync {
+    /// Whether an instance may hold so many bytes. `false` ends it.
+    fn may_hold(&self, bytes: u64) -> bool;
+}
+
+/// Where a mapping goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Anywhere, here if possible.
+    Hint(u64),
+    /// Here, instead of what is there.
+    Fixed(u64),
+    /// Here if nothing is there.
+    Free(u64),
+}
+
+/// One address space. The threads of a process share it, and a child of `vfork(2)` does for a while.
+pub(crate) struct Space {
+    pub(super) machine: Arc<Machine>,
+    pub(super) ledger: Arc<dyn Ledger>,
+    inner: Mutex<Inner>,
+}
+
+pub(super) struct Inner {
+    /// Taken when the space is dropped.
+    pub(super) tables: Option<Tables>,
+    pub(super) areas: Areas,
+    /// The pages that are there, by number.
+    pub(super) pages: BTreeMap<u64, Page>,
+    root: u64,
+    break_start: u64,
+    break_end: u64,
+}
+
+/// A page that is there.
+#[derive(Clone, Copy)]
+pub(super) struct Page {
+    pub(super) frame: u64,
+    /// Whether it belongs to this space alone.
+    pub(super) own: bool,
+}
+
+impl Space {
+    /// An empty one.
+    pub(crate) fn new(machine: Arc<Machine>, ledger: Arc<dyn Ledger>) -> Result<Space, Errno> {
+        let tables = Tables::new(&machine).ok_or(Errno::NOMEM)?;
+        let root = tables.root();
+        let (areas, pages) = (Areas::default(), BTreeMap::new());
+        let inner = Inner { tables: Some(tables), areas, pages, root, break_start: 0, break_end: 0 };
+        Ok(Space { machine, ledger, inner: Mutex::new(inner) })
+    }
+
+    /// `cr3`.
+    pub(crate) fn root(&self) -> u64 {
+        self.inner().root
+    }
+
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `mmap(2)`: where it went.
+    pub(crate) fn map(
+        &self,
+        at: Placement,
+        length: u64,
+        protection: Protection,
+        backing: Backing,
+    ) -> Result<u64, Errno> {
+        if length == 0 {
+            return Err(Errno::INVAL);
+        }
+        let length = length.checked_next_multiple_of(PAGE).filter(|&length| length < USER_END).ok_or(Errno::NOMEM)?;
+        let mut inner = self.inner();
+        if inner.areas.count() >= MOST_AREAS {
+            return Err(Errno::NOMEM);
+        }
+        let start = match at {
+            Placement::Fixed(start) | Placement::Free(start) => {
+                let range = whole_pages(start, length)?;
+                if start < LOWEST {
+                    return Err(Errno::PERM);
+                }
+                match at {
+                    Placement::Free(_) if !inner.areas.are_free(&range) => return Err(Errno::EXIST),
+                    Placement::Free(_) => {}
+                    _ => self.remove(&mut inner, range),
+                }
+                start
+            }
+            Placement::Hint(hint) => {
+                let hint = hint & !(PAGE - 1);
+                let wanted = whole_pages(hint, length).ok();
+                match wanted.filter(|range| hint >= LOWEST && inner.areas.are_free(range)) {
+                    Some(range) => range.start,
+                    None => inner.areas.gap(length, LOWEST..MAPPINGS_END).ok_or(Errno::NOMEM)?,
+                }
+            }
+        };
+        inner.areas.insert(start..start + length, protection, backing);
+        Ok(start)
+    }
+
+    /// `munmap(2)`.
+    pub(crate) fn unmap(&self, start: u64, length: u64) -> Result<(), Errno> {
+        let range = whole_pages(start, length)?;
+        if range.is_empty() {
+            return Err(Errno::INVAL);
+        }
+        self.remove(&mut self.inner(), range);
+        Ok(())
+    }
+
+    fn remove(&self, inner: &mut Inner, range: Range<u64>) {
+        inner.areas.remove(range.clone());
+        self.drop_pages(inner, range);
+    }
+
+    /// Lets go of the pages in a range: their addresses lead nowhere, their content is gone.
+    fn drop_pages(&self, inner: &mut Inner, range: Range<u64>) {
+        let pages = page(range.start)..page(range.end.next_multiple_of(PAGE));
+        let dropped: Vec<(u64, Page)> = inner.pages.range(pages).map(|(&number, &page)| (number, page)).collect();
+        for (number, _) in &dropped {
+            inner.pages.remove(number);
+            if let Some(tables) = &mut inner.tables {
+                tables.clear(&self.machine, *number);
+            }
+        }
+        let (own, shared): (Vec<_>, Vec<_>) = dropped.iter().map(|(_, page)| *page).partition(|page| page.own);
+        let frames = |pages: Vec<Page>| runs(pages.into_iter().map(|page| page.frame).collect());
+        for run in frames(shared) {
+            self.machine.forget_translations(run);
+        }
+        self.machine.give_frames(frames(own));
+    }
+
+    /// `mprotect(2)`.
+    pub(crate) fn protect(&self, start: u64, length: u64, protection: Protection) -> Result<(), Errno> {
+        let range = whole_pages(start, length)?;
+        let mut inner = self.inner();
+        if !inner.areas.cover(range.clone()) {
+            return Err(Errno::NOMEM);
+        }
+        if inner.areas.count() + 2 >= MOST_AREAS {
+            return Err(Errno::NOMEM);
+        }
+        inner.areas.protect(range.clone(), protection);
+        let pages = page(range.start)..page(range.end);
+        let there: Vec<(u64, u64)> = inner.pages.range(pages).map(|(&number, page)| (number, page.frame)).collect();
+        for &(number, frame) in &there {
+            self.lead(&mut inner, number, frame, protection).ok_or(Errno::NOMEM)?;
+        }
+        drop(inner);
+        for run in runs(there.into_iter().map(|(_, frame)| frame).collect()) {
+            self.machine.forget_translations(run);
+        }
+        Ok(())
+    }
+
+    /// `madvise(2)`, `MADV_DONTNEED`.
+    pub(crate) fn discard(&self, start: u64, length: u64) -> Result<(), Errno> {
+        let range = whole_pages(start, length)?;
+        let mut inner = self.inner();
+        if !inner.areas.cover(range.clone()) {
+            return Err(Errno::NOMEM);
+        }
+        self.drop_pages(&mut inner, range);
+        Ok(())
+    }
+
+    /// `mremap(2)`: where it is now.
+    pub(crate) fn remap(&self, old: u64, length: u64, wanted: u64, to: Option<Placement>) -> Result<u64, Errno> {
+        let from = whole_pages(old, length)?;
+        let length = from.end - from.start;
+        let wanted = wanted.checked_next_multiple_of(PAGE).filter(|&wanted| wanted > 0).ok_or(Errno::INVAL)?;
+        if wanted >= USER_END || length == 0 {
+            return Err(Errno::INVAL);
+        }
+        let mut inner = self.inner();
+        let Some((start, area)) = inner.areas.find(old).map(|(start, area)| (start, area.clone())) else {
+            return Err(Errno::FAULT);
+        };
+        if from.end > area.end {
+            return Err(Errno::FAULT);
+        }
+        if !matches!(to, Some(Placement::Fixed(_))) {
+            if wanted <= length {
+                self.remove(&mut inner, old + wanted..from.end);
+                return Ok(old);
+            }
+            let more = from.end..old.checked_add(wanted).ok_or(Errno::NOMEM)?;
+            if area.end == from.end && more.end <= MAPPINGS_END && inner.areas.are_free(&more) {
+                inner.areas.remove(start..area.end);
+                inner.areas.insert(start..more.end, area.protection, area.backing);
+                return Ok(old);
+            }
+        }
+        let target = match to {
+            None => return Err(Errno::NOMEM),
+            Some(Placement::Fixed(at) | Placement::Free(at)) => {
+                let range = whole_pages(at, wanted)?;
+                if range.start < from.end && from.start < range.end {
+                    return Err(Errno::INVAL);
+                }
+                self.remove(&mut inner, range);
+                at
+            }
+            Some(Placement::Hint(_)) => inner.areas.gap(wanted, LOWEST..MAPPINGS_END).ok_or(Errno::NOMEM)?,
+        };
+        self.move_area(&mut inner, from, target, wanted)?;
+        Ok(target)
+    }
+
+    fn move_area(&self, inner: &mut Inner, from: Range<u64>, target: u64, wanted: u64) -> Result<(), Errno> {
+        let kept = wanted.min(from.end - from.start);
+        let Some((_, Area { protection, backing, .. })) = inner.areas.remove(from.clone()).into_iter().next() else {
+            return Err(Errno::FAULT);
+        };
+        self.drop_pages(inner, from.start + kept..from.end);
+        inner.areas.insert(target..target + wanted, protection, backing);
+        let pages = page(from.start)..page(from.end);
+        let moved: Vec<(u64, Page)> = inner.pages.range(pages).map(|(&number, &page)| (number, page)).collect();
+        for &(number, there) in &moved {
+            inner.pages.remove(&number);
+            if let Some(tables) = &mut inner.tables {
+                tables.clear(&self.machine, number);
+            }
+            let number = number - page(from.start) + page(target);
+            inner.pages.insert(number, there);
+            self.lead(inner, number, there.frame, protection).ok_or(Errno::NOMEM)?;
+        }
+        for run in runs(moved.into_iter().map(|(_, page)| page.frame).collect()) {
+            self.machine.forget_translations(run);
+        }
+        Ok(())
+    }
+
+    /// Where the heap begins; it is empty.
+    pub(crate) fn set_break(&self, start: u64) {
+        let mut inner = self.inner();
+        inner.break_start = start;
+        inner.break_end = start;
+    }
+
+    /// `brk(2)`: where the heap ends now.
+    pub(crate) fn move_break(&self, wanted: u64) -> u64 {
+        let mut inner = self.inner();
+        let (start, end) = (inner.break_start, inner.break_end);
+        if wanted < start || wanted >= MAPPINGS_END {
+            return end;
+        }
+        let (now, then) = (end.next_multiple_of(PAGE), wanted.next_multiple_of(PAGE));
+        if then < now {
+            self.remove(&mut inner, then..now);
+        } else if then > now {
+            if !inner.areas.are_free(&(now..then)) {
+                return end;
+            }
+            // One area as long as nothing else was made of it.
+            match inner.areas.find(now - 1).map(|(start, area)| (start, area.clone())) {
+                Some((below, area))
+                    if below >= start && area.protection == heap() && matches!(area.backing, Backing::Anonymous) =>
+                {
+                    inner.areas.remove(below..area.end);
+                    inner.areas.insert(below..then, heap(), Backing::Anonymous);
+                }
+                _ => inner.areas.insert(now..then, heap(), Backing::Anonymous),
+            }
+        }
+        inner.break_end = wanted;
+        wanted
+    }
+
+    /// What is where: `/proc/self/maps`.
+    pub(crate) fn describe(&self) -> String {
+        let inner = self.inner();
+        let lines = inner.areas.iter().map(|(start, area)| {
+            let may = |what, letter| if area.protection.contains(what) { letter } else { '-' };
+            let (read, write, run) =
+                (may(Protection::READ, 'r'), may(Protection::WRITE, 'w'), may(Protection::EXECUTE, 'x'));
+            let (kind, offset, path) = match &area.backing {
+                Backing::Anonymous => ('p', 0, String::new()),
+                Backing::File(file, offset) => ('p', *offset, String::from_utf8_lossy(file.path()).into_owned()),
+                Backing::Shared(_, offset) => ('s', *offset, String::new()),
+            };
+            format!("{start:08x}-{:08x} {read}{write}{run}{kind} {offset:08x} 00:00 0 {path}\n", area.end)
+        });
+        lines.collect()
+    }
+
+    /// A copy for a child: its own pages where they are private, the same where they are shared.
+    pub(crate) fn duplicate(&self) -> Result<Space, Errno> {
+        let copy = Space::new(self.machine.clone(), self.ledger.clone())?;
+        let inner = self.inner();
+        let mut there = copy.inner();
+        there.areas = inner.areas.clone();
+        (there.break_start, there.break_end) = (inner.break_start, inner.break_end);
+        let mut content = vec![0; PAGE as usize];
+        for (&number, &Page { frame, own }) in &inner.pages {
+            let protection = there.areas.find(number * PAGE).map_or(Protection::empty(), |(_, area)| area.protection);
+            let frame = match own {
+                false => frame,
+                true => {
+                    if !self.ledger.may_hold(self.machine.used() + PAGE) {
+                        return Err(Errno::NOMEM);
+                    }
+                    let new = self.machine.take_frames(1).map_err(|_| Errno::NOMEM)?.start;
+                    self.machine.read(frame * PAGE, &mut content);
+                    self.machine.write(new * PAGE, &content);
+                    new
+                }
+            };
+            there.pages.insert(number, Page { frame, own });
+            copy.lead(&mut there, number, frame, protection).ok_or(Errno::NOMEM)?;
+        }
+        drop(there);
+        drop(inner);
+        Ok(copy)
+    }
+}
+
+fn heap() -> Protection {
+    Protection::READ | Protection::WRITE
+}
+
+/// A range of whole pages that a program may have.
+pub(super) fn whole_pages(start: u64, length: u64) -> Result<Range<u64>, Errno> {
+    if !start.is_multiple_of(PAGE) {
+        return Err(Errno::INVAL);
+    }
+    let length = length.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
+    let end = start.checked_add(length).filter(|&end| end <= USER_STUB).ok_or(Errno::NOMEM)?;
+    Ok(start..end)
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        let mut inner = self.inner();
+        self.drop_pages(&mut inner, 0..USER_END);
+        if let Some(tables) = inner.tables.take() {
+            tables.give_back(&self.machine);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Descriptors: `open(2)`, "open file descriptions"; `dup(2)`, `fcntl(2)`, `close(2)`.
+
+use std::sync::{Arc, Mutex};
+
+use rustix::io::Errno;
+
+use super::open::Open;
+use super::process::lock;
+use super::thread::Thread;
+use super::{Answer, Arguments, int};
+
+/// How many descriptors a process can have: `RLIMIT_NOFILE`.
+pub(super) const MOST: usize = 4096;
+
+/// The descriptors of a process.
+#[derive(Default)]
+pub(super) struct Descriptors(Mutex<Vec<Option<Slot>>>);
+
+#[derive(Clone)]
+struct Slot {
+    open: Arc<Open>,
+    close_on_exec: bool,
+}
+
+impl Descriptors {
+    /// What a descriptor stands for.
+    pub(super) fn get(&self, number: i32) -> Result<Arc<Open>, Errno> {
+        let slots = lock(&self.0);
+        let slot = usize::try_from(number).ok().and_then(|number| slots.get(number)?.as_ref());
+        slot.map(|slot| slot.open.clone()).ok_or(Errno::BADF)
+    }
+
+    /// A new descriptor, the lowest from `least` on.
+    pub(super) fn add(&self, open: Arc<Open>, least: usize, close_on_exec: bool) -> Result<u64, Errno> {
+        let mut slots = lock(&self.0);
+        let free = (least..slots.len()).find(|&number| slots[number].is_none()).unwrap_or(slots.len().max(least));
+        if free >= MOST {
+            return Err(Errno::MFILE);
+        }
+        if slots.len() <= free {
+            slots.resize(free + 1, None);
+        }
+        slots[free] = Some(Slot { open, close_on_exec });
+        Ok(free as u64)
+    }
+
+    /// Lets this very descriptor stand for something; what it stood for before.
+    fn put(&self, open: Arc<Open>, number: i32, close_on_exec: bool) -> Result<u64, Errno> {
+        let number = usize::try_from(number).ok().filter(|&number| number < MOST).ok_or(Errno::BADF)?;
+        let mut slots = lock(&self.0);
+        if slots.len() <= number {
+            slots.resize(number + 1, None);
+        }
+        let old = slots[number].replace(Slot { open, close_on_exec });
+        drop(slots);
+        drop(old);
+        Ok(number as u64)
+    }
+
+    fn close(&self, number: i32) -> Result<(), Errno> {
+        let mut slots = lock(&self.0);
+        let slot = usize::try_from(number).ok().and_then(|number| slots.get_mut(number)?.take());
+        drop(slots);
+        slot.map(drop).ok_or(Errno::BADF)
+    }
+
+    /// A copy for a child.
+    pub(super) fn duplicate(&self) -> Descriptors {
+        Descriptors(Mutex::new(lock(&self.0).clone()))
+    }
+
+    /// Closes what is not to be there after `execve(2)`.
+    pub(super) fn close_on_exec(&self) {
+        let closed: Vec<Option<Slot>> = lock(&self.0)
+            .iter_mut()
+            .filter(|slot| slot.as_ref().is_some_and(|slot| slot.close_on_exec))
+            .map(Option::take)
+            .collect();
+        drop(closed);
+    }
+
+    /// The numbers in use.
+    pub(super) fn numbers(&self) -> Vec<usize> {
+        let slots = lock(&self.0);
+        (0..slots.len()).filter(|&number| slots[number].is_some()).collect()
+    }
+
+    fn close_on_exec_of(&self, number: i32, set: Option<bool>) -> Result<bool, Errno> {
+        let mut slots = lock(&self.0);
+        let slot = usize::try_from(number).ok().and_then(|number| slots.get_mut(number)?.as_mut());
+        let slot = slot.ok_or(Errno::BADF)?;
+        if let Some(set) = set {
+            slot.close_on_exec = set;
+        }
+        Ok(slot.close_on_exec)
+    }
+}
+
+/// `close(2)`
+pub(super) fn close(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+    thread.process.descriptors().close(int(number)).map(|()| 0)
+}
+
+/// `close_range(2)`
+pub(super) fn close_range(thread: &mut Thread, [first, last, flags, ..]: Arguments) -> Answer {
+    if first > last || flags & !0b110 != 0 {
+        return Err(Errno::INVAL);
+    }
+    let descriptors = thread.process.descriptors();
+    for number in descriptors.numbers() {
+        if !(first..=last).contains(&(number as u64)) {
+            continue;
+        }
+        match flags & 4 {
+            0 => descriptors.close(number as i32)?,
+            _ => drop(descriptors.close_on_exec_of(number as i32, Some(true))?),
+        }
+    }
+    Ok(0)
+}
+
+/// `dup(2)`
+pub(super) fn dup(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+    let descriptors = thread.process.descriptors();
+    descriptors.add(descriptors.get(int(number))?, 0, false)
+}
+
+/// `dup2(2)`
+pub(super) fn dup2(thread: &mut Thread, [from, to, ..]: Arguments) -> Answer {
+    let descriptors = thread.process.descriptors();
+    let open = descriptors.get(int(from))?;
+    if from as u32 == to as u32 {
+        return Ok(to);
+    }
+    descriptors.put(open, int(to), false)
+}
+
+/// `dup3(2)`
+pub(super) fn dup3(thread: &mut Thread, [from, to, flags, ..]: Arguments) -> Answer {
+    let close_on_exec = u64::from(libc::O_CLOEXEC.unsigned_abs());
+    if from as u32 == to as u32 || flags & !close_on_exec != 0 {
+        return Err(Errno::INVAL);
+    }
+    let descriptors = thread.process.descriptors();
+    descriptors.put(descriptors.get(int(from))?, int(to), flags != 0)
+}
+
+/// `fcntl(2)`
+pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Arguments) -> Answer {
+    let descriptors = thread.process.descriptors();
+    let open = descriptors.get(int(number))?;
+    match int(command) {
+        command @ (libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
+            let least = usize::try_from(int(argument)).ok().filter(|&least| least < MOST).ok_or(Errno::INVAL)?;
+            descriptors.add(open, least, command == libc::F_DUPFD_CLOEXEC)
+        }
+        libc::F_GETFD => descriptors.close_on_exec_of(int(number), None).map(u64::from),
+        libc::F_SETFD => descriptors.close_on_exec_of(int(number), Some(argument & 1 != 0)).map(|_| 0),
+        libc::F_GETFL => Ok(u64::from(open.flags())),
+        libc::F_SETFL => {
+            open.set_flags(argument as u32);
+            Ok(0)
+        }
+        // Nobody else has the file open for locking: every lock is granted.
+        libc::F_SETLK | libc::F_SETLKW | libc::F_OFD_SETLK | libc::F_OFD_SETLKW => Ok(0),
+        libc::F_GETLK | libc::F_OFD_GETLK => {
+            let space = thread.process.space()?;
+            space.write(argument, &(libc::F_UNLCK as u16).to_le_bytes()).map(|()| 0)
+        }
+        libc::F_GETPIPE_SZ => Ok(super::pipe::ROOM as u64),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// `flock(2)`: nobody else has the file open for locking.
+pub(super) fn flock(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+    thread.process.descriptors().get(int(number)).map(|_| 0)
+}

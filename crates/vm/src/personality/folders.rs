@@ -1,0 +1,300 @@
+//! Folders and names: `getdents64(2)`, `mkdir(2)`, `unlink(2)`, `rename(2)`, `chdir(2)`, …
+
+use ringfence_abi::{Call, FileKind, Reply, Timestamp};
+use rustix::fs::{FileType, SeekFrom};
+use rustix::io::Errno;
+
+use super::open::Kind;
+use super::opening::Path;
+use super::process::lock;
+use super::thread::Thread;
+use super::{Answer, Arguments, int};
+
+/// How many entries are taken from the hal at once.
+const BATCH: usize = 128;
+const HERE: u64 = libc::AT_FDCWD as u64;
+/// Cookies of names that only exist here: above those of the hal's and the host's entries.
+const EXTRA: u64 = 1 << 62;
+
+/// One entry of a folder.
+struct Named {
+    name: Vec<u8>,
+    kind: u8,
+    cookie: u64,
+}
+
+/// `getdents64(2)`
+pub(super) fn getdents64(thread: &mut Thread, [number, at, length, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    let room = thread.process.space()?.writable(at, length.min(1 << 16))?;
+    let mut position = lock(&open.position);
+    let entries = match &open.kind {
+        Kind::Folder(handle, extra) if *position & EXTRA == 0 => {
+            match thread.world.call(Call::List { directory: *handle, after: *position, most: BATCH }) {
+                Ok(Reply::Entries(entries)) if !entries.is_empty() => entries.into_iter().map(from_hal).collect(),
+                Ok(_) => listed(extra, 0),
+                Err(Errno::ACCESS) if !extra.is_empty() => listed(extra, 0),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Kind::Folder(_, extra) | Kind::Listing(extra) => listed(extra, *position & !EXTRA),
+        Kind::SystemFolder(folder) => from_host(folder, *position)?,
+        _ => return Err(Errno::NOTDIR),
+    };
+    let mut bytes = Vec::new();
+    let mut last = *position;
+    for entry in &entries {
+        let size = (19 + entry.name.len() + 1).next_multiple_of(8);
+        if bytes.len() + size > room {
+            if bytes.is_empty() {
+                return Err(Errno::INVAL);
+            }
+            break;
+        }
+        let start = bytes.len();
+        bytes.extend_from_slice(&inode(&entry.name).to_le_bytes());
+        bytes.extend_from_slice(&entry.cookie.to_le_bytes());
+        bytes.extend_from_slice(&(size as u16).to_le_bytes());
+        bytes.push(entry.kind);
+        bytes.extend_from_slice(&entry.name);
+        bytes.resize(start + size, 0);
+        last = entry.cookie;
+    }
+    thread.process.space()?.write(at, &bytes)?;
+    *position = last;
+    Ok(bytes.len() as u64)
+}
+
+fn inode(name: &[u8]) -> u64 {
+    name.iter().fold(7, |hash: u64, &byte| hash.wrapping_mul(31) + u64::from(byte)) | 1
+}
+
+fn from_hal(entry: ringfence_abi::Entry) -> Named {
+    let kind = match entry.kind {
+        FileKind::File => libc::DT_REG,
+        FileKind::Directory => libc::DT_DIR,
+        FileKind::Symlink => libc::DT_LNK,
+        _ => libc::DT_UNKNOWN,
+    };
+    Named { name: entry.name, kind, cookie: entry.cookie }
+}
+
+fn listed(names: &[Vec<u8>], after: u64) -> Vec<Named> {
+    let behind = names.iter().enumerate().skip(usize::try_from(after).unwrap_or(usize::MAX));
+    let named = |(index, name): (usize, &Vec<u8>)| Named {
+        name: name.clone(),
+        kind: libc::DT_UNKNOWN,
+        cookie: EXTRA | (index as u64 + 1),
+    };
+    behind.map(named).collect()
+}
+
+fn from_host(folder: &rustix::fd::OwnedFd, after: u64) -> Result<Vec<Named>, Errno> {
+    rustix::fs::seek(folder, SeekFrom::Start(after))?;
+    let mut buffer = Vec::with_capacity(16 << 10);
+    let mut entries = rustix::fs::RawDir::new(folder, buffer.spare_capacity_mut());
+    let mut named = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let kind = match entry.file_type() {
+            FileType::RegularFile => libc::DT_REG,
+            FileType::Directory => libc::DT_DIR,
+            FileType::Symlink => libc::DT_LNK,
+            _ => libc::DT_UNKNOWN,
+        };
+        let name = entry.file_name().to_bytes().to_vec();
+        named.push(Named { name, kind, cookie: entry.next_entry_cookie() });
+        if entries.is_buffer_empty() {
+            break;
+        }
+    }
+    Ok(named)
+}
+
+impl Thread {
+    /// A path at which something is to be changed: never the system's.
+    fn changeable(&self, folder: u64, at: u64) -> Result<Path, Errno> {
+        let path = self.path(int(folder), at)?;
+        if path.is_system(self) || super::special::look(self, &path.normal).is_some() {
+            return Err(Errno::ROFS);
+        }
+        Ok(path)
+    }
+}
+
+/// `mkdir(2)`
+pub(super) fn mkdir(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer {
+    mkdirat(thread, [HERE, path, mode, 0, 0, 0])
+}
+
+/// `mkdirat(2)`
+pub(super) fn mkdirat(thread: &mut Thread, [folder, path, ..]: Arguments) -> Answer {
+    let path = thread.changeable(folder, path).map_err(|errno| match errno {
+        Errno::ROFS => Errno::EXIST,
+        errno => errno,
+    })?;
+    thread.world.call(Call::CreateDirectory { directory: thread.root()?, path: &path.written }).map(|_| 0)
+}
+
+/// `rmdir(2)`
+pub(super) fn rmdir(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
+    unlinkat(thread, [HERE, path, libc::AT_REMOVEDIR as u64, 0, 0, 0])
+}
+
+/// `unlink(2)`
+pub(super) fn unlink(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
+    unlinkat(thread, [HERE, path, 0, 0, 0, 0])
+}
+
+/// `unlinkat(2)`
+pub(super) fn unlinkat(thread: &mut Thread, [folder, path, flags, ..]: Arguments) -> Answer {
+    let path = thread.changeable(folder, path)?;
+    let (directory, path) = (thread.root()?, &path.written);
+    let done = match flags {
+        0 => thread.world.call(Call::Unlink { directory, path }),
+        flags if flags == libc::AT_REMOVEDIR as u64 => thread.world.call(Call::RemoveDirectory { directory, path }),
+        _ => return Err(Errno::INVAL),
+    };
+    done.map(|_| 0)
+}
+
+/// `rename(2)`
+pub(super) fn rename(thread: &mut Thread, [from, to, ..]: Arguments) -> Answer {
+    renameat2(thread, [HERE, from, HERE, to, 0, 0])
+}
+
+/// `renameat(2)`
+pub(super) fn renameat(thread: &mut Thread, [from_folder, from, to_folder, to, ..]: Arguments) -> Answer {
+    renameat2(thread, [from_folder, from, to_folder, to, 0, 0])
+}
+
+/// `renameat2(2)`
+pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, flags, _]: Arguments) -> Answer {
+    if flags != 0 {
+        return Err(Errno::INVAL);
+    }
+    let (from, to) = (thread.changeable(from_folder, from)?, thread.changeable(to_folder, to)?);
+    let root = thread.root()?;
+    let call = Call::Rename { from_directory: root, from: &from.written, to_directory: root, to: &to.written };
+    thread.world.call(call).map(|_| 0)
+}
+
+/// `link(2)`
+pub(super) fn link(thread: &mut Thread, [from, to, ..]: Arguments) -> Answer {
+    linkat(thread, [HERE, from, HERE, to, 0, 0])
+}
+
+/// `linkat(2)`
+pub(super) fn linkat(thread: &mut Thread, [from_folder, from, to_folder, to, flags, _]: Arguments) -> Answer {
+    let (from, to) = (thread.changeable(from_folder, from)?, thread.changeable(to_folder, to)?);
+    let root = thread.root()?;
+    let follow = flags & libc::AT_SYMLINK_FOLLOW as u64 != 0;
+    let call = Call::Link { from_directory: root, from: &from.written, follow, to_directory: root, to: &to.written };
+    thread.world.call(call).map(|_| 0)
+}
+
+/// `symlink(2)`
+pub(super) fn symlink(thread: &mut Thread, [target, path, ..]: Arguments) -> Answer {
+    symlinkat(thread, [target, HERE, path, 0, 0, 0])
+}
+
+/// `symlinkat(2)`
+pub(super) fn symlinkat(thread: &mut Thread, [target, folder, path, ..]: Arguments) -> Answer {
+    let target = thread.process.space()?.text(target)?;
+    let path = thread.changeable(folder, path)?;
+    let call = Call::Symlink { target: &target, directory: thread.root()?, path: &path.written };
+    thread.world.call(call).map(|_| 0)
+}
+
+/// `chmod(2)`, `chown(2)`: owner and mode are the host's; what is there keeps them.
+pub(super) fn chmod(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
+    let path = thread.path(libc::AT_FDCWD, path)?;
+    thread.status_at(&path, true).map(|_| 0)
+}
+
+/// `fchmod(2)`, `fchown(2)`
+pub(super) fn fchmod(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+    thread.process.descriptors().get(int(number)).map(|_| 0)
+}
+
+/// `fchmodat(2)`, `fchownat(2)`
+pub(super) fn fchmodat(thread: &mut Thread, [folder, path, ..]: Arguments) -> Answer {
+    let path = thread.path(int(folder), path)?;
+    thread.status_at(&path, true).map(|_| 0)
+}
+
+/// `truncate(2)`
+pub(super) fn truncate(thread: &mut Thread, [path, size, ..]: Arguments) -> Answer {
+    let path = thread.changeable(HERE, path)?;
+    let open = thread.open(&path, libc::O_WRONLY as u32, true)?;
+    match (&open.kind, i64::try_from(size)) {
+        (_, Err(_)) => Err(Errno::INVAL),
+        (Kind::File(file), _) => thread.world.call(Call::SetSize { file: *file, size }).map(|_| 0),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// `utimensat(2)`
+pub(super) fn utimensat(thread: &mut Thread, [folder, path, at, flags, ..]: Arguments) -> Answer {
+    let space = thread.process.space()?;
+    let now = || match thread.world.call(Call::Now { clock: ringfence_abi::Clock::Wall })? {
+        Reply::Time(time) => Ok(Some(time)),
+        _ => Err(Errno::IO),
+    };
+    let time = |at: u64| match (space.read_u64(at)?, space.read_u64(at + 8)?) {
+        (_, nanoseconds) if nanoseconds == libc::UTIME_NOW as u64 => now(),
+        (_, nanoseconds) if nanoseconds == libc::UTIME_OMIT as u64 => Ok(None),
+        (_, nanoseconds) if nanoseconds >= 1_000_000_000 => Err(Errno::INVAL),
+        (seconds, nanoseconds) => {
+            Ok(Some(Timestamp::from(seconds as i64) * 1_000_000_000 + Timestamp::from(nanoseconds)))
+        }
+    };
+    let (accessed, modified) = if at == 0 { (now()?, now()?) } else { (time(at)?, time(at + 16)?) };
+    if path == 0 {
+        let open = thread.process.descriptors().get(int(folder))?;
+        let handle = open.handle().ok_or(Errno::ROFS)?;
+        return thread.world.call(Call::SetTimes { handle, accessed, modified }).map(|_| 0);
+    }
+    let path = thread.changeable(folder, path)?;
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW as u64 == 0;
+    let call = Call::SetTimesAt { directory: thread.root()?, path: &path.written, follow, accessed, modified };
+    thread.world.call(call).map(|_| 0)
+}
+
+/// `getcwd(2)`
+pub(super) fn getcwd(thread: &mut Thread, [at, length, ..]: Arguments) -> Answer {
+    let mut folder = lock(&thread.process.place()).folder.clone();
+    folder.push(0);
+    if (folder.len() as u64) > length {
+        return Err(Errno::RANGE);
+    }
+    thread.process.space()?.write(at, &folder)?;
+    Ok(folder.len() as u64)
+}
+
+/// `chdir(2)`
+pub(super) fn chdir(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
+    let path = thread.path(libc::AT_FDCWD, path)?;
+    let open = thread.open(&path, (libc::O_DIRECTORY | libc::O_PATH) as u32, true)?;
+    lock(&thread.process.place()).folder = open.path.clone();
+    Ok(0)
+}
+
+/// `fchdir(2)`
+pub(super) fn fchdir(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    match open.kind {
+        Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) => {
+            lock(&thread.process.place()).folder = open.path.clone();
+            Ok(0)
+        }
+        _ => Err(Errno::NOTDIR),
+    }
+}
+
+/// `umask(2)`
+pub(super) fn umask(thread: &mut Thread, [mask, ..]: Arguments) -> Answer {
+    let place = thread.process.place();
+    let old = std::mem::replace(&mut lock(&place).mask, mask as u32 & 0o777);
+    Ok(u64::from(old))
+}

@@ -1,0 +1,53 @@
+//! A Linux personality: serves the system calls of programs, in safe Rust.
+//!
+//! A process is a space, descriptors and threads; a thread of a program is a processor of the machine
+//! and a thread of the host. [`table`] lists every call that is served, each in the module of its family
+//! with its manual page; what is not in the table answers `ENOSYS`.
+//!
+//! Everything outside comes from the scoped hal or, for the system's own files, from [`crate::tree`].
+
+mod ending;
+mod execute;
+mod files;
+mod folders;
+mod futex;
+mod identity;
+mod mapping;
+mod open;
+mod opening;
+mod pipe;
+mod polling;
+mod process;
+mod reading;
+mod signals;
+mod special;
+mod starting;
+mod status;
+mod table;
+mod thread;
+mod time;
+mod waiting;
+mod world;
+
+use rustix::io::Errno;
+
+pub(crate) use starting::{First, clear, first_thread, live, signal_first};
+pub(crate) use world::World;
+
+/// How many threads an instance can have, those of all its processes together.
+pub(crate) const MOST_THREADS: u32 = 128;
+
+/// The six arguments of a system call.
+pub(crate) type Arguments = [u64; 6];
+/// What a system call answers.
+pub(crate) type Answer = Result<u64, Errno>;
+
+/// An argument that is an `int`.
+fn int(argument: u64) -> i32 {
+    argument as u32 as i32
+}
+
+/// The errno of a code of the hal.
+fn errno(code: ringfence_abi::ErrorCode) -> Errno {
+    Errno::from_raw_os_error(code.errno())
+}

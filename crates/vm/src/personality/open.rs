@@ -1,0 +1,251 @@
+//! What a descriptor stands for, and reading and writing it.
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use ringfence_abi::{Call, Handle, Interest, Position, Reply};
+use rustix::io::Errno;
+
+use super::pipe::Pipe;
+use super::process::lock;
+use super::special::Device;
+use super::thread::Thread;
+use super::world::World;
+use crate::memory::Content;
+use crate::tree::HostFile;
+
+/// Something that is open. Closed with the last descriptor of it.
+pub(super) struct Open {
+    world: Arc<World>,
+    pub(super) kind: Kind,
+    /// Where it is, for the program.
+    pub(super) path: Vec<u8>,
+    pub(super) position: Mutex<u64>,
+    flags: AtomicU32,
+    counted: bool,
+}
+
+/// What sort of thing.
+pub(super) enum Kind {
+    /// A standard stream.
+    Stream(Handle),
+    /// A file of the hal's.
+    File(Handle),
+    /// A folder of the hal's, and names of the system in it.
+    Folder(Handle, Vec<Vec<u8>>),
+    /// A file of the system's.
+    System(Arc<HostFile>),
+    /// A folder of the system's.
+    SystemFolder(rustix::fd::OwnedFd),
+    /// A folder that only exists here, with its names.
+    Listing(Vec<Vec<u8>>),
+    /// A file whose content was made when it was opened.
+    Text(Vec<u8>),
+    Device(Device),
+    /// The end of a pipe one reads from.
+    Reader(Arc<Pipe>),
+    /// The end one writes to.
+    Writer(Arc<Pipe>),
+}
+
+/// The flags of `open(2)` that `fcntl(2)` can change.
+const CHANGEABLE: u32 = (libc::O_APPEND | libc::O_NONBLOCK) as u32;
+
+impl Open {
+    pub(super) fn new(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Arc<Self> {
+        match &kind {
+            Kind::Reader(pipe) => pipe.open_reader(),
+            Kind::Writer(pipe) => pipe.open_writer(),
+            _ => {}
+        }
+        let counted = !matches!(kind, Kind::Stream(_));
+        if counted {
+            world.count_open();
+        }
+        let mut open = Open::passing(world, kind, path, flags);
+        open.counted = counted;
+        Arc::new(open)
+    }
+
+    /// For a moment only, and not counted.
+    pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
+        let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !(libc::O_CLOEXEC as u32)));
+        Open { world: world.clone(), kind, path: path.to_vec(), position, flags, counted: false }
+    }
+
+    pub(super) fn flags(&self) -> u32 {
+        self.flags.load(SeqCst)
+    }
+
+    pub(super) fn set_flags(&self, flags: u32) {
+        self.flags.store(self.flags() & !CHANGEABLE | flags & CHANGEABLE, SeqCst);
+    }
+
+    pub(super) fn is_nonblocking(&self) -> bool {
+        self.flags() & libc::O_NONBLOCK as u32 != 0
+    }
+
+    fn check_access(&self, write: bool) -> Result<(), Errno> {
+        let mode = self.flags() & libc::O_ACCMODE as u32;
+        let wrong = if write { libc::O_RDONLY } else { libc::O_WRONLY } as u32;
+        if mode == wrong || self.flags() & libc::O_PATH as u32 != 0 { Err(Errno::BADF) } else { Ok(()) }
+    }
+
+    /// `read(2)`: at the position, which moves.
+    pub(super) fn read(&self, thread: &Thread, into: &mut [u8]) -> Result<usize, Errno> {
+        self.check_access(false)?;
+        match &self.kind {
+            Kind::Stream(handle) => loop {
+                match self.world.host.call(Call::Receive { stream: *handle, into: &mut *into }).now() {
+                    Ok(Reply::Count(count)) => return Ok(count),
+                    Err(ringfence_abi::ErrorCode::WouldBlock) if !self.is_nonblocking() => {
+                        thread.answer(
+                            self.world.host.call(Call::Ready { handle: *handle, interest: Interest::Readable }),
+                        )?;
+                    }
+                    Err(code) => return Err(self.world.failed(code)),
+                    Ok(_) => return Err(Errno::IO),
+                }
+            },
+            Kind::Reader(pipe) => pipe.read(thread, into, self.is_nonblocking()),
+            Kind::Device(device) => device.read(&self.world, into),
+            _ => {
+                let mut position = lock(&self.position);
+                let count = self.read_at(*position, into)?;
+                *position += count as u64;
+                Ok(count)
+            }
+        }
+    }
+
+    /// `pread(2)`
+    pub(super) fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        self.check_access(false)?;
+        match &self.kind {
+            Kind::File(file) => match self.world.call(Call::Read { file: *file, offset, into })? {
+                Reply::Count(count) => Ok(count),
+                _ => Err(Errno::IO),
+            },
+            Kind::System(file) => file.read_at(offset, into),
+            Kind::Text(text) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+                let part = &text[start..text.len().min(start.saturating_add(into.len()))];
+                into[..part.len()].copy_from_slice(part);
+                Ok(part.len())
+            }
+            Kind::Device(device) => device.read(&self.world, into),
+            Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) => Err(Errno::ISDIR),
+            Kind::Stream(_) | Kind::Reader(_) | Kind::Writer(_) => Err(Errno::SPIPE),
+        }
+    }
+
+    /// `write(2)`: at the position, which moves.
+    pub(super) fn write(&self, thread: &Thread, from: &[u8]) -> Result<usize, Errno> {
+        self.check_access(true)?;
+        match &self.kind {
+            Kind::Stream(handle) => loop {
+                match self.world.host.call(Call::Send { stream: *handle, from }).now() {
+                    Ok(Reply::Count(count)) => return Ok(count),
+                    Err(ringfence_abi::ErrorCode::WouldBlock) if !self.is_nonblocking() => {
+                        thread.answer(
+                            self.world.host.call(Call::Ready { handle: *handle, interest: Interest::Writable }),
+                        )?;
+                    }
+                    Err(code) => return Err(self.world.failed(code)),
+                    Ok(_) => return Err(Errno::IO),
+                }
+            },
+            Kind::Writer(pipe) => pipe.write(thread, from, self.is_nonblocking()),
+            Kind::Device(device) => device.write(from),
+            Kind::File(file) => {
+                let mut position = lock(&self.position);
+                if self.flags() & libc::O_APPEND as u32 != 0 {
+                    let Reply::Count(count) = self.world.call(Call::Write { file: *file, at: Position::End, from })?
+                    else {
+                        return Err(Errno::IO);
+                    };
+                    *position = self.size().unwrap_or(*position + count as u64);
+                    return Ok(count);
+                }
+                let count = self.write_at(*position, from)?;
+                *position += count as u64;
+                Ok(count)
+            }
+            _ => Err(Errno::BADF),
+        }
+    }
+
+    /// `pwrite(2)`
+    pub(super) fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
+        self.check_access(true)?;
+        match &self.kind {
+            Kind::File(file) => {
+                match self.world.call(Call::Write { file: *file, at: Position::Offset(offset), from })? {
+                    Reply::Count(count) => Ok(count),
+                    _ => Err(Errno::IO),
+                }
+            }
+            Kind::Device(device) => device.write(from),
+            Kind::Stream(_) | Kind::Reader(_) | Kind::Writer(_) => Err(Errno::SPIPE),
+            _ => Err(Errno::BADF),
+        }
+    }
+
+    /// How long the file is.
+    pub(super) fn size(&self) -> Result<u64, Errno> {
+        match &self.kind {
+            Kind::File(handle) => match self.world.call(Call::Stat { handle: *handle })? {
+                Reply::Stat(stat) => Ok(stat.size),
+                _ => Err(Errno::IO),
+            },
+            Kind::System(file) => Ok(rustix::fs::fstat(file.descriptor())?.st_size.unsigned_abs()),
+            Kind::Text(text) => Ok(text.len() as u64),
+            _ => Ok(0),
+        }
+    }
+
+    /// The handle of the hal's it stands for.
+    pub(super) fn handle(&self) -> Option<Handle> {
+        match &self.kind {
+            Kind::Stream(handle) | Kind::File(handle) | Kind::Folder(handle, _) => Some(*handle),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.counted {
+            self.world.count_closed();
+        }
+        match &self.kind {
+            Kind::File(handle) | Kind::Folder(handle, _) if Some(*handle) != self.world.root => {
+                // Nothing can be done about a handle that does not close; the hal closes all at the end.
+                let _ = self.world.host.call(Call::Close { handle: *handle }).now();
+            }
+            Kind::Reader(pipe) => pipe.close_reader(),
+            Kind::Writer(pipe) => pipe.close_writer(),
+            _ => {}
+        }
+    }
+}
+
+/// An open file as the content of memory.
+pub(super) struct Mapped(pub(super) Arc<Open>);
+
+impl Content for Mapped {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < into.len() {
+            match self.0.read_at(offset + done as u64, &mut into[done..])? {
+                0 => break,
+                count => done += count,
+            }
+        }
+        Ok(done)
+    }
+
+    fn path(&self) -> &[u8] {
+        &self.0.path
+    }
+}

@@ -1,0 +1,165 @@
+//! From a path to something open: `path_resolution(7)`, `open(2)`.
+
+use std::sync::Arc;
+
+use ringfence_abi::{Call, Handle, OpenHow, Reply};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::open::{Kind, Mapped, Open};
+use super::process::lock;
+use super::special;
+use super::thread::Thread;
+use super::{Answer, Arguments, int};
+use crate::memory::Content;
+use crate::tree::{HostFile, normal};
+
+/// A path as a program gave it, made absolute.
+pub(super) struct Path {
+    /// As it was written: links in it are followed where they are.
+    pub(super) written: Vec<u8>,
+    /// Without `.` and `..`.
+    pub(super) normal: Vec<u8>,
+}
+
+impl Path {
+    /// Whose it is to serve.
+    pub(super) fn is_system(&self, thread: &Thread) -> bool {
+        thread.world.system.has(&self.normal)
+    }
+}
+
+impl Thread {
+    /// The path at an address, seen from a folder: `openat(2)`.
+    pub(super) fn path(&self, folder: i32, address: u64) -> Result<Path, Errno> {
+        let text = self.process.space()?.text(address)?;
+        if text.is_empty() {
+            return Err(Errno::NOENT);
+        }
+        self.absolute(folder, &text)
+    }
+
+    /// The same, of a text.
+    pub(super) fn absolute(&self, folder: i32, text: &[u8]) -> Result<Path, Errno> {
+        let folder = match folder {
+            _ if text.starts_with(b"/") => Vec::new(),
+            libc::AT_FDCWD => lock(&self.process.place()).folder.clone(),
+            number => {
+                let open = self.process.descriptors().get(number)?;
+                match open.kind {
+                    Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) => open.path.clone(),
+                    _ => return Err(Errno::NOTDIR),
+                }
+            }
+        };
+        let written = if text.starts_with(b"/") { text.to_vec() } else { [&folder, &b"/"[..], text].concat() };
+        Ok(Path { normal: normal(&folder, text), written })
+    }
+
+    /// The folder at the top of what the hal serves.
+    pub(super) fn root(&self) -> Result<Handle, Errno> {
+        self.world.root.ok_or(Errno::NOENT)
+    }
+
+    /// Opens a path.
+    pub(super) fn open(&self, path: &Path, flags: u32, follow: bool) -> Result<Arc<Open>, Errno> {
+        let has = |flag: i32| flags & flag as u32 != 0;
+        let world = &self.world;
+        if let Some(number) = special::descriptor(self, &path.normal) {
+            return self.process.descriptors().get(number);
+        }
+        let changes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 || has(libc::O_TRUNC);
+        if let Some(kind) = special::look(self, &path.normal) {
+            let is_folder = matches!(kind, Kind::Listing(_));
+            return match kind {
+                _ if has(libc::O_CREAT) && has(libc::O_EXCL) => Err(Errno::EXIST),
+                Kind::Listing(_) if changes => Err(Errno::ISDIR),
+                Kind::Text(_) if changes => Err(Errno::ACCESS),
+                _ if has(libc::O_DIRECTORY) && !is_folder => Err(Errno::NOTDIR),
+                kind => Ok(Open::new(world, kind, &path.normal, flags)),
+            };
+        }
+        if follow && let Some(target) = special::link(self, &path.normal) {
+            return self.open(&self.absolute(libc::AT_FDCWD, &target?)?, flags, follow);
+        }
+        if path.is_system(self) {
+            return self.open_system(path, flags, follow, changes);
+        }
+        let how = OpenHow {
+            read: flags & libc::O_ACCMODE as u32 != libc::O_WRONLY as u32 && !has(libc::O_PATH),
+            write: flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 && !has(libc::O_PATH),
+            create: has(libc::O_CREAT) && !has(libc::O_PATH),
+            exclusive: has(libc::O_EXCL) && has(libc::O_CREAT),
+            truncate: has(libc::O_TRUNC) && !has(libc::O_PATH),
+            directory: has(libc::O_DIRECTORY),
+            follow,
+        };
+        let opened = world.call(Call::Open { directory: self.root()?, path: &path.written, how });
+        let Reply::Handle(handle) = opened.or_else(|errno| self.bare_root(path, errno))? else {
+            return Err(Errno::IO);
+        };
+        let is_folder = how.directory
+            || matches!(
+                world.call(Call::Stat { handle }),
+                Ok(Reply::Stat(stat)) if stat.kind == ringfence_abi::FileKind::Directory
+            );
+        let names = if path.normal == b"/" { world.system.names_in(b"/") } else { Vec::new() };
+        let kind = if is_folder { Kind::Folder(handle, names) } else { Kind::File(handle) };
+        Ok(Open::new(world, kind, &path.normal, flags))
+    }
+
+    /// The root is there also when nothing in it is granted: it holds the system.
+    fn bare_root(&self, path: &Path, errno: Errno) -> Result<Reply, Errno> {
+        if path.normal == b"/" { self.root().map(Reply::Handle) } else { Err(errno) }
+    }
+
+    fn open_system(&self, path: &Path, flags: u32, follow: bool, changes: bool) -> Result<Arc<Open>, Errno> {
+        let has = |flag: i32| flags & flag as u32 != 0;
+        let system = &self.world.system;
+        let looked = match system.look(&path.normal, follow) {
+            Err(Errno::NOENT) if has(libc::O_CREAT) => return Err(Errno::ROFS),
+            other => other?,
+        };
+        if has(libc::O_CREAT) && has(libc::O_EXCL) {
+            return Err(Errno::EXIST);
+        }
+        let kind = match FileType::from_raw_mode(looked.stat.st_mode) {
+            FileType::Directory if changes => return Err(Errno::ISDIR),
+            _ if changes => return Err(Errno::ROFS),
+            FileType::Directory => Kind::SystemFolder(system.read(&looked)?),
+            _ if has(libc::O_DIRECTORY) => return Err(Errno::NOTDIR),
+            FileType::Symlink => return Err(Errno::LOOP),
+            _ => Kind::System(Arc::new(HostFile::new(system.read(&looked)?, &path.normal))),
+        };
+        Ok(Open::new(&self.world, kind, &path.normal, flags))
+    }
+
+    /// Opens a file to run it.
+    pub(super) fn open_program(&self, path: &[u8]) -> Result<Arc<dyn Content>, Errno> {
+        let open = self.open(&self.absolute(libc::AT_FDCWD, path)?, libc::O_RDONLY as u32, true)?;
+        match &open.kind {
+            Kind::System(file) => Ok(file.clone()),
+            Kind::File(_) => Ok(Arc::new(Mapped(open.clone()))),
+            _ => Err(Errno::ACCESS),
+        }
+    }
+}
+
+/// `open(2)`
+pub(super) fn open(thread: &mut Thread, [path, flags, mode, ..]: Arguments) -> Answer {
+    openat(thread, [libc::AT_FDCWD as u64, path, flags, mode, 0, 0])
+}
+
+/// `creat(2)`
+pub(super) fn creat(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer {
+    let flags = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as u64;
+    openat(thread, [libc::AT_FDCWD as u64, path, flags, mode, 0, 0])
+}
+
+/// `openat(2)`
+pub(super) fn openat(thread: &mut Thread, [folder, path, flags, ..]: Arguments) -> Answer {
+    let flags = flags as u32;
+    let path = thread.path(int(folder), path)?;
+    let open = thread.open(&path, flags, flags & libc::O_NOFOLLOW as u32 == 0)?;
+    thread.process.descriptors().add(open, 0, flags & libc::O_CLOEXEC as u32 != 0)
+}

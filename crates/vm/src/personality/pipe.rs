@@ -1,0 +1,170 @@
+//! Pipes: `pipe(2)`, `pipe(7)`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use rustix::io::Errno;
+
+use super::open::{Kind, Open};
+use super::process::lock;
+use super::signals::Cause;
+use super::thread::Thread;
+use super::waiting::Bell;
+use super::{Answer, Arguments};
+
+/// How much a pipe holds.
+pub(super) const ROOM: usize = 65536;
+/// A write of at most so much is not divided: `PIPE_BUF`.
+const ATOMIC: usize = 4096;
+
+/// A pipe.
+#[derive(Default)]
+pub(super) struct Pipe {
+    state: Mutex<State>,
+    /// Rung at every change.
+    pub(super) bell: Bell,
+}
+
+#[derive(Default)]
+struct State {
+    content: VecDeque<u8>,
+    readers: usize,
+    writers: usize,
+}
+
+impl Pipe {
+    pub(super) fn open_reader(&self) {
+        lock(&self.state).readers += 1;
+    }
+
+    pub(super) fn open_writer(&self) {
+        lock(&self.state).writers += 1;
+    }
+
+    pub(super) fn close_reader(&self) {
+        lock(&self.state).readers -= 1;
+        self.bell.ring();
+    }
+
+    pub(super) fn close_writer(&self) {
+        lock(&self.state).writers -= 1;
+        self.bell.ring();
+    }
+
+    /// Whether a read would not wait.
+    pub(super) fn is_readable(&self) -> bool {
+        let state = lock(&self.state);
+        !state.content.is_empty() || state.writers == 0
+    }
+
+    /// Whether everyone who could write is gone.
+    pub(super) fn is_hung_up(&self) -> bool {
+        lock(&self.state).writers == 0
+    }
+
+    /// Whether a write would not wait.
+    pub(super) fn is_writable(&self) -> bool {
+        let state = lock(&self.state);
+        ROOM - state.content.len() >= ATOMIC || state.readers == 0
+    }
+
+    /// How many bytes can be read: `FIONREAD`.
+    pub(super) fn length(&self) -> usize {
+        lock(&self.state).content.len()
+    }
+
+    fn try_read(&self, into: &mut [u8]) -> Option<usize> {
+        let mut state = lock(&self.state);
+        if state.content.is_empty() && state.writers > 0 && !into.is_empty() {
+            return None;
+        }
+        let count = into.len().min(state.content.len());
+        for (place, byte) in into.iter_mut().zip(state.content.drain(..count)) {
+            *place = byte;
+        }
+        Some(count)
+    }
+
+    fn try_write(&self, from: &[u8]) -> Option<Result<usize, Errno>> {
+        let mut state = lock(&self.state);
+        if state.readers == 0 {
+            return Some(Err(Errno::PIPE));
+        }
+        let room = ROOM - state.content.len();
+        if room == 0 || (from.len() <= ATOMIC && room < from.len()) {
+            return None;
+        }
+        let count = from.len().min(room);
+        state.content.extend(&from[..count]);
+        Some(Ok(count))
+    }
+
+    pub(super) fn read(&self, thread: &Thread, into: &mut [u8], at_once: bool) -> Result<usize, Errno> {
+        let count = match (self.try_read(into), at_once) {
+            (Some(count), _) => count,
+            (None, true) => return Err(Errno::AGAIN),
+            (None, false) => thread.wait(&[&self.bell], None, || self.try_read(into))?,
+        };
+        self.bell.ring();
+        Ok(count)
+    }
+
+    pub(super) fn write(&self, thread: &Thread, from: &[u8], at_once: bool) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < from.len() || from.is_empty() {
+            let rest = &from[done..];
+            let written = match (self.try_write(rest), at_once) {
+                (Some(written), _) => written,
+                (None, true) => Err(Errno::AGAIN),
+                (None, false) => thread.wait(&[&self.bell], None, || self.try_write(rest)).and_then(|written| written),
+            };
+            match written {
+                Ok(count) => done += count,
+                Err(errno) if done == 0 => {
+                    if errno == Errno::PIPE {
+                        thread.raise(&Cause::own(libc::SIGPIPE));
+                    }
+                    return Err(errno);
+                }
+                Err(_) => break,
+            }
+            self.bell.ring();
+            if from.is_empty() {
+                break;
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// `pipe(2)`
+pub(super) fn pipe(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
+    pipe2(thread, [at, 0, 0, 0, 0, 0])
+}
+
+/// `pipe2(2)`
+pub(super) fn pipe2(thread: &mut Thread, [at, flags, ..]: Arguments) -> Answer {
+    let flags = flags as u32;
+    if flags & !((libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_DIRECT) as u32) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let pipe = Arc::new(Pipe::default());
+    let nonblocking = flags & libc::O_NONBLOCK as u32;
+    let reader = Open::new(&thread.world, Kind::Reader(pipe.clone()), b"pipe:[1]", nonblocking);
+    let writer = Open::new(&thread.world, Kind::Writer(pipe), b"pipe:[1]", libc::O_WRONLY as u32 | nonblocking);
+    let close_on_exec = flags & libc::O_CLOEXEC as u32 != 0;
+    let space = thread.process.space()?;
+    space.writable(at, 8).and_then(|count| if count < 8 { Err(Errno::FAULT) } else { Ok(()) })?;
+    let descriptors = thread.process.descriptors();
+    let first = descriptors.add(reader, 0, close_on_exec)?;
+    let second = match descriptors.add(writer, 0, close_on_exec) {
+        Ok(second) => second,
+        Err(errno) => {
+            super::files::close(thread, [first, 0, 0, 0, 0, 0])?;
+            return Err(errno);
+        }
+    };
+    space.write_u32(at, first as u32)?;
+    space.write_u32(at + 4, second as u32)?;
+    Ok(0)
+}

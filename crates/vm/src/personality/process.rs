@@ -1,0 +1,133 @@
+//! A process: `credentials(7)`, `clone(2)`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+
+use super::files::Descriptors;
+use super::signals::Actions;
+use super::waiting::Bell;
+use crate::memory::Space;
+
+/// A process, or what is left of one until its parent has asked.
+pub(super) struct Process {
+    pub(super) id: u32,
+    pub(super) parent: AtomicU32,
+    pub(super) group: AtomicU32,
+    space: Mutex<Option<Arc<Space>>>,
+    descriptors: Mutex<Arc<Descriptors>>,
+    pub(super) actions: Mutex<Arc<Mutex<Actions>>>,
+    pub(super) place: Mutex<Arc<Mutex<Place>>>,
+    image: Mutex<Image>,
+    /// Its threads, by their numbers.
+    pub(super) threads: Mutex<BTreeMap<u32, Arc<Member>>>,
+    /// How it is to end, or ended: a status as `wait(2)` has it. Negative while it lives.
+    pub(super) status: AtomicI32,
+    pub(super) is_over: std::sync::atomic::AtomicBool,
+    /// Rung when a child has ended.
+    pub(super) children: Bell,
+    /// Rung when it has left its parent's space: `vfork(2)`.
+    pub(super) left: Bell,
+    pub(super) has_left: std::sync::atomic::AtomicBool,
+    /// Signals for whichever thread takes them.
+    pub(super) pending: AtomicU64,
+}
+
+/// What others know of a thread.
+pub(super) struct Member {
+    pub(super) id: u32,
+    /// The number of its thread of the host; 0 before it runs.
+    pub(super) number: AtomicI32,
+    pub(super) pending: AtomicU64,
+    pub(super) blocked: AtomicU64,
+}
+
+/// Where a process is in the tree of files: `chdir(2)`, `umask(2)`.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) folder: Vec<u8>,
+    pub(super) mask: u32,
+}
+
+/// What it runs: `/proc/self/exe`, `/proc/self/cmdline`.
+#[derive(Clone, Default)]
+pub(super) struct Image {
+    pub(super) path: Vec<u8>,
+    pub(super) arguments: Vec<Vec<u8>>,
+}
+
+/// What a new process begins with.
+pub(super) struct Parts {
+    pub(super) id: u32,
+    pub(super) parent: u32,
+    pub(super) group: u32,
+    pub(super) space: Arc<Space>,
+    pub(super) descriptors: Arc<Descriptors>,
+    pub(super) actions: Arc<Mutex<Actions>>,
+    pub(super) place: Arc<Mutex<Place>>,
+    pub(super) image: Image,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Process {
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Process {
+            id: parts.id,
+            parent: AtomicU32::new(parts.parent),
+            group: AtomicU32::new(parts.group),
+            space: Mutex::new(Some(parts.space)),
+            descriptors: Mutex::new(parts.descriptors),
+            actions: Mutex::new(parts.actions),
+            place: Mutex::new(parts.place),
+            image: Mutex::new(parts.image),
+            threads: Mutex::default(),
+            status: AtomicI32::new(-1),
+            is_over: std::sync::atomic::AtomicBool::new(false),
+            children: Bell::default(),
+            left: Bell::default(),
+            has_left: std::sync::atomic::AtomicBool::new(false),
+            pending: AtomicU64::new(0),
+        })
+    }
+
+    /// Its memory; `ESRCH` when it is over.
+    pub(super) fn space(&self) -> Result<Arc<Space>, Errno> {
+        lock(&self.space).clone().ok_or(Errno::SRCH)
+    }
+
+    /// Gives it other memory, or none.
+    pub(super) fn set_space(&self, space: Option<Arc<Space>>) {
+        let old = std::mem::replace(&mut *lock(&self.space), space);
+        drop(old);
+    }
+
+    pub(super) fn descriptors(&self) -> Arc<Descriptors> {
+        lock(&self.descriptors).clone()
+    }
+
+    pub(super) fn set_descriptors(&self, descriptors: Arc<Descriptors>) {
+        let old = std::mem::replace(&mut *lock(&self.descriptors), descriptors);
+        drop(old);
+    }
+
+    pub(super) fn actions(&self) -> Arc<Mutex<Actions>> {
+        lock(&self.actions).clone()
+    }
+
+    pub(super) fn place(&self) -> Arc<Mutex<Place>> {
+        lock(&self.place).clone()
+    }
+
+    pub(super) fn image(&self) -> Image {
+        lock(&self.image).clone()
+    }
+
+    pub(super) fn set_image(&self, image: Image) {
+        *lock(&self.image) = image;
+    }
+}

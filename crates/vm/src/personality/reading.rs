@@ -1,0 +1,227 @@
+//! Reading and writing: `read(2)`, `write(2)`, `pread(2)`, `readv(2)`, `lseek(2)`, `sendfile(2)`, …
+
+use ringfence_abi::Call;
+use rustix::io::Errno;
+
+use super::open::{Kind, Open};
+use super::process::lock;
+use super::thread::Thread;
+use super::{Answer, Arguments, int};
+
+/// How much one call moves at most; the rest is for the next one.
+const MOST: u64 = 1 << 20;
+/// How many parts `readv(2)` takes: `IOV_MAX`.
+const PARTS: u64 = 1024;
+
+fn read_into(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
+    let space = thread.process.space()?;
+    // Found out before anything is read, which could not be given back.
+    let length = space.writable(at, length.min(MOST))?;
+    let mut content = vec![0; length];
+    let count = match offset {
+        None => open.read(thread, &mut content)?,
+        Some(offset) => open.read_at(offset, &mut content)?,
+    };
+    space.write(at, &content[..count])?;
+    Ok(count as u64)
+}
+
+fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
+    let space = thread.process.space()?;
+    let mut content = vec![0; space.readable(at, length.min(MOST))?];
+    space.read(at, &mut content)?;
+    let count = match offset {
+        None => open.write(thread, &content)?,
+        Some(offset) => open.write_at(offset, &content)?,
+    };
+    Ok(count as u64)
+}
+
+fn offset(argument: u64) -> Result<u64, Errno> {
+    if argument as i64 >= 0 { Ok(argument) } else { Err(Errno::INVAL) }
+}
+
+/// `read(2)`
+pub(super) fn read(thread: &mut Thread, [number, at, length, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    read_into(thread, &open, at, length, None)
+}
+
+/// `write(2)`
+pub(super) fn write(thread: &mut Thread, [number, at, length, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    write_from(thread, &open, at, length, None)
+}
+
+/// `pread(2)`
+pub(super) fn pread(thread: &mut Thread, [number, at, length, from, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    read_into(thread, &open, at, length, Some(offset(from)?))
+}
+
+/// `pwrite(2)`
+pub(super) fn pwrite(thread: &mut Thread, [number, at, length, to, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    write_from(thread, &open, at, length, Some(offset(to)?))
+}
+
+/// The parts of `readv(2)`, copied.
+fn parts(thread: &Thread, at: u64, count: u64) -> Result<Vec<(u64, u64)>, Errno> {
+    if count > PARTS {
+        return Err(Errno::INVAL);
+    }
+    let mut bytes = vec![0; count as usize * 16];
+    thread.process.space()?.read(at, &mut bytes)?;
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+    let parts: Vec<(u64, u64)> = bytes.chunks_exact(16).map(|part| (word(&part[..8]), word(&part[8..]))).collect();
+    let total = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.1));
+    if total.is_none_or(|total| total > i64::MAX as u64) { Err(Errno::INVAL) } else { Ok(parts) }
+}
+
+fn each_part(
+    thread: &mut Thread,
+    [_, at, count, ..]: Arguments,
+    mut position: Option<u64>,
+    step: impl Fn(&Thread, u64, u64, Option<u64>) -> Answer,
+) -> Answer {
+    let mut done = 0;
+    for (at, length) in parts(thread, at, count)? {
+        if length == 0 {
+            continue;
+        }
+        match step(thread, at, length, position) {
+            Ok(count) => {
+                done += count;
+                position = position.map(|position| position + count);
+                if count < length {
+                    break;
+                }
+            }
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// `readv(2)`
+pub(super) fn readv(thread: &mut Thread, arguments: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(arguments[0]))?;
+    each_part(thread, arguments, None, |thread, at, length, to| read_into(thread, &open, at, length, to))
+}
+
+/// `writev(2)`
+pub(super) fn writev(thread: &mut Thread, arguments: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(arguments[0]))?;
+    each_part(thread, arguments, None, |thread, at, length, to| write_from(thread, &open, at, length, to))
+}
+
+/// `preadv(2)`
+pub(super) fn preadv(thread: &mut Thread, arguments: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(arguments[0]))?;
+    let from = Some(offset(arguments[3])?);
+    each_part(thread, arguments, from, |thread, at, length, to| read_into(thread, &open, at, length, to))
+}
+
+/// `pwritev(2)`
+pub(super) fn pwritev(thread: &mut Thread, arguments: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(arguments[0]))?;
+    let to = Some(offset(arguments[3])?);
+    each_part(thread, arguments, to, |thread, at, length, to| write_from(thread, &open, at, length, to))
+}
+
+/// `lseek(2)`
+pub(super) fn lseek(thread: &mut Thread, [number, by, whence, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    if matches!(open.kind, Kind::Stream(_) | Kind::Reader(_) | Kind::Writer(_)) {
+        return Err(Errno::SPIPE);
+    }
+    if matches!(open.kind, Kind::Device(_)) {
+        return Ok(0);
+    }
+    let by = by as i64;
+    let mut position = lock(&open.position);
+    let from = match int(whence) {
+        libc::SEEK_SET => 0,
+        libc::SEEK_CUR => *position,
+        libc::SEEK_END => open.size()?,
+        // Everything is content.
+        libc::SEEK_DATA | libc::SEEK_HOLE => {
+            let (size, at) = (open.size()?, offset(by as u64).map_err(|_| Errno::NXIO)?);
+            if at >= size {
+                return Err(Errno::NXIO);
+            }
+            *position = if int(whence) == libc::SEEK_DATA { at } else { size };
+            return Ok(*position);
+        }
+        _ => return Err(Errno::INVAL),
+    };
+    let to = from.checked_add_signed(by).filter(|&to| to <= i64::MAX as u64).ok_or(Errno::INVAL)?;
+    *position = to;
+    Ok(to)
+}
+
+/// `ftruncate(2)`
+pub(super) fn ftruncate(thread: &mut Thread, [number, size, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    let size = offset(size)?;
+    match open.kind {
+        Kind::File(file) => thread.world.call(Call::SetSize { file, size }).map(|_| 0),
+        Kind::System(_) | Kind::Text(_) => Err(Errno::ROFS),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// `fsync(2)`, `fdatasync(2)`
+pub(super) fn fsync(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    match open.kind {
+        Kind::File(handle) | Kind::Folder(handle, _) => {
+            thread.world.call(Call::Sync { handle, metadata: true }).map(|_| 0)
+        }
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// `fadvise64(2)`: advice that is not taken.
+pub(super) fn fadvise(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+    thread.process.descriptors().get(int(number)).map(|_| 0)
+}
+
+/// `sendfile(2)`
+pub(super) fn sendfile(thread: &mut Thread, [to, from, at, length, ..]: Arguments) -> Answer {
+    let descriptors = thread.process.descriptors();
+    let (to, from) = (descriptors.get(int(to))?, descriptors.get(int(from))?);
+    let space = thread.process.space()?;
+    let start = if at == 0 { *lock(&from.position) } else { offset(space.read_u64(at)?)? };
+    let mut content = vec![0; length.min(MOST) as usize];
+    let count =
+        from.read_at(start, &mut content).map_err(|errno| if errno == Errno::SPIPE { Errno::INVAL } else { errno })?;
+    let written = if count == 0 { 0 } else { to.write(thread, &content[..count])? } as u64;
+    if at == 0 {
+        *lock(&from.position) = start + written;
+    } else {
+        space.write_u64(at, start + written)?;
+    }
+    Ok(written)
+}
+
+/// `ioctl(2)`: what terminals are asked for, and `FIONREAD`, `FIOCLEX`, `FIONBIO`.
+pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -> Answer {
+    let descriptors = thread.process.descriptors();
+    let open = descriptors.get(int(number))?;
+    match request {
+        libc::FIONREAD => match &open.kind {
+            Kind::Reader(pipe) => thread.process.space()?.write_u32(at, pipe.length() as u32).map(|()| 0),
+            _ => Err(Errno::NOTTY),
+        },
+        libc::FIOCLEX => super::files::fcntl(thread, [number, libc::F_SETFD as u64, 1, 0, 0, 0]),
+        libc::FIONBIO => {
+            let on = thread.process.space()?.read_u32(at)? != 0;
+            let flag = libc::O_NONBLOCK as u32;
+            open.set_flags(if on { open.flags() | flag } else { open.flags() & !flag });
+            Ok(0)
+        }
+        _ => Err(Errno::NOTTY),
+    }
+}

@@ -1,0 +1,283 @@
+//! What there is at a path: `stat(2)`, `statx(2)`, `access(2)`, `readlink(2)`, `statfs(2)`.
+
+use ringfence_abi::{Call, FileKind, Reply, Stat, Timestamp};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::open::{Kind, Open};
+use super::opening::Path;
+use super::special;
+use super::thread::Thread;
+use super::{Answer, Arguments, int};
+
+/// What `stat(2)` says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Status {
+    device: u64,
+    inode: u64,
+    mode: u32,
+    links: u64,
+    size: u64,
+    special: u64,
+    times: [Timestamp; 3],
+}
+
+impl Status {
+    fn of_hal(stat: &Stat) -> Status {
+        let mode = match stat.kind {
+            FileKind::Directory => libc::S_IFDIR | 0o755,
+            FileKind::Symlink => libc::S_IFLNK | 0o777,
+            FileKind::CharacterDevice => libc::S_IFCHR | 0o620,
+            FileKind::BlockDevice => libc::S_IFBLK | 0o600,
+            FileKind::Pipe => libc::S_IFIFO | 0o600,
+            FileKind::Socket => libc::S_IFSOCK | 0o600,
+            // The host's owner and mode mean nothing to a capsule: its permissions decide.
+            FileKind::File | FileKind::Other => libc::S_IFREG | 0o755,
+        };
+        Status {
+            device: stat.identity.0,
+            inode: stat.identity.1,
+            mode,
+            links: stat.links,
+            size: stat.size,
+            special: 0,
+            times: [stat.accessed, stat.modified, stat.changed],
+        }
+    }
+
+    fn of_host(stat: &rustix::fs::Stat) -> Status {
+        let time = |seconds: i64| Timestamp::from(seconds) * 1_000_000_000;
+        Status {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            links: stat.st_nlink,
+            size: stat.st_size.unsigned_abs(),
+            special: 0,
+            times: [time(stat.st_atime), time(stat.st_mtime), time(stat.st_ctime)],
+        }
+    }
+
+    /// Of something that only exists here; told apart by its path.
+    fn made(mode: u32, size: u64, path: &[u8]) -> Status {
+        let inode = path
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        Status { device: 1, inode: inode >> 8, mode, links: 1, size, ..Status::default() }
+    }
+
+    /// `struct stat`.
+    fn as_stat(&self) -> [u8; 144] {
+        let user = rustix::process::getuid().as_raw();
+        let mut bytes = [0; 144];
+        let mut put = |at: usize, word: u64, length: usize| {
+            bytes[at..at + length].copy_from_slice(&word.to_le_bytes()[..length]);
+        };
+        put(0, self.device, 8);
+        put(8, self.inode, 8);
+        put(16, self.links, 8);
+        put(24, self.mode.into(), 4);
+        put(28, user.into(), 4);
+        put(32, user.into(), 4);
+        put(40, self.special, 8);
+        put(48, self.size, 8);
+        put(56, 4096, 8);
+        put(64, self.size.div_ceil(512), 8);
+        for (index, &time) in self.times.iter().enumerate() {
+            put(72 + index * 16, time.div_euclid(1_000_000_000) as u64, 8);
+            put(80 + index * 16, time.rem_euclid(1_000_000_000) as u64, 8);
+        }
+        bytes
+    }
+
+    /// `struct statx`.
+    fn as_statx(&self) -> [u8; 256] {
+        let user = rustix::process::getuid().as_raw();
+        let mut bytes = [0; 256];
+        let mut put = |at: usize, word: u64, length: usize| {
+            bytes[at..at + length].copy_from_slice(&word.to_le_bytes()[..length]);
+        };
+        put(0, 0x7ff, 4);
+        put(4, 4096, 4);
+        put(16, self.links, 4);
+        put(20, user.into(), 4);
+        put(24, user.into(), 4);
+        put(28, self.mode.into(), 2);
+        put(32, self.inode, 8);
+        put(40, self.size, 8);
+        put(48, self.size.div_ceil(512), 8);
+        for (at, time) in [(64, self.times[0]), (96, self.times[2]), (112, self.times[1])] {
+            put(at, time.div_euclid(1_000_000_000) as u64, 8);
+            put(at + 8, time.rem_euclid(1_000_000_000) as u64, 4);
+        }
+        put(128, self.special >> 8, 4);
+        put(132, self.special & 0xff, 4);
+        put(136, self.device >> 8 & 0xfff, 4);
+        put(140, self.device & 0xff, 4);
+        bytes
+    }
+}
+
+impl Thread {
+    /// What something open is.
+    pub(super) fn status_of(&self, open: &Open) -> Result<Status, Errno> {
+        Ok(match &open.kind {
+            Kind::Stream(handle) | Kind::File(handle) | Kind::Folder(handle, _) => {
+                match self.world.call(Call::Stat { handle: *handle })? {
+                    Reply::Stat(stat) => Status::of_hal(&stat),
+                    _ => return Err(Errno::IO),
+                }
+            }
+            Kind::System(file) => Status::of_host(&rustix::fs::fstat(file.descriptor())?),
+            Kind::SystemFolder(folder) => Status::of_host(&rustix::fs::fstat(folder)?),
+            Kind::Listing(_) => Status::made(libc::S_IFDIR | 0o555, 0, &open.path),
+            Kind::Text(text) => Status::made(libc::S_IFREG | 0o444, text.len() as u64, &open.path),
+            Kind::Device(device) => {
+                Status { special: device.number(), ..Status::made(libc::S_IFCHR | 0o666, 0, &open.path) }
+            }
+            Kind::Reader(_) | Kind::Writer(_) => Status::made(libc::S_IFIFO | 0o600, 0, &open.path),
+        })
+    }
+
+    /// What is at a path.
+    pub(super) fn status_at(&self, path: &Path, follow: bool) -> Result<Status, Errno> {
+        let seen = special::look(self, &path.normal).filter(|_| follow);
+        if seen.is_none()
+            && let Some(target) = special::link(self, &path.normal)
+        {
+            let target = target?;
+            return match follow {
+                false => Ok(Status::made(libc::S_IFLNK | 0o777, target.len() as u64, &path.normal)),
+                true => match special::descriptor(self, &path.normal) {
+                    Some(number) => self.status_of(&*self.process.descriptors().get(number)?),
+                    None => self.status_at(&self.absolute(libc::AT_FDCWD, &target)?, true),
+                },
+            };
+        }
+        if let Some(kind) = special::look(self, &path.normal) {
+            return self.status_of(&Open::passing(&self.world, kind, &path.normal, 0));
+        }
+        if path.is_system(self) {
+            let looked = self.world.system.look(&path.normal, follow)?;
+            return Ok(Status::of_host(&looked.stat));
+        }
+        let directory = self.root()?;
+        match self.world.call(Call::StatAt { directory, path: &path.written, follow }) {
+            Ok(Reply::Stat(stat)) => Ok(Status::of_hal(&stat)),
+            Ok(_) => Err(Errno::IO),
+            // The root holds the system, whatever else is granted.
+            Err(_) if path.normal == b"/" => Ok(Status::made(libc::S_IFDIR | 0o555, 0, b"/")),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Of `fstatat(2)` and `statx(2)`: a path, or with `AT_EMPTY_PATH` a descriptor.
+    fn status(&self, folder: i32, at: u64, flags: u64) -> Result<Status, Errno> {
+        let has = |flag: i32| flags & flag as u64 != 0;
+        if has(libc::AT_EMPTY_PATH) && (at == 0 || self.process.space()?.text(at)?.is_empty()) {
+            return match folder {
+                libc::AT_FDCWD => self.status_at(&self.absolute(folder, b".")?, true),
+                number => self.status_of(&*self.process.descriptors().get(number)?),
+            };
+        }
+        self.status_at(&self.path(folder, at)?, !has(libc::AT_SYMLINK_NOFOLLOW))
+    }
+}
+
+/// `stat(2)`
+pub(super) fn stat(thread: &mut Thread, [path, at, ..]: Arguments) -> Answer {
+    fstatat(thread, [libc::AT_FDCWD as u64, path, at, 0, 0, 0])
+}
+
+/// `lstat(2)`
+pub(super) fn lstat(thread: &mut Thread, [path, at, ..]: Arguments) -> Answer {
+    fstatat(thread, [libc::AT_FDCWD as u64, path, at, libc::AT_SYMLINK_NOFOLLOW as u64, 0, 0])
+}
+
+/// `fstat(2)`
+pub(super) fn fstat(thread: &mut Thread, [number, at, ..]: Arguments) -> Answer {
+    let status = thread.status_of(&*thread.process.descriptors().get(int(number))?)?;
+    thread.process.space()?.write(at, &status.as_stat()).map(|()| 0)
+}
+
+/// `fstatat(2)`
+pub(super) fn fstatat(thread: &mut Thread, [folder, path, at, flags, ..]: Arguments) -> Answer {
+    let status = thread.status(int(folder), path, flags)?;
+    thread.process.space()?.write(at, &status.as_stat()).map(|()| 0)
+}
+
+/// `statx(2)`
+pub(super) fn statx(thread: &mut Thread, [folder, path, flags, _, at, _]: Arguments) -> Answer {
+    let status = thread.status(int(folder), path, flags)?;
+    thread.process.space()?.write(at, &status.as_statx()).map(|()| 0)
+}
+
+/// `access(2)`
+pub(super) fn access(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer {
+    faccessat(thread, [libc::AT_FDCWD as u64, path, mode, 0, 0, 0])
+}
+
+/// `faccessat(2)`, `faccessat2(2)`: what is granted shows when it is used.
+pub(super) fn faccessat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) -> Answer {
+    if mode & !7 != 0 {
+        return Err(Errno::INVAL);
+    }
+    let path = thread.path(int(folder), path)?;
+    let status = thread.status_at(&path, true)?;
+    let is_file = FileType::from_raw_mode(status.mode) == FileType::RegularFile;
+    match mode {
+        mode if mode & 2 != 0 && path.is_system(thread) => Err(Errno::ROFS),
+        mode if mode & 1 != 0 && is_file && status.mode & 0o111 == 0 => Err(Errno::ACCESS),
+        _ => Ok(0),
+    }
+}
+
+/// `readlink(2)`
+pub(super) fn readlink(thread: &mut Thread, [path, at, length, ..]: Arguments) -> Answer {
+    readlinkat(thread, [libc::AT_FDCWD as u64, path, at, length, 0, 0])
+}
+
+/// `readlinkat(2)`
+pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Arguments) -> Answer {
+    if int(length) <= 0 {
+        return Err(Errno::INVAL);
+    }
+    let path = thread.path(int(folder), path)?;
+    let target = if let Some(target) = special::link(thread, &path.normal) {
+        target?
+    } else if special::look(thread, &path.normal).is_some() {
+        return Err(Errno::INVAL);
+    } else if path.is_system(thread) {
+        let looked = thread.world.system.look(&path.normal, false)?;
+        if FileType::from_raw_mode(looked.stat.st_mode) != FileType::Symlink {
+            return Err(Errno::INVAL);
+        }
+        rustix::fs::readlinkat(&looked.place, c"", Vec::new())?.into_bytes()
+    } else {
+        match thread.world.call(Call::ReadLink { directory: thread.root()?, path: &path.written })? {
+            Reply::Bytes(target) => target,
+            _ => return Err(Errno::IO),
+        }
+    };
+    let part = &target[..target.len().min(int(length).unsigned_abs() as usize)];
+    thread.process.space()?.write(at, part)?;
+    Ok(part.len() as u64)
+}
+
+/// `statfs(2)`, `fstatfs(2)`: nothing of the host's file systems is told.
+pub(super) fn statfs(thread: &mut Thread, [_, at, ..]: Arguments) -> Answer {
+    let mut bytes = [0; 120];
+    for (index, word) in
+        [0x0102_1994_u64, 4096, 1 << 20, 1 << 19, 1 << 19, 1 << 16, 1 << 15, 0, 255, 4096].iter().enumerate()
+    {
+        bytes[index * 8..index * 8 + 8].copy_from_slice(&word.to_le_bytes());
+    }
+    thread.process.space()?.write(at, &bytes).map(|()| 0)
+}
+
+impl Status {
+    /// Whether it can be run.
+    pub(super) fn is_executable(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::RegularFile && self.mode & 0o111 != 0
+    }
+}

@@ -1,0 +1,191 @@
+//! Every system call that is served, by its number on x86-64: `syscalls(2)`. What is not here answers
+//! `ENOSYS`.
+
+use rustix::io::Errno;
+
+use super::thread::Thread;
+use super::{Answer, Arguments, ending, execute, files, folders, futex, identity, mapping, opening, pipe};
+use super::{polling, reading, signals, starting, status, time};
+
+/// Serves one call.
+type Service = fn(&mut Thread, Arguments) -> Answer;
+
+/// How many numbers the table knows.
+const NUMBERS: usize = 512;
+
+macro_rules! calls {
+    ($($number:literal $name:literal => $service:expr;)*) => {
+        /// The names of the calls that are served.
+        #[cfg(test)]
+        pub(super) const NAMES: &[(usize, &str)] = &[$(($number, $name),)*];
+
+        /// The services, by number.
+        static SERVICES: [Option<Service>; NUMBERS] = {
+            let mut services: [Option<Service>; NUMBERS] = [None; NUMBERS];
+            $(services[$number] = Some($service);)*
+            services
+        };
+    };
+}
+
+/// Serves the call of that number.
+pub(super) fn serve(thread: &mut Thread, number: u64, arguments: Arguments) -> Answer {
+    let service = usize::try_from(number).ok().and_then(|number| *SERVICES.get(number)?);
+    service.map_or(Err(Errno::NOSYS), |service| service(thread, arguments))
+}
+
+calls! {
+    0 "read" => reading::read;
+    1 "write" => reading::write;
+    2 "open" => opening::open;
+    3 "close" => files::close;
+    4 "stat" => status::stat;
+    5 "fstat" => status::fstat;
+    6 "lstat" => status::lstat;
+    7 "poll" => polling::poll;
+    8 "lseek" => reading::lseek;
+    9 "mmap" => mapping::mmap;
+    10 "mprotect" => mapping::mprotect;
+    11 "munmap" => mapping::munmap;
+    12 "brk" => mapping::brk;
+    13 "rt_sigaction" => signals::sigaction;
+    14 "rt_sigprocmask" => signals::sigprocmask;
+    15 "rt_sigreturn" => signals::sigreturn;
+    16 "ioctl" => reading::ioctl;
+    17 "pread64" => reading::pread;
+    18 "pwrite64" => reading::pwrite;
+    19 "readv" => reading::readv;
+    20 "writev" => reading::writev;
+    21 "access" => status::access;
+    22 "pipe" => pipe::pipe;
+    23 "select" => polling::select;
+    24 "sched_yield" => identity::sched_yield;
+    25 "mremap" => mapping::mremap;
+    26 "msync" => mapping::nothing;
+    28 "madvise" => mapping::madvise;
+    32 "dup" => files::dup;
+    33 "dup2" => files::dup2;
+    34 "pause" => signals::pause;
+    35 "nanosleep" => time::nanosleep;
+    39 "getpid" => identity::getpid;
+    40 "sendfile" => reading::sendfile;
+    56 "clone" => starting::clone;
+    57 "fork" => starting::fork;
+    58 "vfork" => starting::vfork;
+    59 "execve" => execute::execve;
+    60 "exit" => ending::exit;
+    61 "wait4" => ending::wait4;
+    62 "kill" => signals::kill;
+    63 "uname" => identity::uname;
+    72 "fcntl" => files::fcntl;
+    73 "flock" => files::flock;
+    74 "fsync" => reading::fsync;
+    75 "fdatasync" => reading::fsync;
+    76 "truncate" => folders::truncate;
+    77 "ftruncate" => reading::ftruncate;
+    79 "getcwd" => folders::getcwd;
+    80 "chdir" => folders::chdir;
+    81 "fchdir" => folders::fchdir;
+    82 "rename" => folders::rename;
+    83 "mkdir" => folders::mkdir;
+    84 "rmdir" => folders::rmdir;
+    85 "creat" => opening::creat;
+    86 "link" => folders::link;
+    87 "unlink" => folders::unlink;
+    88 "symlink" => folders::symlink;
+    89 "readlink" => status::readlink;
+    90 "chmod" => folders::chmod;
+    91 "fchmod" => folders::fchmod;
+    92 "chown" => folders::chmod;
+    93 "fchown" => folders::fchmod;
+    94 "lchown" => folders::chmod;
+    95 "umask" => folders::umask;
+    96 "gettimeofday" => time::gettimeofday;
+    97 "getrlimit" => identity::getrlimit;
+    98 "getrusage" => identity::getrusage;
+    99 "sysinfo" => identity::sysinfo;
+    100 "times" => time::times;
+    102 "getuid" => identity::getuid;
+    104 "getgid" => identity::getuid;
+    105 "setuid" => identity::setuid;
+    106 "setgid" => identity::setuid;
+    107 "geteuid" => identity::getuid;
+    108 "getegid" => identity::getuid;
+    109 "setpgid" => identity::setpgid;
+    110 "getppid" => identity::getppid;
+    111 "getpgrp" => identity::getpgrp;
+    112 "setsid" => identity::setsid;
+    115 "getgroups" => identity::getgroups;
+    118 "getresuid" => identity::getresuid;
+    120 "getresgid" => identity::getresuid;
+    121 "getpgid" => identity::getpgid;
+    124 "getsid" => identity::getpgrp;
+    127 "rt_sigpending" => signals::sigpending;
+    130 "rt_sigsuspend" => signals::sigsuspend;
+    131 "sigaltstack" => signals::sigaltstack;
+    137 "statfs" => status::statfs;
+    138 "fstatfs" => status::statfs;
+    149 "mlock" => mapping::nothing;
+    150 "munlock" => mapping::nothing;
+    157 "prctl" => identity::prctl;
+    158 "arch_prctl" => identity::arch_prctl;
+    160 "setrlimit" => identity::setrlimit;
+    186 "gettid" => identity::gettid;
+    200 "tkill" => signals::tkill;
+    201 "time" => time::time;
+    202 "futex" => futex::futex;
+    204 "sched_getaffinity" => identity::sched_getaffinity;
+    217 "getdents64" => folders::getdents64;
+    218 "set_tid_address" => identity::set_tid_address;
+    221 "fadvise64" => reading::fadvise;
+    228 "clock_gettime" => time::clock_gettime;
+    229 "clock_getres" => time::clock_getres;
+    230 "clock_nanosleep" => time::clock_nanosleep;
+    231 "exit_group" => ending::exit_group;
+    234 "tgkill" => signals::tgkill;
+    247 "waitid" => ending::waitid;
+    257 "openat" => opening::openat;
+    258 "mkdirat" => folders::mkdirat;
+    260 "fchownat" => folders::fchmodat;
+    262 "newfstatat" => status::fstatat;
+    263 "unlinkat" => folders::unlinkat;
+    264 "renameat" => folders::renameat;
+    265 "linkat" => folders::linkat;
+    266 "symlinkat" => folders::symlinkat;
+    267 "readlinkat" => status::readlinkat;
+    268 "fchmodat" => folders::fchmodat;
+    269 "faccessat" => status::faccessat;
+    270 "pselect6" => polling::pselect;
+    271 "ppoll" => polling::ppoll;
+    273 "set_robust_list" => mapping::nothing;
+    280 "utimensat" => folders::utimensat;
+    292 "dup3" => files::dup3;
+    293 "pipe2" => pipe::pipe2;
+    295 "preadv" => reading::preadv;
+    296 "pwritev" => reading::pwritev;
+    302 "prlimit64" => identity::prlimit;
+    309 "getcpu" => identity::getcpu;
+    316 "renameat2" => folders::renameat2;
+    318 "getrandom" => identity::getrandom;
+    332 "statx" => status::statx;
+    435 "clone3" => starting::clone3;
+    436 "close_range" => files::close_range;
+    439 "faccessat2" => status::faccessat;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_and_each_name_is_there_once() {
+        let mut numbers: Vec<_> = NAMES.iter().map(|(number, _)| number).collect();
+        let mut names: Vec<_> = NAMES.iter().map(|(_, name)| name).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!((numbers.len(), names.len()), (NAMES.len(), NAMES.len()));
+        assert!(NAMES.iter().all(|&(number, _)| SERVICES[number].is_some()));
+    }
+}

@@ -1,0 +1,145 @@
+//! A thread of a program: it runs in the guest until it needs something, and is served here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use ringfence_isolation::{Exit, LostReason};
+
+use super::process::{Member, Process};
+use super::signals::{self, Cause};
+use super::table;
+use super::world::World;
+use crate::kvm::{Event, Processor, Registers};
+use crate::memory::{Protection, Touch};
+
+/// A thread of a program.
+pub(crate) struct Thread {
+    pub(super) world: Arc<World>,
+    pub(super) process: Arc<Process>,
+    pub(super) member: Arc<Member>,
+    pub(super) processor: Processor,
+    /// The registers of the program while it is being served.
+    pub(super) context: Registers,
+    pub(super) next: Next,
+    /// Cleared and woken when it ends: `set_tid_address(2)`.
+    pub(super) clear_at_end: u64,
+    pub(super) alternate: signals::Alternate,
+    /// The mask to go back to after `sigsuspend(2)`.
+    pub(super) restore_mask: Option<u64>,
+}
+
+/// How a thread goes on after a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// With the answer in `rax`.
+    Return,
+    /// With the registers as they are now.
+    AsIs,
+    /// In another space: `execve(2)`.
+    Enter,
+    /// Not at all.
+    End,
+}
+
+impl Thread {
+    /// Runs it to its end.
+    pub(super) fn run(&mut self) {
+        while !self.has_to_end() {
+            let event = self.processor.run(&self.world.machine);
+            self.context = match event {
+                Event::Interrupted => self.processor.user_context(&self.world.machine),
+                Event::Broken(reason) => {
+                    self.world.control.stop(Exit::Lost(LostReason::Backend(reason)));
+                    return;
+                }
+                _ => self.processor.user_context(&self.world.machine),
+            };
+            match event {
+                Event::Syscall => self.system_call(),
+                Event::Exception { vector, error, address } => self.exception(vector, error, address),
+                Event::Interrupted => {
+                    // In the stubs nothing can be changed; they are left soon.
+                    if self.has_to_end() || !self.is_signalled() || self.processor.privilege().ok() != Some(3) {
+                        continue;
+                    }
+                    if self.context.rip < crate::kvm::USER_STUB {
+                        self.deliver(None);
+                    }
+                    self.go_on();
+                }
+                Event::Broken(_) => return,
+            }
+        }
+    }
+
+    /// Whether it or everything ends.
+    pub(super) fn has_to_end(&self) -> bool {
+        self.next == Next::End || self.process.status.load(SeqCst) >= 0 || self.world.control.is_stopping()
+    }
+
+    /// Whether a wait has to end.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.has_to_end() || self.is_signalled()
+    }
+
+    fn system_call(&mut self) {
+        let registers = self.context;
+        let number = registers.rax;
+        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
+        self.next = Next::Return;
+        let answer = table::serve(self, number, arguments);
+        match self.next {
+            Next::Return => {
+                self.context.rax = match answer {
+                    Ok(value) => value,
+                    Err(errno) => i64::from(-errno.raw_os_error()) as u64,
+                };
+                self.deliver(Some((number, answer)));
+            }
+            Next::AsIs => self.deliver(None),
+            Next::Enter => return,
+            Next::End => return,
+        }
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        if self.has_to_end() {
+            return;
+        }
+        if !self.processor.resume(&self.world.machine, &self.context) {
+            self.end_process(libc::SIGSEGV);
+        }
+    }
+
+    fn exception(&mut self, vector: u8, error: u64, address: u64) {
+        let cause = match vector {
+            14 => {
+                let wanted = match error {
+                    _ if error & 0x10 != 0 => Protection::EXECUTE,
+                    _ if error & 2 != 0 => Protection::WRITE,
+                    _ => Protection::READ,
+                };
+                let touched = match self.process.space() {
+                    Ok(space) => space.touch(address, wanted),
+                    Err(_) => return,
+                };
+                match touched {
+                    Touch::There => return self.go_on(),
+                    Touch::Nothing => Cause::fault(libc::SIGSEGV, 1, address),
+                    Touch::Forbidden => Cause::fault(libc::SIGSEGV, 2, address),
+                    Touch::BeyondFile => Cause::fault(libc::SIGBUS, 2, address),
+                    Touch::NoMemory => return self.end_process(libc::SIGKILL),
+                }
+            }
+            0 => Cause::fault(libc::SIGFPE, 1, self.context.rip),
+            16 | 19 => Cause::fault(libc::SIGFPE, 7, self.context.rip),
+            6 => Cause::fault(libc::SIGILL, 2, self.context.rip),
+            1 | 3 => Cause::fault(libc::SIGTRAP, 1, self.context.rip),
+            17 => Cause::fault(libc::SIGBUS, 1, 0),
+            _ => Cause::fault(libc::SIGSEGV, 128, 0),
+        };
+        self.force(cause);
+        self.go_on();
+    }
+}

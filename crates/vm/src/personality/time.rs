@@ -1,0 +1,121 @@
+//! Time: `clock_gettime(2)`, `nanosleep(2)`, `gettimeofday(2)`, `time(2)`, `times(2)`.
+
+use std::time::{Duration, Instant};
+
+use ringfence_abi::{Call, Clock, Reply, Timestamp};
+use rustix::io::Errno;
+
+use super::thread::Thread;
+use super::{Answer, Arguments, int};
+
+fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
+    let clock = match clock {
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => Clock::Wall,
+        libc::CLOCK_MONOTONIC | libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_MONOTONIC_COARSE | libc::CLOCK_BOOTTIME => {
+            Clock::Monotonic
+        }
+        libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => {
+            return Ok(thread.world.control.cpu_time().as_nanos() as Timestamp);
+        }
+        _ => return Err(Errno::INVAL),
+    };
+    match thread.world.call(Call::Now { clock })? {
+        Reply::Time(time) => Ok(time),
+        _ => Err(Errno::IO),
+    }
+}
+
+fn write_time(thread: &Thread, at: u64, seconds: i64, fraction: u64) -> Answer {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&seconds.to_le_bytes());
+    bytes[8..].copy_from_slice(&fraction.to_le_bytes());
+    thread.process.space()?.write(at, &bytes).map(|()| 0)
+}
+
+impl Thread {
+    /// A `struct timespec`.
+    pub(super) fn duration(&self, at: u64) -> Result<Duration, Errno> {
+        let space = self.process.space()?;
+        let (seconds, nanoseconds) = (space.read_u64(at)?, space.read_u64(at + 8)?);
+        if seconds as i64 <= -1 || nanoseconds >= 1_000_000_000 {
+            return Err(Errno::INVAL);
+        }
+        Ok(Duration::new(seconds, nanoseconds as u32))
+    }
+}
+
+/// When a duration from now is over; `None` for one that nobody lives to see.
+pub(super) fn after(duration: Duration) -> Option<Instant> {
+    Instant::now().checked_add(duration)
+}
+
+/// `clock_gettime(2)`
+pub(super) fn clock_gettime(thread: &mut Thread, [clock, at, ..]: Arguments) -> Answer {
+    let time = now(thread, int(clock))?;
+    write_time(thread, at, time.div_euclid(1_000_000_000) as i64, time.rem_euclid(1_000_000_000) as u64)
+}
+
+/// `clock_getres(2)`
+pub(super) fn clock_getres(thread: &mut Thread, [clock, at, ..]: Arguments) -> Answer {
+    now(thread, int(clock))?;
+    if at == 0 { Ok(0) } else { write_time(thread, at, 0, 1) }
+}
+
+/// `gettimeofday(2)`
+pub(super) fn gettimeofday(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
+    let time = now(thread, libc::CLOCK_REALTIME)?;
+    if at == 0 {
+        return Ok(0);
+    }
+    write_time(thread, at, time.div_euclid(1_000_000_000) as i64, time.rem_euclid(1_000_000_000) as u64 / 1000)
+}
+
+/// `time(2)`
+pub(super) fn time(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
+    let seconds = now(thread, libc::CLOCK_REALTIME)?.div_euclid(1_000_000_000) as u64;
+    if at != 0 {
+        thread.process.space()?.write_u64(at, seconds)?;
+    }
+    Ok(seconds)
+}
+
+/// `times(2)`
+pub(super) fn times(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
+    let ticks = (thread.world.control.cpu_time().as_millis() / 10) as u64;
+    if at != 0 {
+        let words = [ticks, 0, 0, 0];
+        thread.process.space()?.write(at, &words.map(u64::to_le_bytes).concat())?;
+    }
+    Ok((now(thread, libc::CLOCK_MONOTONIC)? / 10_000_000) as u64)
+}
+
+/// `nanosleep(2)`
+pub(super) fn nanosleep(thread: &mut Thread, [at, left, ..]: Arguments) -> Answer {
+    let duration = thread.duration(at)?;
+    sleep(thread, after(duration), left)
+}
+
+/// `clock_nanosleep(2)`
+pub(super) fn clock_nanosleep(thread: &mut Thread, [clock, flags, at, left, ..]: Arguments) -> Answer {
+    let wanted = thread.duration(at)?;
+    if flags & 1 == 0 {
+        return sleep(thread, after(wanted), left);
+    }
+    let now = Duration::from_nanos(now(thread, int(clock))?.try_into().unwrap_or(0));
+    sleep(thread, after(wanted.saturating_sub(now)), 0)
+}
+
+fn sleep(thread: &Thread, until: Option<Instant>, left: u64) -> Answer {
+    match thread.wait(&[], until, || None::<()>) {
+        Err(Errno::TIMEDOUT) | Ok(()) => Ok(0),
+        Err(errno) => {
+            if left != 0
+                && let Some(until) = until
+            {
+                let left_time = until.saturating_duration_since(Instant::now());
+                write_time(thread, left, left_time.as_secs() as i64, left_time.subsec_nanos().into())?;
+            }
+            Err(errno)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Everything the threads of an instance share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+use ringfence_abi::{Call, Handle, Reply};
+use ringfence_isolation::{Exit, Host, Limit, LimitKind};
+use ringfence_manifest::Spec;
+use rustix::io::Errno;
+use tokio::runtime;
+
+use super::futex::Futexes;
+use super::process::Process;
+use super::{MOST_THREADS, errno};
+use crate::control::Control;
+use crate::kvm::Machine;
+use crate::memory::Ledger;
+use crate::tree::System;
+
+/// The first process; 1 is whoever started it.
+pub(super) const FIRST: u32 = 2;
+
+/// Everything the threads of an instance share.
+pub(crate) struct World {
+    pub(super) host: Arc<dyn Host>,
+    pub(super) machine: Arc<Machine>,
+    pub(super) spec: Arc<Spec>,
+    pub(super) system: Arc<System>,
+    pub(super) control: Arc<Control>,
+    pub(super) futexes: Futexes,
+    pub(super) executor: OnceLock<runtime::Handle>,
+    /// The folder at the top of what the hal serves.
+    pub(super) root: Option<Handle>,
+    processes: Mutex<BTreeMap<u32, Arc<Process>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    living: AtomicU32,
+    open: AtomicU64,
+    next: AtomicU32,
+}
+
+impl World {
+    pub(crate) fn new(
+        host: Arc<dyn Host>,
+        machine: Machine,
+        spec: Arc<Spec>,
+        system: Arc<System>,
+        control: Arc<Control>,
+    ) -> Arc<Self> {
+        let root = host.folders().first().map(|folder| folder.handle);
+        Arc::new(World {
+            host,
+            machine: Arc::new(machine),
+            spec,
+            system,
+            control,
+            futexes: Futexes::default(),
+            executor: OnceLock::new(),
+            root,
+            processes: Mutex::default(),
+            threads: Mutex::default(),
+            living: AtomicU32::new(0),
+            open: AtomicU64::new(0),
+            next: AtomicU32::new(FIRST),
+        })
+    }
+
+    pub(super) fn ledger(&self) -> Arc<dyn Ledger> {
+        self.control.clone()
+    }
+
+    /// A call that the hal answers at once.
+    pub(super) fn call(&self, call: Call<'_>) -> Result<Reply, Errno> {
+        self.host.call(call).now().map_err(|code| self.failed(code))
+    }
+
+    /// The errno of a code; when it says that the instance has to end, it does.
+    pub(super) fn failed(&self, code: ringfence_abi::ErrorCode) -> Errno {
+        if code == ringfence_abi::ErrorCode::Stopping {
+            self.control.stop_by(self.host.verdict());
+        }
+        errno(code)
+    }
+
+    /// Room for one more thread, and its number; `EAGAIN` when there is none.
+    pub(super) fn begin_thread(&self) -> Result<u32, Errno> {
+        let allowed = self.spec.limits.processes.unwrap_or(u64::MAX);
+        let living = u64::from(self.living.fetch_add(1, SeqCst)) + 1;
+        if living > allowed {
+            self.living.fetch_sub(1, SeqCst);
+            self.control.stop(Exit::Exceeded(Limit { limit: LimitKind::Processes, allowed, used: living }));
+            return Err(Errno::AGAIN);
+        }
+        if living > u64::from(MOST_THREADS) {
+            self.living.fetch_sub(1, SeqCst);
+            return Err(Errno::AGAIN);
+        }
+        Ok(self.next.fetch_add(1, SeqCst))
+    }
+
+    pub(super) fn end_thread(&self) {
+        self.living.fetch_sub(1, SeqCst);
+    }
+
+    /// One more thing is open; beyond the limit everything ends.
+    pub(super) fn count_open(&self) {
+        let used = self.open.fetch_add(1, SeqCst) + 1;
+        if let Some(allowed) = self.spec.limits.open_files
+            && used > allowed
+        {
+            self.control.stop(Exit::Exceeded(Limit { limit: LimitKind::OpenFiles, allowed, used }));
+        }
+    }
+
+    pub(super) fn count_closed(&self) {
+        self.open.fetch_sub(1, SeqCst);
+    }
+
+    /// Keeps the thread of the host, to wait for it at the end.
+    pub(super) fn keep(&self, thread: JoinHandle<()>) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+    }
+
+    /// Waits until every thread has ended.
+    pub(super) fn join(&self) {
+        loop {
+            let thread = self.threads.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match thread {
+                // A thread that panicked has said so; what it held is gone with it.
+                Some(thread) => drop(thread.join()),
+                None => return,
+            }
+        }
+    }
+
+    pub(super) fn processes(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Process>>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn process(&self, id: u32) -> Option<Arc<Process>> {
+        self.processes().get(&id).cloned()
+    }
+}

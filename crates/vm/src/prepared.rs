@@ -1,0 +1,52 @@
+//! A spec ready to be built.
+
+use std::sync::Arc;
+
+use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Level, Prepared};
+use ringfence_manifest::Spec;
+use rustix::io::Errno;
+
+use crate::control::Control;
+use crate::instance::VmInstance;
+use crate::kvm::{Kvm, Machine, StubKind};
+use crate::personality::{self, World};
+use crate::tree::System;
+
+/// Everything instances of one spec share.
+pub(crate) struct Ready {
+    pub(crate) kvm: Arc<Kvm>,
+    pub(crate) kind: StubKind,
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) system: Arc<System>,
+    pub(crate) promised: Enforcement,
+    pub(crate) executor: tokio::runtime::Handle,
+}
+
+impl Prepared for Ready {
+    fn promised(&self) -> &Enforcement {
+        &self.promised
+    }
+
+    fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
+        let memory = self.spec.limits.memory.map(|bytes| bytes.0);
+        let machine = Machine::new(&self.kvm, self.kind, memory)
+            .map_err(|source| BuildError::Host { doing: "cannot make a virtual machine", source: source.into() })?;
+        let control = Control::new(host.clone(), self.spec.limits.clone());
+        let world = World::new(host, machine, self.spec.clone(), self.system.clone(), control.clone());
+        let first = personality::first_thread(&world).map_err(|errno| self.program_error(errno))?;
+        Ok(Box::new(VmInstance::new(self.executor.clone(), control, world, first, self.promised.clone())))
+    }
+}
+
+impl Ready {
+    fn program_error(&self, errno: Errno) -> BuildError {
+        let reason = match errno {
+            Errno::NOENT => "its interpreter is not in the capsule's tree".into(),
+            Errno::NOMEM => "it does not fit into its memory limit".into(),
+            Errno::LIBBAD => "its interpreter is no program".into(),
+            Errno::NOTDIR => format!("its working directory {} is no folder", self.spec.program.working_directory),
+            errno => format!("it cannot be loaded: {errno}"),
+        };
+        BuildError::Program { path: self.spec.program.path.clone(), level: Level::MicroVm, reason }
+    }
+}

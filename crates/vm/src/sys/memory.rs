@@ -1,0 +1,39 @@
+//! Guest memory: slots, and telling KVM that translations changed.
+
+use std::ops::Range;
+
+use kvm_bindings::kvm_userspace_memory_region;
+use kvm_ioctls::VmFd;
+use vm_memory::mmap::MmapRegion;
+
+/// `KVM_SET_USER_MEMORY_REGION`: bytes `range` of the region are guest memory at the same addresses.
+///
+/// The region must outlive the virtual machine: [`crate::kvm::Machine`] owns both and drops the
+/// virtual machine first.
+pub(crate) fn add_slot(vm: &VmFd, slot: u32, region: &MmapRegion, range: Range<u64>) -> Result<(), kvm_ioctls::Error> {
+    if range.start >= range.end || range.end > region.size() as u64 {
+        return Err(kvm_ioctls::Error::new(libc::EINVAL));
+    }
+    let description = kvm_userspace_memory_region {
+        slot,
+        flags: 0,
+        guest_phys_addr: range.start,
+        memory_size: range.end - range.start,
+        userspace_addr: region.as_ptr() as u64 + range.start,
+    };
+    // SAFETY: the range lies within the mapping (checked above), which is owned by the caller's machine
+    // and outlives its virtual machine; nothing of the host's own is in it.
+    unsafe { vm.set_user_memory_region(description) }
+}
+
+/// `madvise(2)`, `MADV_DONTNEED`: the mapping of `range` is dropped and made again from the file behind
+/// it at the next touch, with the same content. KVM drops what it made of it.
+pub(crate) fn forget(region: &MmapRegion, range: Range<u64>) {
+    if range.start >= range.end || range.end > region.size() as u64 {
+        return;
+    }
+    let length = (range.end - range.start) as usize;
+    // SAFETY: the range lies within a shared mapping of a file: no content is lost, and nobody holds a
+    // Rust reference into it (access is by volatile copies).
+    unsafe { libc::madvise(region.as_ptr().add(range.start as usize).cast(), length, libc::MADV_DONTNEED) };
+}

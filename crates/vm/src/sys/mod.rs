@@ -1,0 +1,11 @@
+//! System calls that no crate offers safely, one to one and without policy. The only place of this
+//! crate with unsafe code.
+#![allow(unsafe_code)]
+
+mod memory;
+mod thread;
+mod vcpu;
+
+pub(crate) use memory::{add_slot, forget};
+pub(crate) use thread::{block_kicks, kick, take_kick, thread_time};
+pub(crate) use vcpu::{accept_kicks, kvm_from, set_xsave};

@@ -1,0 +1,168 @@
+//! The parts of the host that a dynamic program needs, the same as at level `sandbox`.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use ringfence_manifest::Spec;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
+use rustix::io::Errno;
+
+use super::{HostFile, covers};
+
+/// Folders of programs and libraries.
+const FOLDERS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"];
+/// The folders of `/etc` that programs read: which alternative a command is, and certificates.
+const FOLDERS_OF_ETC: [&str; 4] = ["/etc/alternatives", "/etc/ssl/certs", "/etc/ca-certificates", "/etc/pki"];
+/// The files: where libraries are, the time zone, protocols. No names of users, no passwords.
+const FILES_OF_ETC: [&str; 4] = ["/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols"];
+/// Where the program is when it is not part of the system.
+const PROGRAM: &str = "/program";
+
+/// The system, and the program.
+pub(crate) struct System {
+    root: OwnedFd,
+    /// What the system's folders are below the host's root, links followed.
+    folders: Vec<Vec<u8>>,
+    /// Mounts of the manifest, which lie over the system.
+    mounts: Vec<Vec<u8>>,
+    /// The content of files that are made here.
+    made: BTreeMap<&'static str, Vec<u8>>,
+    /// Where the program is for itself, and its file.
+    program: Vec<u8>,
+    program_file: OwnedFd,
+}
+
+/// What there is at a path of the system's.
+pub(crate) struct Looked {
+    /// Open as a path only.
+    pub(crate) place: OwnedFd,
+    pub(crate) stat: Stat,
+}
+
+impl System {
+    /// Opens the host's root and the program.
+    pub(crate) fn open(spec: &Spec) -> Result<System, Errno> {
+        let root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let program_file = open(&spec.program.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let folders = FOLDERS.into_iter().chain(FOLDERS_OF_ETC).filter_map(|folder| {
+            let real = Path::new(folder).canonicalize().ok()?;
+            real.is_dir().then(|| real.as_os_str().as_bytes().to_vec())
+        });
+        let mut system = System {
+            root,
+            folders: folders.collect(),
+            mounts: spec.mounts.iter().map(|mount| mount.at.clone().into_bytes()).collect(),
+            made: made(),
+            program: Vec::new(),
+            program_file,
+        };
+        let path = spec.program.path.as_os_str().as_bytes();
+        system.program = match system.look(path, true) {
+            Ok(_) => path.to_vec(),
+            Err(_) => {
+                let name = spec.program.path.file_name().map_or(&b"program"[..], |name| name.as_bytes());
+                [PROGRAM.as_bytes(), b"/", name].concat()
+            }
+        };
+        Ok(system)
+    }
+
+    /// Where the program is, for itself.
+    pub(crate) fn program(&self) -> &[u8] {
+        &self.program
+    }
+
+    /// The program's file.
+    pub(crate) fn program_file(&self) -> Result<HostFile, Errno> {
+        Ok(HostFile::new(rustix::io::fcntl_dupfd_cloexec(&self.program_file, 3)?, &self.program))
+    }
+
+    /// The content of a file that is made here.
+    pub(crate) fn made(&self, path: &[u8]) -> Option<&[u8]> {
+        self.made.get(std::str::from_utf8(path).ok()?).map(Vec::as_slice)
+    }
+
+    /// Whether a path is the system's to serve; its content may still be missing.
+    pub(crate) fn has(&self, path: &[u8]) -> bool {
+        if path == self.program {
+            return true;
+        }
+        let system = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
+        let inside = system.clone().any(|known| covers(known.as_bytes(), path));
+        let over = self.mounts.iter().any(|mount| mount != b"/" && covers(mount, path));
+        inside && !over
+    }
+
+    /// What is at a path of the system's. What leads out of it is as if it were not there.
+    pub(crate) fn look(&self, path: &[u8], follow: bool) -> Result<Looked, Errno> {
+        if path == self.program && !self.program.is_empty() && path.starts_with(PROGRAM.as_bytes()) {
+            let place = rustix::io::fcntl_dupfd_cloexec(&self.program_file, 3)?;
+            let stat = fstat(&place)?;
+            return Ok(Looked { place, stat });
+        }
+        let follows = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let relative = path.strip_prefix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(b".");
+        let place = openat2(&self.root, relative, OFlags::PATH | OFlags::CLOEXEC | follows, Mode::empty(), resolve)?;
+        let stat = fstat(&place)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let plain = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
+        if plain && self.is_inside(&real_path(&place)?) { Ok(Looked { place, stat }) } else { Err(Errno::NOENT) }
+    }
+
+    /// Whether what really lies at a path of the host is part of the system.
+    fn is_inside(&self, real: &[u8]) -> bool {
+        let file = || FILES_OF_ETC.iter().any(|file| file.as_bytes() == real);
+        let link = || FOLDERS.iter().chain(&FOLDERS_OF_ETC).any(|folder| folder.as_bytes() == real);
+        self.folders.iter().any(|folder| covers(folder, real)) || file() || link()
+    }
+
+    /// Opens what was looked at for reading.
+    pub(crate) fn read(&self, looked: &Looked) -> Result<OwnedFd, Errno> {
+        use std::os::fd::AsRawFd;
+        let again = format!("/proc/self/fd/{}", looked.place.as_raw_fd());
+        open(again, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    /// The names of the system in a folder that holds more than the system.
+    pub(crate) fn names_in(&self, folder: &[u8]) -> Vec<Vec<u8>> {
+        let known = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
+        let there = known.filter(|path| Path::new(path).symlink_metadata().is_ok()).map(|path| path.as_bytes());
+        let extra = [&b"/dev"[..], b"/etc", b"/proc", &self.program].into_iter();
+        let made = self.made.keys().map(|path| path.as_bytes());
+        let prefix = if folder == b"/" { &b"/"[..] } else { &[folder, b"/"].concat() };
+        let mut names: Vec<Vec<u8>> = there
+            .chain(extra)
+            .chain(made)
+            .filter_map(|path| path.strip_prefix(prefix))
+            .filter_map(|rest| rest.split(|&byte| byte == b'/').next())
+            .filter(|name| !name.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// Where a place really is on the host.
+fn real_path(place: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    use std::os::fd::AsRawFd;
+    let link = format!("/proc/self/fd/{}", place.as_raw_fd());
+    Ok(rustix::fs::readlink(link, Vec::new())?.into_bytes())
+}
+
+fn made() -> BTreeMap<&'static str, Vec<u8>> {
+    let user = rustix::process::getuid().as_raw();
+    let name = if user == 0 { "root" } else { "capsule" };
+    let users = format!("{name}:x:{user}:{user}:{name}:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
+    let groups = format!("{name}:x:{user}:\nnogroup:x:65534:\n");
+    BTreeMap::from([
+        ("/etc/passwd", users.into_bytes()),
+        ("/etc/group", groups.into_bytes()),
+        ("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n".to_vec()),
+        ("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n".to_vec()),
+    ])
+}
