@@ -1,5 +1,5 @@
 //! Links stay in their mount, whoever reads them: a program of the host, too, that follows them without
-//! this crate's care (docs/decisions/0007).
+//! this crate's care (docs/decisions/0010).
 //!
 //! A target that a capsule may write goes up first and down after, and not above the top of the mount:
 //! `../../a/b`, never `a/../b`, whose meaning changes with what `a` is. So where a link leads depends on

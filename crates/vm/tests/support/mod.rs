@@ -57,7 +57,7 @@ impl Lab {
             environment: BTreeMap::new(),
             limits: Limits { wall_time: Some(Duration::from_secs(60)), ..Limits::default() },
             stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Capture, stderr: StreamOut::Capture },
-            root: folder.path().join("root"),
+            root: Some(folder.path().join("root")),
             defaults: BTreeSet::new(),
         };
         Lab { spec, folder }
