@@ -49,6 +49,18 @@ impl Lab {
         command
     }
 
+    /// The same, for signals to be sent to. Who runs the tests in the background (`&`, `nohup(1)`) has some
+    /// signals ignored for everything below, this process included; env(1) of coreutils undoes that.
+    pub(crate) fn heeding(&self, args: &[&str]) -> Command {
+        if !ignores_signals() {
+            return self.command(args);
+        }
+        let mut command = Command::new("env");
+        let heeding = ["--default-signal=HUP,INT,QUIT,TERM", env!("CARGO_BIN_EXE_ringfence")];
+        self.prepare(&mut command).args(heeding).args(args);
+        command
+    }
+
     pub(crate) fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .current_dir(self.path("work"))
@@ -85,6 +97,14 @@ impl Lab {
         let ran = self.command(args).env("TMPDIR", &tmp).output().unwrap().into();
         (ran, std::fs::read_dir(&tmp).unwrap().map(|entry| entry.unwrap().path()).collect())
     }
+}
+
+/// Whether one of the signals 1, 2, 3 and 15 is ignored here: `SigIgn` of proc_pid_status(5).
+fn ignores_signals() -> bool {
+    const WATCHED: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|ignored| ignored & WATCHED != 0)
 }
 
 impl From<Output> for Ran {

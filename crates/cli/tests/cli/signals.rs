@@ -37,7 +37,7 @@ impl Running {
 }
 
 fn running(lab: &Lab, last: &str) -> Running {
-    Running::begin(&mut lab.command(&["run", &program("probe.wasm"), "--", "random", "1", "+", last]))
+    Running::begin(&mut lab.heeding(&["run", &program("probe.wasm"), "--", "random", "1", "+", last]))
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_signal_that_was_to_be_ignored_stays_ignored() {
     let lab = Lab::new();
     let mut command = Command::new("sh");
     lab.prepare(&mut command);
-    let script = "trap '' HUP; exec \"$0\" run \"$1\" -- random 1 + spin";
+    let script = "trap - TERM; trap '' HUP; exec \"$0\" run \"$1\" -- random 1 + spin";
     command.args(["-c", script, env!("CARGO_BIN_EXE_ringfence"), &program("probe.wasm")]);
     let running = Running::begin(&mut command);
     running.send(Signal::HUP);
@@ -115,7 +115,7 @@ fn an_interrupt_while_a_program_is_compiled_ends_it_at_once() {
     for learn in [&[][..], &["--learn", "learned.toml"]] {
         let lab = Lab::new();
         slow_to_compile(&lab);
-        let mut command = lab.command(&[&["run", "slow.wat", "--json"], learn].concat());
+        let mut command = lab.heeding(&[&["run", "slow.wat", "--json"], learn].concat());
         // What was compiled once is not compiled again.
         command.env("XDG_CACHE_HOME", lab.at("cache")).env("TMPDIR", lab.at("."));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -141,7 +141,7 @@ fn a_signal_ends_it_while_it_waits_for_where_its_report_goes() {
     let pipe = lab.at("report");
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    let mut command = lab.command(&["run", &program("probe.wasm"), "--report", "report", "--", "args"]);
+    let mut command = lab.heeding(&["run", &program("probe.wasm"), "--report", "report", "--", "args"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while !catches(&child, Signal::TERM) {
         std::thread::yield_now();

@@ -1,5 +1,5 @@
-//! UDP sockets, which stay in the capsule's own network: to where names are answered, and for now
-//! nowhere else.
+//! UDP sockets, which stay in the capsule's own network: they reach where names are answered, and
+//! nothing else.
 
 use std::net::SocketAddr;
 
