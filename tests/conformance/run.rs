@@ -60,7 +60,7 @@ pub fn run(case: &Case, level: Level, probe: &Probe) -> Outcome {
 fn skip(failed: Failed, expected: Option<&str>) -> Result<Skipped, String> {
     match (failed, expected) {
         (Failed::Refused { text, .. }, Some(words)) if text.contains(words) => Ok(Skipped(text)),
-        (Failed::Refused { text, missing }, None) if !missing.is_empty() => {
+        (Failed::Refused { text, missing }, _) if !missing.is_empty() => {
             Ok(Skipped(format!("{text} ({})", missing.join("; "))))
         }
         (Failed::Refused { text, .. } | Failed::Otherwise(text), _) => Err(text),
