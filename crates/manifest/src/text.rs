@@ -1,6 +1,7 @@
 //! Text that is safe to show, and text as TOML writes it.
 
 use std::fmt::Write;
+use std::path::Path;
 
 /// `text` in backquotes for a message: on one line, without control characters, not too long.
 pub(crate) fn quoted(text: &str) -> String {
@@ -14,6 +15,11 @@ pub(crate) fn quoted(text: &str) -> String {
         shown.push('…');
     }
     format!("`{shown}`")
+}
+
+/// `path` in backquotes for a message: whole, as only a whole path names a file.
+pub(crate) fn quoted_path(path: &Path) -> String {
+    format!("`{}`", visible(&path.to_string_lossy()))
 }
 
 /// `text` with every character escaped that a terminal would act on.
@@ -75,6 +81,14 @@ mod tests {
     fn what_a_terminal_would_act_on_is_escaped() {
         assert_eq!(quoted("a\u{1b}[2Jb\n"), "`a\\u{1b}[2Jb\\n`");
         assert_eq!(quoted("\u{202e}"), "`\\u{202e}`");
+        assert_eq!(quoted_path(Path::new("/a\u{1b}[2J")), "`/a\\u{1b}[2J`");
+    }
+
+    #[test]
+    fn long_text_is_cut_but_not_a_path() {
+        let long = format!("/{}", "a".repeat(200));
+        assert!(quoted(&long).ends_with("…`"));
+        assert_eq!(quoted_path(Path::new(&long)), format!("`{long}`"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Surroundings;
 use crate::diagnostic::Problems;
-use crate::text::quoted;
+use crate::text::quoted_path;
 use crate::written::{Place, Written};
 
 impl Surroundings<'_> {
@@ -36,7 +36,7 @@ impl Surroundings<'_> {
             && self.is_written_inside(&path)
             && !self.is_inside(&real)
         {
-            let help = format!("to mount that, write {}", quoted(&real.to_string_lossy()));
+            let help = format!("to mount that, write {}", quoted_path(&real));
             problems.report(&from.place, leaves(&path, &real), Some(help));
         }
         real
@@ -52,7 +52,7 @@ impl Surroundings<'_> {
     ) -> PathBuf {
         let path = self.absolute(file);
         let Place::Manifest { .. } = file.place else { return path };
-        let shown = quoted(&path.to_string_lossy());
+        let shown = quoted_path(&path);
         let real = match path.canonicalize() {
             Err(error) if error.kind() == ErrorKind::NotFound && !is_input => to_be_made(&path),
             real => real,
@@ -102,7 +102,7 @@ impl Surroundings<'_> {
 }
 
 fn leaves(path: &Path, real: &Path) -> String {
-    let [path, real] = [path, real].map(|path| quoted(&path.to_string_lossy()));
+    let [path, real] = [path, real].map(quoted_path);
     format!("{path} leads to {real}, outside of the capsule's folder")
 }
 
@@ -112,7 +112,7 @@ fn real(written: &Written<String>, path: &Path, problems: &mut Problems<'_>) -> 
         problems.report(&written.place, "this is not a path", None);
         return None;
     }
-    let shown = quoted(&path.to_string_lossy());
+    let shown = quoted_path(path);
     let message = match path.canonicalize() {
         Ok(real) => return Some(real),
         Err(error) if error.kind() == ErrorKind::NotFound => format!("there is no {shown}"),
