@@ -36,6 +36,14 @@ pub trait Prepared: Send + Sync {
     /// # Errors
     /// As for [`Backend::prepare`]: what only shows when the place is really built.
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError>;
+    /// Keeps so many built, empty places at hand from now on, so that [`build`](Self::build) finds one.
+    /// Where building takes no time worth saving, this does nothing.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    fn keep_warm(&self, _count: usize) -> Result<(), BuildError> {
+        Ok(())
+    }
 }
 
 /// A built place with a program in it.

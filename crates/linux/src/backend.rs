@@ -8,7 +8,6 @@ use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Lev
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
-use crate::cgroup::sweep;
 use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
@@ -21,9 +20,9 @@ use crate::tree::{Plan, PlanError};
 
 /// Level `sandbox`.
 pub struct Linux {
-    facts: OnceLock<Facts>,
+    facts: OnceLock<Arc<Facts>>,
     executor: Handle,
-    swept: Once,
+    swept: Arc<Once>,
 }
 
 impl Linux {
@@ -31,17 +30,17 @@ impl Linux {
     /// wait for, such as connections, is waited for on `executor`, which needs its drivers of time and
     /// of input and output.
     pub fn new(executor: Handle) -> Self {
-        Linux { facts: OnceLock::new(), executor, swept: Once::new() }
+        Linux { facts: OnceLock::new(), executor, swept: Arc::new(Once::new()) }
     }
 
     /// The backend on a machine of which these are the facts.
     #[cfg(test)]
     pub(crate) fn with_facts(facts: Facts, executor: Handle) -> Self {
-        Linux { facts: facts.into(), executor, swept: Once::new() }
+        Linux { facts: Arc::new(facts).into(), executor, swept: Arc::new(Once::new()) }
     }
 
-    fn facts(&self) -> &Facts {
-        self.facts.get_or_init(Facts::find)
+    fn facts(&self) -> &Arc<Facts> {
+        self.facts.get_or_init(|| Arc::new(Facts::find()))
     }
 
     /// What the level cannot be without.
@@ -99,18 +98,15 @@ impl Linux {
             let found = format!("{found}; mounts alone cannot hold these fs.* permissions apart");
             return Err(self.refusal(Guarantee::FilesystemConfined, found, remedy.clone()).into());
         }
-        self.swept.call_once(|| {
-            for folder in self.facts().cgroups.folders() {
-                sweep(&*self.facts().tree, folder);
-            }
-        });
         let recipe = self.recipe(spec, identity, tree)?;
         Ok(Ready {
             recipe: Arc::new(recipe),
             spec: Arc::new(spec.clone()),
             facts: self.facts().clone(),
-            promised,
+            promised: Arc::new(promised),
             executor: self.executor.clone(),
+            pool: Arc::default(),
+            swept: self.swept.clone(),
         })
     }
 

@@ -11,6 +11,7 @@ use rustix::io::write;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
+use crate::launch::pass_streams;
 
 /// A built place.
 pub(crate) struct LinuxInstance {
@@ -30,8 +31,10 @@ pub(crate) struct Lines {
     pub(crate) pidfd: Arc<OwnedFd>,
     /// Where pid 1 takes signals from.
     pub(crate) commands: OwnedFd,
-    /// What pid 2 waits for.
+    /// Where pid 2 waits for its streams.
     pub(crate) gate: OwnedFd,
+    /// The streams.
+    pub(crate) streams: Option<[OwnedFd; 3]>,
 }
 
 /// How far an instance has come.
@@ -150,8 +153,10 @@ impl Instance for LinuxInstance {
             Phase::Built => {
                 state.phase = Phase::Started;
                 // When it fails the place is gone already, and its end says why.
-                if let Some(lines) = &state.lines {
-                    let _ = write(&lines.gate, &[1]);
+                if let Some(lines) = &mut state.lines
+                    && let Some(streams) = lines.streams.take()
+                {
+                    let _ = pass_streams(&lines.gate, &streams);
                 }
                 Ok(())
             }

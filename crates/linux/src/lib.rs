@@ -31,6 +31,8 @@ mod launch;
 mod namespaces;
 mod network;
 mod observe;
+mod place;
+mod pool;
 mod prepared;
 mod promise;
 mod pump;

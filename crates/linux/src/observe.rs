@@ -2,12 +2,12 @@
 
 use ringfence_isolation::{Enforcement, Guarantee, Held};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, read_text};
 
 /// The promise, with everything the kernel does not confirm taken out.
 pub(crate) fn enforced(promised: &Enforcement, pid: i32, cgroup: &Cgroup) -> Enforcement {
     let mut enforced = promised.clone();
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let read = |file: &str| read_text(format!("/proc/{pid}/{file}").as_ref()).unwrap_or_default();
     let mut missing = |guarantees: &[Guarantee], why: &str| {
         for &guarantee in guarantees {
             if matches!(enforced.get(guarantee), Held::By { .. }) {

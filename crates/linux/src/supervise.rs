@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::cgroup::{Alarm, Cgroup};
 use crate::ending::{Known, exceeded, nanoseconds};
 use crate::instance::Controls;
 use crate::launch::{self, Message, Report};
+use crate::namespaces::make_network;
 use crate::network::Broker;
 use crate::pump::pump;
 use crate::sys;
@@ -49,6 +51,49 @@ pub(crate) struct Watched {
     pub(crate) broker: Option<Broker>,
 }
 
+/// A supervisor, and what else there is to do for it, in the time that the program takes to begin.
+type Work = (Supervisor, Box<dyn FnOnce() + Send>);
+
+/// The thread of a supervisor that is still to come: it starts while the place is built.
+pub(crate) struct Watchman {
+    work: Sender<Work>,
+    network: Option<Receiver<io::Result<OwnedFd>>>,
+}
+
+impl Watchman {
+    /// Starts the thread; whether it makes a network namespace for the place meanwhile.
+    pub(crate) fn start(makes_network: bool) -> io::Result<Self> {
+        let (work, arrival) = channel::<Work>();
+        let (made, network) = channel();
+        thread::Builder::new().name("ringfence-linux".into()).stack_size(STACK).spawn(move || {
+            if makes_network {
+                let network = make_network();
+                let is_lost = network.is_err();
+                // Without its own network back, this thread must not do anything more.
+                if made.send(network).is_err() || is_lost {
+                    return;
+                }
+            }
+            if let Ok((supervisor, aside)) = arrival.recv() {
+                supervisor.run(aside);
+            }
+        })?;
+        Ok(Watchman { work, network: makes_network.then_some(network) })
+    }
+
+    /// The network namespace, when one is made; waits for it.
+    pub(crate) fn network(&mut self) -> io::Result<Option<OwnedFd>> {
+        let gone = |_| io::Error::other("the thread that makes the network ended");
+        self.network.take().map(|network| network.recv().map_err(gone).flatten()).transpose()
+    }
+
+    /// Sets it to work, `aside` first.
+    pub(crate) fn watch(self, supervisor: Supervisor, aside: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let gone = |_| io::Error::other("the thread of the supervisor ended");
+        self.work.send((supervisor, aside)).map_err(gone)
+    }
+}
+
 impl Supervisor {
     pub(crate) fn new(
         host: Arc<dyn Host>,
@@ -64,14 +109,10 @@ impl Supervisor {
         Supervisor { host, controls, pidfd, report, cgroup, broker, executor, streams, spec, charged }
     }
 
-    /// Starts the thread.
-    pub(crate) fn spawn(self) -> io::Result<()> {
+    fn run(self, aside: Box<dyn FnOnce() + Send>) {
         let last = LastWord { controls: self.controls.clone(), pidfd: Some(self.pidfd.clone()) };
-        thread::Builder::new().name("ringfence-linux".into()).stack_size(STACK).spawn(move || {
-            let last = last;
-            last.say(self.live());
-        })?;
-        Ok(())
+        aside();
+        last.say(self.live());
     }
 
     fn live(mut self) -> Exit {

@@ -214,11 +214,11 @@ fn a_supervisor_that_is_killed_while_it_builds_leaves_nothing_either() {
     }
 }
 
-/// What is left of a killed supervisor are empty cgroups, and the next preparation removes them.
+/// What is left of a killed supervisor are empty cgroups, and the next run removes them.
 #[track_caller]
 fn swept(supervisor: u32) {
     eventually("its cgroups are swept", || {
-        linux().prepare(&Lab::new("/bin/true").spec).unwrap();
+        assert_eq!(Lab::new("/bin/true").run().exit, Exit::Returned(0));
         cgroups(supervisor).is_empty()
     });
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Tree;
+use super::{Tree, read_text};
 
 /// A controller that a limit needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,8 +77,8 @@ struct Mounted<'a> {
 impl Hierarchies {
     /// Looks in `/proc/self/mountinfo` and `/proc/self/cgroup`.
     pub(crate) fn find(tree: &dyn Tree) -> io::Result<Self> {
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-        let own = std::fs::read_to_string("/proc/self/cgroup")?;
+        let mounts = read_text("/proc/self/mountinfo".as_ref())?;
+        let own = read_text("/proc/self/cgroup".as_ref())?;
         Ok(Self::from_text(tree, &mounts, &own))
     }
 

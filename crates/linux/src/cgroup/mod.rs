@@ -20,7 +20,7 @@ pub(crate) use folder::{Cgroup, CgroupError};
 pub(crate) use limits::Wanted;
 pub(crate) use measure::Alarm;
 pub(crate) use sweep::sweep;
-pub(crate) use tree::{Kernel, Tree};
+pub(crate) use tree::{Kernel, Tree, read_text};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Tree, folder};
+use super::{Hierarchies, Tree, folder, read_text};
 
 /// The name of a cgroup of this process.
 pub(super) fn name(number: u64) -> String {
@@ -10,8 +10,14 @@ pub(super) fn name(number: u64) -> String {
     format!("ringfence.{}.{pid}.{}.{number}", namespace().unwrap_or(0), start_time(pid).unwrap_or(0))
 }
 
-/// Removes the cgroups below `parent` whose supervisor is gone. What is inside dies with it.
-pub(crate) fn sweep(tree: &dyn Tree, parent: &Path) {
+/// Removes the cgroups whose supervisor is gone. What is inside dies with it.
+pub(crate) fn sweep(tree: &dyn Tree, hierarchies: &Hierarchies) {
+    for folder in hierarchies.folders() {
+        sweep_below(tree, folder);
+    }
+}
+
+fn sweep_below(tree: &dyn Tree, parent: &Path) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     let here = namespace();
     let left = |owner: Owner| Some(owner.namespace) == here && start_time(owner.pid) != Some(owner.began);
@@ -49,7 +55,7 @@ fn namespace() -> Option<u64> {
 /// When a process began, in clock ticks since the boot: field 22 of `/proc/<pid>/stat`, `proc(5)`.
 /// With the number it names a process for good.
 fn start_time(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let text = read_text(format!("/proc/{pid}/stat").as_ref()).ok()?;
     text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 

@@ -31,7 +31,7 @@ impl Tree for Kernel {
     }
 
     fn read(&self, file: &Path) -> io::Result<String> {
-        fs::read_to_string(file)
+        read_text(file)
     }
 
     fn write(&self, file: &Path, value: &str) -> io::Result<()> {
@@ -44,4 +44,13 @@ impl Tree for Kernel {
         let access = Access::WRITE_OK | Access::EXEC_OK;
         folder.is_dir() && accessat(CWD, folder, access, AtFlags::EACCESS).is_ok()
     }
+}
+
+/// A file the kernel writes as it is read: each further read costs as much as the first, so that there
+/// is room for it from the beginning.
+pub(crate) fn read_text(file: &Path) -> io::Result<String> {
+    use std::io::Read;
+    let mut text = String::with_capacity(8 << 10);
+    fs::File::open(file)?.read_to_string(&mut text)?;
+    Ok(text)
 }

@@ -16,10 +16,9 @@ pub(crate) struct Ends {
     pub(crate) report: OwnedFd,
     /// Where pid 1 takes signal numbers from, and learns of the supervisor's end.
     pub(crate) commands: OwnedFd,
-    /// What pid 2 waits for before it becomes the program.
+    /// Where pid 1 waits for the network namespace, when it is not made by the clone, and pid 2 for the
+    /// standard streams before it becomes the program.
     pub(crate) gate: OwnedFd,
-    /// The program's standard streams.
-    pub(crate) streams: [OwnedFd; 3],
     /// The lists of the cgroups (version 1) to join.
     pub(crate) cgroups: Vec<File>,
 }
@@ -66,8 +65,7 @@ impl Ends {
     }
 
     fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
-        let [input, output, error] = &self.streams;
-        [&self.report, &self.commands, &self.gate, input, output, error]
+        [&self.report, &self.commands, &self.gate]
             .into_iter()
             .map(AsRawFd::as_raw_fd)
             .chain(self.cgroups.iter().map(AsRawFd::as_raw_fd))
@@ -81,14 +79,8 @@ mod tests {
 
     #[test]
     fn everything_but_the_ends_is_among_the_others() {
-        let stream = || pair().unwrap().0;
-        let ends = Ends {
-            report: stream(),
-            commands: stream(),
-            gate: stream(),
-            streams: [stream(), stream(), stream()],
-            cgroups: Vec::new(),
-        };
+        let end = || pair().unwrap().0;
+        let ends = Ends { report: end(), commands: end(), gate: end(), cgroups: Vec::new() };
         let others: Vec<_> = ends.others().collect();
         for number in 0..200 {
             let among = others.iter().any(|&(first, last)| (first..=last).contains(&number));

@@ -8,8 +8,8 @@ use rustix::io::{Errno, read, write};
 use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, setsid, wait};
 use rustix::system::sethostname;
 
-use super::{Launch, Message, Step, second};
-use crate::namespaces::drop_capabilities;
+use super::{Launch, Message, Step, gate, second};
+use crate::namespaces::{drop_capabilities, enter_network};
 use crate::network::{self, Doors};
 use crate::tree::PAGE;
 use crate::{landlock, sys, tree};
@@ -36,8 +36,11 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
         write(list, b"0").map_err(at(Step::Cgroup))?;
     }
     sys::unshare(libc::CLONE_NEWCGROUP).map_err(at(Step::CgroupNamespace))?;
-    let names = recipe.confinement.names.then(network::open_doors).transpose().map_err(at(Step::Network))?;
     tree::raise(&recipe.tree)?;
+    if launch.awaits_network {
+        gate::take_network(&ends.gate).and_then(|made| enter_network(&made)).map_err(at(Step::Network))?;
+    }
+    let names = recipe.confinement.names.then(network::open_doors).transpose().map_err(at(Step::Network))?;
     sethostname(&recipe.host_name).map_err(at(Step::HostName))?;
     // A copy of the supervisor's memory: nobody in the place may look into it.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Dumpable))?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! supervisor ──clone3──▶ pid 1: namespaces, cgroup, tree, Landlock, capabilities, seccomp
-//!     ▲                    └──clone──▶ pid 2: session, limits, streams ──▶ waits at the gate ──▶ execve
+//!     ▲                    └──clone──▶ pid 2: session, limits ──▶ waits at the gate ──streams──▶ execve
 //!     └──── report: ready, or which step failed with which error; later how pid 2 ended ◀────┘
 //! ```
 //!
@@ -13,12 +13,14 @@
 mod command;
 mod descriptors;
 mod first;
+mod gate;
 mod report;
 mod second;
 mod step;
 
 pub(crate) use command::{Arguments, Confinement, Recipe, STREAMS, resources};
 pub(crate) use descriptors::{Ends, above_streams, line, pair};
+pub(crate) use gate::{pass_network, pass_streams};
 pub(crate) use report::{Message, Report};
 pub(crate) use step::Step;
 
@@ -34,17 +36,26 @@ struct Launch<'a> {
     recipe: &'a Recipe,
     ends: &'a Ends,
     stack: &'a Stack,
+    /// Whether the network namespace comes through the gate.
+    awaits_network: bool,
 }
 
 /// Pid 2 needs little: a few frames between the clone and `execve`.
 const STACK: usize = 64 * 1024;
 
-/// Starts pid 1; its number and pidfd.
-pub(crate) fn launch(recipe: &Recipe, ends: &Ends, cgroup: Option<&File>) -> Result<(i32, OwnedFd), Errno> {
+/// Starts pid 1; its number and pidfd. When it awaits its network, it waits at the gate until one is
+/// passed through.
+pub(crate) fn launch(
+    recipe: &Recipe,
+    ends: &Ends,
+    cgroup: Option<&File>,
+    awaits_network: bool,
+) -> Result<(i32, OwnedFd), Errno> {
     use std::os::fd::AsFd;
     let stack = Stack::new(STACK);
-    let launch = Launch { recipe, ends, stack: &stack };
-    let arguments = CloneArguments { flags: recipe.clone_flags, cgroup: cgroup.map(AsFd::as_fd) };
+    let launch = Launch { recipe, ends, stack: &stack, awaits_network };
+    let elsewhere = if awaits_network { libc::CLONE_NEWNET as u64 } else { 0 };
+    let arguments = CloneArguments { flags: recipe.clone_flags & !elsewhere, cgroup: cgroup.map(AsFd::as_fd) };
     // The child begins with every signal blocked: no handler of the supervisor's runs in it.
     let mask = sys::block_all_signals()?;
     let cloned = sys::clone3(&arguments, first::run, &launch);

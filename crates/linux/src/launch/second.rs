@@ -2,11 +2,10 @@
 //! there: it allocates nothing, takes no lock and does not panic.
 
 use rustix::fs::Mode;
-use rustix::io::{Errno, read, retry_on_intr};
+use rustix::io::Errno;
 use rustix::process::{chdir, setrlimit, setsid, umask};
-use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::{Launch, Message, Step};
+use super::{Launch, Message, Step, gate};
 use crate::sys;
 
 pub(super) fn run(launch: &Launch<'_>) -> ! {
@@ -14,11 +13,11 @@ pub(super) fn run(launch: &Launch<'_>) -> ! {
         Err(failed) => failed,
         Ok(()) => {
             Message::Ready.send(&launch.ends.report);
-            let mut word = [0];
-            match retry_on_intr(|| read(&launch.ends.gate, &mut word)) {
-                Ok(1) => (Step::Execute, execute(launch)),
+            match gate::take_streams(&launch.ends.gate) {
+                Ok(true) => (Step::Execute, execute(launch)),
                 // The supervisor changed its mind, or is gone.
-                _ => sys::exit(1),
+                Ok(false) => sys::exit(1),
+                Err(errno) => (Step::Streams, errno),
             }
         }
     };
@@ -28,12 +27,9 @@ pub(super) fn run(launch: &Launch<'_>) -> ! {
 
 fn become_ready(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     let at = |step: Step| move |errno: Errno| (step, errno);
-    let Launch { recipe, ends, .. } = launch;
+    let recipe = launch.recipe;
     setsid().map_err(at(Step::Session))?;
     chdir(recipe.arguments.working_directory.as_c_str()).map_err(at(Step::WorkingDirectory))?;
-    let [input, output, error] = &ends.streams;
-    dup2_stdin(input).and_then(|()| dup2_stdout(output)).map_err(at(Step::Streams))?;
-    dup2_stderr(error).map_err(at(Step::Streams))?;
     sys::close_range(3, u32::MAX, true).map_err(at(Step::Descriptors))?;
     umask(Mode::from_raw_mode(0o022));
     for (resource, limit) in &recipe.resources {

@@ -4,8 +4,10 @@
 //! and group exist.
 
 mod identity;
+mod network;
 
 pub(crate) use identity::{Identity, Privilege, drop_capabilities};
+pub(crate) use network::{enter_network, make_network};
 
 /// The namespaces every capsule gets of its own. The cgroup namespace comes later, when the process is
 /// in its cgroup: its root is the cgroup of that moment.

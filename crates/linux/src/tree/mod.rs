@@ -21,7 +21,7 @@ mod raise;
 mod system;
 
 pub(crate) use extent::{FILES, covers};
-pub(crate) use operation::{Operation, PAGE, Protection};
+pub(crate) use operation::{Operation, PAGE, Protection, Spot};
 pub(crate) use place::{Identity, Source};
 pub(crate) use plan::{Place, Plan, PlanError, Root};
 pub(crate) use raise::raise;

@@ -5,25 +5,33 @@ use std::ffi::CString;
 use super::Source;
 use crate::sys::MountAttributes;
 
-/// One step. Paths are relative to the new root and never lead through a symbolic link.
+/// A name in a folder of the new tree. The folder's path never leads through a symbolic link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    /// Relative to the new root; empty for the root itself.
+    pub(crate) parent: CString,
+    pub(crate) name: CString,
+}
+
+/// One step.
 pub(crate) enum Operation {
     /// A folder, unless there is one.
-    Folder { parent: CString, name: CString },
+    Folder(Spot),
     /// An empty file to mount something on, unless there is one.
-    Target { parent: CString, name: CString },
+    Target(Spot),
     /// A file with this content.
-    File { parent: CString, name: CString, content: Vec<u8> },
+    File { at: Spot, content: Vec<u8> },
     /// A symbolic link.
-    Link { parent: CString, name: CString, target: CString },
+    Link { at: Spot, target: CString },
     /// A folder or file of the host.
-    Attach { source: Source, at: CString, protection: Protection },
+    Attach { source: Source, at: Spot, protection: Protection },
     /// A new file system in memory of at most so many bytes and files (`tmpfs(5)`).
-    Memory { at: CString, size: CString, files: CString, protection: Protection },
+    Memory { at: Spot, size: CString, files: CString, protection: Protection },
     /// A part of the new tree under another name.
-    Again { from: CString, at: CString },
+    Again { from: CString, at: Spot },
     /// `proc(5)` of the new pid namespace.
-    Processes { at: CString },
-    /// Makes a mount of ours read-only, when everything is in it.
+    Processes { at: Spot },
+    /// Makes the mount at a path of ours read-only, when everything is in it.
     Seal { at: CString },
 }
 

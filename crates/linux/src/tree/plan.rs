@@ -11,7 +11,7 @@ use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
 use crate::network;
 
-use super::{Operation, PAGE, Protection, Source};
+use super::{Operation, PAGE, Protection, Source, Spot};
 
 /// The size of the folders in memory when no limit on the disk says otherwise. What is in them counts
 /// as memory too.
@@ -104,21 +104,25 @@ impl Plan {
         let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new() };
         let own = matches!(root, Root::Own { .. });
         let system = builder.system(own)?;
+        if own {
+            // Nothing of ours is written to the capsule's own folder.
+            builder.memory("/etc", 1 << 20, 256)?;
+            builder.memory("/dev", 1 << 20, 256)?;
+        }
         builder.etc(spec, user, group)?;
         let devices = builder.devices()?;
         builder.scratch(spec)?;
         builder.folder("/proc")?;
-        builder.operations.push(Operation::Processes { at: relative("/proc")? });
+        builder.operations.push(Operation::Processes { at: spot("/proc")? });
         let mut places = builder.mounts(spec)?;
         if let Root::Own { from, writable, .. } = &root {
             places.insert(0, Place { at: "/".into(), from: from.clone(), is_folder: true, writable: *writable });
         }
         let program = builder.program(spec, &system, &places)?;
-        if !own {
-            builder.operations.push(Operation::Seal { at: c"".into() });
+        let ours = if own { &["/dev", "/etc"] as &[_] } else { &["/"] };
+        for at in ours {
+            builder.operations.push(Operation::Seal { at: relative(at)? });
         }
-        builder.operations.push(Operation::Seal { at: relative("/dev")? });
-        builder.operations.push(Operation::Seal { at: relative("/etc")? });
         Ok(Plan { root, operations: builder.operations, places, system, devices, program })
     }
 
@@ -153,43 +157,44 @@ impl Builder {
     fn folder(&mut self, at: &str) -> Result<(), PlanError> {
         let mut path = String::new();
         for name in at.split('/').filter(|name| !name.is_empty()) {
-            let parent = relative(&path)?;
+            let at = Spot { parent: relative(&path)?, name: text(name)? };
             path.push('/');
             path.push_str(name);
             if self.made.insert(path.clone()) {
-                self.operations.push(Operation::Folder { parent, name: text(name)? });
+                self.operations.push(Operation::Folder(at));
             }
         }
         Ok(())
     }
 
-    /// The folder above `at`, made, and the name in it.
-    fn parent(&mut self, at: &str) -> Result<(CString, CString), PlanError> {
-        let (parent, name) = at.rsplit_once('/').unwrap_or(("", at));
-        self.folder(parent)?;
-        Ok((relative(parent)?, text(name)?))
+    /// `at`, with the folder above it made.
+    fn below_its_folder(&mut self, at: &str) -> Result<Spot, PlanError> {
+        let at = spot(at)?;
+        let parent = at.parent.to_string_lossy().into_owned();
+        self.folder(&parent)?;
+        Ok(at)
     }
 
     fn attach(&mut self, source: Source, at: &str, protection: Protection) -> Result<(), PlanError> {
         if source.is_folder {
             self.folder(at)?;
         } else if self.made.insert(at.to_owned()) {
-            let (parent, name) = self.parent(at)?;
-            self.operations.push(Operation::Target { parent, name });
+            let target = self.below_its_folder(at)?;
+            self.operations.push(Operation::Target(target));
         }
-        self.operations.push(Operation::Attach { source, at: relative(at)?, protection });
+        self.operations.push(Operation::Attach { source, at: spot(at)?, protection });
         Ok(())
     }
 
     fn file(&mut self, at: &str, content: Vec<u8>) -> Result<(), PlanError> {
-        let (parent, name) = self.parent(at)?;
-        self.operations.push(Operation::File { parent, name, content });
+        let at = self.below_its_folder(at)?;
+        self.operations.push(Operation::File { at, content });
         Ok(())
     }
 
     fn link(&mut self, at: &str, target: &str) -> Result<(), PlanError> {
-        let (parent, name) = self.parent(at)?;
-        self.operations.push(Operation::Link { parent, name, target: text(target)? });
+        let at = self.below_its_folder(at)?;
+        self.operations.push(Operation::Link { at, target: text(target)? });
         Ok(())
     }
 
@@ -197,7 +202,7 @@ impl Builder {
     fn memory(&mut self, at: &str, bytes: u64, files: u64) -> Result<(), PlanError> {
         self.folder(at)?;
         let (size, files) = (text(&bytes.to_string())?, text(&files.to_string())?);
-        self.operations.push(Operation::Memory { at: relative(at)?, size, files, protection: Protection::WRITABLE });
+        self.operations.push(Operation::Memory { at: spot(at)?, size, files, protection: Protection::WRITABLE });
         Ok(())
     }
 
@@ -227,7 +232,6 @@ impl Builder {
     }
 
     fn etc(&mut self, spec: &Spec, user: u32, group: u32) -> Result<(), PlanError> {
-        self.memory("/etc", 1 << 20, 256)?;
         for name in system::FILES_OF_ETC.iter().chain(&system::FOLDERS_OF_ETC) {
             let (path, at) = (PathBuf::from("/etc").join(name), format!("/etc/{name}"));
             let small = |found: &std::fs::Metadata| found.is_file() && found.len() <= system::SMALL;
@@ -249,7 +253,6 @@ impl Builder {
     }
 
     fn devices(&mut self) -> Result<Vec<String>, PlanError> {
-        self.memory("/dev", 1 << 20, 256)?;
         let mut devices = Vec::new();
         for name in system::DEVICES {
             let (path, at) = (PathBuf::from("/dev").join(name), format!("/dev/{name}"));
@@ -273,10 +276,10 @@ impl Builder {
         let bytes = spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0 / PAGE * PAGE + PAGE);
         self.memory(first, bytes, bytes / PAGE + OWN_FILES)?;
         for other in others {
-            let (parent, name) = (relative(first)?, text(".shm")?);
-            self.operations.push(Operation::Folder { parent, name });
+            let part = format!("{first}/.shm");
+            self.operations.push(Operation::Folder(spot(&part)?));
             self.folder(other)?;
-            self.operations.push(Operation::Again { from: relative(&format!("{first}/.shm"))?, at: relative(other)? });
+            self.operations.push(Operation::Again { from: relative(&part)?, at: spot(other)? });
         }
         for folder in free {
             // A rule names a folder below: it is there from the beginning.
@@ -363,8 +366,8 @@ impl Builder {
     /// Whether a path goes through one of the links to the system's folders.
     fn links_to_system(&self, path: &str) -> bool {
         self.operations.iter().any(|operation| match operation {
-            Operation::Link { parent, name, .. } if parent.is_empty() => {
-                covers(&format!("/{}", name.to_string_lossy()), path)
+            Operation::Link { at, .. } if at.parent.is_empty() => {
+                covers(&format!("/{}", at.name.to_string_lossy()), path)
             }
             _ => false,
         })
@@ -385,6 +388,12 @@ fn check_target(above: &Place, at: &str, is_folder: bool) -> Result<(), PlanErro
 
 fn text(text: &str) -> Result<CString, PlanError> {
     CString::new(text).map_err(|_| PlanError::Path(text.to_owned()))
+}
+
+/// A path of the tree as a name in a folder.
+fn spot(at: &str) -> Result<Spot, PlanError> {
+    let (parent, name) = at.rsplit_once('/').unwrap_or(("", at));
+    Ok(Spot { parent: relative(parent)?, name: text(name)? })
 }
 
 /// A path of the tree, relative to its root.

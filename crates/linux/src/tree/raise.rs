@@ -11,7 +11,7 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, fchdir, pivot_root};
 
-use super::{Identity, Operation, Plan, Protection, Root, Source};
+use super::{Identity, Operation, Plan, Protection, Root, Source, Spot};
 use crate::launch::Step;
 use crate::sys::{MountAttributes, mount_set_attributes};
 
@@ -25,40 +25,107 @@ pub(crate) fn raise(plan: &Plan) -> Result<(), (Step, Errno)> {
     };
     let root = root.map_err(|errno| (Step::Root, errno))?;
     // Mounted over the old root, which names still begin at: every source can still be found.
-    move_onto(&root, CWD, c"/").map_err(|errno| (Step::Root, errno))?;
+    cover_root(&root).map_err(|errno| (Step::Root, errno))?;
+    let mut raising = Raising { root: root.as_fd(), folder: None };
     for operation in &plan.operations {
-        carry_out(operation, root.as_fd())?;
+        raising.carry_out(operation)?;
     }
     if let Root::Own { writable: false, .. } = plan.root {
-        seal(root.as_fd(), c"").map_err(|errno| (Step::Seal, errno))?;
+        raising.seal(c"").map_err(|errno| (Step::Seal, errno))?;
     }
+    drop(raising);
     leave(&root).map_err(|errno| (Step::Pivot, errno))
 }
 
-fn carry_out(operation: &Operation, root: BorrowedFd<'_>) -> Result<(), (Step, Errno)> {
-    match operation {
-        Operation::Folder { parent, name } => folder(root, parent, name).map_err(|errno| (Step::Folder, errno)),
-        Operation::Target { parent, name } => target(root, parent, name).map_err(|errno| (Step::Folder, errno)),
-        Operation::File { parent, name, content } => {
-            file(root, parent, name, content).map_err(|errno| (Step::File, errno))
+/// A tree on which is worked.
+struct Raising<'a> {
+    root: BorrowedFd<'a>,
+    /// The folder that was worked in last: most steps follow one of the same folder.
+    folder: Option<(&'a CStr, OwnedFd)>,
+}
+
+impl<'a> Raising<'a> {
+    fn carry_out(&mut self, operation: &'a Operation) -> Result<(), (Step, Errno)> {
+        let (step, done) = match operation {
+            Operation::Folder(at) => (Step::Folder, self.folder(at)),
+            Operation::Target(at) => (Step::Folder, self.target(at)),
+            Operation::File { at, content } => (Step::File, self.file(at, content)),
+            Operation::Link { at, target } => (Step::File, self.link(at, target)),
+            Operation::Attach { source, at, protection } => {
+                (Step::Mount, clone_of(source, *protection).and_then(|mount| self.place(&mount, at)))
+            }
+            Operation::Memory { at, size, files, protection } => {
+                (Step::Memory, memory(size, files, *protection).and_then(|mount| self.place(&mount, at)))
+            }
+            Operation::Again { from, at } => (Step::Memory, self.again(from, at)),
+            Operation::Processes { at } => (Step::Processes, processes().and_then(|mount| self.place(&mount, at))),
+            Operation::Seal { at } => (Step::Seal, self.seal(at)),
+        };
+        done.map_err(|errno| (step, errno))
+    }
+
+    /// Opens a folder of the new tree, unless it is the one that was opened last.
+    fn open(&mut self, path: &'a CStr) -> Result<BorrowedFd<'_>, Errno> {
+        if path.is_empty() {
+            return Ok(self.root);
         }
-        Operation::Link { parent, name, target } => {
-            let made = look(root, parent).and_then(|parent| symlinkat(target.as_c_str(), parent, name.as_c_str()));
-            made.map_err(|errno| (Step::File, errno))
+        if self.folder.as_ref().is_none_or(|(last, _)| *last != path) {
+            self.folder = Some((path, look(self.root, path)?));
         }
-        Operation::Attach { source, at, protection } => {
-            let attached = clone_of(source, *protection).and_then(|mount| place(&mount, root, at));
-            attached.map_err(|errno| (Step::Mount, errno))
+        self.folder.as_ref().map(|(_, folder)| folder.as_fd()).ok_or(Errno::NOENT)
+    }
+
+    fn folder(&mut self, at: &'a Spot) -> Result<(), Errno> {
+        let parent = self.open(&at.parent)?;
+        match mkdirat(parent, at.name.as_c_str(), Mode::from_raw_mode(0o755)) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                openat(parent, at.name.as_c_str(), flags, Mode::empty()).map(drop)
+            }
+            Err(errno) => Err(errno),
         }
-        Operation::Memory { at, size, files, protection } => {
-            let mounted = memory(size, files, *protection).and_then(|mount| place(&mount, root, at));
-            mounted.map_err(|errno| (Step::Memory, errno))
+    }
+
+    fn target(&mut self, at: &'a Spot) -> Result<(), Errno> {
+        match self.create(at) {
+            Ok(_) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno),
         }
-        Operation::Again { from, at } => again(root, from, at).map_err(|errno| (Step::Memory, errno)),
-        Operation::Processes { at } => {
-            processes().and_then(|mount| place(&mount, root, at)).map_err(|errno| (Step::Processes, errno))
-        }
-        Operation::Seal { at } => seal(root, at).map_err(|errno| (Step::Seal, errno)),
+    }
+
+    fn file(&mut self, at: &'a Spot, content: &[u8]) -> Result<(), Errno> {
+        let written = write(&self.create(at)?, content)?;
+        if written == content.len() { Ok(()) } else { Err(Errno::IO) }
+    }
+
+    fn create(&mut self, at: &'a Spot) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(self.open(&at.parent)?, at.name.as_c_str(), flags, Mode::from_raw_mode(0o644))
+    }
+
+    fn link(&mut self, at: &'a Spot, target: &CStr) -> Result<(), Errno> {
+        symlinkat(target, self.open(&at.parent)?, at.name.as_c_str())
+    }
+
+    fn again(&mut self, from: &CStr, at: &'a Spot) -> Result<(), Errno> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = open_tree(look(self.root, from)?, c"", flags | OpenTreeFlags::AT_EMPTY_PATH)?;
+        self.place(&mount, at)
+    }
+
+    /// Mounts what no name leads to yet; a symbolic link at the place is not followed (`move_mount(2)`).
+    fn place(&mut self, mount: &OwnedFd, at: &'a Spot) -> Result<(), Errno> {
+        move_mount(mount, c"", self.open(&at.parent)?, at.name.as_c_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        // It may cover the folder that is open.
+        self.folder = None;
+        Ok(())
+    }
+
+    /// Makes one mount, not those below it, read-only.
+    fn seal(&mut self, at: &CStr) -> Result<(), Errno> {
+        let read_only = MountAttributes { set: libc::MOUNT_ATTR_RDONLY, ..MountAttributes::default() };
+        mount_set_attributes(look(self.root, at)?.as_fd(), c"", false, &read_only)
     }
 }
 
@@ -70,33 +137,6 @@ fn look(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     }
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     openat2(root, path, flags, Mode::empty(), resolve)
-}
-
-fn folder(root: BorrowedFd<'_>, parent: &CStr, name: &CStr) -> Result<(), Errno> {
-    let parent = look(root, parent)?;
-    match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-        Ok(()) => Ok(()),
-        Err(Errno::EXIST) => {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            openat(&parent, name, flags, Mode::empty()).map(drop)
-        }
-        Err(errno) => Err(errno),
-    }
-}
-
-fn target(root: BorrowedFd<'_>, parent: &CStr, name: &CStr) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match openat(look(root, parent)?, name, flags, Mode::from_raw_mode(0o644)) {
-        Ok(_) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn file(root: BorrowedFd<'_>, parent: &CStr, name: &CStr, content: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(look(root, parent)?, name, flags, Mode::from_raw_mode(0o644))?;
-    let written = write(&file, content)?;
-    if written == content.len() { Ok(()) } else { Err(Errno::IO) }
 }
 
 /// A detached copy of the mount at `source`, with everything mounted below it, protected before it is
@@ -140,25 +180,9 @@ fn mounted(context: BorrowedFd<'_>, protection: Protection) -> Result<OwnedFd, E
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-fn again(root: BorrowedFd<'_>, from: &CStr, at: &CStr) -> Result<(), Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(look(root, from)?, c"", flags | OpenTreeFlags::AT_EMPTY_PATH)?;
-    place(&mount, root, at)
-}
-
-fn place(mount: &OwnedFd, root: BorrowedFd<'_>, at: &CStr) -> Result<(), Errno> {
-    move_onto(mount, look(root, at)?.as_fd(), c"")
-}
-
-fn move_onto(mount: &OwnedFd, to: BorrowedFd<'_>, path: &CStr) -> Result<(), Errno> {
+fn cover_root(mount: &OwnedFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mount, c"", to, path, flags)
-}
-
-/// Makes one mount, not those below it, read-only.
-fn seal(root: BorrowedFd<'_>, at: &CStr) -> Result<(), Errno> {
-    let read_only = MountAttributes { set: libc::MOUNT_ATTR_RDONLY, ..MountAttributes::default() };
-    mount_set_attributes(look(root, at)?.as_fd(), c"", false, &read_only)
+    move_mount(mount, c"", CWD, c"/", flags)
 }
 
 /// Enters the new root and puts the old one away, with everything that was mounted there.

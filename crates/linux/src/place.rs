@@ -1,0 +1,167 @@
+//! A place: processes behind every wall, in a cgroup of their own, of which one waits to become the
+//! program. It knows nothing yet of who will watch it or of what its streams are connected to.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use ringfence_isolation::{BuildError, Enforcement, Level};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::cgroup::{Cgroup, CgroupError, Wanted};
+use crate::launch::{self, Ends, Message, Report, Step};
+use crate::namespaces::Privilege;
+use crate::network::Doors;
+use crate::observe;
+use crate::prepared::Ready;
+use crate::supervise::Watchman;
+use crate::sys;
+
+/// How long setting a place up may take.
+const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+
+/// A built place. Dropping it ends its processes, and then removes its cgroup.
+pub(crate) struct Place {
+    pub(crate) child: Child,
+    pub(crate) report: Report,
+    /// Where pid 1 takes signals from.
+    pub(crate) commands: OwnedFd,
+    /// What pid 2 waits for.
+    pub(crate) gate: OwnedFd,
+    pub(crate) doors: Option<Doors>,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) enforced: Enforcement,
+    pub(crate) watchman: Watchman,
+}
+
+impl Place {
+    pub(crate) fn build(ready: &Ready) -> Result<Place, BuildError> {
+        let apart =
+            ready.facts.privilege == Privilege::Root && ready.recipe.clone_flags & libc::CLONE_NEWNET as u64 != 0;
+        let mut watchman =
+            Watchman::start(apart).map_err(|source| host_error("cannot start the supervisor's thread", source))?;
+        let cgroup = Cgroup::create(
+            ready.facts.tree.clone(),
+            &ready.facts.cgroups,
+            &Wanted::of(&ready.spec.limits).possible(&ready.facts.cgroups),
+        );
+        let cgroup = cgroup.map_err(cgroup_error)?;
+        let line = || launch::line().map_err(|errno| host_error("cannot make a socket pair", errno));
+        let (commands_end, commands) = launch::pair().map_err(|errno| host_error("cannot make a pipe", errno))?;
+        let ((gate, gate_end), (report, report_end)) = (line()?, line()?);
+        let cgroups = cgroup.open_one().map_err(cgroup_error)?;
+        let into = cgroup.open_two().map_err(cgroup_error)?;
+        let ends = Ends { report: report_end, commands: commands_end, gate: gate_end, cgroups };
+        let cloned = launch::launch(&ready.recipe, &ends, into.as_ref(), apart);
+        let (pid, pidfd) = cloned.map_err(|errno| clone_error(errno, into.is_some()))?;
+        // From here on a process exists: whatever goes wrong, dropping it ends it.
+        let child = Child { pid, pidfd: Some(pidfd) };
+        drop(ends);
+        let network = watchman.network().map_err(|source| host_error("cannot make a network namespace", source))?;
+        if let Some(network) = network {
+            // When pid 1 is gone, its report says why.
+            let _ = launch::pass_network(&gate, &network);
+        }
+        let report = Report(report);
+        let doors = ready.await_ready(&report)?;
+        let enforced = observe::enforced(&ready.promised, pid, &cgroup);
+        Ok(Place { child, report, commands, gate, doors, cgroup, enforced, watchman })
+    }
+
+    /// Whether its processes are there.
+    pub(crate) fn lives(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ended = |pidfd: &OwnedFd| poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)) != Ok(0);
+        !self.child.pidfd.as_ref().is_none_or(ended)
+    }
+}
+
+impl Ready {
+    /// Waits until the program's process stands at the gate; what leads from the place to here.
+    fn await_ready(&self, report: &Report) -> Result<Option<Doors>, BuildError> {
+        let first = self.next_message(report)?;
+        let (message, doors) = match first {
+            Some((Message::Doors, doors)) => (self.next_message(report)?.map(|(message, _)| message), doors),
+            other => (other.map(|(message, _)| message), None),
+        };
+        self.check_ready(message)?;
+        if self.recipe.confinement.asks && doors.is_none() {
+            return Err(host_error("the place did not say where it asks", Errno::PROTO));
+        }
+        Ok(doors)
+    }
+
+    fn next_message(&self, report: &Report) -> Result<Option<(Message, Option<Doors>)>, BuildError> {
+        let mut ready = [PollFd::new(&report.0, PollFlags::IN)];
+        loop {
+            match poll(&mut ready, Some(&PATIENCE)) {
+                Err(Errno::INTR) => {}
+                Ok(0) => return Err(host_error("the place was not set up in time", Errno::TIMEDOUT)),
+                _ => break,
+            }
+        }
+        Ok(report.next_with_doors())
+    }
+
+    fn check_ready(&self, message: Option<Message>) -> Result<(), BuildError> {
+        match message {
+            Some(Message::Ready) => Ok(()),
+            Some(Message::Failed(Step::WorkingDirectory, errno)) => Err(BuildError::Program {
+                path: self.spec.program.path.clone(),
+                level: Level::Sandbox,
+                reason: format!("its working directory {}: {errno}", self.spec.program.working_directory),
+            }),
+            Some(Message::Failed(step, errno)) => Err(host_error(step.doing(), errno)),
+            Some(Message::Ended(_) | Message::Full(_) | Message::Doors) | None => {
+                Err(host_error("the place ended while it was set up (too little memory?)", Errno::CHILD))
+            }
+        }
+    }
+}
+
+/// Pid 1 of a place that nobody supervises yet.
+pub(crate) struct Child {
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Child {
+    /// Its number outside.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Leaves it to the caller.
+    pub(crate) fn release(mut self) -> OwnedFd {
+        self.pidfd.take().expect("only this takes it, and only once")
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.pidfd {
+            let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+            let _ = sys::wait_for(pidfd.as_fd());
+        }
+    }
+}
+
+/// A failure of this machine while something was done.
+pub(crate) fn host_error(
+    doing: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> BuildError {
+    BuildError::Host { doing, source: source.into() }
+}
+
+fn cgroup_error(error: CgroupError) -> BuildError {
+    host_error("cannot set the limits", error)
+}
+
+fn clone_error(errno: Errno, into_cgroup: bool) -> BuildError {
+    let doing = match errno {
+        Errno::PERM | Errno::NOSPC => "cannot make the namespaces (see `ringfence doctor`)",
+        Errno::BUSY | Errno::ACCESS if into_cgroup => "cannot begin in the cgroup",
+        _ => "cannot start a process",
+    };
+    host_error(doing, errno)
+}
