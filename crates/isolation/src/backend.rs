@@ -36,8 +36,9 @@ pub trait Prepared: Send + Sync {
     /// # Errors
     /// As for [`Backend::prepare`]: what only shows when the place is really built.
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError>;
-    /// Keeps so many built, empty places at hand from now on, so that [`build`](Self::build) finds one.
-    /// Where building takes no time worth saving, this does nothing.
+    /// Keeps so many built, empty places at hand from now on, so that [`build`](Self::build) finds one;
+    /// each that is used is replaced in the background. A place shows the mounts as they were when it was
+    /// built. Where building takes no time worth saving, this does nothing.
     ///
     /// # Errors
     /// As for [`build`](Self::build).

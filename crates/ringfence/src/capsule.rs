@@ -53,6 +53,17 @@ impl Capsule {
         self.prepared.plan.promised()
     }
 
+    /// Keeps so many places built ahead from now on, until the capsule is dropped or this is called with
+    /// zero: an instance that finds one only has to execute its program. The first of them stand when this
+    /// returns, and each that is used is replaced in the background. A place shows the mounts as they were
+    /// when it was built. At levels where building takes no time worth saving this does nothing.
+    ///
+    /// # Errors
+    /// What the backend says when a place cannot be built.
+    pub fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.prepared.plan.keep_warm(count)
+    }
+
     /// Starts an instance. A program with a beginning of its own (a command) begins; one without
     /// waits for its functions to be called.
     ///

@@ -67,6 +67,14 @@ impl Plan {
         self.prepared.is_command()
     }
 
+    /// Keeps so many built, empty places at hand; see [`Prepared::keep_warm`].
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    pub fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.prepared.keep_warm(count)
+    }
+
     /// Builds one instance behind `hal`, and refuses when it is held by less than was promised.
     ///
     /// # Errors
