@@ -32,7 +32,10 @@ fn places() -> Vec<u32> {
         found.extend(children.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
     }
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    found.retain(|pid| namespace(&pid.to_string()).is_some_and(|own| Some(own) != namespace("self")));
+    let lives = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| !status.contains("State:\tZ"))
+    };
+    found.retain(|pid| lives(pid) && namespace(&pid.to_string()).is_some_and(|own| Some(own) != namespace("self")));
     found
 }
 
