@@ -20,6 +20,7 @@ mod enforcement;
 mod exit;
 mod fact;
 mod host;
+pub mod names;
 mod usage;
 
 use std::future::Future;

@@ -26,12 +26,11 @@ mod broker;
 mod connect;
 mod datagram;
 mod listen;
-mod message;
 mod names;
 mod options;
 mod place;
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4};
 
 use ringfence_manifest::NetworkPermissions;
 
@@ -39,7 +38,7 @@ pub(crate) use broker::Broker;
 pub(crate) use place::{Doors, open_doors};
 
 /// Where names are answered, in the capsule's own network.
-pub(crate) const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(127, 53, 53, 53);
+pub(crate) use ringfence_isolation::names::SERVER as NAME_SERVER;
 
 /// The same with the port of the domain name system.
 fn name_server() -> SocketAddr {

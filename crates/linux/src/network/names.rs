@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use ringfence_abi::{Call, ErrorCode, Reply};
+use ringfence_isolation::names::{Known, MOST, Question};
 use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
 
 use super::broker::Desk;
-use super::message::{Known, MOST, Question};
 
 /// Takes one message; `None` when it is no question that can be answered.
 pub(super) fn receive(names: &OwnedFd) -> Option<(Question, SocketAddr)> {

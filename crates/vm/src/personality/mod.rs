@@ -6,7 +6,9 @@
 //!
 //! Everything outside comes from the scoped hal or, for the system's own files, from [`crate::tree`].
 
+mod counter;
 mod ending;
+mod epoll;
 mod execute;
 mod files;
 mod folders;
@@ -18,14 +20,18 @@ mod opening;
 mod pipe;
 mod polling;
 mod process;
+mod readiness;
 mod reading;
+mod signalfd;
 mod signals;
+mod socket;
 mod special;
 mod starting;
 mod status;
 mod table;
 mod thread;
 mod time;
+mod timer;
 mod waiting;
 mod world;
 

@@ -1,15 +1,20 @@
 //! What a descriptor stands for, and reading and writing it.
 
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use ringfence_abi::{Call, Handle, Interest, Position, Reply};
 use rustix::io::Errno;
 
+use super::counter::Counter;
+use super::epoll::Set;
 use super::pipe::Pipe;
 use super::process::lock;
+use super::signalfd::Signals;
+use super::socket::Socket;
 use super::special::Device;
 use super::thread::Thread;
+use super::timer::Timer;
 use super::world::World;
 use crate::memory::Content;
 use crate::tree::HostFile;
@@ -23,6 +28,8 @@ pub(super) struct Open {
     pub(super) position: Mutex<u64>,
     flags: AtomicU32,
     counted: bool,
+    /// How often a program found out that there was nothing to read, or no room to write.
+    attempts: [AtomicU64; 2],
 }
 
 /// What sort of thing.
@@ -46,6 +53,15 @@ pub(super) enum Kind {
     Reader(Arc<Pipe>),
     /// The end one writes to.
     Writer(Arc<Pipe>),
+    Socket(Box<Socket>),
+    /// `eventfd(2)`
+    Counter(Counter),
+    /// `timerfd_create(2)`
+    Timer(Timer),
+    /// `signalfd(2)`
+    Signals(Signals),
+    /// `epoll(7)`
+    Set(Set),
 }
 
 /// The flags of `open(2)` that `fcntl(2)` can change.
@@ -70,7 +86,43 @@ impl Open {
     /// For a moment only, and not counted.
     pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
         let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !(libc::O_CLOEXEC as u32)));
-        Open { world: world.clone(), kind, path: path.to_vec(), position, flags, counted: false }
+        Open { world: world.clone(), kind, path: path.to_vec(), position, flags, counted: false, attempts: Default::default() }
+    }
+
+    /// A program tried to read or to write: when the same holds again afterwards, that is news.
+    pub(super) fn attempted(&self, interest: Interest) {
+        self.attempts[interest as usize].fetch_add(1, SeqCst);
+    }
+
+    /// How often what can be read and what can be written may have changed.
+    pub(super) fn changes(&self) -> [u64; 2] {
+        let rings = match &self.kind {
+            Kind::Reader(pipe) | Kind::Writer(pipe) => pipe.bell.rings(),
+            Kind::Socket(socket) => socket.changes(),
+            Kind::Counter(counter) => counter.bell.rings(),
+            Kind::Timer(timer) => timer.changes(),
+            Kind::Set(set) => return [set.next_look(); 2],
+            _ => 0,
+        };
+        [0, 1].map(|direction| self.attempts[direction].load(SeqCst) + rings)
+    }
+
+    /// Whether it can be waited for at all: `epoll_ctl(2)`.
+    pub(super) fn is_waited_for(&self) -> bool {
+        match self.kind {
+            Kind::File(_) | Kind::Folder(..) | Kind::System(_) | Kind::SystemFolder(_) => false,
+            Kind::Listing(_) | Kind::Text(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether it has a position.
+    pub(super) fn has_position(&self) -> bool {
+        !matches!(
+            self.kind,
+            Kind::Stream(_) | Kind::Reader(_) | Kind::Writer(_) | Kind::Socket(_) | Kind::Counter(_) | Kind::Timer(_)
+                | Kind::Signals(_) | Kind::Set(_)
+        )
     }
 
     pub(super) fn flags(&self) -> u32 {
@@ -95,7 +147,13 @@ impl Open {
     pub(super) fn read(&self, thread: &Thread, into: &mut [u8]) -> Result<usize, Errno> {
         self.check_access(false)?;
         match &self.kind {
+            Kind::Socket(socket) => socket.read(thread, self, into),
+            Kind::Counter(counter) => counter.read(thread, into, self.is_nonblocking()),
+            Kind::Timer(timer) => timer.read(thread, into, self.is_nonblocking()),
+            Kind::Signals(signals) => signals.read(thread, into, self.is_nonblocking()),
+            Kind::Set(_) => Err(Errno::INVAL),
             Kind::Stream(handle) => loop {
+                self.attempted(Interest::Readable);
                 match self.world.host.call(Call::Receive { stream: *handle, into: &mut *into }).now() {
                     Ok(Reply::Count(count)) => return Ok(count),
                     Err(ringfence_abi::ErrorCode::WouldBlock) if !self.is_nonblocking() => {
@@ -135,7 +193,7 @@ impl Open {
             }
             Kind::Device(device) => device.read(&self.world, into),
             Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) => Err(Errno::ISDIR),
-            Kind::Stream(_) | Kind::Reader(_) | Kind::Writer(_) => Err(Errno::SPIPE),
+            _ => Err(Errno::SPIPE),
         }
     }
 
@@ -143,7 +201,11 @@ impl Open {
     pub(super) fn write(&self, thread: &Thread, from: &[u8]) -> Result<usize, Errno> {
         self.check_access(true)?;
         match &self.kind {
+            Kind::Socket(socket) => socket.write(thread, self, from),
+            Kind::Counter(counter) => counter.write(thread, from, self.is_nonblocking()),
+            Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) => Err(Errno::INVAL),
             Kind::Stream(handle) => loop {
+                self.attempted(Interest::Writable);
                 match self.world.host.call(Call::Send { stream: *handle, from }).now() {
                     Ok(Reply::Count(count)) => return Ok(count),
                     Err(ringfence_abi::ErrorCode::WouldBlock) if !self.is_nonblocking() => {
@@ -186,7 +248,7 @@ impl Open {
                 }
             }
             Kind::Device(device) => device.write(from),
-            Kind::Stream(_) | Kind::Reader(_) | Kind::Writer(_) => Err(Errno::SPIPE),
+            _ if !self.has_position() => Err(Errno::SPIPE),
             _ => Err(Errno::BADF),
         }
     }
@@ -225,6 +287,7 @@ impl Drop for Open {
             }
             Kind::Reader(pipe) => pipe.close_reader(),
             Kind::Writer(pipe) => pipe.close_writer(),
+            Kind::Socket(socket) => socket.close(&self.world),
             _ => {}
         }
     }

@@ -51,10 +51,9 @@ impl Pipe {
         self.bell.ring();
     }
 
-    /// Whether a read would not wait.
-    pub(super) fn is_readable(&self) -> bool {
-        let state = lock(&self.state);
-        !state.content.is_empty() || state.writers == 0
+    /// Whether anyone could read what is written.
+    pub(super) fn has_readers(&self) -> bool {
+        lock(&self.state).readers > 0
     }
 
     /// Whether everyone who could write is gone.

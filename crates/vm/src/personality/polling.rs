@@ -1,23 +1,15 @@
-//! Waiting for several descriptors: `poll(2)`, `ppoll(2)`, `select(2)`, `pselect(2)`.
+//! Waiting for descriptors: `poll(2)`, `ppoll(2)`, `select(2)`, `pselect(2)`.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
 use std::time::{Duration, Instant};
 
-use ringfence_abi::{Call, Interest};
-use ringfence_isolation::Answer as Answered;
 use rustix::io::Errno;
 
 use super::files::MOST;
-use super::open::{Kind, Open};
+use super::open::Open;
+use super::readiness::{ERR, HUP, IN, OUT};
 use super::thread::Thread;
-use super::waiting::{Bell, waker};
 use super::{Answer, Arguments, int, time};
-
-const IN: i16 = libc::POLLIN | libc::POLLRDNORM;
-const OUT: i16 = libc::POLLOUT | libc::POLLWRNORM;
 
 /// What is asked of one descriptor.
 struct Asked {
@@ -26,63 +18,18 @@ struct Asked {
     open: Option<Arc<Open>>,
 }
 
-/// What holds for one descriptor now.
-fn ready(asked: &Asked) -> i16 {
-    let Some(open) = &asked.open else { return if asked.number < 0 { 0 } else { libc::POLLNVAL } };
-    match &open.kind {
-        Kind::Reader(pipe) => {
-            let readable = if pipe.is_readable() && !(pipe.is_hung_up() && pipe.length() == 0) { IN } else { 0 };
-            readable & asked.events | if pipe.is_hung_up() { libc::POLLHUP } else { 0 }
-        }
-        Kind::Writer(pipe) => {
-            if pipe.is_writable() {
-                OUT & asked.events
-            } else {
-                0
-            }
-        }
-        Kind::Stream(_) => 0,
-        _ => (IN | OUT) & asked.events,
-    }
-}
-
 impl Thread {
     /// Waits until something of what is asked holds, and says for each what does.
     fn poll(&self, asked: &[Asked], until: Option<Instant>) -> Result<Vec<i16>, Errno> {
-        let bells: Vec<&Bell> = asked
-            .iter()
-            .filter_map(|asked| match &asked.open.as_ref()?.kind {
-                Kind::Reader(pipe) | Kind::Writer(pipe) => Some(&pipe.bell),
-                _ => None,
-            })
-            .collect();
-        let mut streams = Vec::new();
-        for (index, asked) in asked.iter().enumerate() {
-            let Some(Kind::Stream(handle)) = asked.open.as_ref().map(|open| &open.kind) else { continue };
-            for (interest, events) in [(Interest::Readable, IN), (Interest::Writable, OUT)] {
-                if asked.events & events != 0 {
-                    streams.push((
-                        index,
-                        events & asked.events,
-                        self.world.host.call(Call::Ready { handle: *handle, interest }),
-                    ));
-                }
-            }
-        }
-        let waker = waker();
-        let mut context = Context::from_waker(&waker);
-        let found = self.wait(&bells, until, || {
-            let mut found: Vec<i16> = asked.iter().map(ready).collect();
-            for (index, events, answer) in &mut streams {
-                let is_ready = match answer {
-                    Answered::Now(_) => true,
-                    Answered::Later(future) => Pin::new(future).poll(&mut context).is_ready(),
-                };
-                if is_ready {
-                    *answer = Answered::Now(Ok(ringfence_abi::Reply::Done));
-                    found[*index] |= *events;
-                }
-            }
+        let found = self.watch(until, |watch| {
+            let found: Vec<i16> = asked
+                .iter()
+                .map(|asked| match &asked.open {
+                    Some(open) => watch.readiness(open, asked.events),
+                    None if asked.number < 0 => 0,
+                    None => libc::POLLNVAL,
+                })
+                .collect();
             found.iter().any(|&events| events != 0).then_some(found)
         });
         match found {
@@ -129,7 +76,7 @@ impl Thread {
         let descriptors = self.process.descriptors();
         let mut asked = Vec::new();
         for number in 0..count as usize {
-            let events = [libc::POLLIN, libc::POLLOUT, 0];
+            let events = [IN, OUT, 0];
             let wanted = (0..3).filter(|&set| is_in(&asked_sets[set], number)).map(|set| events[set]);
             let (mut any, mut events) = (false, 0);
             wanted.for_each(|event| (any, events) = (true, events | event));
@@ -143,11 +90,9 @@ impl Thread {
         let mut total = 0;
         for (asked, events) in asked.iter().zip(found) {
             let number = asked.number as usize;
-            let hung_up = events & libc::POLLHUP != 0;
-            for (set, hit) in
-                [events & libc::POLLIN != 0 || hung_up, events & libc::POLLOUT != 0].into_iter().enumerate()
-            {
-                if hit && is_in(&asked_sets[set], number) {
+            // What is broken or gone makes neither reading nor writing wait.
+            for (set, mask) in [IN | HUP | ERR, OUT | ERR].into_iter().enumerate() {
+                if events & mask != 0 && is_in(&asked_sets[set], number) {
                     given[set][number / 8] |= 1 << (number % 8);
                     total += 1;
                 }
@@ -161,15 +106,20 @@ impl Thread {
         Ok(total)
     }
 
-    fn until(&self, at: u64) -> Result<Option<Instant>, Errno> {
+    /// When a `struct timespec` of waiting is over; `None` for never.
+    pub(super) fn until(&self, at: u64) -> Result<Option<Instant>, Errno> {
         if at == 0 { Ok(None) } else { Ok(time::after(self.duration(at)?)) }
     }
 }
 
+/// The end of a wait of so many milliseconds; `None` for a negative number, which means for ever.
+pub(super) fn milliseconds(argument: u64) -> Option<Instant> {
+    u64::try_from(int(argument)).ok().and_then(|left| time::after(Duration::from_millis(left)))
+}
+
 /// `poll(2)`
-pub(super) fn poll(thread: &mut Thread, [at, count, milliseconds, ..]: Arguments) -> Answer {
-    let until = u64::try_from(int(milliseconds)).ok().and_then(|left| time::after(Duration::from_millis(left)));
-    thread.poll_at(at, count, until)
+pub(super) fn poll(thread: &mut Thread, [at, count, left, ..]: Arguments) -> Answer {
+    thread.poll_at(at, count, milliseconds(left))
 }
 
 /// `ppoll(2)`

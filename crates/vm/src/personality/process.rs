@@ -28,6 +28,8 @@ pub(super) struct Process {
     pub(super) is_over: std::sync::atomic::AtomicBool,
     /// Rung when a child has ended.
     pub(super) children: Bell,
+    /// Rung when there is a signal for it or one of its threads.
+    pub(super) signalled: Bell,
     /// Rung when it has left its parent's space: `vfork(2)`.
     pub(super) left: Bell,
     pub(super) has_left: std::sync::atomic::AtomicBool,
@@ -89,6 +91,7 @@ impl Process {
             status: AtomicI32::new(-1),
             is_over: std::sync::atomic::AtomicBool::new(false),
             children: Bell::default(),
+            signalled: Bell::default(),
             left: Bell::default(),
             has_left: std::sync::atomic::AtomicBool::new(false),
             pending: AtomicU64::new(0),

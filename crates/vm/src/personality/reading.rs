@@ -5,6 +5,7 @@ use rustix::io::Errno;
 
 use super::open::{Kind, Open};
 use super::process::lock;
+use super::socket::message::{gather, scatter};
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
 
@@ -66,7 +67,7 @@ pub(super) fn pwrite(thread: &mut Thread, [number, at, length, to, ..]: Argument
 }
 
 /// The parts of `readv(2)`, copied.
-fn parts(thread: &Thread, at: u64, count: u64) -> Result<Vec<(u64, u64)>, Errno> {
+pub(super) fn parts(thread: &Thread, at: u64, count: u64) -> Result<Vec<(u64, u64)>, Errno> {
     if count > PARTS {
         return Err(Errno::INVAL);
     }
@@ -107,12 +108,30 @@ fn each_part(
 /// `readv(2)`
 pub(super) fn readv(thread: &mut Thread, arguments: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(arguments[0]))?;
+    if !open.has_position() {
+        let parts = parts(thread, arguments[1], arguments[2])?;
+        let space = thread.process.space()?;
+        let mut room = 0;
+        for &(at, length) in &parts {
+            room += space.writable(at, length.min(MOST))?;
+        }
+        let mut content = vec![0; room.min(MOST as usize)];
+        let count = open.read(thread, &mut content)?;
+        scatter(&space, &parts, &content[..count])?;
+        return Ok(count as u64);
+    }
     each_part(thread, arguments, None, |thread, at, length, to| read_into(thread, &open, at, length, to))
 }
 
 /// `writev(2)`
 pub(super) fn writev(thread: &mut Thread, arguments: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(arguments[0]))?;
+    if !open.has_position() {
+        // At once: it may be one datagram.
+        let parts = parts(thread, arguments[1], arguments[2])?;
+        let content = gather(&*thread.process.space()?, &parts, MOST as usize)?;
+        return open.write(thread, &content).map(|count| count as u64);
+    }
     each_part(thread, arguments, None, |thread, at, length, to| write_from(thread, &open, at, length, to))
 }
 
@@ -133,7 +152,7 @@ pub(super) fn pwritev(thread: &mut Thread, arguments: Arguments) -> Answer {
 /// `lseek(2)`
 pub(super) fn lseek(thread: &mut Thread, [number, by, whence, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
-    if matches!(open.kind, Kind::Stream(_) | Kind::Reader(_) | Kind::Writer(_)) {
+    if !open.has_position() {
         return Err(Errno::SPIPE);
     }
     if matches!(open.kind, Kind::Device(_)) {
@@ -213,6 +232,7 @@ pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -
     match request {
         libc::FIONREAD => match &open.kind {
             Kind::Reader(pipe) => thread.process.space()?.write_u32(at, pipe.length() as u32).map(|()| 0),
+            Kind::Socket(socket) => thread.process.space()?.write_u32(at, socket.length() as u32).map(|()| 0),
             _ => Err(Errno::NOTTY),
         },
         libc::FIOCLEX => super::files::fcntl(thread, [number, libc::F_SETFD as u64, 1, 0, 0, 0]),

@@ -81,7 +81,7 @@ fn bit(signal: i32) -> u64 {
 }
 
 /// Signals that nothing stops.
-fn never_blocked() -> u64 {
+pub(super) fn never_blocked() -> u64 {
     bit(libc::SIGKILL) | bit(libc::SIGSTOP)
 }
 
@@ -97,6 +97,7 @@ pub(super) fn send(world: &World, process: &Process, signal: i32) {
         return super::ending::end(world, process, signal);
     }
     process.pending.fetch_or(bit(signal), SeqCst);
+    process.signalled.ring();
     for member in lock(&process.threads).values() {
         if member.blocked.load(SeqCst) & bit(signal) == 0 {
             world.control.interrupt(member.number.load(SeqCst));
@@ -125,9 +126,26 @@ fn registers(words: [u64; 18]) -> Registers {
 }
 
 impl Thread {
+    /// The signals that wait for this thread or its process.
+    pub(super) fn pending(&self) -> u64 {
+        self.member.pending.load(SeqCst) | self.process.pending.load(SeqCst)
+    }
+
+    /// Takes one of these signals that waits, without its handler.
+    pub(super) fn take_signal(&self, mask: u64) -> Option<i32> {
+        loop {
+            let found = self.pending() & mask;
+            let signal = (1..=64).find(|&signal| found & bit(signal) != 0)?;
+            let cleared = !bit(signal);
+            let before = self.member.pending.fetch_and(cleared, SeqCst) | self.process.pending.fetch_and(cleared, SeqCst);
+            if before & bit(signal) != 0 {
+                return Some(signal);
+            }
+        }
+    }
+
     fn deliverable(&self) -> u64 {
-        let pending = self.member.pending.load(SeqCst) | self.process.pending.load(SeqCst);
-        pending & !self.member.blocked.load(SeqCst)
+        self.pending() & !self.member.blocked.load(SeqCst)
     }
 
     /// Whether a signal waits that does something.
@@ -437,6 +455,7 @@ fn send_to_thread(world: &World, process: &Process, to: u64, signal: u64) -> Ans
         return Ok(0);
     }
     member.pending.fetch_or(bit(signal), SeqCst);
+    process.signalled.ring();
     world.control.interrupt(member.number.load(SeqCst));
     Ok(0)
 }

@@ -101,6 +101,7 @@ pub(crate) fn clear(world: &World) {
         process.set_descriptors(Arc::default());
         process.set_space(None);
     }
+    world.links.clear();
 }
 
 /// A signal from outside, for the first process.

@@ -136,6 +136,8 @@ impl Thread {
                 Status { special: device.number(), ..Status::made(libc::S_IFCHR | 0o666, 0, &open.path) }
             }
             Kind::Reader(_) | Kind::Writer(_) => Status::made(libc::S_IFIFO | 0o600, 0, &open.path),
+            Kind::Socket(_) => Status::made(libc::S_IFSOCK | 0o777, 0, &open.path),
+            Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) => Status::made(0o600, 0, &open.path),
         })
     }
 

@@ -4,8 +4,9 @@
 use rustix::io::Errno;
 
 use super::thread::Thread;
-use super::{Answer, Arguments, ending, execute, files, folders, futex, identity, mapping, opening, pipe};
-use super::{polling, reading, signals, starting, status, time};
+use super::socket::{calls as sockets, message as messages};
+use super::{Answer, Arguments, counter, ending, epoll, execute, files, folders, futex, identity, mapping};
+use super::{opening, pipe, polling, reading, signalfd, signals, starting, status, time, timer};
 
 /// Serves one call.
 type Service = fn(&mut Thread, Arguments) -> Answer;
@@ -69,6 +70,21 @@ calls! {
     35 "nanosleep" => time::nanosleep;
     39 "getpid" => identity::getpid;
     40 "sendfile" => reading::sendfile;
+    41 "socket" => sockets::socket;
+    42 "connect" => sockets::connect;
+    43 "accept" => sockets::accept;
+    44 "sendto" => sockets::sendto;
+    45 "recvfrom" => sockets::recvfrom;
+    46 "sendmsg" => messages::sendmsg;
+    47 "recvmsg" => messages::recvmsg;
+    48 "shutdown" => sockets::shutdown;
+    49 "bind" => sockets::bind;
+    50 "listen" => sockets::listen;
+    51 "getsockname" => sockets::getsockname;
+    52 "getpeername" => sockets::getpeername;
+    53 "socketpair" => sockets::socketpair;
+    54 "setsockopt" => sockets::setsockopt;
+    55 "getsockopt" => sockets::getsockopt;
     56 "clone" => starting::clone;
     57 "fork" => starting::fork;
     58 "vfork" => starting::vfork;
@@ -121,6 +137,7 @@ calls! {
     121 "getpgid" => identity::getpgid;
     124 "getsid" => identity::getpgrp;
     127 "rt_sigpending" => signals::sigpending;
+    128 "rt_sigtimedwait" => signalfd::sigtimedwait;
     130 "rt_sigsuspend" => signals::sigsuspend;
     131 "sigaltstack" => signals::sigaltstack;
     137 "statfs" => status::statfs;
@@ -135,6 +152,7 @@ calls! {
     201 "time" => time::time;
     202 "futex" => futex::futex;
     204 "sched_getaffinity" => identity::sched_getaffinity;
+    213 "epoll_create" => epoll::create;
     217 "getdents64" => folders::getdents64;
     218 "set_tid_address" => identity::set_tid_address;
     221 "fadvise64" => reading::fadvise;
@@ -142,6 +160,8 @@ calls! {
     229 "clock_getres" => time::clock_getres;
     230 "clock_nanosleep" => time::clock_nanosleep;
     231 "exit_group" => ending::exit_group;
+    232 "epoll_wait" => epoll::epoll_wait;
+    233 "epoll_ctl" => epoll::control;
     234 "tgkill" => signals::tgkill;
     247 "waitid" => ending::waitid;
     257 "openat" => opening::openat;
@@ -159,11 +179,23 @@ calls! {
     271 "ppoll" => polling::ppoll;
     273 "set_robust_list" => mapping::nothing;
     280 "utimensat" => folders::utimensat;
+    281 "epoll_pwait" => epoll::epoll_pwait;
+    282 "signalfd" => signalfd::signalfd;
+    283 "timerfd_create" => timer::create;
+    284 "eventfd" => counter::eventfd;
+    286 "timerfd_settime" => timer::settime;
+    287 "timerfd_gettime" => timer::gettime;
+    288 "accept4" => sockets::accept4;
+    289 "signalfd4" => signalfd::signalfd4;
+    290 "eventfd2" => counter::eventfd2;
+    291 "epoll_create1" => epoll::create1;
     292 "dup3" => files::dup3;
     293 "pipe2" => pipe::pipe2;
     295 "preadv" => reading::preadv;
     296 "pwritev" => reading::pwritev;
+    299 "recvmmsg" => messages::recvmmsg;
     302 "prlimit64" => identity::prlimit;
+    307 "sendmmsg" => messages::sendmmsg;
     309 "getcpu" => identity::getcpu;
     316 "renameat2" => folders::renameat2;
     318 "getrandom" => identity::getrandom;
@@ -171,6 +203,7 @@ calls! {
     435 "clone3" => starting::clone3;
     436 "close_range" => files::close_range;
     439 "faccessat2" => status::faccessat;
+    441 "epoll_pwait2" => epoll::epoll_pwait2;
 }
 
 #[cfg(test)]

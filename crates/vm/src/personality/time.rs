@@ -25,6 +25,11 @@ fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
     }
 }
 
+/// What a clock shows, as a duration since its start.
+pub(super) fn shown(thread: &Thread, clock: i32) -> Result<Duration, Errno> {
+    Ok(Duration::from_nanos(now(thread, clock)?.try_into().unwrap_or(0)))
+}
+
 fn write_time(thread: &Thread, at: u64, seconds: i64, fraction: u64) -> Answer {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&seconds.to_le_bytes());
@@ -101,7 +106,7 @@ pub(super) fn clock_nanosleep(thread: &mut Thread, [clock, flags, at, left, ..]:
     if flags & 1 == 0 {
         return sleep(thread, after(wanted), left);
     }
-    let now = Duration::from_nanos(now(thread, int(clock))?.try_into().unwrap_or(0));
+    let now = shown(thread, int(clock))?;
     sleep(thread, after(wanted.saturating_sub(now)), 0)
 }
 

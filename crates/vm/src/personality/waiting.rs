@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
 
-use ringfence_abi::Reply;
+use ringfence_abi::{ErrorCode, Reply};
 use ringfence_isolation::Answer as Answered;
 use rustix::io::Errno;
 
@@ -16,19 +17,28 @@ use super::thread::Thread;
 
 /// Wakes the threads that wait for something.
 #[derive(Default)]
-pub(super) struct Bell(Mutex<Vec<thread::Thread>>);
+pub(super) struct Bell {
+    waiting: Mutex<Vec<thread::Thread>>,
+    rings: AtomicU64,
+}
 
 impl Bell {
     /// Wakes everyone who waits.
     pub(super) fn ring(&self) {
-        for thread in lock(&self.0).drain(..) {
+        self.rings.fetch_add(1, SeqCst);
+        for thread in lock(&self.waiting).drain(..) {
             thread.unpark();
         }
     }
 
+    /// How often it was rung.
+    pub(super) fn rings(&self) -> u64 {
+        self.rings.load(SeqCst)
+    }
+
     /// The calling thread is woken by the next ring.
     pub(super) fn enlist(&self) {
-        let mut waiting = lock(&self.0);
+        let mut waiting = lock(&self.waiting);
         let me = thread::current();
         if !waiting.iter().any(|thread| thread.id() == me.id()) {
             waiting.push(me);
@@ -79,8 +89,13 @@ impl Thread {
 
     /// Waits for an answer of the hal.
     pub(super) fn answer(&self, answer: Answered<'_>) -> Result<Reply, Errno> {
+        self.answered(answer)?.map_err(|code| self.world.failed(code))
+    }
+
+    /// The same, with the code of the hal; an error of its own when something else is to be done first.
+    pub(super) fn answered(&self, answer: Answered<'_>) -> Result<Result<Reply, ErrorCode>, Errno> {
         let mut future = match answer {
-            Answered::Now(result) => return result.map_err(|code| self.world.failed(code)),
+            Answered::Now(result) => return Ok(result),
             Answered::Later(future) => future,
         };
         let waker = waker();
@@ -88,7 +103,6 @@ impl Thread {
         self.wait(&[], None, || match Pin::new(&mut future).poll(&mut context) {
             Poll::Ready(result) => Some(result),
             Poll::Pending => None,
-        })?
-        .map_err(|code| self.world.failed(code))
+        })
     }
 }

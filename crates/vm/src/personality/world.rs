@@ -13,6 +13,7 @@ use tokio::runtime;
 
 use super::futex::Futexes;
 use super::process::Process;
+use super::socket::{Names, Queues};
 use super::{MOST_THREADS, errno};
 use crate::control::Control;
 use crate::kvm::Machine;
@@ -31,6 +32,11 @@ pub(crate) struct World {
     pub(super) control: Arc<Control>,
     pub(super) futexes: Futexes,
     pub(super) executor: OnceLock<runtime::Handle>,
+    /// Unix sockets: what is on its way, and their names.
+    pub(super) links: Queues,
+    pub(super) names: Names,
+    /// `localhost` was asked for, so that its addresses are known as such.
+    pub(super) localhost: OnceLock<()>,
     /// The folder at the top of what the hal serves.
     pub(super) root: Option<Handle>,
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
@@ -57,6 +63,9 @@ impl World {
             control,
             futexes: Futexes::default(),
             executor: OnceLock::new(),
+            links: Queues::default(),
+            names: Names::default(),
+            localhost: OnceLock::new(),
             root,
             processes: Mutex::default(),
             threads: Mutex::default(),

@@ -1,10 +1,16 @@
 //! Questions and answers of the domain name system: RFC 1035, section 4.
+//!
+//! A program that makes system calls asks for names in datagrams. A backend that serves them answers
+//! from `Call::Resolve`; this is what it reads and writes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Where names are answered, for a program.
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(127, 53, 53, 53);
 
 const HEADER: usize = 12;
 /// The most a message over UDP holds.
-pub(super) const MOST: usize = 512;
+pub const MOST: usize = 512;
 /// The longest name, in bytes as written.
 const LONGEST_NAME: usize = 255;
 
@@ -18,19 +24,19 @@ const THE_NAME: u16 = 0xc000 | HEADER as u16;
 
 /// A question for the addresses of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Question {
+pub struct Question {
     id: u16,
     recursion: bool,
     /// As it stands in the message, from the name to the class.
     written: Vec<u8>,
     kind: u16,
     /// In lower case, with dots.
-    pub(super) name: String,
+    pub name: String,
 }
 
 /// What is known of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub enum Known {
     /// Its addresses.
     Addresses(Vec<IpAddr>),
     /// There is none by that name, for this capsule.
@@ -41,7 +47,7 @@ pub(super) enum Known {
 
 impl Question {
     /// Reads a question; `None` for anything else.
-    pub(super) fn read(message: &[u8]) -> Option<Self> {
+    pub fn read(message: &[u8]) -> Option<Self> {
         let (header, rest) = message.split_at_checked(HEADER)?;
         let number = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let is_query = header[2] & 0xf8 == 0;
@@ -85,12 +91,12 @@ impl Question {
 
     /// Whether it asks for addresses at all; to other questions the answer is that there is nothing of
     /// that kind.
-    pub(super) fn wants_addresses(&self) -> bool {
+    pub fn wants_addresses(&self) -> bool {
         self.kind == TYPE_A || self.kind == TYPE_AAAA
     }
 
     /// The answer, with as many addresses as fit.
-    pub(super) fn answer(&self, known: &Known) -> Vec<u8> {
+    pub fn answer(&self, known: &Known) -> Vec<u8> {
         let (code, addresses): (u16, &[IpAddr]) = match known {
             Known::Addresses(addresses) => (0, addresses),
             Known::Nothing => (3, &[]),

@@ -1,0 +1,237 @@
+//! Sets of descriptors to wait for: `epoll(7)`, `epoll_ctl(2)`, `epoll_wait(2)`.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use super::open::{Kind, Open};
+use super::process::lock;
+use super::readiness::{DEPTH, ERR, HUP, IN, OUT, RDHUP, Watch};
+use super::thread::Thread;
+use super::waiting::Bell;
+use super::{Answer, Arguments, int, polling};
+
+/// How many descriptors a set holds.
+const MOST: usize = 4096;
+/// What is told without being asked for.
+const ALWAYS: i16 = HUP | ERR;
+
+/// A set of descriptors.
+#[derive(Default)]
+pub(super) struct Set {
+    members: Mutex<VecDeque<Arc<Member>>>,
+    /// Rung when the set is changed.
+    bell: Bell,
+    looks: AtomicU64,
+}
+
+/// One descriptor that is waited for.
+struct Member {
+    number: i32,
+    /// It is gone from the set when it is closed.
+    open: Weak<Open>,
+    wish: Mutex<Wish>,
+}
+
+#[derive(Clone, Copy)]
+struct Wish {
+    events: u32,
+    data: u64,
+    /// How often it had changed in each direction when that was told last: `EPOLLET`.
+    told: [Option<u64>; 2],
+    /// `EPOLLONESHOT` has been told.
+    is_spent: bool,
+}
+
+impl Wish {
+    fn has(&self, flag: i32) -> bool {
+        self.events & flag as u32 != 0
+    }
+
+    /// What of it is to be told now.
+    fn look(&self, watch: &mut Watch<'_>, open: &Open) -> (i16, [Option<u64>; 2]) {
+        if self.is_spent {
+            return (0, self.told);
+        }
+        // Before looking: what changes afterwards is told again.
+        let changes = open.changes();
+        let mut found = watch.readiness(open, self.events as i16 & (IN | OUT | RDHUP));
+        if !self.has(libc::EPOLLET) {
+            return (found, self.told);
+        }
+        let mut told = [None; 2];
+        for (direction, mask) in [IN | RDHUP | ALWAYS, OUT].into_iter().enumerate() {
+            if found & mask != 0 {
+                if self.told[direction] == Some(changes[direction]) {
+                    found &= !mask;
+                }
+                told[direction] = Some(changes[direction]);
+            }
+        }
+        (found, told)
+    }
+}
+
+impl Set {
+    /// A number that was not there before: what a set would tell is news at each look.
+    pub(super) fn next_look(&self) -> u64 {
+        self.looks.fetch_add(1, SeqCst)
+    }
+
+    fn members(&self) -> Vec<Arc<Member>> {
+        let mut members = lock(&self.members);
+        members.retain(|member| member.open.strong_count() > 0);
+        members.iter().cloned().collect()
+    }
+
+    /// Whether something of it would be told.
+    pub(super) fn has_ready(&self, watch: &mut Watch<'_>) -> bool {
+        watch.enlist(&self.bell);
+        let mut any = false;
+        for member in self.members() {
+            let Some(open) = member.open.upgrade() else { continue };
+            let wish = *lock(&member.wish);
+            any |= wish.look(watch, &open).0 != 0;
+        }
+        any
+    }
+
+    /// What is to be told, at most `most` of it.
+    fn take(&self, watch: &mut Watch<'_>, most: usize) -> Vec<(u32, u64)> {
+        watch.enlist(&self.bell);
+        let mut found = Vec::new();
+        let members = self.members();
+        for member in &members {
+            let Some(open) = member.open.upgrade() else { continue };
+            let wish = *lock(&member.wish);
+            let (events, told) = wish.look(watch, &open);
+            if events != 0 && found.len() == most {
+                continue;
+            }
+            let mut now = lock(&member.wish);
+            now.told = told;
+            if events != 0 {
+                now.is_spent = now.has(libc::EPOLLONESHOT);
+                found.push((u32::from(events as u16), now.data));
+            }
+        }
+        if found.len() == most && members.len() > most {
+            // Those behind come first the next time.
+            let mut members = lock(&self.members);
+            let by = most.min(members.len());
+            members.rotate_left(by);
+        }
+        found
+    }
+
+    /// Whether waiting for this would be waiting for `other`.
+    fn leads_to(&self, other: &Set, depth: u32) -> bool {
+        std::ptr::eq(self, other)
+            || depth == 0
+            || self.members().iter().filter_map(|member| member.open.upgrade()).any(|open| match &open.kind {
+                Kind::Set(inner) => inner.leads_to(other, depth - 1),
+                _ => false,
+            })
+    }
+
+    fn change(&self, operation: i32, number: i32, open: &Arc<Open>, events: u32, data: u64) -> Result<(), Errno> {
+        if let Kind::Set(inner) = &open.kind
+            && operation == libc::EPOLL_CTL_ADD
+            && inner.leads_to(self, DEPTH)
+        {
+            return Err(if std::ptr::eq(inner, self) { Errno::INVAL } else { Errno::LOOP });
+        }
+        let mut members = lock(&self.members);
+        members.retain(|member| member.open.strong_count() > 0);
+        let at = members
+            .iter()
+            .position(|member| member.number == number && std::ptr::eq(member.open.as_ptr(), Arc::as_ptr(open)));
+        let wish = Wish { events, data, told: [None; 2], is_spent: false };
+        match (operation, at) {
+            (libc::EPOLL_CTL_ADD, Some(_)) => return Err(Errno::EXIST),
+            (libc::EPOLL_CTL_ADD, None) if members.len() >= MOST => return Err(Errno::NOSPC),
+            (libc::EPOLL_CTL_ADD, None) => {
+                let (open, wish) = (Arc::downgrade(open), Mutex::new(wish));
+                members.push_back(Arc::new(Member { number, open, wish }));
+            }
+            (libc::EPOLL_CTL_MOD | libc::EPOLL_CTL_DEL, None) => return Err(Errno::NOENT),
+            (libc::EPOLL_CTL_MOD, Some(at)) => *lock(&members[at].wish) = wish,
+            (libc::EPOLL_CTL_DEL, Some(at)) => drop(members.remove(at)),
+            _ => return Err(Errno::INVAL),
+        }
+        drop(members);
+        self.bell.ring();
+        Ok(())
+    }
+}
+
+/// `epoll_create(2)`
+pub(super) fn create(thread: &mut Thread, [size, ..]: Arguments) -> Answer {
+    if int(size) <= 0 { Err(Errno::INVAL) } else { create1(thread, [0; 6]) }
+}
+
+/// `epoll_create1(2)`
+pub(super) fn create1(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
+    if int(flags) & !libc::EPOLL_CLOEXEC != 0 {
+        return Err(Errno::INVAL);
+    }
+    let open = Open::new(&thread.world, Kind::Set(Set::default()), b"anon_inode:[eventpoll]", libc::O_RDWR as u32);
+    thread.process.descriptors().add(open, 0, flags != 0)
+}
+
+/// `epoll_ctl(2)`
+pub(super) fn control(thread: &mut Thread, [set, operation, number, event, ..]: Arguments) -> Answer {
+    let descriptors = thread.process.descriptors();
+    let (set, open) = (descriptors.get(int(set))?, descriptors.get(int(number))?);
+    let Kind::Set(set) = &set.kind else { return Err(Errno::INVAL) };
+    if !open.is_waited_for() {
+        return Err(Errno::PERM);
+    }
+    let (events, data) = match int(operation) {
+        libc::EPOLL_CTL_DEL => (0, 0),
+        _ => {
+            let space = thread.process.space()?;
+            (space.read_u32(event)?, space.read_u64(event.wrapping_add(4))?)
+        }
+    };
+    set.change(int(operation), int(number), &open, events, data).map(|()| 0)
+}
+
+fn wait(thread: &Thread, set: u64, at: u64, most: u64, until: Option<Instant>) -> Answer {
+    let most = usize::try_from(int(most)).ok().filter(|&most| most > 0).ok_or(Errno::INVAL)?.min(MOST);
+    let open = thread.process.descriptors().get(int(set))?;
+    let Kind::Set(set) = &open.kind else { return Err(Errno::INVAL) };
+    let found = thread.watch(until, |watch| Some(set.take(watch, most)).filter(|found| !found.is_empty()));
+    let found = match found {
+        Err(Errno::TIMEDOUT) => return Ok(0),
+        other => other?,
+    };
+    let mut bytes = Vec::with_capacity(found.len() * 12);
+    for (events, data) in &found {
+        bytes.extend_from_slice(&events.to_le_bytes());
+        bytes.extend_from_slice(&data.to_le_bytes());
+    }
+    thread.process.space()?.write(at, &bytes)?;
+    Ok(found.len() as u64)
+}
+
+/// `epoll_wait(2)`
+pub(super) fn epoll_wait(thread: &mut Thread, [set, at, most, left, ..]: Arguments) -> Answer {
+    wait(thread, set, at, most, polling::milliseconds(left))
+}
+
+/// `epoll_pwait(2)`
+pub(super) fn epoll_pwait(thread: &mut Thread, [set, at, most, left, mask, size]: Arguments) -> Answer {
+    thread.mask_while_waiting(mask, size)?;
+    wait(thread, set, at, most, polling::milliseconds(left))
+}
+
+/// `epoll_pwait2(2)`
+pub(super) fn epoll_pwait2(thread: &mut Thread, [set, at, most, left, mask, size]: Arguments) -> Answer {
+    let until = thread.until(left)?;
+    thread.mask_while_waiting(mask, size)?;
+    wait(thread, set, at, most, until)
+}

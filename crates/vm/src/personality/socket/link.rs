@@ -1,0 +1,190 @@
+//! One direction of a connection within a capsule: bytes or datagrams, and descriptors that travel with
+//! them (`unix(7)`, `SCM_RIGHTS`).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, Weak};
+
+use rustix::io::Errno;
+
+use super::super::open::Open;
+use super::super::process::lock;
+use super::super::waiting::Bell;
+
+/// How much it holds.
+const ROOM: usize = 208 << 10;
+/// How many datagrams it holds.
+const MESSAGES: usize = 512;
+
+/// One direction.
+#[derive(Default)]
+pub(super) struct Link {
+    state: Mutex<State>,
+    /// Rung at every change.
+    pub(super) bell: Bell,
+}
+
+#[derive(Default)]
+struct State {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    reader_is_gone: bool,
+    writer_is_gone: bool,
+}
+
+/// What was sent at once.
+struct Message {
+    bytes: Vec<u8>,
+    /// How much of it was taken.
+    taken: usize,
+    opens: Vec<Arc<Open>>,
+    sender: Vec<u8>,
+}
+
+/// What was taken.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) count: usize,
+    /// How long the datagram was.
+    pub(super) whole: usize,
+    pub(super) opens: Vec<Arc<Open>>,
+    pub(super) sender: Vec<u8>,
+}
+
+/// The links of an instance. What lies in them may refer to what holds them: at the end they are emptied.
+#[derive(Default)]
+pub(crate) struct Queues(Mutex<Vec<Weak<Link>>>);
+
+impl Queues {
+    /// A new link.
+    pub(super) fn link(&self) -> Arc<Link> {
+        let link = Arc::new(Link::default());
+        let mut links = lock(&self.0);
+        links.retain(|link| link.strong_count() > 0);
+        links.push(Arc::downgrade(&link));
+        link
+    }
+
+    /// Empties all.
+    pub(in crate::personality) fn clear(&self) {
+        let links = std::mem::take(&mut *lock(&self.0));
+        for link in links.iter().filter_map(Weak::upgrade) {
+            link.close_reader();
+        }
+    }
+}
+
+impl Link {
+    /// Puts something in; `None` when there is no room now. Of a stream, as much as fits.
+    pub(super) fn put(
+        &self,
+        from: &[u8],
+        opens: &mut Vec<Arc<Open>>,
+        sender: &[u8],
+        stream: bool,
+    ) -> Option<Result<usize, Errno>> {
+        let mut state = lock(&self.state);
+        if state.reader_is_gone || state.writer_is_gone {
+            return Some(Err(Errno::PIPE));
+        }
+        if !stream && from.len() > ROOM {
+            return Some(Err(Errno::MSGSIZE));
+        }
+        let room = ROOM - state.bytes;
+        let is_full = if stream { room == 0 && !from.is_empty() } else { room < from.len() };
+        if is_full || state.messages.len() >= MESSAGES {
+            return None;
+        }
+        let count = from.len().min(room);
+        if stream && count == 0 {
+            return Some(Ok(0));
+        }
+        state.bytes += count;
+        let message =
+            Message { bytes: from[..count].to_vec(), taken: 0, opens: std::mem::take(opens), sender: sender.to_vec() };
+        state.messages.push_back(message);
+        drop(state);
+        self.bell.ring();
+        Some(Ok(count))
+    }
+
+    /// Takes something out; `None` when there is nothing yet. Descriptors end what a stream gives at once.
+    pub(super) fn take(&self, into: &mut [u8], stream: bool, peek: bool) -> Option<Taken> {
+        let mut state = lock(&self.state);
+        if state.messages.is_empty() {
+            return (state.writer_is_gone || state.reader_is_gone).then(Taken::default);
+        }
+        let mut taken = Taken::default();
+        let mut at = 0;
+        while let Some(message) = state.messages.get_mut(at) {
+            if at > 0 && (!stream || !message.opens.is_empty()) {
+                break;
+            }
+            let rest = &message.bytes[message.taken..];
+            let count = rest.len().min(into.len() - taken.count);
+            into[taken.count..taken.count + count].copy_from_slice(&rest[..count]);
+            taken.whole += rest.len();
+            taken.count += count;
+            if at == 0 {
+                taken.sender = message.sender.clone();
+                taken.opens = if peek { message.opens.clone() } else { std::mem::take(&mut message.opens) };
+            }
+            let is_used_up = !stream || count == rest.len();
+            if !peek {
+                message.taken += count;
+            }
+            if !is_used_up {
+                break;
+            }
+            at += 1;
+            if !stream || taken.count == into.len() {
+                break;
+            }
+        }
+        if !peek {
+            let gone: Vec<Message> = state.messages.drain(..at).collect();
+            // What is left of the first is still counted.
+            state.bytes = state.messages.iter().map(|message| message.bytes.len() - message.taken).sum();
+            drop(state);
+            drop(gone);
+            self.bell.ring();
+        }
+        Some(taken)
+    }
+
+    pub(super) fn close_reader(&self) {
+        let mut state = lock(&self.state);
+        state.reader_is_gone = true;
+        state.bytes = 0;
+        let gone = std::mem::take(&mut state.messages);
+        drop(state);
+        // Their descriptors may be the last ones.
+        drop(gone);
+        self.bell.ring();
+    }
+
+    pub(super) fn close_writer(&self) {
+        lock(&self.state).writer_is_gone = true;
+        self.bell.ring();
+    }
+
+    pub(super) fn has_reader(&self) -> bool {
+        !lock(&self.state).reader_is_gone
+    }
+
+    pub(super) fn has_writer(&self) -> bool {
+        !lock(&self.state).writer_is_gone
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.state).messages.is_empty()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        let state = lock(&self.state);
+        ROOM - state.bytes >= ROOM / 4 && state.messages.len() < MESSAGES
+    }
+
+    pub(super) fn length(&self) -> usize {
+        lock(&self.state).bytes
+    }
+}
