@@ -30,6 +30,9 @@ pub struct Case {
     pub denies: &'static [(&'static str, &'static str)],
     /// What becomes of it where a program makes system calls itself.
     pub natively: Natively,
+    /// The same where the level serves these calls itself, when that is something else again: nearer to
+    /// what it is everywhere.
+    pub served: Option<Natively>,
     /// Done to the place before.
     pub before: fn(&Place),
     /// What must hold on the host afterwards.
@@ -111,8 +114,8 @@ impl Otherwise {
 impl Case {
     /// The case as it is at `level`, and why it differs there.
     pub fn at(&self, level: Level) -> (Case, Option<&'static str>) {
-        match self.natively {
-            Natively::Otherwise(other) if level >= Level::Sandbox => {
+        match self.natively_at(level) {
+            Natively::Otherwise(other) => {
                 let case = Case {
                     prints: other.prints.unwrap_or(self.prints),
                     ends: other.ends.unwrap_or(self.ends),
@@ -128,11 +131,20 @@ impl Case {
 
     /// The words a refusal at `level` has to hold, when it is refused there.
     pub fn refused_at(&self, level: Level) -> Option<&'static str> {
-        match self.natively {
-            Natively::Refused(words) if level >= Level::Sandbox => Some(words),
+        match self.natively_at(level) {
+            Natively::Refused(words) => Some(words),
             _ => None,
         }
     }
+
+    fn natively_at(&self, level: Level) -> Natively {
+        match self.served {
+            _ if level < Level::Sandbox => Natively::Equal,
+            Some(served) if level == Level::MicroVm => served,
+            _ => self.natively,
+        }
+    }
+
     /// A case in which nothing is granted, nothing happens, and nothing is expected.
     pub const NOTHING: Case = Case {
         name: "",
@@ -145,6 +157,7 @@ impl Case {
         ends: Ends::Status(0),
         denies: &[],
         natively: Natively::Equal,
+        served: None,
         before: |_| {},
         after: |_| {},
     };

@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "ringfence-runtime",
             "ringfence-wasm",
             "ringfence-linux",
+            "ringfence-vm",
         ],
     ),
     ("ringfence-cli", &["ringfence"]),

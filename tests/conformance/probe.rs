@@ -27,7 +27,7 @@ impl Probe {
     /// Why there is none.
     pub fn at(&self, level: Level) -> Result<&Path, String> {
         match level {
-            Level::Sandbox => self.native.as_deref().map_err(Clone::clone),
+            Level::Sandbox | Level::MicroVm => self.native.as_deref().map_err(Clone::clone),
             _ => Ok(&self.wasm),
         }
     }

@@ -53,7 +53,9 @@ pub fn backends(setup: &Setup) -> Vec<Box<dyn Backend>> {
     backends.push(Box::new(wasm(setup)));
     #[cfg(all(feature = "sandbox", target_os = "linux"))]
     backends.push(Box::new(ringfence_linux::Linux::new(setup.executor.clone())));
-    #[cfg(not(any(feature = "wasm", feature = "sandbox")))]
+    #[cfg(all(feature = "microvm", target_os = "linux", target_arch = "x86_64"))]
+    backends.push(Box::new(ringfence_vm::Vm::new(setup.executor.clone())));
+    #[cfg(not(any(feature = "wasm", feature = "sandbox", feature = "microvm")))]
     let _ = setup;
     backends
 }

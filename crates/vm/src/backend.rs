@@ -125,7 +125,7 @@ fn check_elf(spec: &Spec, system: &System) -> Result<(), BuildError> {
 
 /// What permissions say that this level has no way to hold.
 fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
-    let Permissions { clock, random, channel_send, channel_receive, log, network, .. } = &spec.permissions;
+    let Permissions { clock, random, channel_send, channel_receive, log, .. } = &spec.permissions;
     let reasons = [
         (
             !clock,
@@ -138,10 +138,6 @@ fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
         (
             !channel_send.is_empty() || !channel_receive.is_empty(),
             "channels are not in this version of level microvm; take `channel.*` out, or choose level wasm",
-        ),
-        (
-            !network.connect.is_empty() || !network.listen.is_empty() || !network.resolve.is_empty(),
-            "sockets are not in this version of level microvm; take `net.*` out, or choose level sandbox",
         ),
         (*log, "`log` is not in this version of level microvm; take it out and print instead, or choose level wasm"),
     ];

@@ -132,6 +132,21 @@ impl Control {
         }
     }
 
+    /// Tells the host of input and output that it did not do itself.
+    pub(crate) fn charge_io(&self, operations: u64, bytes: u64) {
+        let usage = Usage {
+            memory: self.memory.load(SeqCst),
+            memory_peak: self.memory_peak.load(SeqCst),
+            io_operations: operations,
+            io_bytes: bytes,
+            ..Usage::default()
+        };
+        let verdict = self.host.charge(usage);
+        if verdict != Verdict::Continue {
+            self.stop_by(verdict);
+        }
+    }
+
     /// When it is worth charging again: soon enough that a limit is not missed by much.
     pub(crate) fn next_charge(&self) -> Duration {
         let left = self.limits.cpu_time.map_or(Duration::MAX, |allowed| allowed.saturating_sub(self.cpu_time()));

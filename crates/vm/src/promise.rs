@@ -20,7 +20,7 @@ pub(crate) fn promise(spec: &Spec, software: bool) -> Enforcement {
             G::FilesystemConfined => {
                 Held::by("scoped hal: path resolution and fs.* rules; the system's folders read-only")
             }
-            G::NetworkConfined => Held::by("the personality has no sockets"),
+            G::NetworkConfined => Held::by("scoped hal: net.* rules on every address; no other way out"),
             G::EnvironmentConfined => Held::by("an environment of its own, on its first stack"),
             G::ProcessesHidden => Held::by("the personality has its own processes only"),
             G::KillWorks => Held::by("every processor is kicked out of the guest, every wait ends"),
@@ -37,12 +37,12 @@ pub(crate) fn promise(spec: &Spec, software: bool) -> Enforcement {
             G::ProcessesLimit => Held::by("the personality counts processes and threads"),
             G::OpenFilesLimit => Held::by("the personality counts what is open"),
             G::DiskLimit | G::FileSizeLimit => Held::by("scoped hal: growth charged before each write"),
-            G::BandwidthLimit => Held::by("no network at all"),
+            G::BandwidthLimit => Held::by("scoped hal: a bucket over all its sockets"),
             G::OutputLimit => Held::by("scoped hal: meter"),
-            G::IoOperationsLimit | G::IoBytesLimit => Held::not(
-                "what is read of the system's own files is not counted in this version of level microvm; level wasm \
-                 counts everything",
-            ),
+            G::IoOperationsLimit | G::IoBytesLimit => {
+                Held::by("scoped hal: meter, and the personality for the system's own files")
+            }
+            G::DenialsReported => Held::by("scoped hal: every denial is an event"),
             G::FuelLimit => Held::not("native instructions are not counted; level wasm counts them"),
             G::MemoryEncrypted | G::Attested => Held::not("no trusted hardware at this level"),
             _ => continue,

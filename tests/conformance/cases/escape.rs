@@ -42,6 +42,7 @@ pub(super) const CASES: &[Case] = &[
             "err ENOENT",
             "err ENOENT",
         ])),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -90,6 +91,7 @@ pub(super) const CASES: &[Case] = &[
                     assert_eq!(target, std::path::Path::new("/etc/shadow"));
                 }),
         ),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -114,6 +116,7 @@ pub(super) const CASES: &[Case] = &[
                     assert_eq!(target, std::path::Path::new("../in.txt"));
                 }),
         ),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -124,6 +127,7 @@ pub(super) const CASES: &[Case] = &[
         ends: Ends::Status(1),
         denies: &[("fs.write", "/outside/key.txt"), ("fs.write", "…"), ("fs.write", "/etc/shadow")],
         natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&["err ENOENT", "err ENOENT", "err EROFS"])),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -140,6 +144,7 @@ pub(super) const CASES: &[Case] = &[
                 .denies(&[]),
         ),
         limits: "wall_time = \"2s\"",
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -162,6 +167,7 @@ pub(super) const CASES: &[Case] = &[
             std::os::unix::fs::symlink("../outside", place.path("data/moved")).expect("a link is made");
         },
         natively: Natively::Otherwise(Otherwise::because(NOT_THERE).prints(&["err ENOENT"])),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
 ];

@@ -72,6 +72,7 @@ pub(super) const CASES: &[Case] = &[
         denies: &[("fs.write", "/data/in.txt")],
         after: |place| assert_eq!(place.text("data/in.txt"), "inside\n"),
         natively: Natively::Otherwise(Otherwise::because(READ_ONLY).prints(&["err EROFS", "err EROFS", "err EROFS"])),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {

@@ -76,6 +76,7 @@ pub(super) const CASES: &[Case] = &[
             Otherwise::because("the kernel's error reaches the program before the supervisor ends it")
                 .prints(&["err EMFILE after …"]),
         ),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -86,6 +87,7 @@ pub(super) const CASES: &[Case] = &[
         ends: Ends::Exceeded("disk"),
         after: |place| assert!(size(place, "data") <= (1 << 20) + 100),
         natively: Natively::Refused("disk-limit"),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -95,6 +97,7 @@ pub(super) const CASES: &[Case] = &[
         probe: "keep-unlinked /data 100 100000",
         ends: Ends::Exceeded("disk"),
         natively: Natively::Refused("disk-limit"),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -105,6 +108,7 @@ pub(super) const CASES: &[Case] = &[
         ends: Ends::Exceeded("disk"),
         after: |place| assert!(std::fs::read_dir(place.path("data/empty")).expect("it is there").count() <= 256),
         natively: Natively::Refused("disk-limit"),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -115,6 +119,7 @@ pub(super) const CASES: &[Case] = &[
         ends: Ends::Exceeded("disk"),
         after: |place| assert_eq!(place.text("data/in.txt"), "inside\n"),
         natively: Natively::Refused("disk-limit"),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -141,6 +146,7 @@ pub(super) const CASES: &[Case] = &[
         probe: "race-read /data/in.txt 100000",
         ends: Ends::Exceeded("io_operations"),
         natively: Natively::Refused("io-operations-limit"),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {
@@ -150,6 +156,7 @@ pub(super) const CASES: &[Case] = &[
         probe: "fill /data/big 100000000",
         ends: Ends::Exceeded("io_bytes"),
         natively: Natively::Refused("io-bytes-limit"),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {

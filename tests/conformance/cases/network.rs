@@ -29,6 +29,7 @@ pub(super) const CASES: &[Case] = &[
                 .prints(&["err ENETUNREACH"])
                 .ends(Ends::Status(1)),
         ),
+        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {

@@ -4,7 +4,7 @@ use ringfence_abi::{Call, FileKind, Reply, Timestamp};
 use rustix::fs::{FileType, SeekFrom};
 use rustix::io::Errno;
 
-use super::open::Kind;
+use super::open::{Kind, Open};
 use super::opening::Path;
 use super::process::lock;
 use super::thread::Thread;
@@ -13,14 +13,61 @@ use super::{Answer, Arguments, int};
 /// How many entries are taken from the hal at once.
 const BATCH: usize = 128;
 const HERE: u64 = libc::AT_FDCWD as u64;
-/// Cookies of names that only exist here: above those of the hal's and the host's entries.
-const EXTRA: u64 = 1 << 62;
+/// How far a folder that is made here was listed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stage {
+    /// So many of `.` and `..`, which the hal does not list.
+    Dots(u64),
+    /// Of the hal's entries, up to this one.
+    Hal(u64),
+    /// So many of the names that lie over it.
+    Extra(u64),
+}
 
 /// One entry of a folder.
 struct Named {
     name: Vec<u8>,
     kind: u8,
     cookie: u64,
+    /// Where listing goes on behind it.
+    stage: Stage,
+}
+
+impl Thread {
+    /// The next entries of a folder that is not the host's.
+    fn entries(&self, open: &Open, stage: Stage) -> Result<Vec<Named>, Errno> {
+        let extra = match &open.kind {
+            Kind::Folder(_, extra) | Kind::Listing(extra) => &extra[..],
+            _ => &[],
+        };
+        let after = match stage {
+            Stage::Dots(done) if done < 2 => {
+                let dots = [&b"."[..], b".."].into_iter().zip(1..).skip(done as usize);
+                return Ok(dots.map(|(name, at)| Named::own(name, libc::DT_DIR, Stage::Dots(at))).collect());
+            }
+            Stage::Dots(_) => 0,
+            Stage::Hal(after) => after,
+            Stage::Extra(after) => return Ok(listed(extra, after)),
+        };
+        let Kind::Folder(handle, _) = &open.kind else { return Ok(listed(extra, 0)) };
+        match self.world.call(Call::List { directory: *handle, after, most: BATCH }) {
+            Ok(Reply::Entries(entries)) if !entries.is_empty() => Ok(entries.into_iter().map(from_hal).collect()),
+            Ok(_) => Ok(listed(extra, 0)),
+            Err(Errno::ACCESS) if !extra.is_empty() => Ok(listed(extra, 0)),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+impl Named {
+    /// One that is not the hal's or the host's. Its cookie only says that it is not the first.
+    fn own(name: &[u8], kind: u8, stage: Stage) -> Named {
+        let cookie = match stage {
+            Stage::Dots(at) => at,
+            Stage::Hal(at) | Stage::Extra(at) => at + 2,
+        };
+        Named { name: name.to_vec(), kind, cookie, stage }
+    }
 }
 
 /// `getdents64(2)`
@@ -28,17 +75,16 @@ pub(super) fn getdents64(thread: &mut Thread, [number, at, length, ..]: Argument
     let open = thread.process.descriptors().get(int(number))?;
     let room = thread.process.space()?.writable(at, length.min(1 << 16))?;
     let mut position = lock(&open.position);
+    let mut stage = lock(&open.stage);
+    if *position == 0 {
+        *stage = Stage::Dots(0);
+    }
     let entries = match &open.kind {
-        Kind::Folder(handle, extra) if *position & EXTRA == 0 => {
-            match thread.world.call(Call::List { directory: *handle, after: *position, most: BATCH }) {
-                Ok(Reply::Entries(entries)) if !entries.is_empty() => entries.into_iter().map(from_hal).collect(),
-                Ok(_) => listed(extra, 0),
-                Err(Errno::ACCESS) if !extra.is_empty() => listed(extra, 0),
-                Err(errno) => return Err(errno),
-            }
+        Kind::SystemFolder(folder) => {
+            thread.world.control.charge_io(1, 0);
+            from_host(folder, *position)?
         }
-        Kind::Folder(_, extra) | Kind::Listing(extra) => listed(extra, *position & !EXTRA),
-        Kind::SystemFolder(folder) => from_host(folder, *position)?,
+        Kind::Folder(..) | Kind::Listing(_) => thread.entries(&open, *stage)?,
         _ => return Err(Errno::NOTDIR),
     };
     let mut bytes = Vec::new();
@@ -59,6 +105,7 @@ pub(super) fn getdents64(thread: &mut Thread, [number, at, length, ..]: Argument
         bytes.extend_from_slice(&entry.name);
         bytes.resize(start + size, 0);
         last = entry.cookie;
+        *stage = entry.stage;
     }
     thread.process.space()?.write(at, &bytes)?;
     *position = last;
@@ -76,16 +123,13 @@ fn from_hal(entry: ringfence_abi::Entry) -> Named {
         FileKind::Symlink => libc::DT_LNK,
         _ => libc::DT_UNKNOWN,
     };
-    Named { name: entry.name, kind, cookie: entry.cookie }
+    // Zero is the beginning.
+    Named { name: entry.name, kind, cookie: entry.cookie.max(1), stage: Stage::Hal(entry.cookie) }
 }
 
 fn listed(names: &[Vec<u8>], after: u64) -> Vec<Named> {
     let behind = names.iter().enumerate().skip(usize::try_from(after).unwrap_or(usize::MAX));
-    let named = |(index, name): (usize, &Vec<u8>)| Named {
-        name: name.clone(),
-        kind: libc::DT_UNKNOWN,
-        cookie: EXTRA | (index as u64 + 1),
-    };
+    let named = |(index, name): (usize, &Vec<u8>)| Named::own(name, libc::DT_UNKNOWN, Stage::Extra(index as u64 + 1));
     behind.map(named).collect()
 }
 
@@ -103,7 +147,8 @@ fn from_host(folder: &rustix::fd::OwnedFd, after: u64) -> Result<Vec<Named>, Err
             _ => libc::DT_UNKNOWN,
         };
         let name = entry.file_name().to_bytes().to_vec();
-        named.push(Named { name, kind, cookie: entry.next_entry_cookie() });
+        let cookie = entry.next_entry_cookie();
+        named.push(Named { name, kind, cookie, stage: Stage::Hal(cookie) });
         if entries.is_buffer_empty() {
             break;
         }

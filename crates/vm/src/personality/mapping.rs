@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::open::{Kind, Mapped};
+use super::open::{Charged, Kind, Mapped};
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
 use crate::memory::{Backing, Content, Placement, Protection, Segment};
@@ -48,7 +48,7 @@ pub(super) fn mmap(thread: &mut Thread, [at, length, wanted, flags, number, offs
             return Err(Errno::NODEV);
         }
         let content: Arc<dyn Content> = match &open.kind {
-            Kind::System(file) => file.clone(),
+            Kind::System(file) => Arc::new(Charged(thread.world.clone(), file.clone())),
             Kind::File(_) | Kind::Text(_) => Arc::new(Mapped(open.clone())),
             _ => return Err(Errno::NODEV),
         };

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::counter::Counter;
 use super::epoll::Set;
+use super::folders::Stage;
 use super::pipe::Pipe;
 use super::process::lock;
 use super::signalfd::Signals;
@@ -26,6 +27,8 @@ pub(super) struct Open {
     /// Where it is, for the program.
     pub(super) path: Vec<u8>,
     pub(super) position: Mutex<u64>,
+    /// Of a folder, how far it was listed.
+    pub(super) stage: Mutex<Stage>,
     flags: AtomicU32,
     counted: bool,
     /// How often a program found out that there was nothing to read, or no room to write.
@@ -86,7 +89,16 @@ impl Open {
     /// For a moment only, and not counted.
     pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
         let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !(libc::O_CLOEXEC as u32)));
-        Open { world: world.clone(), kind, path: path.to_vec(), position, flags, counted: false, attempts: Default::default() }
+        Open {
+            world: world.clone(),
+            kind,
+            path: path.to_vec(),
+            position,
+            stage: Mutex::new(Stage::Dots(0)),
+            flags,
+            counted: false,
+            attempts: Default::default(),
+        }
     }
 
     /// A program tried to read or to write: when the same holds again afterwards, that is news.
@@ -120,8 +132,14 @@ impl Open {
     pub(super) fn has_position(&self) -> bool {
         !matches!(
             self.kind,
-            Kind::Stream(_) | Kind::Reader(_) | Kind::Writer(_) | Kind::Socket(_) | Kind::Counter(_) | Kind::Timer(_)
-                | Kind::Signals(_) | Kind::Set(_)
+            Kind::Stream(_)
+                | Kind::Reader(_)
+                | Kind::Writer(_)
+                | Kind::Socket(_)
+                | Kind::Counter(_)
+                | Kind::Timer(_)
+                | Kind::Signals(_)
+                | Kind::Set(_)
         )
     }
 
@@ -184,7 +202,7 @@ impl Open {
                 Reply::Count(count) => Ok(count),
                 _ => Err(Errno::IO),
             },
-            Kind::System(file) => file.read_at(offset, into),
+            Kind::System(file) => self.world.read_system(file, offset, into),
             Kind::Text(text) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
                 let part = &text[start..text.len().min(start.saturating_add(into.len()))];
@@ -290,6 +308,19 @@ impl Drop for Open {
             Kind::Socket(socket) => socket.close(&self.world),
             _ => {}
         }
+    }
+}
+
+/// A file of the system's as the content of memory.
+pub(super) struct Charged(pub(super) Arc<World>, pub(super) Arc<HostFile>);
+
+impl Content for Charged {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        self.0.read_system(&self.1, offset, into)
+    }
+
+    fn path(&self) -> &[u8] {
+        self.1.path()
     }
 }
 

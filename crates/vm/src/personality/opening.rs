@@ -6,7 +6,7 @@ use ringfence_abi::{Call, Handle, OpenHow, Reply};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::open::{Kind, Mapped, Open};
+use super::open::{Charged, Kind, Mapped, Open};
 use super::process::lock;
 use super::special;
 use super::thread::Thread;
@@ -95,7 +95,9 @@ impl Thread {
             follow,
         };
         let opened = world.call(Call::Open { directory: self.root()?, path: &path.written, how });
-        let Reply::Handle(handle) = opened.or_else(|errno| self.bare_root(path, errno))? else {
+        let opened = opened.or_else(|errno| self.bare_root(path, errno));
+        let opened = opened.map_err(|errno| if how.create { errno } else { self.unseen(path, errno) });
+        let Reply::Handle(handle) = opened? else {
             return Err(Errno::IO);
         };
         let is_folder = how.directory
@@ -108,6 +110,18 @@ impl Thread {
         Ok(Open::new(world, kind, &path.normal, flags))
     }
 
+    /// What is not granted at all is as if it were not there: programs look for many files that they
+    /// do without. The denial was told all the same.
+    pub(super) fn unseen(&self, path: &Path, errno: Errno) -> Errno {
+        if errno == Errno::ACCESS && !self.is_known(path) { Errno::NOENT } else { errno }
+    }
+
+    /// Whether something is granted there, or on the way.
+    pub(super) fn is_known(&self, path: &Path) -> bool {
+        let permissions = &self.world.spec.permissions;
+        permissions.learn || permissions.files.knows(&path.normal)
+    }
+
     /// The root is there also when nothing in it is granted: it holds the system.
     fn bare_root(&self, path: &Path, errno: Errno) -> Result<Reply, Errno> {
         if path.normal == b"/" { self.root().map(Reply::Handle) } else { Err(errno) }
@@ -116,6 +130,7 @@ impl Thread {
     fn open_system(&self, path: &Path, flags: u32, follow: bool, changes: bool) -> Result<Arc<Open>, Errno> {
         let has = |flag: i32| flags & flag as u32 != 0;
         let system = &self.world.system;
+        self.world.control.charge_io(1, 0);
         let looked = match system.look(&path.normal, follow) {
             Err(Errno::NOENT) if has(libc::O_CREAT) => return Err(Errno::ROFS),
             other => other?,
@@ -138,7 +153,7 @@ impl Thread {
     pub(super) fn open_program(&self, path: &[u8]) -> Result<Arc<dyn Content>, Errno> {
         let open = self.open(&self.absolute(libc::AT_FDCWD, path)?, libc::O_RDONLY as u32, true)?;
         match &open.kind {
-            Kind::System(file) => Ok(file.clone()),
+            Kind::System(file) => Ok(Arc::new(Charged(self.world.clone(), file.clone()))),
             Kind::File(_) => Ok(Arc::new(Mapped(open.clone()))),
             _ => Err(Errno::ACCESS),
         }

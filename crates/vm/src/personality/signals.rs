@@ -137,7 +137,8 @@ impl Thread {
             let found = self.pending() & mask;
             let signal = (1..=64).find(|&signal| found & bit(signal) != 0)?;
             let cleared = !bit(signal);
-            let before = self.member.pending.fetch_and(cleared, SeqCst) | self.process.pending.fetch_and(cleared, SeqCst);
+            let before =
+                self.member.pending.fetch_and(cleared, SeqCst) | self.process.pending.fetch_and(cleared, SeqCst);
             if before & bit(signal) != 0 {
                 return Some(signal);
             }

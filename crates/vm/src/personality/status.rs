@@ -160,16 +160,19 @@ impl Thread {
             return self.status_of(&Open::passing(&self.world, kind, &path.normal, 0));
         }
         if path.is_system(self) {
+            self.world.control.charge_io(1, 0);
             let looked = self.world.system.look(&path.normal, follow)?;
             return Ok(Status::of_host(&looked.stat));
+        }
+        // The root holds the system, whatever else is granted.
+        if path.normal == b"/" && !self.is_known(path) {
+            return Ok(Status::made(libc::S_IFDIR | 0o555, 0, b"/"));
         }
         let directory = self.root()?;
         match self.world.call(Call::StatAt { directory, path: &path.written, follow }) {
             Ok(Reply::Stat(stat)) => Ok(Status::of_hal(&stat)),
             Ok(_) => Err(Errno::IO),
-            // The root holds the system, whatever else is granted.
-            Err(_) if path.normal == b"/" => Ok(Status::made(libc::S_IFDIR | 0o555, 0, b"/")),
-            Err(errno) => Err(errno),
+            Err(errno) => Err(self.unseen(path, errno)),
         }
     }
 
@@ -256,9 +259,10 @@ pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Ar
         }
         rustix::fs::readlinkat(&looked.place, c"", Vec::new())?.into_bytes()
     } else {
-        match thread.world.call(Call::ReadLink { directory: thread.root()?, path: &path.written })? {
-            Reply::Bytes(target) => target,
-            _ => return Err(Errno::IO),
+        match thread.world.call(Call::ReadLink { directory: thread.root()?, path: &path.written }) {
+            Ok(Reply::Bytes(target)) => target,
+            Ok(_) => return Err(Errno::IO),
+            Err(errno) => return Err(thread.unseen(&path, errno)),
         }
     };
     let part = &target[..target.len().min(int(length).unsigned_abs() as usize)];

@@ -3,8 +3,8 @@
 
 use rustix::io::Errno;
 
-use super::thread::Thread;
 use super::socket::{calls as sockets, message as messages};
+use super::thread::Thread;
 use super::{Answer, Arguments, counter, ending, epoll, execute, files, folders, futex, identity, mapping};
 use super::{opening, pipe, polling, reading, signalfd, signals, starting, status, time, timer};
 

@@ -93,7 +93,8 @@ impl Timer {
 
 /// `struct itimerspec`: the interval, then the time left.
 fn bytes(state: &State) -> Vec<u8> {
-    let [interval, left] = [state.interval, state.left()].map(|duration| [duration.as_secs(), duration.subsec_nanos().into()]);
+    let [interval, left] =
+        [state.interval, state.left()].map(|duration| [duration.as_secs(), duration.subsec_nanos().into()]);
     interval.into_iter().chain(left).flat_map(u64::to_le_bytes).collect()
 }
 

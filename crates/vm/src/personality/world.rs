@@ -17,8 +17,8 @@ use super::socket::{Names, Queues};
 use super::{MOST_THREADS, errno};
 use crate::control::Control;
 use crate::kvm::Machine;
-use crate::memory::Ledger;
-use crate::tree::System;
+use crate::memory::{Content, Ledger};
+use crate::tree::{HostFile, System};
 
 /// The first process; 1 is whoever started it.
 pub(super) const FIRST: u32 = 2;
@@ -82,6 +82,13 @@ impl World {
     /// A call that the hal answers at once.
     pub(super) fn call(&self, call: Call<'_>) -> Result<Reply, Errno> {
         self.host.call(call).now().map_err(|code| self.failed(code))
+    }
+
+    /// Reads a file of the system's, and counts that.
+    pub(super) fn read_system(&self, file: &HostFile, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        let count = file.read_at(offset, into)?;
+        self.control.charge_io(1, count as u64);
+        Ok(count)
     }
 
     /// The errno of a code; when it says that the instance has to end, it does.

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use ringfence_isolation::names;
 use ringfence_manifest::Spec;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
 use rustix::io::Errno;
@@ -17,6 +18,8 @@ const FOLDERS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64",
 const FOLDERS_OF_ETC: [&str; 4] = ["/etc/alternatives", "/etc/ssl/certs", "/etc/ca-certificates", "/etc/pki"];
 /// The files: where libraries are, the time zone, protocols. No names of users, no passwords.
 const FILES_OF_ETC: [&str; 4] = ["/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols"];
+/// What C libraries ask for in passing: it is not here, and nobody need hear of it.
+const ABSENT: [&str; 3] = ["/etc/ld.so.preload", "/etc/host.conf", "/etc/gai.conf"];
 /// Where the program is when it is not part of the system.
 const PROGRAM: &str = "/program";
 
@@ -54,7 +57,7 @@ impl System {
             root,
             folders: folders.collect(),
             mounts: spec.mounts.iter().map(|mount| mount.at.clone().into_bytes()).collect(),
-            made: made(),
+            made: made(spec),
             program: Vec::new(),
             program_file,
         };
@@ -90,7 +93,7 @@ impl System {
             return true;
         }
         let system = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
-        let inside = system.clone().any(|known| covers(known.as_bytes(), path));
+        let inside = system.chain(&ABSENT).any(|known| covers(known.as_bytes(), path));
         let over = self.mounts.iter().any(|mount| mount != b"/" && covers(mount, path));
         inside && !over
     }
@@ -154,15 +157,20 @@ fn real_path(place: &OwnedFd) -> Result<Vec<u8>, Errno> {
     Ok(rustix::fs::readlink(link, Vec::new())?.into_bytes())
 }
 
-fn made() -> BTreeMap<&'static str, Vec<u8>> {
+fn made(spec: &Spec) -> BTreeMap<&'static str, Vec<u8>> {
     let user = rustix::process::getuid().as_raw();
     let name = if user == 0 { "root" } else { "capsule" };
     let users = format!("{name}:x:{user}:{user}:{name}:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
     let groups = format!("{name}:x:{user}:\nnogroup:x:65534:\n");
-    BTreeMap::from([
+    let mut made = BTreeMap::from([
         ("/etc/passwd", users.into_bytes()),
         ("/etc/group", groups.into_bytes()),
         ("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n".to_vec()),
         ("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n".to_vec()),
-    ])
+    ]);
+    let network = &spec.permissions.network;
+    if !network.connect.is_empty() || !network.resolve.is_empty() {
+        made.insert("/etc/resolv.conf", format!("nameserver {}\n", names::SERVER).into_bytes());
+    }
+    made
 }

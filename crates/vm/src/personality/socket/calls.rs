@@ -176,9 +176,7 @@ pub(super) fn send(
             socket.send(thread, open, content, Some(to).filter(|_| !socket.stream), how)
         }
         (Socket::Unix(socket), None) => socket.send(thread, open, content, opens, None, how),
-        (Socket::Unix(socket), Some(Target::Unix(name))) => {
-            socket.send(thread, open, content, opens, Some(&name), how)
-        }
+        (Socket::Unix(socket), Some(Target::Unix(name))) => socket.send(thread, open, content, opens, Some(&name), how),
         _ => return Err(Errno::AFNOSUPPORT),
     };
     sent.map(|count| count as u64)

@@ -252,13 +252,16 @@ impl Internet {
     }
 
     /// `accept(2)`: the connection, and who made it.
-    pub(super) fn accept(&self, thread: &Thread, open: &Open, flags: u32) -> Result<(std::sync::Arc<Open>, Vec<u8>), Errno> {
+    pub(super) fn accept(
+        &self,
+        thread: &Thread,
+        open: &Open,
+        flags: u32,
+    ) -> Result<(std::sync::Arc<Open>, Vec<u8>), Errno> {
         if !self.stream {
             return Err(Errno::OPNOTSUPP);
         }
-        let (true, Some(handle)) = (lock(&self.state).phase == Phase::Listening, self.handle()) else {
-            return Err(Errno::INVAL);
-        };
+        let handle = self.handle().filter(|_| self.is_listening()).ok_or(Errno::INVAL)?;
         let until = self.options.receive_until();
         loop {
             open.attempted(Interest::Readable);
@@ -308,7 +311,11 @@ impl Internet {
                 }
                 Err(Errno::AGAIN) => {
                     open.attempted(Interest::Writable);
-                    if how.at_once { Err(Errno::AGAIN) } else { thread.wait_ready(open, OUT, until).map_err(would_block) }
+                    if how.at_once {
+                        Err(Errno::AGAIN)
+                    } else {
+                        thread.wait_ready(open, OUT, until).map_err(would_block)
+                    }
                 }
                 Err(errno) => Err(errno),
             };
