@@ -56,7 +56,12 @@ pub(crate) fn doctor(arguments: &Arguments) -> Outcome {
 
 fn look(runtime: &Runtime, level: Level) -> Finding {
     match runtime.backends().iter().find(|backend| backend.level() == level) {
-        Some(backend) => Finding { level, available: true, why: None, facts: backend.probe() },
+        Some(backend) => {
+            let facts = backend.probe();
+            // A level of which nothing is there cannot be used at all; a part missing costs a guarantee.
+            let available = facts.is_empty() || facts.iter().any(|fact| fact.usable);
+            Finding { level, available, why: (!available).then_some("not usable on this machine"), facts }
+        }
         None => Finding { level, available: false, why: Some("not in this version"), facts: Vec::new() },
     }
 }

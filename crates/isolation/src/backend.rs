@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_abi::Value;
-use ringfence_manifest::{Level, Spec};
+use ringfence_manifest::{Kind, Level, Spec};
 
 use crate::{BoxFuture, Enforcement, Exit, Fact, Host, Refusal, Shortfall, Usage};
 
@@ -11,6 +11,10 @@ use crate::{BoxFuture, Enforcement, Exit, Fact, Host, Refusal, Shortfall, Usage}
 pub trait Backend: Send + Sync {
     /// Which level.
     fn level(&self) -> Level;
+    /// Whether this backend runs programs of this kind, which its level may do in principle.
+    fn runs(&self, kind: Kind) -> bool {
+        self.level().runs(kind)
+    }
     /// Facts about this machine. Looks, never changes anything, never fails.
     fn probe(&self) -> Vec<Fact>;
     /// What would be enforced for this spec, here. Runs nothing of the capsule; may read and compile

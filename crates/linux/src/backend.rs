@@ -158,6 +158,10 @@ impl Backend for Linux {
         Level::Sandbox
     }
 
+    fn runs(&self, kind: Kind) -> bool {
+        kind == Kind::Linux
+    }
+
     fn probe(&self) -> Vec<Fact> {
         self.facts().list()
     }

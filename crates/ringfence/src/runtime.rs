@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_isolation::{Backend, BuildError, Enforcement, Level, Spec};
-use ringfence_manifest::{self as manifest, Identity, Manifest, Overrides, ResolveError};
+use ringfence_manifest::{self as manifest, Identity, Kind, Manifest, Overrides, ResolveError};
 use ringfence_runtime::{Channels, Functions, Plan, Resolver, Surroundings, SystemResolver};
 
 use crate::builder::{Builder, OnDenial, OnLog};
@@ -105,7 +105,7 @@ impl Runtime {
             current_directory,
             data_home: self.0.data_home.clone(),
             host_environment: &|name| std::env::var(name).ok(),
-            levels: self.levels().collect(),
+            levels: self.levels_for(load.manifest.program.kind()),
             extra_args: load.args.clone(),
         };
         let mut spec = load.manifest.resolve(&load.overrides, &surroundings)?;
@@ -164,6 +164,11 @@ impl Runtime {
     /// The levels there are backends for, weakest first.
     pub fn levels(&self) -> impl Iterator<Item = Level> {
         self.0.backends.iter().map(|backend| backend.level())
+    }
+
+    /// The levels whose backends run programs of this kind.
+    fn levels_for(&self, kind: Kind) -> Vec<Level> {
+        self.0.backends.iter().filter(|backend| backend.runs(kind)).map(|backend| backend.level()).collect()
     }
 
     /// Waits for `future`, from outside of any Tokio runtime.

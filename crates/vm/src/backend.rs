@@ -47,6 +47,10 @@ impl Backend for Vm {
         Level::MicroVm
     }
 
+    fn runs(&self, kind: Kind) -> bool {
+        kind == Kind::Linux
+    }
+
     fn probe(&self) -> Vec<Fact> {
         match self.kvm() {
             Ok((_, StubKind::User)) => {
