@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_ioctls::VmFd;
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
@@ -38,6 +38,34 @@ pub(crate) struct Machine {
     features: Features,
     cpuid: kvm_bindings::CpuId,
     allowed: u64,
+    /// Bytes that the host keeps for programs: pipes, sockets.
+    kept: AtomicU64,
+}
+
+/// Bytes that the host keeps for programs, counted as theirs.
+pub(crate) struct Kept {
+    machine: Arc<Machine>,
+    bytes: u64,
+}
+
+impl Kept {
+    /// None yet.
+    pub(crate) fn new(machine: Arc<Machine>) -> Kept {
+        Kept { machine, bytes: 0 }
+    }
+
+    /// So many now.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.machine.kept.fetch_add(bytes, Ordering::Relaxed);
+        self.machine.kept.fetch_sub(std::mem::replace(&mut self.bytes, bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 struct Grown {
@@ -104,6 +132,7 @@ impl Machine {
             features,
             cpuid,
             allowed,
+            kept: AtomicU64::new(0),
         };
         layout::furnish(&machine);
         Ok(machine)
@@ -184,9 +213,9 @@ impl Machine {
         self.used() + pages * PAGE > self.allowed
     }
 
-    /// Bytes in use by programs: pages and tables.
+    /// Bytes in use by programs: pages, tables, and what the host keeps for them.
     pub(crate) fn used(&self) -> u64 {
-        (self.grown().frames.used() + self.table_pool().made()) * PAGE
+        (self.grown().frames.used() + self.table_pool().made()) * PAGE + self.kept.load(Ordering::Relaxed)
     }
 
     pub(super) fn table_pool(&self) -> MutexGuard<'_, TablePool> {

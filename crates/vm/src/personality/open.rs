@@ -121,11 +121,15 @@ impl Open {
 
     /// Whether it can be waited for at all: `epoll_ctl(2)`.
     pub(super) fn is_waited_for(&self) -> bool {
-        match self.kind {
-            Kind::File(_) | Kind::Folder(..) | Kind::System(_) | Kind::SystemFolder(_) => false,
-            Kind::Listing(_) | Kind::Text(_) => false,
-            _ => true,
-        }
+        !matches!(
+            self.kind,
+            Kind::File(_)
+                | Kind::Folder(..)
+                | Kind::System(_)
+                | Kind::SystemFolder(_)
+                | Kind::Listing(_)
+                | Kind::Text(_)
+        )
     }
 
     /// Whether it has a position.

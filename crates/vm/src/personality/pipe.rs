@@ -10,7 +10,9 @@ use super::process::lock;
 use super::signals::Cause;
 use super::thread::Thread;
 use super::waiting::Bell;
+use super::world::World;
 use super::{Answer, Arguments};
+use crate::kvm::Kept;
 
 /// How much a pipe holds.
 pub(super) const ROOM: usize = 65536;
@@ -18,21 +20,25 @@ pub(super) const ROOM: usize = 65536;
 const ATOMIC: usize = 4096;
 
 /// A pipe.
-#[derive(Default)]
 pub(super) struct Pipe {
     state: Mutex<State>,
     /// Rung at every change.
     pub(super) bell: Bell,
 }
 
-#[derive(Default)]
 struct State {
     content: VecDeque<u8>,
     readers: usize,
     writers: usize,
+    kept: Kept,
 }
 
 impl Pipe {
+    fn new(world: &World) -> Pipe {
+        let state = State { content: VecDeque::new(), readers: 0, writers: 0, kept: Kept::new(world.machine.clone()) };
+        Pipe { state: Mutex::new(state), bell: Bell::default() }
+    }
+
     pub(super) fn open_reader(&self) {
         lock(&self.state).readers += 1;
     }
@@ -81,6 +87,8 @@ impl Pipe {
         for (place, byte) in into.iter_mut().zip(state.content.drain(..count)) {
             *place = byte;
         }
+        let left = state.content.len();
+        state.kept.set(left);
         Some(count)
     }
 
@@ -95,6 +103,8 @@ impl Pipe {
         }
         let count = from.len().min(room);
         state.content.extend(&from[..count]);
+        let now = state.content.len();
+        state.kept.set(now);
         Some(Ok(count))
     }
 
@@ -109,6 +119,7 @@ impl Pipe {
     }
 
     pub(super) fn write(&self, thread: &Thread, from: &[u8], at_once: bool) -> Result<usize, Errno> {
+        thread.world.may_keep(from.len().min(ROOM))?;
         let mut done = 0;
         while done < from.len() || from.is_empty() {
             let rest = &from[done..];
@@ -147,7 +158,7 @@ pub(super) fn pipe2(thread: &mut Thread, [at, flags, ..]: Arguments) -> Answer {
     if flags & !((libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_DIRECT) as u32) != 0 {
         return Err(Errno::INVAL);
     }
-    let pipe = Arc::new(Pipe::default());
+    let pipe = Arc::new(Pipe::new(&thread.world));
     let nonblocking = flags & libc::O_NONBLOCK as u32;
     let reader = Open::new(&thread.world, Kind::Reader(pipe.clone()), b"pipe:[1]", nonblocking);
     let writer = Open::new(&thread.world, Kind::Writer(pipe), b"pipe:[1]", libc::O_WRONLY as u32 | nonblocking);

@@ -84,6 +84,11 @@ impl World {
         self.host.call(call).now().map_err(|code| self.failed(code))
     }
 
+    /// Whether the host may keep so many bytes more for programs; when not, everything ends.
+    pub(super) fn may_keep(&self, bytes: usize) -> Result<(), Errno> {
+        if self.control.may_hold(self.machine.used() + bytes as u64) { Ok(()) } else { Err(Errno::NOMEM) }
+    }
+
     /// Reads a file of the system's, and counts that.
     pub(super) fn read_system(&self, file: &HostFile, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
         let count = file.read_at(offset, into)?;

@@ -19,9 +19,12 @@ use super::super::world::World;
 use super::address::canonical;
 use super::options::Options;
 use super::{How, LONGEST_DATAGRAM, Socket, names};
+use crate::kvm::Kept;
 
 /// How many answers about names wait to be taken.
 const ANSWERS: usize = 64;
+/// How much of a stream is looked at ahead: it is kept here until it is taken.
+const AHEAD: usize = 64 << 10;
 
 /// A socket of the internet.
 pub(in crate::personality) struct Internet {
@@ -42,6 +45,15 @@ struct State {
     error: Option<ErrorCode>,
     /// What was looked at and not taken, and who sent it.
     ahead: VecDeque<(Vec<u8>, Option<SocketAddr>)>,
+    kept: Option<Kept>,
+}
+
+impl State {
+    fn keep(&mut self, world: &World, bytes: Vec<u8>, from: Option<SocketAddr>) {
+        self.ahead.push_back((bytes, from));
+        let kept = self.kept.get_or_insert_with(|| Kept::new(world.machine.clone()));
+        kept.set(self.ahead.iter().map(|(bytes, _)| bytes.len()).sum());
+    }
 }
 
 /// How far it has come.
@@ -349,7 +361,7 @@ impl Internet {
             if let Some(answer) = names::ask(thread, from)? {
                 let mut state = lock(&self.state);
                 if state.ahead.len() < ANSWERS {
-                    state.ahead.push_back((answer, Some(names::server())));
+                    state.keep(&thread.world, answer, Some(names::server()));
                 }
                 drop(state);
                 self.bell.ring();
@@ -412,15 +424,18 @@ impl Internet {
                     ahead.drain(..count);
                     if ahead.is_empty() {
                         state.ahead.clear();
+                        state.kept = None;
                     }
                 }
                 return Ok(Received { count, whole: count, from: None });
             }
             state.handle.ok_or(Errno::NOTCONN)?.0
         };
-        let count = count(thread.world.call(Call::Receive { stream: handle, into: &mut *into }))?;
+        let most = if peek { into.len().min(AHEAD) } else { into.len() };
+        thread.world.may_keep(if peek { most } else { 0 })?;
+        let count = count(thread.world.call(Call::Receive { stream: handle, into: &mut into[..most] }))?;
         if peek && count > 0 {
-            lock(&self.state).ahead.push_back((into[..count].to_vec(), None));
+            lock(&self.state).keep(&thread.world, into[..count].to_vec(), None);
         }
         Ok(Received { count, whole: count, from: None })
     }
@@ -428,7 +443,11 @@ impl Internet {
     fn receive_datagram(&self, thread: &Thread, into: &mut [u8], how: How) -> Result<Received, Errno> {
         let take = |state: &mut State| match how.has(libc::MSG_PEEK) {
             true => state.ahead.front().cloned(),
-            false => state.ahead.pop_front(),
+            false => {
+                let first = state.ahead.pop_front();
+                state.kept = state.kept.take().filter(|_| !state.ahead.is_empty());
+                first
+            }
         };
         let (ahead, handle) = {
             let mut state = lock(&self.state);
@@ -444,7 +463,7 @@ impl Internet {
                     Ok(Reply::Datagram(count, from)) => {
                         datagram.truncate(count);
                         if how.has(libc::MSG_PEEK) {
-                            lock(&self.state).ahead.push_back((datagram.clone(), Some(from)));
+                            lock(&self.state).keep(&thread.world, datagram.clone(), Some(from));
                         }
                         (datagram, Some(from))
                     }

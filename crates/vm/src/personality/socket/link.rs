@@ -9,26 +9,37 @@ use rustix::io::Errno;
 use super::super::open::Open;
 use super::super::process::lock;
 use super::super::waiting::Bell;
+use crate::kvm::{Kept, Machine};
 
 /// How much it holds.
 const ROOM: usize = 208 << 10;
 /// How many datagrams it holds.
 const MESSAGES: usize = 512;
+/// What the host keeps beside the bytes of each, about.
+const EACH: usize = 128;
 
 /// One direction.
-#[derive(Default)]
 pub(super) struct Link {
     state: Mutex<State>,
     /// Rung at every change.
     pub(super) bell: Bell,
 }
 
-#[derive(Default)]
 struct State {
     messages: VecDeque<Message>,
     bytes: usize,
     reader_is_gone: bool,
     writer_is_gone: bool,
+    kept: Kept,
+}
+
+impl State {
+    fn count(&mut self) {
+        // What is left of the first is still counted.
+        self.bytes = self.messages.iter().map(|message| message.bytes.len() - message.taken).sum();
+        let held: usize = self.messages.iter().map(|message| message.bytes.len() + EACH).sum();
+        self.kept.set(held);
+    }
 }
 
 /// What was sent at once.
@@ -56,8 +67,15 @@ pub(crate) struct Queues(Mutex<Vec<Weak<Link>>>);
 
 impl Queues {
     /// A new link.
-    pub(super) fn link(&self) -> Arc<Link> {
-        let link = Arc::new(Link::default());
+    pub(super) fn link(&self, machine: &Arc<Machine>) -> Arc<Link> {
+        let state = State {
+            messages: VecDeque::new(),
+            bytes: 0,
+            reader_is_gone: false,
+            writer_is_gone: false,
+            kept: Kept::new(machine.clone()),
+        };
+        let link = Arc::new(Link { state: Mutex::new(state), bell: Bell::default() });
         let mut links = lock(&self.0);
         links.retain(|link| link.strong_count() > 0);
         links.push(Arc::downgrade(&link));
@@ -98,10 +116,10 @@ impl Link {
         if stream && count == 0 {
             return Some(Ok(0));
         }
-        state.bytes += count;
         let message =
             Message { bytes: from[..count].to_vec(), taken: 0, opens: std::mem::take(opens), sender: sender.to_vec() };
         state.messages.push_back(message);
+        state.count();
         drop(state);
         self.bell.ring();
         Some(Ok(count))
@@ -142,8 +160,7 @@ impl Link {
         }
         if !peek {
             let gone: Vec<Message> = state.messages.drain(..at).collect();
-            // What is left of the first is still counted.
-            state.bytes = state.messages.iter().map(|message| message.bytes.len() - message.taken).sum();
+            state.count();
             drop(state);
             drop(gone);
             self.bell.ring();
@@ -154,8 +171,8 @@ impl Link {
     pub(super) fn close_reader(&self) {
         let mut state = lock(&self.state);
         state.reader_is_gone = true;
-        state.bytes = 0;
         let gone = std::mem::take(&mut state.messages);
+        state.count();
         drop(state);
         // Their descriptors may be the last ones.
         drop(gone);

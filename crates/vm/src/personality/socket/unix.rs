@@ -62,6 +62,12 @@ enum Named {
 #[derive(Default)]
 pub(crate) struct Names(Mutex<BTreeMap<Vec<u8>, Named>>);
 
+impl Thread {
+    fn link(&self) -> Arc<Link> {
+        self.world.links.link(&self.world.machine)
+    }
+}
+
 impl Unix {
     pub(super) fn new(style: Style) -> Self {
         Unix { style, options: Options::default(), ends: Mutex::default(), bell: Bell::default() }
@@ -75,7 +81,7 @@ impl Unix {
 
     /// Two sockets that are each other's peer.
     pub(super) fn pair(thread: &Thread, style: Style) -> [Unix; 2] {
-        let (one, two) = (thread.world.links.link(), thread.world.links.link());
+        let (one, two) = (thread.link(), thread.link());
         [Unix::joined(style, one.clone(), two.clone()), Unix::joined(style, two, one)]
     }
 
@@ -115,7 +121,7 @@ impl Unix {
             return Err(Errno::ADDRINUSE);
         }
         let named = if self.style == Style::Datagram {
-            let link = ends.receive.get_or_insert_with(|| thread.world.links.link());
+            let link = ends.receive.get_or_insert_with(|| thread.link());
             Named::Datagrams(Arc::downgrade(link))
         } else {
             let queue = Arc::new(Queue { waiting: Mutex::default(), most: 0, bell: Bell::default() });
@@ -161,7 +167,7 @@ impl Unix {
                 if waiting.len() >= queue.most {
                     return Err(Errno::AGAIN);
                 }
-                let (one, two) = (thread.world.links.link(), thread.world.links.link());
+                let (one, two) = (thread.link(), thread.link());
                 let other = Unix::joined(self.style, one.clone(), two.clone());
                 {
                     let mut others = lock(&other.ends);
@@ -218,6 +224,7 @@ impl Unix {
         how: How,
     ) -> Result<usize, Errno> {
         let link = self.destination(thread, to)?;
+        thread.world.may_keep(from.len())?;
         let name = lock(&self.ends).name.clone();
         let until = self.options.send_until();
         let mut done = 0;
@@ -258,7 +265,7 @@ impl Unix {
     pub(super) fn receive(&self, thread: &Thread, open: &Open, into: &mut [u8], how: How) -> Result<Taken, Errno> {
         let link = match lock(&self.ends).receive.clone() {
             Some(link) => link,
-            None if self.style == Style::Datagram => thread.world.links.link(),
+            None if self.style == Style::Datagram => thread.link(),
             None => return Err(Errno::NOTCONN),
         };
         open.attempted(Interest::Readable);
