@@ -46,6 +46,7 @@ pub enum Progress<'a> {
 
 /// Every backend of this build, chosen by cargo features, weakest level first. Makes nothing and
 /// looks at nothing yet.
+#[allow(clippy::vec_init_then_push, reason = "features decide which there are")]
 pub fn backends(setup: &Setup) -> Vec<Box<dyn Backend>> {
     #[allow(unused_mut, reason = "there may be none")]
     let mut backends: Vec<Box<dyn Backend>> = Vec::new();
