@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Handle, Rights, Value};
 
 /// A moment on a clock, in nanoseconds since that clock's start (for [`Clock::Wall`]: since
@@ -10,7 +12,7 @@ use crate::{Handle, Rights, Value};
 pub type Timestamp = i128;
 
 /// Which clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Clock {
     /// Time of day: `CLOCK_REALTIME`.
     Wall,
@@ -20,7 +22,7 @@ pub enum Clock {
 
 /// How to open, create or follow. The handle's rights follow from `read`, `write` and the
 /// permissions of the manifest on the resolved path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenHow {
     /// The handle will read content.
     pub read: bool,
@@ -39,7 +41,7 @@ pub struct OpenHow {
 }
 
 /// Where a write goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Position {
     /// At this byte.
     Offset(u64),
@@ -48,7 +50,7 @@ pub enum Position {
 }
 
 /// What to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interest {
     /// `Receive`, `Accept` or `ReceiveFrom` can make progress.
     Readable,
@@ -57,7 +59,7 @@ pub enum Interest {
 }
 
 /// Which half of a connection to close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shutdown {
     /// No more receiving.
     Receive,
@@ -68,7 +70,7 @@ pub enum Shutdown {
 }
 
 /// One setting of a socket with its value; `socket(7)`, `tcp(7)`, `ip(7)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SocketOption {
     /// `SO_KEEPALIVE`.
     KeepAlive(bool),
@@ -91,10 +93,11 @@ pub enum SocketOption {
 /// One request of a capsule to the world outside its wall.
 ///
 /// Paths are bytes, relative to the folder the handle names, or absolute in the capsule's own tree.
-#[derive(Debug)]
+/// `Into` is where an answer's bytes go: memory, or only its size where the call crosses to another process.
+#[derive(Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each field is named for what it is, and each case explains itself")]
-pub enum Call<'a> {
+pub enum Call<'a, Into = &'a mut [u8]> {
     // --- handles ---
     /// Close a handle. `Reply::Done`.
     Close { handle: Handle },
@@ -111,7 +114,7 @@ pub enum Call<'a> {
     /// Open a file or folder. `Reply::Handle`.
     Open { directory: Handle, path: &'a [u8], how: OpenHow },
     /// Read at an offset (`pread(2)`). `Reply::Count`, 0 at the end of the file.
-    Read { file: Handle, offset: u64, into: &'a mut [u8] },
+    Read { file: Handle, offset: u64, into: Into },
     /// Write (`pwrite(2)`). `Reply::Count`.
     Write { file: Handle, at: Position, from: &'a [u8] },
     /// Metadata of an open resource. `Reply::Stat`.
@@ -152,7 +155,7 @@ pub enum Call<'a> {
 
     // --- streams: standard input and output, connected sockets ---
     /// Take what is there. `Reply::Count` (0: the end), or `WouldBlock`.
-    Receive { stream: Handle, into: &'a mut [u8] },
+    Receive { stream: Handle, into: Into },
     /// Give what fits. `Reply::Count`, or `WouldBlock`.
     Send { stream: Handle, from: &'a [u8] },
     /// Wait until the handle is ready. Answered later; `Reply::Done`.
@@ -191,7 +194,7 @@ pub enum Call<'a> {
     /// Send a datagram, to `address` or to the connected peer. `Reply::Count`, or `WouldBlock`.
     SendTo { socket: Handle, address: Option<SocketAddr>, from: &'a [u8] },
     /// Take a datagram; what does not fit is lost. `Reply::Datagram`, or `WouldBlock`.
-    ReceiveFrom { socket: Handle, into: &'a mut [u8] },
+    ReceiveFrom { socket: Handle, into: Into },
     /// The addresses of a name; granted ones only, pinned for the instance's life. Answered later;
     /// `Reply::Addresses`.
     Resolve { name: &'a str },
@@ -204,7 +207,7 @@ pub enum Call<'a> {
     /// Wait until the monotonic clock shows `until`. Answered later; `Reply::Done`.
     Sleep { until: Timestamp },
     /// Fill with random bytes fit for keys. `Reply::Done`.
-    Random { into: &'a mut [u8] },
+    Random { into: Into },
     /// The environment. `Reply::Pairs`.
     Environment,
     /// The arguments, the program's name first. `Reply::Texts`.
@@ -219,4 +222,101 @@ pub enum Call<'a> {
     ChannelReceive { channel: &'a str },
     /// Call a function the embedder offers. Answered later; `Reply::Values`.
     Invoke { function: &'a str, arguments: Vec<Value> },
+}
+
+impl<'a, Into> Call<'a, Into> {
+    /// The same call with another place for the answer's bytes.
+    pub fn map_into<Other>(self, change: impl FnOnce(Into) -> Other) -> Call<'a, Other> {
+        match self {
+            Call::Close { handle } => Call::Close { handle },
+            Call::Duplicate { handle, rights } => Call::Duplicate { handle, rights },
+            Call::Restrict { handle, rights } => Call::Restrict { handle, rights },
+            Call::Revoke { handle } => Call::Revoke { handle },
+            Call::RightsOf { handle } => Call::RightsOf { handle },
+            Call::Open { directory, path, how } => Call::Open { directory, path, how },
+            Call::Read { file, offset, into } => Call::Read { file, offset, into: change(into) },
+            Call::Write { file, at, from } => Call::Write { file, at, from },
+            Call::Stat { handle } => Call::Stat { handle },
+            Call::StatAt { directory, path, follow } => Call::StatAt { directory, path, follow },
+            Call::SetSize { file, size } => Call::SetSize { file, size },
+            Call::SetTimes { handle, accessed, modified } => Call::SetTimes { handle, accessed, modified },
+            Call::SetTimesAt { directory, path, follow, accessed, modified } => {
+                Call::SetTimesAt { directory, path, follow, accessed, modified }
+            }
+            Call::Sync { handle, metadata } => Call::Sync { handle, metadata },
+            Call::List { directory, after, most } => Call::List { directory, after, most },
+            Call::CreateDirectory { directory, path } => Call::CreateDirectory { directory, path },
+            Call::RemoveDirectory { directory, path } => Call::RemoveDirectory { directory, path },
+            Call::Unlink { directory, path } => Call::Unlink { directory, path },
+            Call::Rename { from_directory, from, to_directory, to } => {
+                Call::Rename { from_directory, from, to_directory, to }
+            }
+            Call::Link { from_directory, from, follow, to_directory, to } => {
+                Call::Link { from_directory, from, follow, to_directory, to }
+            }
+            Call::Symlink { target, directory, path } => Call::Symlink { target, directory, path },
+            Call::ReadLink { directory, path } => Call::ReadLink { directory, path },
+            Call::Receive { stream, into } => Call::Receive { stream, into: change(into) },
+            Call::Send { stream, from } => Call::Send { stream, from },
+            Call::Ready { handle, interest } => Call::Ready { handle, interest },
+            Call::IsTerminal { handle } => Call::IsTerminal { handle },
+            Call::TcpSocket { ipv6 } => Call::TcpSocket { ipv6 },
+            Call::UdpSocket { ipv6 } => Call::UdpSocket { ipv6 },
+            Call::Bind { socket, address } => Call::Bind { socket, address },
+            Call::Connect { socket, address } => Call::Connect { socket, address },
+            Call::ConnectResult { socket } => Call::ConnectResult { socket },
+            Call::Disconnect { socket } => Call::Disconnect { socket },
+            Call::Listen { socket } => Call::Listen { socket },
+            Call::Accept { socket } => Call::Accept { socket },
+            Call::ShutdownSocket { socket, how } => Call::ShutdownSocket { socket, how },
+            Call::LocalAddress { socket } => Call::LocalAddress { socket },
+            Call::PeerAddress { socket } => Call::PeerAddress { socket },
+            Call::SetOption { socket, option } => Call::SetOption { socket, option },
+            Call::GetOption { socket, option } => Call::GetOption { socket, option },
+            Call::SendTo { socket, address, from } => Call::SendTo { socket, address, from },
+            Call::ReceiveFrom { socket, into } => Call::ReceiveFrom { socket, into: change(into) },
+            Call::Resolve { name } => Call::Resolve { name },
+            Call::Now { clock } => Call::Now { clock },
+            Call::Resolution { clock } => Call::Resolution { clock },
+            Call::Sleep { until } => Call::Sleep { until },
+            Call::Random { into } => Call::Random { into: change(into) },
+            Call::Environment => Call::Environment,
+            Call::Arguments => Call::Arguments,
+            Call::Log { level, message } => Call::Log { level, message },
+            Call::ChannelSend { channel, message } => Call::ChannelSend { channel, message },
+            Call::ChannelReceive { channel } => Call::ChannelReceive { channel },
+            Call::Invoke { function, arguments } => Call::Invoke { function, arguments },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn a_call_crosses_with_what_it_brings_and_the_size_of_what_it_wants() {
+        let mut wanted = [0; 7];
+        let from = Handle::new(104, 2);
+        let calls: Vec<Call<'_, usize>> = alloc::vec![
+            Call::Read { file: from, offset: 1 << 40, into: &mut wanted[..] }.map_into(|into: &mut [u8]| into.len()),
+            Call::Write { file: from, at: Position::End, from: b"text" },
+            Call::Open { directory: from, path: b"a/\xff", how: OpenHow { create: true, ..OpenHow::default() } },
+            Call::Sleep { until: Timestamp::MIN },
+            Call::Invoke { function: "a#b", arguments: alloc::vec![Value::F64(0.5)] },
+        ];
+        for call in calls {
+            let bytes = postcard::to_allocvec(&call).unwrap();
+            let read: Call<'_, usize> = postcard::from_bytes(&bytes).unwrap();
+            assert_eq!(alloc::format!("{read:?}"), alloc::format!("{call:?}"));
+        }
+    }
+
+    #[test]
+    fn rights_that_do_not_exist_do_not_cross() {
+        let bytes = postcard::to_allocvec(&u32::MAX).unwrap();
+        assert_eq!(postcard::from_bytes::<Rights>(&bytes).unwrap(), Rights::all());
+    }
 }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 macro_rules! error_codes {
     ($($(#[$meta:meta])* $name:ident = $errno:literal, $posix:literal;)*) => {
         /// Why a call was not done. Each code has the number and name that Linux gives it
@@ -135,6 +137,19 @@ error_codes! {
     QuotaExceeded = 122, "EDQUOT";
     /// The instance is being stopped: no further call is served.
     Stopping = 125, "ECANCELED";
+}
+
+/// Crosses as its Linux number.
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.errno().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        i32::deserialize(deserializer).map(ErrorCode::from_errno)
+    }
 }
 
 impl fmt::Display for ErrorCode {

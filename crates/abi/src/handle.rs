@@ -2,11 +2,14 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A capsule's name for an open resource: an index into its handle table, tagged with the
 /// generation of that slot, so that a handle kept past its close is recognised as stale.
 ///
 /// Indices start at [`Handle::FIRST`]; the first three are the standard streams.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Handle(u64);
 
 impl Handle {

@@ -4,10 +4,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Handle, Rights, SocketOption, Timestamp, Value};
 
 /// What sort of thing a name stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FileKind {
     /// A regular file.
     File,
@@ -28,7 +30,7 @@ pub enum FileKind {
 }
 
 /// Metadata, as `stat(2)` gives it, without owner and mode: these belong to the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
     /// What it is.
     pub kind: FileKind,
@@ -47,7 +49,7 @@ pub struct Stat {
 }
 
 /// One entry of a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its name, without a path.
     pub name: Vec<u8>,
@@ -58,7 +60,7 @@ pub struct Entry {
 }
 
 /// The answer to a call that was done.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Reply {
     /// Done; there is nothing to say.

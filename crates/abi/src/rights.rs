@@ -1,9 +1,12 @@
 //! What the holder of a handle may do with it.
 
+use serde::{Deserialize, Serialize};
+
 bitflags::bitflags! {
     /// What the holder of a handle may do with it. Rights only shrink: every way to make a handle
     /// from another one takes the intersection.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(from = "u32", into = "u32")]
     pub struct Rights: u32 {
         /// Read the content of a file, receive from a stream or socket.
         const READ = 1 << 0;
@@ -29,5 +32,18 @@ bitflags::bitflags! {
         const DUPLICATE = 1 << 10;
         /// Pass the resource to another instance.
         const TRANSFER = 1 << 11;
+    }
+}
+
+impl From<Rights> for u32 {
+    fn from(rights: Rights) -> u32 {
+        rights.bits()
+    }
+}
+
+/// Bits that are no right are dropped.
+impl From<u32> for Rights {
+    fn from(bits: u32) -> Rights {
+        Rights::from_bits_truncate(bits)
     }
 }

@@ -31,7 +31,7 @@ struct Finding {
 
 pub(crate) fn doctor(arguments: &Arguments) -> Outcome {
     let mut facts = Vec::new();
-    let runtime = Runtime::builder().current_thread().build()?;
+    let runtime = crate::run::with_runner(Runtime::builder()).current_thread().build()?;
     facts.push(match Places::of_user().data {
         Some(folder) => Fact::good("data folder", folder.display().to_string()),
         None => {

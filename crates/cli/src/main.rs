@@ -36,6 +36,9 @@ use cli::{Cli, Command};
 use exit_code::ExitCode;
 
 fn main() {
+    if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
+        ringfence::runner::run();
+    }
     let code = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(arguments),

@@ -114,10 +114,19 @@ fn attempt(target: Target, events: &Events, watchdog: &Watchdog) -> Result<Ended
     ended
 }
 
+/// WebAssembly at level sandbox is carried by this very program.
+pub(crate) fn with_runner(builder: ringfence::Builder) -> ringfence::Builder {
+    // Not `/proc/self/exe`: the path has to lead to it from another process.
+    match std::env::current_exe() {
+        Ok(program) => builder.runner(program),
+        Err(_) => builder,
+    }
+}
+
 /// A runtime on this thread that tells of what happens.
 pub(crate) fn runtime(events: &Events) -> Result<Runtime, Failure> {
     let (denials, log, progress) = (events.clone(), events.clone(), events.clone());
-    let builder = Runtime::builder()
+    let builder = with_runner(Runtime::builder())
         .current_thread()
         .on_denial(move |_, denial| denials.denied(denial))
         .on_log(move |_, level, text| log.logged(level, text))

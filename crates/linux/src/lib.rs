@@ -22,6 +22,7 @@
 compile_error!("level sandbox is made for Linux on x86-64 and AArch64");
 
 mod backend;
+mod carrier;
 mod cgroup;
 mod ending;
 mod facts;
@@ -52,3 +53,4 @@ mod support;
 mod walls;
 
 pub use backend::Linux;
+pub use carrier::Carrier;

@@ -35,6 +35,17 @@ impl Prepared for Ready {
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
         let streams =
             Streams::open(&self.spec).map_err(|source| host_error("cannot open the standard streams", source))?;
+        self.build_with(host, streams)
+    }
+
+    fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.pool.keep(count, self)
+    }
+}
+
+impl Ready {
+    /// An instance whose streams are these.
+    pub(crate) fn build_with(&self, host: Arc<dyn Host>, streams: Streams) -> Result<Box<dyn Instance>, BuildError> {
         let place = match self.pool.take(self) {
             Some(place) => place,
             None => Place::build(self)?,
@@ -55,9 +66,5 @@ impl Prepared for Ready {
             .watch(supervisor, Box::new(sweep))
             .map_err(|source| host_error("cannot start the supervisor", source))?;
         Ok(Box::new(LinuxInstance::new(controls, enforced)))
-    }
-
-    fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
-        self.pool.keep(count, self)
     }
 }

@@ -17,6 +17,8 @@ pub struct Setup {
     pub instances: Option<u32>,
     /// Is told of what takes long.
     pub progress: Option<Arc<ProgressSink>>,
+    /// The program that carries WebAssembly at level sandbox; `None` for none.
+    pub runner: Option<PathBuf>,
 }
 
 /// Is told of what takes long.
@@ -53,12 +55,25 @@ pub fn backends(setup: &Setup) -> Vec<Box<dyn Backend>> {
     #[cfg(feature = "wasm")]
     backends.push(Box::new(wasm(setup)));
     #[cfg(all(feature = "sandbox", target_os = "linux"))]
-    backends.push(Box::new(ringfence_linux::Linux::new(setup.executor.clone())));
+    backends.push(sandbox(setup));
     #[cfg(all(feature = "microvm", target_os = "linux", target_arch = "x86_64"))]
     backends.push(Box::new(ringfence_vm::Vm::new(setup.executor.clone())));
     #[cfg(not(any(feature = "wasm", feature = "sandbox", feature = "microvm")))]
     let _ = setup;
     backends
+}
+
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+fn sandbox(setup: &Setup) -> Box<dyn Backend> {
+    let linux = ringfence_linux::Linux::new(setup.executor.clone());
+    #[cfg(not(feature = "wasm"))]
+    return Box::new(linux);
+    #[cfg(feature = "wasm")]
+    {
+        // A runner has one instance, and compiled code fits engines that are set up alike.
+        let wasm = wasm(&Setup { instances: None, ..setup.clone() });
+        Box::new(crate::runner::Sandbox::new(linux, wasm, setup.executor.clone(), setup.runner.clone()))
+    }
 }
 
 #[cfg(feature = "wasm")]

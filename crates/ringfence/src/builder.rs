@@ -33,6 +33,7 @@ pub struct Builder {
     on_progress: Option<Arc<ProgressSink>>,
     own: Vec<Box<dyn Backend>>,
     without_root_folder: bool,
+    runner: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -146,6 +147,13 @@ impl Builder {
         self
     }
 
+    /// The program that carries WebAssembly at level sandbox: the `ringfence` command of the same build, or
+    /// one that calls `runner::run` when its first argument is `runner::RUNNER`. Without one such capsules are refused.
+    pub fn runner(mut self, program: impl Into<PathBuf>) -> Self {
+        self.runner = Some(program.into());
+        self
+    }
+
     /// Uses this backend, instead of the one of this build for the same level.
     pub fn backend(mut self, backend: Box<dyn Backend>) -> Self {
         self.own.push(backend);
@@ -169,8 +177,13 @@ impl Builder {
             Cache::At(folder) => Some(folder),
             Cache::Without => None,
         };
-        let setup =
-            Setup { executor: executor.handle().clone(), cache, instances: self.instances, progress: self.on_progress };
+        let setup = Setup {
+            executor: executor.handle().clone(),
+            cache,
+            instances: self.instances,
+            progress: self.on_progress,
+            runner: self.runner,
+        };
         let mut known = backends(&setup);
         for own in self.own {
             known.retain(|backend| backend.level() != own.level());

@@ -68,6 +68,8 @@ mod function;
 mod instance;
 mod load;
 mod places;
+#[cfg(all(feature = "wasm", feature = "sandbox", target_os = "linux"))]
+pub mod runner;
 mod runtime;
 mod value;
 

@@ -7,7 +7,7 @@ use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Hel
 use ringfence_manifest::{Kind, Spec};
 use tokio::runtime::Handle;
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, Linker};
 
 use crate::cache::Cache;
 use crate::engine::{self, Flavour};
@@ -109,13 +109,13 @@ impl Wasm {
         }
     }
 
-    fn compile(&self, engine: &Engine, path: &Path) -> Result<Component, BuildError> {
+    fn compile(&self, engine: &Engine, path: &Path) -> Result<(Component, Vec<u8>), BuildError> {
         let bytes = std::fs::read(path).map_err(|source| BuildError::Unreadable { path: path.to_owned(), source })?;
         let name = Cache::name(&bytes, &engine_identity(engine));
         if let Some(code) = self.cache().and_then(|cache| cache.load(&name))
             && let Ok(component) = sys::load_compiled(engine, &code)
         {
-            return Ok(component);
+            return Ok((component, code));
         }
         let refuse = |reason: String| BuildError::Program { path: path.to_owned(), level: Level::Wasm, reason };
         let component = program::component(&bytes).map_err(|error: ProgramError| refuse(error.to_string()))?;
@@ -127,8 +127,82 @@ impl Wasm {
             // A full disk costs the next run a compilation and this one nothing.
             let _ = cache.store(&name, &code);
         }
-        sys::load_compiled(engine, &code).map_err(|error| refuse(format!("{error:#}")))
+        let component = sys::load_compiled(engine, &code).map_err(|error| refuse(format!("{error:#}")))?;
+        Ok((component, code))
     }
+
+    /// What this level would hold for a capsule, whatever runs it.
+    pub fn promise(spec: &Spec) -> Enforcement {
+        promise(spec)
+    }
+
+    /// The program of a spec as code for [`prepare_compiled`](Self::prepare_compiled) of the same build
+    /// and settings on this machine, and whether it is a command.
+    ///
+    /// # Errors
+    /// [`BuildError`] when it cannot be read or compiled.
+    pub fn compiled(&self, spec: &Spec) -> Result<(Vec<u8>, bool), BuildError> {
+        check_kind(spec)?;
+        let (component, code) = self.compile(&self.shared(flavour(spec))?.engine, &spec.program.path)?;
+        Ok((code, run_in(&component, spec)?.is_some()))
+    }
+
+    /// A program that was compiled elsewhere. Who calls this vouches for `code`: it must come from
+    /// [`compiled`](Self::compiled) over a way that nobody else can write to, because code that does not
+    /// may do anything.
+    ///
+    /// # Errors
+    /// [`BuildError`] when another build or other settings compiled it.
+    pub fn prepare_compiled(&self, spec: &Spec, code: &[u8]) -> Result<Box<dyn Prepared>, BuildError> {
+        let shared = self.shared(flavour(spec))?.clone();
+        let component = sys::load_compiled(&shared.engine, code).map_err(|error| BuildError::Program {
+            path: spec.program.path.clone(),
+            level: Level::Wasm,
+            reason: format!("{error:#}"),
+        })?;
+        self.ready(spec, shared, component, promise(spec))
+    }
+
+    fn ready(
+        &self,
+        spec: &Spec,
+        shared: Arc<Shared>,
+        component: Component,
+        promised: Enforcement,
+    ) -> Result<Box<dyn Prepared>, BuildError> {
+        Ok(Box::new(Ready {
+            shared,
+            executor: self.options.executor.clone(),
+            spec: spec.clone(),
+            run: run_in(&component, spec)?,
+            component,
+            promised,
+            linked: std::sync::Mutex::new(None),
+        }))
+    }
+}
+
+fn check_kind(spec: &Spec) -> Result<(), BuildError> {
+    if spec.program.kind == Kind::Wasm {
+        return Ok(());
+    }
+    Err(BuildError::Program {
+        path: spec.program.path.clone(),
+        level: Level::Wasm,
+        reason: "it is not WebAssembly".into(),
+    })
+}
+
+fn flavour(spec: &Spec) -> Flavour {
+    if spec.limits.fuel.is_some() { Flavour::Counting } else { Flavour::Plain }
+}
+
+fn run_in(component: &Component, spec: &Spec) -> Result<Option<ComponentExportIndex>, BuildError> {
+    run_of(component).map_err(|reason| BuildError::Program {
+        path: spec.program.path.clone(),
+        level: Level::Wasm,
+        reason: reason.into(),
+    })
 }
 
 /// What compiled code depends on beside the program: the engine's version and settings, and how a
@@ -172,32 +246,12 @@ impl Backend for Wasm {
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
-        if spec.program.kind != Kind::Wasm {
-            return Err(BuildError::Program {
-                path: spec.program.path.clone(),
-                level: Level::Wasm,
-                reason: "it is not WebAssembly".into(),
-            });
-        }
+        check_kind(spec)?;
         let promised = promise(spec);
         promised.check(spec).map_err(|refusal| Refusal { facts: self.probe(), ..refusal })?;
-        let flavour = if spec.limits.fuel.is_some() { Flavour::Counting } else { Flavour::Plain };
-        let shared = self.shared(flavour)?.clone();
-        let component = self.compile(&shared.engine, &spec.program.path)?;
-        let run = run_of(&component).map_err(|reason| BuildError::Program {
-            path: spec.program.path.clone(),
-            level: Level::Wasm,
-            reason: reason.into(),
-        })?;
-        Ok(Box::new(Ready {
-            shared,
-            executor: self.options.executor.clone(),
-            spec: spec.clone(),
-            run,
-            component,
-            promised,
-            linked: std::sync::Mutex::new(None),
-        }))
+        let shared = self.shared(flavour(spec))?.clone();
+        let (component, _) = self.compile(&shared.engine, &spec.program.path)?;
+        self.ready(spec, shared, component, promised)
     }
 }
 

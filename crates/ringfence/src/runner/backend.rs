@@ -1,0 +1,237 @@
+//! Level `sandbox` for every kind of program it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ringfence_abi::{Call, ErrorCode};
+use ringfence_isolation::{
+    Answer, Backend, BuildError, Enforcement, Fact, Folder, Guarantee, Held, Host, Instance, Level, Prepared, Refusal,
+    Usage, Verdict,
+};
+use ringfence_linux::{Carrier, Linux};
+use ringfence_manifest::{Bytes, Isolation, Kind, Limits, Permissions, Program, Spec, Stdio, StreamIn, StreamOut};
+use ringfence_wasm::Wasm;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::write;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::carried::{Carried, Told};
+use super::process::RUNNER;
+use super::serve::serve;
+use super::wire::Order;
+
+/// What the engine itself needs beside its guest's memory.
+const ENGINE: u64 = 128 << 20;
+/// The processor time that setting the engine up may take.
+const SET_UP: Duration = Duration::from_secs(2);
+
+/// Level `sandbox`: Linux programs as they are, WebAssembly in a runner.
+pub(crate) struct Sandbox {
+    linux: Linux,
+    wasm: Wasm,
+    executor: Handle,
+    runner: Option<PathBuf>,
+}
+
+impl Sandbox {
+    pub(crate) fn new(linux: Linux, wasm: Wasm, executor: Handle, runner: Option<PathBuf>) -> Self {
+        Sandbox { linux, wasm, executor, runner }
+    }
+
+    fn prepare_wasm(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+        let refuse = |reason: &str| BuildError::Program {
+            path: spec.program.path.clone(),
+            level: Level::Sandbox,
+            reason: reason.into(),
+        };
+        let runner = self.runner.as_ref().ok_or_else(|| {
+            refuse(
+                "WebAssembly runs in a process of its own at level sandbox, and no program is set for that: \
+                 `Builder::runner` takes the path of the ringfence command",
+            )
+        })?;
+        let carrier = self.linux.carrier(&carrier_spec(spec, runner.clone()))?;
+        let wasm = Wasm::promise(spec);
+        let promised = combined(&wasm, carrier.promised());
+        promised.check(spec).map_err(|refusal| Refusal { level: Level::Sandbox, facts: self.probe(), ..refusal })?;
+        let (code, is_command) = self.wasm.compiled(spec)?;
+        if !is_command {
+            return Err(refuse("it has functions to be called; at level sandbox only programs run: choose level wasm"));
+        }
+        let code = sealed(&code).map_err(|source| BuildError::Host {
+            doing: "cannot keep compiled code in memory",
+            source: Box::new(source),
+        })?;
+        Ok(Box::new(Ready { carrier, code, wasm, promised, spec: spec.clone(), executor: self.executor.clone() }))
+    }
+}
+
+impl Backend for Sandbox {
+    fn level(&self) -> Level {
+        Level::Sandbox
+    }
+
+    fn runs(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Wasm => self.runner.is_some(),
+            kind => self.linux.runs(kind),
+        }
+    }
+
+    fn probe(&self) -> Vec<Fact> {
+        self.linux.probe()
+    }
+
+    fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+        match spec.program.kind {
+            Kind::Wasm => self.prepare_wasm(spec),
+            _ => self.linux.prepare(spec),
+        }
+    }
+}
+
+/// The spec of the process that carries the engine: granted nothing.
+fn carrier_spec(spec: &Spec, runner: PathBuf) -> Spec {
+    let limits = &spec.limits;
+    Spec {
+        capsule: spec.capsule.clone(),
+        program: Program { kind: Kind::Linux, path: runner, args: vec![RUNNER.into()], working_directory: "/".into() },
+        isolation: Isolation { level: Level::Sandbox, require: Guarantee::ALWAYS.iter().copied().collect() },
+        permissions: Permissions { clock: true, random: true, ..Permissions::default() },
+        mounts: Vec::new(),
+        environment: BTreeMap::new(),
+        limits: Limits {
+            // The host counts exactly; these hold should the engine not be itself any more.
+            memory: limits.memory.map(|bytes| Bytes(bytes.0.saturating_add(ENGINE))),
+            cpu_time: limits.cpu_time.map(|time| time.saturating_add(SET_UP)),
+            cores: limits.cores,
+            processes: Some(16),
+            ..Limits::default()
+        },
+        stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
+        root: None,
+        defaults: BTreeSet::new(),
+    }
+}
+
+/// What holds each guarantee when level wasm's walls stand within those of the runner.
+fn combined(wasm: &Enforcement, carrier: &Enforcement) -> Enforcement {
+    use Guarantee as G;
+    let mut both = Enforcement::new();
+    for (guarantee, inner) in wasm.iter() {
+        let outer = carrier.get(guarantee);
+        let held = match (guarantee, inner, &outer) {
+            (G::OwnAddressSpace, ..) | (G::CoresLimit, Held::Not { .. }, _) => outer,
+            (G::MemoryIsolated, Held::By { .. }, Held::By { .. }) => {
+                Held::by("linear memory, bounds-checked by wasmtime, in a process of its own")
+            }
+            (G::FilesystemConfined, Held::By { .. }, Held::By { .. }) => {
+                Held::by("scoped hal: path resolution and fs.* rules; the engine's process has no files to open")
+            }
+            (G::NetworkConfined, Held::By { .. }, Held::By { .. }) => {
+                Held::by("scoped hal: net.* rules on pinned addresses; the engine's process has no network")
+            }
+            (G::MemoryIsolated | G::FilesystemConfined | G::NetworkConfined, ..) => outer,
+            _ => inner.clone(),
+        };
+        both.set(guarantee, held);
+    }
+    both
+}
+
+/// A file in memory that nobody can change any more.
+fn sealed(code: &[u8]) -> Result<OwnedFd, rustix::io::Errno> {
+    let file = memfd_create(c"code", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut rest = code;
+    while !rest.is_empty() {
+        rest = &rest[write(&file, rest)?..];
+    }
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// A compiled program with a carrier.
+struct Ready {
+    carrier: Carrier,
+    code: OwnedFd,
+    wasm: Enforcement,
+    promised: Enforcement,
+    spec: Spec,
+    executor: Handle,
+}
+
+impl Prepared for Ready {
+    fn promised(&self) -> &Enforcement {
+        &self.promised
+    }
+
+    fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
+        let failed =
+            |source| BuildError::Host { doing: "cannot make the lines to the runner", source: Box::new(source) };
+        let lines = || -> std::io::Result<_> {
+            let _within = self.executor.enter();
+            let line = || -> std::io::Result<(tokio::net::UnixStream, OwnedFd)> {
+                let (ours, theirs) = UnixStream::pair()?;
+                ours.set_nonblocking(true)?;
+                Ok((tokio::net::UnixStream::from_std(ours)?, theirs.into()))
+            };
+            // Each runner reads the code from a description of its own.
+            let code = std::fs::File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.code)))?;
+            Ok((line()?, line()?, code))
+        };
+        let ((asks, their_asks), (answers, their_answers), code) = lines().map_err(failed)?;
+        let process = self.carrier.build(Arc::new(Nobody), [their_asks, their_answers, code.into()])?;
+        let enforced = combined(&self.wasm, process.enforced());
+        let order = Order {
+            name: self.spec.capsule.name.clone(),
+            working_directory: self.spec.program.working_directory.clone(),
+            memory: self.spec.limits.memory.map(|bytes| bytes.0),
+            fuel: self.spec.limits.fuel,
+            folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
+            functions: host.functions().to_vec(),
+        };
+        let told = Arc::new(Told { host: host.clone(), limits: self.spec.limits.clone(), said: Mutex::default() });
+        let (ended, served) = watch::channel(false);
+        let telling = told.clone();
+        self.executor.spawn(async move {
+            let said = serve(host, asks, answers, order).await;
+            *telling.said.lock().unwrap_or_else(PoisonError::into_inner) = said;
+            let _ = ended.send(true);
+        });
+        Ok(Box::new(Carried { process, enforced, told, served }))
+    }
+
+    fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.carrier.keep_warm(count)
+    }
+}
+
+/// The host of the carrier itself, which has nothing to ask.
+struct Nobody;
+
+impl Host for Nobody {
+    fn call<'a>(&'a self, _: Call<'a>) -> Answer<'a> {
+        Answer::Now(Err(ErrorCode::Denied))
+    }
+
+    fn charge(&self, _: Usage) -> Verdict {
+        Verdict::Continue
+    }
+
+    fn verdict(&self) -> Verdict {
+        Verdict::Continue
+    }
+
+    fn folders(&self) -> Vec<Folder> {
+        Vec::new()
+    }
+
+    fn functions(&self) -> &[String] {
+        &[]
+    }
+}

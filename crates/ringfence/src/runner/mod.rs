@@ -1,0 +1,27 @@
+//! WebAssembly at level `sandbox`: the engine runs in a process of its own behind the walls of a Linux
+//! capsule that is granted nothing, and everything its guest asks for crosses to the supervisor.
+//!
+//! ```text
+//! supervisor                                       the runner, in a place without files or network
+//! compile ──code──▶ a sealed file in memory ─────▶ engine: guest ──Call──▶ Remote
+//! Host ◀──Call── serve ◀───────────── asks ◀───────────────────────────────┘
+//!   └────Reply──▶ serve ──at once: asks, later: answers ──▶ Remote
+//! ```
+//!
+//! So permissions, handles, limits and denials are those of level `wasm`, by the same code, and a fault of
+//! the engine leads into a process that holds nothing but the line on which it may ask.
+//!
+//! Invariants: what the runner says is never believed. Its requests are decoded as untrusted bytes, with
+//! bounded sizes; how the instance ended is the host's verdict wherever there is one; processor time and
+//! memory are bounded by the cgroup as well. The runner's code comes from this process over a file that
+//! nobody can write to any more.
+
+mod backend;
+mod carried;
+mod process;
+mod remote;
+mod serve;
+mod wire;
+
+pub(crate) use backend::Sandbox;
+pub use process::{RUNNER, run};

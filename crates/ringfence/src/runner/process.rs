@@ -1,0 +1,115 @@
+//! The runner itself.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use ringfence_isolation::{Exit, Level, LimitKind, LostReason, Trap};
+use ringfence_manifest::{
+    Bytes, Identity, Isolation, Kind, Limits, Permissions, Program, Spec, Stdio, StreamIn, StreamOut,
+};
+use ringfence_wasm::{Options, Wasm};
+
+use super::remote::{Remote, gone};
+use super::wire::{Ask, End, Order, Told, receive, send};
+
+/// The first argument by which a runner is started: a program that is to be one calls [`run`] when it
+/// finds it.
+pub const RUNNER: &str = "__runner";
+
+/// Runs the WebAssembly program that the supervisor passed along, and ends the process. Its standard
+/// streams are lines to the supervisor and the program's compiled code; whoever starts this by hand is
+/// told so.
+pub fn run() -> ! {
+    match lines() {
+        Ok((asks, answers, code)) => carry_out(asks, answers, code),
+        Err(error) => {
+            eprintln!("ringfence: {RUNNER} is started by ringfence itself, with lines to it: {error}");
+            std::process::exit(64)
+        }
+    }
+}
+
+fn lines() -> io::Result<(UnixStream, UnixStream, Vec<u8>)> {
+    let line = |descriptor: std::os::fd::BorrowedFd<'_>| -> io::Result<UnixStream> {
+        let line = UnixStream::from(descriptor.try_clone_to_owned()?);
+        line.peer_addr()?;
+        Ok(line)
+    };
+    let (asks, answers) = (line(io::stdin().as_fd())?, line(io::stdout().as_fd())?);
+    let mut file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let mut code = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
+    file.rewind()?;
+    file.read_to_end(&mut code)?;
+    answers.set_nonblocking(true)?;
+    Ok((asks, answers, code))
+}
+
+fn carry_out(mut asks: UnixStream, answers: UnixStream, code: Vec<u8>) -> ! {
+    let order = send(&mut asks, &Ask::Order).and_then(|()| receive(&mut asks));
+    let Ok(Told::Order(order)) = order else { gone() };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { gone() };
+    runtime.block_on(async {
+        let Ok(answers) = tokio::net::UnixStream::from_std(answers) else { gone() };
+        let remote = Arc::new(Remote::new(asks, answers, &order));
+        let (exit, fuel) = live(&remote, &order, &code).await;
+        remote.tell(&Ask::Ended { end: end(exit), fuel });
+    });
+    std::process::exit(0)
+}
+
+async fn live(remote: &Arc<Remote>, order: &Order, code: &[u8]) -> (Exit, u64) {
+    let executor = tokio::runtime::Handle::current();
+    let wasm = Wasm::new(Options { cache: None, executor, pooling: None, progress: None });
+    let lost = |error: &dyn std::error::Error| (Exit::Lost(LostReason::Backend(error.to_string())), 0);
+    let prepared = match wasm.prepare_compiled(&spec(order), code) {
+        Ok(prepared) => prepared,
+        Err(error) => return lost(&error),
+    };
+    let instance = match prepared.build(remote.clone()) {
+        Ok(instance) => instance,
+        Err(error) => return lost(&error),
+    };
+    if let Err(error) = instance.start() {
+        return lost(&error);
+    }
+    let exit = instance.exited().await;
+    (exit, instance.usage().fuel)
+}
+
+/// As much of a spec as the engine reads; everything else is the host's to decide.
+fn spec(order: &Order) -> Spec {
+    Spec {
+        capsule: Identity { name: order.name.clone(), version: None },
+        program: Program {
+            kind: Kind::Wasm,
+            path: order.name.clone().into(),
+            args: Vec::new(),
+            working_directory: order.working_directory.clone(),
+        },
+        isolation: Isolation { level: Level::Wasm, require: Default::default() },
+        permissions: Permissions::default(),
+        mounts: Vec::new(),
+        environment: Default::default(),
+        limits: Limits { memory: order.memory.map(Bytes), fuel: order.fuel, ..Limits::default() },
+        stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
+        root: None,
+        defaults: Default::default(),
+    }
+}
+
+fn end(exit: Exit) -> End {
+    match exit {
+        Exit::Returned(status) => End::Returned(status),
+        Exit::Trapped(Trap::StackOverflow) => End::StackOverflow,
+        Exit::Trapped(Trap::MemoryOutOfBounds) => End::MemoryOutOfBounds,
+        Exit::Trapped(Trap::Arithmetic(message)) => End::Arithmetic(message),
+        Exit::Trapped(Trap::Unreachable) => End::Unreachable,
+        Exit::Trapped(Trap::Other(message)) => End::Trapped(message),
+        Exit::Exceeded(limit) if limit.limit == LimitKind::Fuel => End::Fuel,
+        Exit::Exceeded(_) | Exit::Denied(_) | Exit::Stopped => End::ByVerdict,
+        Exit::Lost(LostReason::Backend(message)) => End::Lost(message),
+    }
+}

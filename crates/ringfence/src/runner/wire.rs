@@ -1,0 +1,165 @@
+//! What crosses between a supervisor and its runner: frames of a length and a value in postcard's format.
+
+use std::io::{self, Read, Write};
+
+use ringfence_abi::{Call, ErrorCode, Handle, Reply};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// The most bytes of content that one call moves; longer ones are done in part, as `read(2)` may.
+pub(super) const MOST: usize = 256 << 10;
+/// The longest frame: content, or the arguments of a function.
+const LONGEST: usize = 4 << 20;
+
+/// What a runner asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Ask<'a> {
+    /// What there is to do; asked once. [`Told::Order`].
+    Order,
+    /// A call of the guest. [`Told::Now`] or [`Told::Later`].
+    Call {
+        number: u32,
+        #[serde(borrow)]
+        call: Call<'a, usize>,
+    },
+    /// Nobody waits for the answer of that call any more. Not answered.
+    GiveUp { number: u32 },
+    /// Usage since the last charge, and memory held now. [`Told::Verdict`].
+    Charge { nanoseconds: u64, memory: u64 },
+    /// Whether the guest may go on. [`Told::Verdict`].
+    Verdict,
+    /// The guest's end; the runner's is next. Not answered.
+    Ended { end: End, fuel: u64 },
+}
+
+/// How the guest ended, as far as its runner is to be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum End {
+    Returned(i32),
+    StackOverflow,
+    MemoryOutOfBounds,
+    Arithmetic(String),
+    Unreachable,
+    Trapped(String),
+    /// It used up its instructions.
+    Fuel,
+    /// The host said so.
+    ByVerdict,
+    /// The engine failed.
+    Lost(String),
+}
+
+/// What a runner is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Told {
+    Order(Order),
+    /// The answer, and the bytes that were asked for.
+    Now(Answered),
+    /// The answer comes on the other line.
+    Later,
+    /// Whether it may go on.
+    Verdict(bool),
+}
+
+/// An answer with the bytes that go where the call wants them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answered {
+    pub(super) result: Result<Reply, ErrorCode>,
+    pub(super) into: Vec<u8>,
+}
+
+/// An answer on the other line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Late {
+    pub(super) number: u32,
+    pub(super) answered: Answered,
+}
+
+/// What there is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) name: String,
+    pub(super) working_directory: String,
+    pub(super) memory: Option<u64>,
+    pub(super) fuel: Option<u64>,
+    pub(super) folders: Vec<(String, Handle)>,
+    pub(super) functions: Vec<String>,
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+fn frame(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut bytes = postcard::to_extend(value, vec![0; 4]).map_err(invalid)?;
+    let length = bytes.len() - 4;
+    if length > LONGEST {
+        return Err(invalid("too long for one frame"));
+    }
+    bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    Ok(bytes)
+}
+
+fn length(head: [u8; 4]) -> io::Result<usize> {
+    let length = u32::from_le_bytes(head) as usize;
+    if length > LONGEST { Err(invalid("a frame that is too long")) } else { Ok(length) }
+}
+
+pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> io::Result<T> {
+    postcard::from_bytes(bytes).map_err(invalid)
+}
+
+/// Sends one value, waiting on this thread.
+pub(super) fn send(line: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    line.write_all(&frame(value)?)
+}
+
+/// Takes one value, waiting on this thread.
+pub(super) fn receive<T: DeserializeOwned>(line: &mut impl Read) -> io::Result<T> {
+    let mut head = [0; 4];
+    line.read_exact(&mut head)?;
+    let mut bytes = vec![0; length(head)?];
+    line.read_exact(&mut bytes)?;
+    decode(&bytes)
+}
+
+/// The same as a task.
+pub(super) async fn send_on(line: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) -> io::Result<()> {
+    line.write_all(&frame(value)?).await
+}
+
+/// Takes the bytes of one value; `None` at the end of the line.
+pub(super) async fn next_frame(line: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
+    let mut head = [0; 4];
+    match line.read_exact(&mut head).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mut bytes = vec![0; length(head)?];
+    line.read_exact(&mut bytes).await?;
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_survives_its_frame() {
+        let mut line = Vec::new();
+        let call = Call::Write { file: Handle::new(104, 0), at: ringfence_abi::Position::Offset(7), from: b"text" };
+        send(&mut line, &Ask::Call { number: 3, call }).unwrap();
+        let shown = format!("{:?}", decode::<Ask<'_>>(&line[4..]).unwrap());
+        assert!(shown.contains("number: 3") && shown.contains("[116, 101, 120, 116]"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_too_long_or_no_value_is_an_error() {
+        assert!(receive::<Told>(&mut &u32::MAX.to_le_bytes()[..]).is_err());
+        assert!(receive::<Told>(&mut &[1, 0, 0, 0, 200][..]).is_err());
+        assert!(receive::<Told>(&mut &[9, 0, 0, 0, 1][..]).is_err());
+        let error = send(&mut Vec::new(), &Answered { result: Ok(Reply::Done), into: vec![0; LONGEST] });
+        assert!(error.is_err());
+    }
+}
