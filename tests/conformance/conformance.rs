@@ -7,18 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use ringfence::{Level, Runtime};
-use ringfence_conformance::{Case, Passed, Probe, Skipped, cases, run};
+use ringfence_conformance::{Case, Passed, Probe, Setting, Skipped, cases, run};
 
 /// What is to be said at the end.
 #[derive(Default)]
 struct Tally {
-    /// What was not the same, or not looked at: the level and the reason, and in which cases.
-    notes: BTreeMap<(Level, String), Vec<&'static str>>,
+    /// What was not the same, or not looked at: where and why, and in which cases.
+    notes: BTreeMap<(Setting, String), Vec<&'static str>>,
     ran: BTreeSet<Level>,
     skipped: BTreeSet<Level>,
 }
 
 fn main() -> ExitCode {
+    // At level sandbox WebAssembly is carried by this program.
+    if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
+        ringfence::runner::run();
+    }
     let mut arguments = Arguments::from_args();
     // A case counts the descriptors of this process, so there is one at a time.
     arguments.test_threads = Some(1);
@@ -30,17 +34,21 @@ fn main() -> ExitCode {
     }
     let probe = Arc::new(Probe::new(Path::new(env!("CARGO_TARGET_TMPDIR"))));
     let tally = Arc::new(Mutex::new(Tally::default()));
-    let trials = levels
+    let mut settings: Vec<Setting> = levels.iter().map(|&level| Setting { level, as_at: level }).collect();
+    if levels.contains(&Level::Sandbox) {
+        settings.push(Setting { level: Level::Sandbox, as_at: Level::Wasm });
+    }
+    let trials = settings
         .iter()
-        .flat_map(|&level| {
+        .flat_map(|&setting| {
             let (probe, tally) = (&probe, &tally);
-            cases::all().map(move |case| trial(case, level, probe.clone(), tally.clone()))
+            cases::all().map(move |case| trial(case, setting, probe.clone(), tally.clone()))
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    for ((level, why), cases) in &tally.notes {
-        println!("level {level}: {why}\n  in {}", cases.join(", "));
+    for ((setting, why), cases) in &tally.notes {
+        println!("level {setting}: {why}\n  in {}", cases.join(", "));
     }
     let mut passed = !conclusion.has_failed();
     for backend in runtime.backends().iter().filter(|backend| tally.skipped.contains(&backend.level())) {
@@ -53,14 +61,15 @@ fn main() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn trial(case: &'static Case, level: Level, probe: Arc<Probe>, tally: Arc<Mutex<Tally>>) -> Trial {
-    Trial::ignorable_test(format!("{level}/{}", case.name), move || {
-        let outcome = run(case, level, &probe).map_err(Failed::from);
+fn trial(case: &'static Case, setting: Setting, probe: Arc<Probe>, tally: Arc<Mutex<Tally>>) -> Trial {
+    Trial::ignorable_test(format!("{setting}/{}", case.name), move || {
+        let level = setting.level;
+        let outcome = run(case, setting, &probe).map_err(Failed::from);
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(Err(Skipped(why))) => {
                 tally.skipped.insert(level);
-                tally.notes.entry((level, format!("skipped: {why}"))).or_default().push(case.name);
+                tally.notes.entry((setting, format!("skipped: {why}"))).or_default().push(case.name);
                 Ok(Completion::ignored_with(format!("skipped: {why}")))
             }
             Ok(Ok(Passed { differs, unseen })) => {
@@ -68,7 +77,7 @@ fn trial(case: &'static Case, level: Level, probe: Arc<Probe>, tally: Arc<Mutex<
                 let differs = differs.map(|why| format!("differs: {why}"));
                 let unseen = unseen.map(|why| format!("denials not looked for: {why}"));
                 for why in differs.into_iter().chain(unseen) {
-                    tally.notes.entry((level, why)).or_default().push(case.name);
+                    tally.notes.entry((setting, why)).or_default().push(case.name);
                 }
                 Ok(Completion::Completed)
             }

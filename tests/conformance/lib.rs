@@ -17,4 +17,4 @@ mod run;
 pub use case::{Case, Ends, Natively, Otherwise};
 pub use place::Place;
 pub use probe::Probe;
-pub use run::{Outcome, Passed, Skipped, run};
+pub use run::{Outcome, Passed, Setting, Skipped, run};

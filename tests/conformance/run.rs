@@ -1,5 +1,6 @@
 //! Running a case at a level and comparing what came of it.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,17 +27,37 @@ pub struct Passed {
 #[derive(Clone, Debug)]
 pub struct Skipped(pub String);
 
-/// Runs `case` at `level` in a fresh place.
+/// Where a case runs, and whose verdicts it must get there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Setting {
+    /// The level of the manifest.
+    pub level: Level,
+    /// The level whose program runs and whose outcome is expected: at level sandbox WebAssembly runs, too,
+    /// and must not notice.
+    pub as_at: Level,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.level == self.as_at {
+            true => self.level.fmt(f),
+            false => write!(f, "{}-in-{}", self.as_at, self.level),
+        }
+    }
+}
+
+/// Runs `case` in a fresh place.
 ///
 /// # Errors
 /// What was not as expected.
-pub fn run(case: &Case, level: Level, probe: &Probe) -> Outcome {
-    let program = match probe.at(level) {
+pub fn run(case: &Case, setting: Setting, probe: &Probe) -> Outcome {
+    let Setting { level, as_at } = setting;
+    let program = match probe.at(as_at) {
         Ok(program) => program,
         Err(why) => return Ok(Err(Skipped(why))),
     };
-    let refused = case.refused_at(level);
-    let (case, differs) = case.at(level);
+    let refused = case.refused_at(as_at);
+    let (case, differs) = case.at(as_at);
     let place = Place::new().map_err(|error| format!("no place: {error}"))?;
     (case.before)(&place);
     let before = open_descriptors();
@@ -132,6 +153,7 @@ fn report(case: &Case, level: Level, place: &Place, program: &Path) -> Result<Re
         .data_home(place.path("home"))
         .cache(std::env::temp_dir().join("ringfence-conformance-cache"))
         .resolver(Arc::new(Names))
+        .runner(std::env::current_exe().map_err(|error| Failed::Otherwise(error.to_string()))?)
         .build()
         .map_err(|error| Failed::Otherwise(error.to_string()))?;
     let probe = place.fill(case.probe);
