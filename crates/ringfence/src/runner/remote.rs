@@ -1,7 +1,7 @@
 //! The runner's end of the line: a host that asks another one.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use super::wire::{Answered, Ask, Late, MOST, Order, Told, decode, next_frame, re
 
 /// Asks the supervisor.
 pub(super) struct Remote {
-    asks: Mutex<UnixStream>,
+    asks: Mutex<BufReader<UnixStream>>,
     next: AtomicU32,
     waiting: Arc<Waiting>,
     may_go_on: AtomicBool,
@@ -34,7 +34,8 @@ impl Waiting {
 
 impl Remote {
     /// Asks on one line, and hands out what comes on the other; within a Tokio runtime.
-    pub(super) fn new(asks: UnixStream, mut answers: tokio::net::UnixStream, order: &Order) -> Self {
+    pub(super) fn new(asks: UnixStream, answers: tokio::net::UnixStream, order: &Order) -> Self {
+        let mut answers = tokio::io::BufReader::new(answers);
         let waiting = Arc::new(Waiting::default());
         let handed_out = waiting.clone();
         tokio::spawn(async move {
@@ -49,7 +50,7 @@ impl Remote {
         });
         let folders = order.folders.iter().map(|(name, handle)| Folder { name: name.clone(), handle: *handle });
         Remote {
-            asks: Mutex::new(asks),
+            asks: Mutex::new(BufReader::new(asks)),
             next: AtomicU32::new(0),
             waiting,
             may_go_on: AtomicBool::new(true),
@@ -60,16 +61,16 @@ impl Remote {
 
     /// Tells something that is not answered.
     pub(super) fn tell(&self, ask: &Ask<'_>) {
-        send(&mut *self.line(), ask).unwrap_or_else(|_| gone());
+        send(self.line().get_mut(), ask).unwrap_or_else(|_| gone());
     }
 
-    fn line(&self) -> MutexGuard<'_, UnixStream> {
+    fn line(&self) -> MutexGuard<'_, BufReader<UnixStream>> {
         self.asks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(&self, ask: &Ask<'_>) -> Told {
         let mut line = self.line();
-        let told: io::Result<Told> = send(&mut *line, ask).and_then(|()| receive(&mut *line));
+        let told: io::Result<Told> = send(line.get_mut(), ask).and_then(|()| receive(&mut *line));
         told.unwrap_or_else(|_| gone())
     }
 

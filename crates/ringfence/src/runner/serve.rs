@@ -8,6 +8,7 @@ use std::task::Poll;
 
 use ringfence_abi::{Call, ErrorCode, Reply};
 use ringfence_isolation::{BoxFuture, Host, Usage, Verdict};
+use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Mutex;
@@ -24,12 +25,8 @@ const ENTRIES: usize = 1024;
 pub(super) type Said = (End, u64);
 
 /// Serves a runner until its end of the line closes; what it said of its guest's end, if anything.
-pub(super) async fn serve(
-    host: Arc<dyn Host>,
-    mut asks: UnixStream,
-    answers: UnixStream,
-    order: Order,
-) -> Option<Said> {
+pub(super) async fn serve(host: Arc<dyn Host>, asks: UnixStream, answers: UnixStream, order: Order) -> Option<Said> {
+    let mut asks = BufReader::new(asks);
     let (_, answers) = answers.into_split();
     let mut desk =
         Desk { host, answers: Arc::new(Mutex::new(answers)), tasks: JoinSet::new(), waiting: HashMap::new() };
@@ -54,7 +51,7 @@ pub(super) async fn serve(
             Ask::Verdict => Told::Verdict(desk.host.verdict() == Verdict::Continue),
             Ask::Ended { end, fuel } => return Some((end, fuel)),
         };
-        send_on(&mut asks, &told).await.ok()?;
+        send_on(asks.get_mut(), &told).await.ok()?;
     }
 }
 

@@ -1,0 +1,250 @@
+//! A runner that is not itself any more: what a fault of the WebAssembly engine would lead to. This program
+//! is the runner, too, and does what the name of the capsule says.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use ringfence::{Exit, LimitKind, Load, LoadError, Report, Runtime, StreamOut};
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
+        attack();
+    }
+    let trials: Vec<Trial> = TRIALS
+        .iter()
+        .map(|&(name, limits, check)| {
+            Trial::ignorable_test(name, move || match run(name, limits) {
+                Ok(report) => match check(&report) {
+                    true => Ok(Completion::Completed),
+                    false => Err(Failed::from(format!("{} {:?}", report.exit, report.denials))),
+                },
+                Err(LoadError::Build(ringfence::BuildError::Refused(refusal)))
+                    if refusal.facts.iter().any(|fact| !fact.usable) =>
+                {
+                    Ok(Completion::ignored_with(format!("skipped: {refusal}").replace('\n', " ")))
+                }
+                Err(error) => Err(Failed::from(error.to_string())),
+            })
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+type Check = fn(&Report) -> bool;
+
+const TRIALS: &[(&str, &[&str], Check)] = &[
+    ("a-guest-in-it-runs", &[], |report| report.exit == Exit::Returned(0)),
+    ("what-it-says-is-decoded", &[], |report| matches!(report.exit, Exit::Lost(_))),
+    ("what-is-too-long-is-not-read", &[], |report| matches!(report.exit, Exit::Lost(_))),
+    ("its-silence-is-no-success", &[], |report| matches!(report.exit, Exit::Lost(_))),
+    ("it-has-no-files-and-no-network", &[], |report| {
+        // What it found is what it says; the host's side is looked at by `run`.
+        report.exit.to_string() == "trapped: nothing"
+    }),
+    ("it-has-no-more-memory", &["memory=16MiB"], |report| exceeded(report, LimitKind::Memory)),
+    ("it-has-no-more-time", &["cpu_time=100ms"], |report| exceeded(report, LimitKind::CpuTime)),
+    ("it-ends-when-its-time-is-over", &["wall_time=300ms"], |report| exceeded(report, LimitKind::WallTime)),
+    ("it-asks-for-what-the-guest-was-not-granted", &[], |report| {
+        report.exit.to_string() == "trapped: [13]" && report.denials.len() == 1
+    }),
+    ("it-waits-for-a-million-things", &["wall_time=20s"], |report| report.exit.to_string() == "trapped: [24]"),
+];
+
+fn exceeded(report: &Report, limit: LimitKind) -> bool {
+    matches!(report.exit, Exit::Exceeded(found) if found.limit == limit)
+}
+
+fn run(name: &str, limits: &[&str]) -> Result<Report, LoadError> {
+    let home = tempfile::tempdir().expect("a folder for temporary files");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a listener that does not wait");
+    let port = listener.local_addr().expect("its address").port();
+    let runtime = Runtime::builder()
+        .data_home(home.path())
+        .cache(std::env::temp_dir().join("ringfence-conformance-cache"))
+        .runner(std::env::current_exe().expect("its own path"))
+        .build()
+        .expect("a runtime is set up");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../programs/hello.wat");
+    let text = format!(
+        "[capsule]\nname = \"{name}.{port}\"\n[program]\npath = {:?}\n[isolation]\nlevel = \"sandbox\"\n",
+        program.display().to_string()
+    );
+    let manifest = ringfence::Manifest::parse("capsule.toml", &text).expect("a manifest");
+    let mut load = Load::manifest(manifest).directory(home.path()).stdout(StreamOut::Capture);
+    for limit in limits.iter().copied() {
+        load = load.limit(limit);
+    }
+    let capsule = runtime.load_with(load)?;
+    let report = capsule.run_blocking().map_err(|error| match error {
+        ringfence::StartError::Build(error) => LoadError::Build(error),
+        other => panic!("{other}"),
+    })?;
+    assert!(listener.accept().is_err(), "somebody connected to a port of the host");
+    Ok(report)
+}
+
+// --- the other side ---
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// What a runner does that somebody else has taken over.
+fn attack() -> ! {
+    // Its first frame asks for the order, as a good one's does.
+    let mut line = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().expect("a line"));
+    send(&mut line, &[0]);
+    let order = receive(&mut line);
+    let length = usize::from(order[1]);
+    let name = String::from_utf8_lossy(&order[2..2 + length]).into_owned();
+    let (name, port) = name.rsplit_once('.').expect("a port");
+    match name {
+        // It asks again, which is once too often: the line ends.
+        "what-it-says-is-decoded" => loop {
+            send(&mut line, &[0, 255, 255, 7]);
+        },
+        "what-is-too-long-is-not-read" => loop {
+            if line.write_all(&u32::MAX.to_le_bytes()).is_err() {
+                std::process::exit(0);
+            }
+        },
+        "it-has-no-files-and-no-network" => ended(&mut line, &what_there_is(port)),
+        "it-has-no-more-memory" => {
+            let mut kept = Vec::new();
+            loop {
+                kept.push(vec![1_u8; 1 << 20]);
+            }
+        }
+        "it-has-no-more-time" => loop {
+            std::hint::black_box(());
+        },
+        "it-ends-when-its-time-is-over" => loop {
+            std::thread::park();
+        },
+        "it-asks-for-what-the-guest-was-not-granted" => {
+            // Open { directory: the root, path, how: read }
+            let result =
+                call(&mut line, &[&[5_u8][..], &handle(103), &text("/etc/passwd"), &[1, 0, 0, 0, 0, 0, 1]].concat());
+            ended(&mut line, &result)
+        }
+        "it-waits-for-a-million-things" => loop {
+            // Sleep { until: a very distant moment }
+            let forever = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+            let answer = call(&mut line, &[&[44_u8][..], &forever].concat());
+            if answer != "later" {
+                ended(&mut line, &answer);
+            }
+        },
+        "a-guest-in-it-runs" => {
+            // Ended { end: Returned(0), fuel: 0 }, which is its right to say.
+            send(&mut line, &[5, 0, 0, 0]);
+            std::process::exit(0)
+        }
+        _ => std::process::exit(0),
+    }
+}
+
+fn send(line: &mut UnixStream, bytes: &[u8]) {
+    let frame = [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
+    if line.write_all(&frame).is_err() {
+        std::process::exit(0);
+    }
+}
+
+fn receive(line: &mut UnixStream) -> Vec<u8> {
+    let mut head = [0; 4];
+    if line.read_exact(&mut head).is_err() {
+        std::process::exit(0);
+    }
+    let mut bytes = vec![0; u32::from_le_bytes(head) as usize];
+    line.read_exact(&mut bytes).expect("a frame");
+    bytes
+}
+
+/// A call, and the number of its error as text, `ok` or `later`.
+fn call(line: &mut UnixStream, bytes: &[u8]) -> String {
+    let number = NUMBER.fetch_add(1, Relaxed);
+    send(line, &[&[1_u8][..], &varint(u64::from(number)), bytes].concat());
+    match receive(line)[..] {
+        // Now(Answered { result: Err(zigzag of the number), .. })
+        [1, 1, error, ..] => format!("[{}]", error / 2),
+        [1, 0, ..] => "ok".into(),
+        [2] => "later".into(),
+        ref other => format!("{other:?}"),
+    }
+}
+
+/// Ended { end: Trapped(text), fuel: 0 }
+fn ended(line: &mut UnixStream, what: &str) -> ! {
+    send(line, &[&[5_u8, 5][..], &text(what), &[0]].concat());
+    std::process::exit(0)
+}
+
+fn handle(index: u32) -> Vec<u8> {
+    varint(u64::from(index))
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [varint(text.len() as u64), text.as_bytes().to_vec()].concat()
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 127 {
+        bytes.push(value as u8 | 128);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+/// Everything of the host that can be reached; `nothing` is what is hoped for.
+fn what_there_is(port: &str) -> String {
+    let mut found = Vec::new();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in [here.join("Cargo.toml"), here.to_owned(), "/root".into(), "/home".into(), "/etc/shadow".into()] {
+        if fs::metadata(&path).is_ok_and(|found| found.is_file()) || fs::read_dir(&path).is_ok() {
+            found.push(format!("reads {}", path.display()));
+        }
+    }
+    for path in ["/tmp/x", "/dev/shm/x", "/usr/x", "/x", "/proc/self/mem"] {
+        if fs::OpenOptions::new().write(true).create(true).open(path).is_ok_and(|_| path != "/proc/self/mem") {
+            found.push(format!("writes {path}"));
+        }
+    }
+    if TcpStream::connect(format!("127.0.0.1:{port}")).is_ok() {
+        found.push("connects".into());
+    }
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
+    // Itself; pid 1 of the place, which is ours, is not shown.
+    if processes > 2 {
+        found.push(format!("sees {processes} processes"));
+    }
+    let descriptors: Vec<String> = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|number| number.parse::<u32>().is_ok_and(|number| number > 4))
+        .collect();
+    if !descriptors.is_empty() {
+        found.push(format!("holds {descriptors:?}"));
+    }
+    if std::env::vars_os().next().is_some() {
+        found.push("knows variables".into());
+    }
+    // Programs of the system may be started, behind the same walls.
+    if let Ok(output) = Command::new("/bin/cat").arg(here.join("Cargo.toml")).output()
+        && !output.stdout.is_empty()
+    {
+        found.push("a program it starts reads".into());
+    }
+    if found.is_empty() { "nothing".into() } else { found.join(", ") }
+}
