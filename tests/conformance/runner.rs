@@ -214,7 +214,7 @@ fn what_there_is(port: &str) -> String {
         }
     }
     for path in ["/tmp/x", "/dev/shm/x", "/usr/x", "/x", "/proc/self/mem"] {
-        if fs::OpenOptions::new().write(true).create(true).open(path).is_ok_and(|_| path != "/proc/self/mem") {
+        if fs::OpenOptions::new().append(true).create(true).open(path).is_ok_and(|_| path != "/proc/self/mem") {
             found.push(format!("writes {path}"));
         }
     }

@@ -170,7 +170,7 @@ async fn it_runs_on_the_tokio_runtime_of_the_embedder() {
 fn a_manifest_can_be_made_by_a_program() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = builder(&folder).build().unwrap();
-    let mut manifest = Manifest::new("made", &program("hello.wat"));
+    let mut manifest = Manifest::new("made", program("hello.wat"));
     manifest.limits.values.fuel = Some(1_000_000);
     let overrides = Overrides { limit: vec!["memory=1MiB".into()], ..Overrides::default() };
     let capsule = runtime.load_manifest(manifest, overrides).unwrap();
@@ -238,7 +238,7 @@ fn hoards(name: &str, limits: &[&str]) -> (Exit, u64) {
     }
     let runtime = builder(&folder).build().unwrap();
     let mut load = Load::path(program(name)).unwrap().limit("wall_time=60s").stdout(StreamOut::Null);
-    load = load.mount(&format!("{}:/many:ro", many.display())).allow("fs.list=/many");
+    load = load.mount(format!("{}:/many:ro", many.display())).allow("fs.list=/many");
     for &limit in limits {
         load = load.limit(limit);
     }

@@ -28,8 +28,11 @@ pub struct Options {
     /// allocates for each instance, which costs less to set up and more to use.
     pub pooling: Option<u32>,
     /// Is told when a compilation begins and ends.
-    pub progress: Option<Arc<dyn Fn(Progress<'_>) + Send + Sync>>,
+    pub progress: Option<Arc<OnProgress>>,
 }
+
+/// Is told when a compilation begins and ends.
+pub type OnProgress = dyn Fn(Progress<'_>) + Send + Sync;
 
 /// What takes long enough to be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

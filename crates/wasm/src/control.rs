@@ -23,7 +23,7 @@ pub(crate) struct Control {
 /// How far an instance has come.
 ///
 /// ```text
-/// Built ──start──▶ Started
+/// Built ──start──▶ Running
 ///   └────stop────▶ Stopped
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) enum Started {
     /// Nothing has run.
     Built,
     /// Its task exists.
-    Started,
+    Running,
     /// It was stopped before it started.
     Stopped,
 }

@@ -83,8 +83,8 @@ impl Instance for WasmInstance {
         let mut started = self.control.started.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match *started {
             Started::Stopped => return Err(StartError::Stopped),
-            Started::Started => return Err(StartError::AlreadyStarted),
-            Started::Built => *started = Started::Started,
+            Started::Running => return Err(StartError::AlreadyStarted),
+            Started::Built => *started = Started::Running,
         }
         let (parts, requests) = self.take_parts().ok_or(StartError::AlreadyStarted)?;
         let task = Task { host: self.host.clone(), control: self.control.clone(), shared: parts.shared.clone() };

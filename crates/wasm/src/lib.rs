@@ -35,5 +35,5 @@ mod trap;
 mod values;
 mod wasi;
 
-pub use backend::{Options, Progress, Wasm};
+pub use backend::{OnProgress, Options, Progress, Wasm};
 pub use cache::{Cache, CacheEntry, CacheError};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::lab::{Lab, capsule};
+use crate::lab::{Lab, capsule, program};
 
 /// A lab on a machine that has the level and these programs; says what is missing otherwise.
 fn lab(programs: &[&str]) -> Option<Lab> {
@@ -58,4 +58,32 @@ fn the_pipeline_capsule_runs_its_tools_within_its_limits() {
     assert_eq!(ran.stderr, "");
     let ran = lab.ringfence(&["run", &pipeline, "--limit", "processes=2"]).exits(119);
     assert!(ran.stderr.contains("exceeded processes"), "{}", ran.stderr);
+}
+
+#[test]
+fn webassembly_has_the_same_verdicts_behind_both_walls() {
+    let lab = Lab::new();
+    if lab.lacks("sandbox").is_some() {
+        return;
+    }
+    let probe = program("probe.wasm");
+    lab.write("data/in.txt", "inside");
+    let at = |level: &str| {
+        let (mount, grant) = ("./data:/data:ro", "fs.read=/data");
+        let words = ["read", "/data/in.txt", "+", "read", "/etc/passwd", "+", "write", "/data/in.txt", "x"];
+        let mut line =
+            vec!["run", &probe, "--level", level, "--mount", mount, "--allow", grant, "--report", "r.json", "--"];
+        line.extend(words);
+        let ran = lab.ringfence(&line).exits(1);
+        let report: serde_json::Value = serde_json::from_str(&lab.read("r.json")).unwrap();
+        (ran.stdout, ran.stderr, report["denials"].clone(), report["exit"].clone())
+    };
+    assert_eq!(at("sandbox"), at("wasm"));
+    let ran = lab.ringfence(&["check", &probe, "--level", "sandbox", "--require", "own-address-space"]).exits(0);
+    assert!(ran.stdout.contains("the engine's process has no network"), "{}", ran.stdout);
+    // A library is not run, and what is no command of ours does not become a runner.
+    let ran = lab.ringfence(&["run", &program("greeter.wasm"), "--level", "sandbox"]).exits(120);
+    assert!(ran.stderr.contains("only programs run"), "{}", ran.stderr);
+    let ran = lab.ringfence(&["__runner"]).exits(64);
+    assert!(ran.stderr.contains("is started by ringfence itself"), "{}", ran.stderr);
 }

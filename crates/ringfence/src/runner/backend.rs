@@ -126,7 +126,7 @@ fn combined(wasm: &Enforcement, carrier: &Enforcement) -> Enforcement {
     for (guarantee, inner) in wasm.iter() {
         let outer = carrier.get(guarantee);
         let held = match (guarantee, inner, &outer) {
-            (G::OwnAddressSpace, ..) | (G::CoresLimit, Held::Not { .. }, _) => outer,
+            (G::OwnAddressSpace | G::KillWorks | G::NothingLeft, ..) | (G::CoresLimit, Held::Not { .. }, _) => outer,
             (G::MemoryIsolated, Held::By { .. }, Held::By { .. }) => {
                 Held::by("linear memory, bounds-checked by wasmtime, in a process of its own")
             }
