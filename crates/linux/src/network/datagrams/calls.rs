@@ -1,0 +1,56 @@
+//! What UDP sockets ask: `connect(2)` and `bind(2)`. They stay in the capsule's own network.
+
+use std::net::SocketAddr;
+
+use ringfence_abi::Call;
+use ringfence_isolation::Denial;
+use rustix::io::Errno;
+use rustix::net::{bind, connect, connect_unspec};
+
+use crate::network::address::{Target, canonical};
+use crate::network::ask::{Answer, Own};
+use crate::network::broker::{Desk, errno};
+use crate::network::name_server;
+
+impl Desk {
+    pub(in crate::network) fn connect_datagram(&self, own: &Own, target: Target) -> Result<Answer, Errno> {
+        let done = match target {
+            Target::Nobody => connect_unspec(&own.socket),
+            Target::Internet(address) if own.is_ipv6() != address.is_ipv6() => Err(Errno::AFNOSUPPORT),
+            Target::Internet(address) if canonical(address) == name_server() => connect(&own.socket, &address),
+            Target::Internet(address) => {
+                self.open_datagram(canonical(address)).map_err(errno)?;
+                if !self.has_wire {
+                    self.host.denied(no_wire(canonical(address)));
+                    return Err(Errno::NETUNREACH);
+                }
+                connect(&own.socket, &address)
+            }
+            Target::Foreign => Err(Errno::AFNOSUPPORT),
+        };
+        Ok(Answer::plain(done))
+    }
+
+    pub(in crate::network) fn bind_datagram(&self, own: &Own, address: SocketAddr) -> Result<(), Errno> {
+        if address.ip().is_unspecified() && address.port() == 0 {
+            return bind(&own.socket, &address);
+        }
+        let address = canonical(address);
+        let opened = self.open(Call::UdpSocket { ipv6: address.is_ipv6() }).map_err(errno)?;
+        self.call(Call::Bind { socket: opened.handle, address }).map_err(errno)?;
+        Err(Errno::ADDRNOTAVAIL)
+    }
+}
+
+/// Where the kernel makes no pairs of interfaces, what is granted is not reached by datagrams.
+fn no_wire(address: SocketAddr) -> Denial {
+    Denial {
+        permission: None,
+        resource: address.to_string(),
+        rule: "this kernel makes no veth pairs, by which datagrams leave level sandbox: load the module veth, \
+               or choose level wasm"
+            .into(),
+        written: None,
+        grant: None,
+    }
+}
