@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 use super::Doors;
 use super::address::Target;
 use super::ask::{Answer, Ask};
-use super::datagrams::Relay;
+use super::datagrams::{Ports, Relay};
+use super::signal::Signal;
 use super::streams::{Bucket, Counted};
 use crate::sys;
 
@@ -46,8 +47,10 @@ pub(super) struct Desk {
     localhost: Localhost,
     /// Where connections begin whose bytes are counted.
     pub(super) counted: Option<Counted>,
-    /// Whether datagrams have a way out.
-    pub(super) has_wire: bool,
+    /// How the relay of datagrams is called, if they have a way out.
+    pub(super) relay: Option<Arc<Signal>>,
+    /// The ports they are heard at.
+    pub(super) ports: Ports,
     /// How many names were answered.
     pub(super) answers: AtomicU64,
 }
@@ -76,12 +79,22 @@ impl Broker {
         let localhost = Localhost::new(&spec.permissions.network);
         let (working, done) = channel();
         let wire = doors.wire.take();
-        let (has_wire, answers) = (wire.is_some(), AtomicU64::new(0));
+        let signal = wire.as_ref().map(|_| Signal::new().map(Arc::new)).transpose()?;
         let bucket = spec.limits.bandwidth.map(|rate| Arc::new(Bucket::new(rate, Instant::now())));
         let counted = doors.counted.take().zip(bucket.clone());
         let counted = counted.map(|(door, bucket)| Counted::new(door, bucket)).transpose()?;
-        let desk = Arc::new(Desk { doors, host, bound: Mutex::default(), localhost, counted, has_wire, answers });
-        let relay = wire.map(|wire| Relay::start(wire, desk.clone(), bucket)).transpose()?;
+        let desk = Arc::new(Desk {
+            doors,
+            host,
+            bound: Mutex::default(),
+            localhost,
+            counted,
+            relay: signal.clone(),
+            ports: Ports::default(),
+            answers: AtomicU64::new(0),
+        });
+        let wire = wire.zip(signal);
+        let relay = wire.map(|(wire, signal)| Relay::start(wire, desk.clone(), signal, bucket)).transpose()?;
         let mut broker = Broker { desk, executor, tasks: JoinSet::new(), relay, working, done };
         broker.learn_localhost();
         Ok(broker)
@@ -238,11 +251,12 @@ impl Desk {
 impl Desk {
     /// One that asks `host` and is asked by nobody.
     #[cfg(test)]
-    pub(super) fn idle(host: Arc<dyn Host>, localhost_is_granted: bool, has_wire: bool) -> Self {
+    pub(super) fn idle(host: Arc<dyn Host>, localhost_is_granted: bool, relay: Option<Arc<Signal>>) -> Self {
         let localhost = Localhost { is_granted: localhost_is_granted, looked_up: tokio::sync::OnceCell::new() };
         let (listener, _) = crate::launch::pair().expect("a pipe");
         let doors = Doors::new(listener, None);
-        Desk { doors, host, bound: Mutex::default(), localhost, counted: None, has_wire, answers: AtomicU64::new(0) }
+        let (bound, ports, answers) = (Mutex::default(), Ports::default(), AtomicU64::new(0));
+        Desk { doors, host, bound, localhost, counted: None, relay, ports, answers }
     }
 }
 

@@ -29,7 +29,7 @@ impl Desk {
             return Err(Errno::AFNOSUPPORT);
         }
         if own.is_datagram() {
-            return self.bind_datagram(&own, address).map(|()| Answer::plain(Ok(())));
+            return self.bind_datagram(ask, &own, address).map(|()| Answer::plain(Ok(())));
         }
         if !own.is_stream() {
             return Err(Errno::ACCESS);
@@ -93,7 +93,7 @@ impl Desk {
 }
 
 /// Whether a socket is bound already.
-fn has_port(own: &Own) -> Result<bool, Errno> {
+pub(super) fn has_port(own: &Own) -> Result<bool, Errno> {
     let address = SocketAddr::try_from(getsockname(&own.socket)?)?;
     Ok(address.port() != 0)
 }

@@ -58,7 +58,7 @@ pub(crate) fn is_granted(network: &NetworkPermissions) -> bool {
 
 /// Whether datagrams are passed on at all.
 pub(crate) fn has_datagrams(network: &NetworkPermissions) -> bool {
-    !network.connect.is_empty()
+    !network.connect.is_empty() || !network.listen.is_empty()
 }
 
 /// Whether the bytes of connections are counted.

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ pub(crate) const MOST_DOORS: usize = 4;
 /// Which doors a place is to have.
 #[derive(Clone, Debug)]
 pub(crate) struct Opening {
+    names: bool,
     wire: Option<Wire>,
     counts: bool,
 }
@@ -45,21 +46,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BACKLOG: i32 = 16;
 
 impl Opening {
-    /// For a spec that may ask for names.
+    /// For a spec that is granted anything of the network.
     pub(crate) fn new(spec: &Spec) -> Option<Self> {
         let network = &spec.permissions.network;
         let wire = super::has_datagrams(network).then(Wire::new);
-        super::has_names(network).then(|| Opening { wire, counts: super::is_counted(spec) })
+        let (names, counts) = (super::has_names(network), super::is_counted(spec));
+        super::is_granted(network).then_some(Opening { names, wire, counts })
     }
 
     /// Switches the loopback device on and opens the doors, all but the filter's. Runs after a clone, in a
     /// new network namespace: it allocates nothing.
     pub(crate) fn open(&self) -> Result<Beside, Errno> {
-        let names = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-        sys::loopback_up(names.as_fd())?;
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        sys::loopback_up(socket.as_fd())?;
         let wire = self.wire.as_ref().map(Wire::lay).transpose()?.flatten();
-        let address: SocketAddr = name_server();
-        bind(&names, &address)?;
+        let names = self.names.then_some(socket);
+        if let Some(names) = &names {
+            bind(names, &name_server())?;
+        }
         let counted = self.counts.then(listen_within).transpose()?;
         Ok(Beside { names, wire, counted })
     }
@@ -68,7 +72,7 @@ impl Opening {
 /// The doors beside the filter's.
 #[derive(Debug)]
 pub(crate) struct Beside {
-    names: OwnedFd,
+    names: Option<OwnedFd>,
     wire: Option<OwnedFd>,
     counted: Option<OwnedFd>,
 }
@@ -86,7 +90,7 @@ impl Doors {
         let Some(Beside { names, wire, counted }) = beside else {
             return Doors { listener, names: None, wire: None, counted: None };
         };
-        Doors { listener, names: Some(names), wire, counted }
+        Doors { listener, names, wire, counted }
     }
 
     /// Which of those there can be are there: what [`Doors::from`] takes.

@@ -143,6 +143,9 @@ static void udp_many(const char *host, const char *port, int count) {
     for (int i = 0; i < count; i++) {
         ssize_t n = recv(fds[i], buffer, sizeof buffer, 0);
         if (n == sprintf(word, "word %d", i) && memcmp(word, buffer, (size_t)n) == 0) back++;
+        else printf("lost %d: %s ", i, n < 0 ? strerrorname_np(errno) : "another");
+        patience.tv_sec = 1;
+        for (int j = i; n < 0 && j < count; j++) setsockopt(fds[j], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
         close(fds[i]);
     }
     printf("back %d\n", back);
@@ -198,6 +201,29 @@ static void udp_refused(const char *host, const char *port) {
         failed();
     }
     close(fd);
+}
+
+/* Binds, prints the port, and answers so many datagrams; then does it again on another socket. */
+static void udp_serve(const char *host, const char *port, int count) {
+    char buffer[65536], number[16];
+    for (int turn = 0; turn < 2; turn++) {
+        struct sockaddr_storage at, peer;
+        socklen_t length = address(host, turn ? number : port, &at), size = sizeof at;
+        int fd = socket(at.ss_family, SOCK_DGRAM, 0);
+        if (bind(fd, (void *)&at, length)) return failed();
+        if (bind(fd, (void *)&at, length) == 0) printf("bound twice ");
+        getsockname(fd, (void *)&at, &size);
+        sprintf(number, "%d", ntohs(((struct sockaddr_in *)&at)->sin_port));
+        printf("port %s\n", number);
+        fflush(stdout);
+        for (int i = 0; i < count; i++) {
+            size = sizeof peer;
+            ssize_t n = recvfrom(fd, buffer, sizeof buffer, 0, (void *)&peer, &size);
+            if (n < 0 || sendto(fd, buffer, (size_t)n, 0, (void *)&peer, size) != n) return failed();
+        }
+        close(fd);
+    }
+    printf("served\n");
 }
 
 /* Sends and is gone. */
@@ -378,6 +404,7 @@ int main(int count, char **words) {
         else if (is(what, "udp")) udp(words[i + 1], words[i + 2], 0), i += 2;
         else if (is(what, "udp-connected")) udp(words[i + 1], words[i + 2], 1), i += 2;
         else if (is(what, "udp-ways")) udp_ways(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "udp-serve")) udp_serve(words[i + 1], words[i + 2], atoi(words[i + 3])), i += 3;
         else if (is(what, "udp-send")) udp_send(words[i + 1], words[i + 2]), i += 2;
         else if (is(what, "transfer")) transfer(words[i + 1], words[i + 2], atoi(words[i + 3]), atol(words[i + 4])), i += 4;
         else if (is(what, "udp-many")) udp_many(words[i + 1], words[i + 2], atoi(words[i + 3])), i += 3;

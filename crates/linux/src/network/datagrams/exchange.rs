@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,12 +12,13 @@ use ringfence_abi::{Call, ErrorCode};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, recv, recvfrom, send, sendto};
 
-use super::flows::Flows;
+use super::flows::{Flow, Flows};
 use super::packet::{Datagram, Ends, read_stream};
+use super::ports::Port;
 use super::unreachable::{self, Why};
-use super::wire::{deliver, is_own};
+use super::wire::{OWN_IPV4, OWN_IPV6, deliver, is_own};
 use crate::network::broker::Desk;
 use crate::network::signal::Signal;
 use crate::network::streams::Bucket;
@@ -39,6 +40,20 @@ const LARGEST: usize = 1 << 16;
 const DEVICE: u64 = u64::MAX;
 const SIGNAL: u64 = u64::MAX - 1;
 
+/// What is added to the number of a port that is heard.
+const PORT: u64 = 1 << 62;
+/// Where the family is kept in it.
+const OF_IPV6: u64 = 1 << 16;
+
+/// How a datagram leaves.
+#[derive(Debug)]
+enum Way {
+    /// By a socket of its own, connected to the destination.
+    Connected(OwnedFd),
+    /// By the one that is bound to its port.
+    Bound(Port),
+}
+
 /// What the thread works with.
 pub(super) struct Exchange {
     device: OwnedFd,
@@ -46,7 +61,7 @@ pub(super) struct Exchange {
     signal: Arc<Signal>,
     bucket: Option<Arc<Bucket>>,
     ready: OwnedFd,
-    flows: Flows<OwnedFd>,
+    flows: Flows<Way>,
     denied: HashSet<SocketAddr>,
     /// The answers to questions for names when the last verdict was given: each can change verdicts.
     answers: u64,
@@ -105,6 +120,7 @@ impl Exchange {
                         self.take();
                     }
                     SIGNAL => self.look_again(),
+                    number if number >= PORT => self.hear(number),
                     number => self.answer(number),
                 }
             }
@@ -136,6 +152,13 @@ impl Exchange {
     /// Takes up what was held back.
     fn look_again(&mut self) {
         self.signal.hear();
+        let Exchange { desk, ready, flows, .. } = self;
+        desk.ports.show_new(|port, socket| {
+            let number = PORT | u64::from(port.number) | if port.is_ipv6 { OF_IPV6 } else { 0 };
+            let _ = epoll::add(&*ready, socket, EventData::new_u64(number), EventFlags::IN);
+            // What left by another socket leaves by this one now.
+            flows.forget(|ends| Port::of(ends.from) == port);
+        });
         for packet in std::mem::take(&mut self.held) {
             self.pass(&packet);
         }
@@ -156,7 +179,7 @@ impl Exchange {
                 return;
             }
             match self.open(ends.to) {
-                Ok(socket) => self.add(ends, socket, now),
+                Ok(socket) => self.add(ends, self.way(ends, socket), now),
                 Err(why) => return self.tell(why, ends, packet),
             }
         }
@@ -178,7 +201,15 @@ impl Exchange {
 
     fn send(&mut self, ends: Ends, payload: &[u8], now: Instant) -> Result<(), Option<Why>> {
         let flow = self.flows.find(ends, now).ok_or(None)?;
-        send(&flow.socket, payload, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(why)?;
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = match &flow.socket {
+            Way::Connected(socket) => send(socket, payload, flags),
+            Way::Bound(port) => {
+                let by = |socket: &OwnedFd| sendto(socket, payload, flags, &ends.to);
+                self.desk.ports.with(*port, by).ok_or(None)?
+            }
+        };
+        sent.map_err(why)?;
         self.owe(payload.len());
         Ok(())
     }
@@ -213,11 +244,36 @@ impl Exchange {
         })
     }
 
-    fn add(&mut self, ends: Ends, socket: OwnedFd, now: Instant) {
-        let number = self.flows.add(ends, socket, now);
-        if let Some(flow) = self.flows.get(number, now) {
+    /// How what was granted leaves: from a port that is bound, by the socket that is bound to it.
+    fn way(&self, ends: Ends, connected: OwnedFd) -> Way {
+        let port = Port::of(ends.from);
+        if self.desk.ports.has(port) { Way::Bound(port) } else { Way::Connected(connected) }
+    }
+
+    fn add(&mut self, ends: Ends, way: Way, now: Instant) {
+        let number = self.flows.add(ends, way, now);
+        if let Some(Flow { socket: Way::Connected(socket), .. }) = self.flows.get(number, now) {
             // Without it nothing comes back; the program asks again.
-            let _ = epoll::add(&self.ready, &flow.socket, EventData::new_u64(number), EventFlags::IN);
+            let _ = epoll::add(&self.ready, socket, EventData::new_u64(number), EventFlags::IN);
+        }
+    }
+
+    /// Passes on what came to a port that is bound.
+    fn hear(&mut self, number: u64) {
+        let port = Port { is_ipv6: number & OF_IPV6 != 0, number: number as u16 };
+        for _ in 0..AT_ONCE {
+            if self.due().is_some() {
+                return;
+            }
+            let Exchange { desk, buffer, .. } = self;
+            let taken = desk.ports.with(port, |socket| recvfrom(socket, &mut buffer[..], RecvFlags::DONTWAIT));
+            let Some(Ok((length, _, Some(from)))) = taken else { return };
+            let Ok(from) = SocketAddr::try_from(from) else { return };
+            let to: IpAddr = if port.is_ipv6 { OWN_IPV6.into() } else { OWN_IPV4.into() };
+            let ends = Ends { from, to: SocketAddr::new(to, port.number) };
+            Datagram { ends, payload: &self.buffer[..length.min(LARGEST)] }.write(&mut self.packet);
+            let _ = deliver(&self.device, port.is_ipv6, &self.packet);
+            self.owe(length);
         }
     }
 
@@ -227,9 +283,9 @@ impl Exchange {
             if self.due().is_some() {
                 return;
             }
-            let Some(flow) = self.flows.get(number, Instant::now()) else { return };
-            let ends = flow.ends;
-            match recv(&flow.socket, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+            let flow = self.flows.get(number, Instant::now());
+            let Some(&Flow { ends, socket: Way::Connected(ref socket), .. }) = flow else { return };
+            match recv(socket, &mut self.buffer[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) => {
                     let payload = &self.buffer[..length.min(LARGEST)];
                     Datagram { ends: ends.back(), payload }.write(&mut self.packet);

@@ -66,6 +66,13 @@ impl<S> Flows<S> {
         self.flows.values().map(quiet).max().map(|longest| idle - longest)
     }
 
+    /// Forgets those of which this is so.
+    pub(super) fn forget(&mut self, which: impl Fn(Ends) -> bool) {
+        let numbers: Vec<u64> =
+            self.numbers.iter().filter(|(ends, _)| which(**ends)).map(|(_, &number)| number).collect();
+        numbers.into_iter().for_each(|number| self.remove(number));
+    }
+
     fn remove(&mut self, number: u64) {
         if let Some(flow) = self.flows.remove(&number) {
             self.numbers.remove(&flow.ends);

@@ -21,9 +21,13 @@ pub(in crate::network) struct Relay {
 }
 
 impl Relay {
-    /// Starts one; with a bucket, what passes is taken from it.
-    pub(in crate::network) fn start(device: OwnedFd, desk: Arc<Desk>, bucket: Option<Arc<Bucket>>) -> io::Result<Self> {
-        let signal = Arc::new(Signal::new()?);
+    /// Starts one that comes when `signal` rings; with a bucket, what passes is taken from it.
+    pub(in crate::network) fn start(
+        device: OwnedFd,
+        desk: Arc<Desk>,
+        signal: Arc<Signal>,
+        bucket: Option<Arc<Bucket>>,
+    ) -> io::Result<Self> {
         let exchange = Exchange::new(device, desk, signal.clone(), bucket)?;
         let builder = thread::Builder::new().name("ringfence-udp".into()).stack_size(STACK);
         Ok(Relay { signal, thread: Some(builder.spawn(move || leave(exchange.run()))?) })

@@ -62,6 +62,7 @@ const IFLA_GSO_MAX_SEGS: u16 = 40;
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     make: Requests,
+    no_address: Requests,
     ipv4: Requests,
     ipv6: Requests,
 }
@@ -82,6 +83,12 @@ impl Wire {
         let up = (libc::IFF_UP | libc::IFF_NOARP) as u32;
         Wire {
             make: Requests::default().make(INSIDE, &inside),
+            // Before they are up: an address the kernel gives by itself would be the source of some datagrams.
+            no_address: Requests::default().change(OUTSIDE, 0, std::slice::from_ref(&no_address)).change(
+                INSIDE,
+                0,
+                &[no_address],
+            ),
             ipv4: Requests::default()
                 .change(INSIDE, 0, &[nested(IFLA_AF_SPEC, &[loopback_leaves])])
                 .give(LOOPBACK, NAME_SERVER.into())
@@ -91,8 +98,6 @@ impl Wire {
                 .give(INSIDE, OWN_IPV4.into())
                 .route_everything(INSIDE, GATEWAY_IPV4.into()),
             ipv6: Requests::default()
-                .change(OUTSIDE, 0, std::slice::from_ref(&no_address))
-                .change(INSIDE, 0, &[no_address])
                 .take(LOOPBACK, Ipv6Addr::LOCALHOST.into(), 128)
                 .give(INSIDE, OWN_IPV6.into())
                 .route_everything(INSIDE, GATEWAY_IPV6.into()),
@@ -106,9 +111,12 @@ impl Wire {
         if let Err(errno) = self.make.serve(&line) {
             return if matches!(errno, Errno::OPNOTSUPP | Errno::NODEV) { Ok(None) } else { Err(errno) };
         }
-        self.ipv4.serve(&line)?;
         // A kernel may be without IPv6.
-        let _ = self.ipv6.serve(&line);
+        let has_ipv6 = self.no_address.serve(&line).is_ok();
+        self.ipv4.serve(&line)?;
+        if has_ipv6 {
+            let _ = self.ipv6.serve(&line);
+        }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
         // The usual amount does as well, only datagrams are lost earlier.

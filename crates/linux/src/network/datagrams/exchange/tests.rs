@@ -76,7 +76,7 @@ fn bench(localhost_is_granted: bool) -> Bench {
     });
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (device, _program) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap();
-    let desk = Arc::new(Desk::idle(judge.clone(), localhost_is_granted, true));
+    let desk = Arc::new(Desk::idle(judge.clone(), localhost_is_granted, None));
     let signal = Arc::new(Signal::new().unwrap());
     Bench { exchange: Exchange::new(device, desk, signal, None).unwrap(), judge, there, _program }
 }
@@ -155,7 +155,7 @@ fn loopback_waits_until_it_is_known_what_localhost_is() {
 #[test]
 fn without_a_wire_what_is_granted_is_told_to_be_out_of_reach() {
     let bench = bench(false);
-    let desk = Desk::idle(bench.judge.clone(), false, false);
+    let desk = Desk::idle(bench.judge.clone(), false, None);
     let socket: OwnedFd = UdpSocket::bind("127.0.0.1:0").unwrap().into();
     let own = Own { socket, family: AddressFamily::INET, kind: SocketType::DGRAM, waits: true };
     let connected = desk.connect_datagram(&own, Target::Internet(bench.judge.granted));
