@@ -61,13 +61,13 @@ impl Desk {
     }
 }
 
-/// Where the kernel makes no pairs of interfaces, what is granted is not reached by datagrams.
+/// Without the pair of interfaces, or the socket at its end, what is granted is not reached by datagrams.
 fn no_wire(address: SocketAddr) -> Denial {
     Denial {
         permission: None,
         resource: address.to_string(),
-        rule: "this kernel makes no veth pairs, by which datagrams leave level sandbox: load the module veth, \
-               or choose level wasm"
+        rule: "this machine gives no veth pair or no packet socket, by which datagrams leave level sandbox: load \
+               the module veth, keep CAP_NET_RAW, or choose level wasm"
             .into(),
         written: None,
         grant: None,

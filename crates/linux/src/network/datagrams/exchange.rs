@@ -13,6 +13,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, recvfrom, send, sendto};
+use rustix::process::{Resource, getrlimit};
 
 use super::flows::{Flow, Flows};
 use super::packet::{Datagram, Ends, read_stream};
@@ -23,8 +24,10 @@ use crate::network::broker::Desk;
 use crate::network::signal::Signal;
 use crate::network::streams::Bucket;
 
-/// How many destinations are served at once: each takes a descriptor of the supervisor's.
+/// How many destinations are served at once: each takes a descriptor of the supervisor's, of which no
+/// instance is to have more than an eighth.
 pub(super) const MOST_FLOWS: usize = 256;
+const LEAST_FLOWS: usize = 16;
 /// How long one is kept that nothing is sent to or comes from (RFC 4787, 4.3).
 const IDLE: Duration = Duration::from_secs(300);
 /// How many denied destinations are remembered, so that each is told of once.
@@ -86,7 +89,7 @@ impl Exchange {
             signal,
             bucket,
             ready,
-            flows: Flows::new(MOST_FLOWS, IDLE),
+            flows: Flows::new(most_flows(), IDLE),
             denied: HashSet::new(),
             answers: 0,
             held: Vec::new(),
@@ -311,6 +314,11 @@ impl Exchange {
         // What is not heard is lost, as datagrams are.
         let _ = deliver(&self.device, ends.from.is_ipv6(), &self.packet);
     }
+}
+
+fn most_flows() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors / 8).unwrap_or(MOST_FLOWS).clamp(LEAST_FLOWS, MOST_FLOWS)
 }
 
 /// What an error of the host's socket says of the destination, if it does.

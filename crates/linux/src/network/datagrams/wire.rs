@@ -105,8 +105,14 @@ impl Wire {
     }
 
     /// Lays it in the namespace of the caller, which must be new; what leaves by it is read from the socket.
-    /// `None` where the kernel has no such pairs. Runs after a clone: it allocates nothing.
+    /// `None` where the machine has no such pairs or gives no such socket. Runs after a clone: it allocates
+    /// nothing.
     pub(crate) fn lay(&self) -> Result<Option<OwnedFd>, Errno> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = match socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None) {
+            Err(Errno::PERM | Errno::ACCESS | Errno::AFNOSUPPORT) => return Ok(None),
+            made => made?,
+        };
         let line = line()?;
         if let Err(errno) = self.make.serve(&line) {
             return if matches!(errno, Errno::OPNOTSUPP | Errno::NODEV) { Ok(None) } else { Err(errno) };
@@ -117,8 +123,6 @@ impl Wire {
         if has_ipv6 {
             let _ = self.ipv6.serve(&line);
         }
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
         // The usual amount does as well, only datagrams are lost earlier.
         let _ = sockopt::set_socket_recv_buffer_size_force(&socket, WAITING);
         sys::packet_bind(socket.as_fd(), OUTSIDE)?;
