@@ -156,3 +156,17 @@ fn what_comes_in_is_not_counted_and_refused() {
     let prepared = linux().prepare(&lab.spec).unwrap_or_else(|error| panic!("{error}"));
     assert!(matches!(prepared.promised().get(Guarantee::BandwidthLimit), Held::By { .. }));
 }
+
+/// What a program sets on its socket keeps that from being connected, and nobody else.
+#[test]
+fn a_socket_that_cannot_be_connected_within_holds_nobody_up() {
+    let (at, _) = serve(IPV4, Does::Echo);
+    let port = at.port().to_string();
+    let words = [&["tcp-device", "127.0.0.1", &port][..], &["tcp", "127.0.0.1", &port][..]].concat();
+    let Some(lab) = network(&words, FAST, &[at]) else { return };
+    let began = Instant::now();
+    let report = lab.judged();
+    let printed = lines(&report);
+    assert!(printed.len() == 2 && printed[0].starts_with("err ") && printed[1] == "ok hello", "{report:?}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+}

@@ -60,7 +60,7 @@ impl Desk {
             Ok(()) => Ok(()),
         };
         if let Some(counted) = self.counted.as_ref().filter(|_| connected.is_ok()) {
-            return counted.join(own, socket).map(|()| Answer::plain(Ok(())));
+            return counted.join(own, socket).await.map(|()| Answer::plain(Ok(())));
         }
         set_waiting(&socket, own.waits)?;
         match connected {

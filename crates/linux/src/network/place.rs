@@ -4,13 +4,12 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use ringfence_manifest::Spec;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, bind, listen,
-    sendmsg, socket_with, sockopt,
+    sendmsg, socket_with,
 };
 
 use super::{NAME_SERVER, Wire, name_server};
@@ -40,8 +39,6 @@ pub(crate) struct Opening {
     counts: bool,
 }
 
-/// How long a connection within the place may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How many of them may wait; they are taken one by one.
 const BACKLOG: i32 = 16;
 
@@ -78,10 +75,10 @@ pub(crate) struct Beside {
 }
 
 fn listen_within() -> Result<OwnedFd, Errno> {
-    let door = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let door = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
     bind(&door, &SocketAddrV4::new(NAME_SERVER, 0))?;
     listen(&door, BACKLOG)?;
-    sockopt::set_socket_timeout(&door, sockopt::Timeout::Recv, Some(PATIENCE))?;
     Ok(door)
 }
 

@@ -68,6 +68,17 @@ static void tcp(const char *host, const char *port) {
     close(fd);
 }
 
+/* On a socket that is bound to the device datagrams leave by. */
+static void tcp_device(const char *host, const char *port) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, SOCK_STREAM, 0);
+    if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "net", 3)) failed();
+    else if (connect(fd, (void *)&at, length)) failed();
+    else echo(fd);
+    close(fd);
+}
+
 static void nonblocking(const char *host, const char *port) {
     struct sockaddr_storage at;
     socklen_t length = address(host, port, &at);
@@ -406,6 +417,7 @@ int main(int count, char **words) {
         else if (is(what, "udp-ways")) udp_ways(words[i + 1], words[i + 2]), i += 2;
         else if (is(what, "udp-serve")) udp_serve(words[i + 1], words[i + 2], atoi(words[i + 3])), i += 3;
         else if (is(what, "udp-send")) udp_send(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "tcp-device")) tcp_device(words[i + 1], words[i + 2]), i += 2;
         else if (is(what, "transfer")) transfer(words[i + 1], words[i + 2], atoi(words[i + 3]), atol(words[i + 4])), i += 4;
         else if (is(what, "udp-many")) udp_many(words[i + 1], words[i + 2], atoi(words[i + 3])), i += 3;
         else if (is(what, "udp-sizes")) udp_sizes(words[i + 1], words[i + 2]), i += 2;
