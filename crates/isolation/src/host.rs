@@ -22,15 +22,21 @@ pub trait Host: Send + Sync {
     fn verdict(&self) -> Verdict;
 
     /// The socket behind a handle, as a descriptor of its own, for a program that makes system calls:
-    /// what goes over it from then on is neither seen nor counted here. The handle stays open, and both
-    /// share what belongs to the socket, whether it blocks included.
+    /// what goes over it from then on is neither seen nor counted here. A backend that asks for it and
+    /// promised to hold a limit on bandwidth or on input and output has to count it itself. The handle
+    /// stays open, and both share what belongs to the socket, whether it blocks included.
     ///
     /// # Errors
-    /// `BadHandle` when it is no socket or may not be passed on; `NotSupported` when what goes over it
-    /// has to be counted, and from a host that has no descriptors.
+    /// `BadHandle` when it is no socket or may not be passed on; `NotSupported` from a host that has no
+    /// descriptors.
     fn descriptor(&self, socket: Handle) -> Result<OwnedFd, ErrorCode> {
         let _ = socket;
         Err(ErrorCode::NotSupported)
+    }
+
+    /// Reports what was denied by something else than the answer to a call, such as the machine itself.
+    fn denied(&self, denial: Denial) {
+        let _ = denial;
     }
 
     /// The folders the instance begins with, the root of its tree first.

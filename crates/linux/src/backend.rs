@@ -12,7 +12,7 @@ use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
 use crate::namespaces::{Identity, clone_flags};
-use crate::network;
+use crate::network::Opening;
 use crate::prepared::Ready;
 use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, compile, default_profile};
@@ -129,8 +129,8 @@ impl Linux {
         // Who ends with more open than is allowed shows that the limit tripped.
         let end = if asks && spec.limits.open_files.is_some() { End::Asked } else { End::Free };
         let filter = compile(&default_profile(metadata(spec, &tree), network, end));
-        let names = asks && network::has_names(&spec.permissions.network);
-        let confinement = Confinement { landlock, filter, asks, names };
+        let opening = if asks { Opening::new(spec) } else { None };
+        let confinement = Confinement { landlock, filter, asks, opening };
         Ok(Recipe {
             clone_flags: clone_flags(self.facts().privilege),
             identity,

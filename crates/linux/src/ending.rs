@@ -52,7 +52,7 @@ impl Known {
                 let allowed = limits.disk.map_or(0, |bytes| bytes.0);
                 exceeded(LimitKind::Disk, allowed, u64::from(pages) * PAGE)
             }
-            Some(Message::Ready | Message::Doors) | None => {
+            Some(Message::Ready | Message::Doors(_)) | None => {
                 Exit::Lost(LostReason::Backend("pid 1 of the place ended without a word".into()))
             }
         }

@@ -80,7 +80,7 @@ impl Ready {
     fn await_ready(&self, report: &Report) -> Result<Option<Doors>, BuildError> {
         let first = self.next_message(report)?;
         let (message, doors) = match first {
-            Some((Message::Doors, doors)) => (self.next_message(report)?.map(|(message, _)| message), doors),
+            Some((Message::Doors(_), doors)) => (self.next_message(report)?.map(|(message, _)| message), doors),
             other => (other.map(|(message, _)| message), None),
         };
         self.check_ready(message)?;
@@ -111,7 +111,7 @@ impl Ready {
                 reason: format!("its working directory {}: {errno}", self.spec.program.working_directory),
             }),
             Some(Message::Failed(step, errno)) => Err(host_error(step.doing(), errno)),
-            Some(Message::Ended(_) | Message::Full(_) | Message::Doors) | None => {
+            Some(Message::Ended(_) | Message::Full(_) | Message::Doors(_)) | None => {
                 Err(host_error("the place ended while it was set up (too little memory?)", Errno::CHILD))
             }
         }

@@ -54,12 +54,13 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
                 _ => Held::by("sized tmpfs for /tmp and /dev/shm"),
             },
             G::OutputLimit => Held::by("pipes read by the scoped hal's meter"),
-            G::BandwidthLimit if network::is_granted(&spec.permissions.network) => Held::not(
-                "what goes over a connection is not counted in this version of level sandbox; level wasm counts it",
+            G::BandwidthLimit if !spec.permissions.network.listen.is_empty() => Held::not(
+                "what comes in by net.listen is not counted in this version of level sandbox; level wasm counts it",
             ),
+            G::BandwidthLimit if network::is_counted(spec) => Held::by("a token bucket that every byte passes through"),
             G::BandwidthLimit => Held::by("no network at all"),
             G::IoOperationsLimit | G::IoBytesLimit => Held::not(
-                "a Linux program's reads and writes are not counted in this version of level sandbox; level wasm counts them",
+                "the kernel does not count all that a Linux program reads and writes, nor that of every child; level wasm counts it",
             ),
             G::FuelLimit => Held::not("native instructions are not counted; level wasm counts them"),
             G::OwnKernel | G::HardwareBoundary => Held::not("it makes system calls of the host's kernel"),

@@ -280,7 +280,7 @@ impl Supervisor {
         let first = self.report.next()?;
         match first {
             Message::Failed(..) | Message::Full(_) => Some(first),
-            Message::Ready | Message::Doors | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
+            Message::Ready | Message::Doors(_) | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
         }
     }
 }

@@ -145,6 +145,11 @@ fn without_either_wall_the_attempts_succeed() {
 
 /// What became of connecting to a listener of the host, by TCP and by an abstract Unix socket.
 fn reached(change: impl FnOnce(&Lab) -> Ready) -> Option<BTreeMap<String, String>> {
+    reached_with(None, change)
+}
+
+/// The same when connecting elsewhere is granted.
+fn reached_with(granted: Option<&str>, change: impl FnOnce(&Lab) -> Ready) -> Option<BTreeMap<String, String>> {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     use std::os::linux::net::SocketAddrExt;
     let name = format!("ringfence-walls-{}-{}", std::process::id(), tcp.local_addr().unwrap().port());
@@ -152,6 +157,10 @@ fn reached(change: impl FnOnce(&Lab) -> Ready) -> Option<BTreeMap<String, String
     let _unix = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
     let port = tcp.local_addr().unwrap().port().to_string();
     let lab = scratch(Lab::new(crate::support::compiled("attempts.c")?).args(&["reach", &port, &name]));
+    let mut lab = lab;
+    if let Some(rule) = granted {
+        lab.spec.permissions.grant(Permission::NetConnect, rule).unwrap();
+    }
     let (exit, printed) = run(&change(&lab));
     assert_eq!(exit, Exit::Returned(0), "{printed}");
     let lines = printed.lines().filter_map(|line| line.rsplit_once(' '));
@@ -167,6 +176,9 @@ fn the_network_is_out_of_reach_behind_each_wall_alone() {
     assert_eq!((asked["tcp"].as_str(), asked["abstract"].as_str()), ("EACCES", "EACCES"));
     let alone = reached(|lab| without_seccomp(without_landlock(lab))).expect("it is compiled");
     assert_eq!((alone["tcp"].as_str(), alone["abstract"].as_str()), ("ENETUNREACH", "ECONNREFUSED"));
+    // Nor does the way that datagrams have lead there.
+    let alone = reached_with(Some("127.0.0.1:9"), |lab| without_seccomp(without_landlock(lab)));
+    assert_eq!(alone.expect("it is compiled")["tcp"], "ENETUNREACH");
     let landlock = reached(|lab| without_network_namespace(without_seccomp(ready(lab)))).expect("it is compiled");
     assert_eq!(landlock["tcp"], "EACCES");
     if Facts::find().landlock.is_ok_and(|abi| abi.0 >= 6) {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringfence_isolation::{Backend, Exit, Stop};
+use ringfence_manifest::{BitRate, Permission};
 use support::{Lab, here, linux, wait};
 
 /// An argument by which the processes of one test are found: `sleep` adds its arguments up.
@@ -113,10 +114,14 @@ fn build_and_end_many() {
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let lab = Lab::shell("exit 0");
-    lab.run();
+    let plain = Lab::shell("exit 0");
+    let network = || Lab::shell("exit 0").permit(Permission::NetConnect, "127.0.0.1:9");
+    let counted = network().limit(|limits| limits.bandwidth = Some(BitRate(8_000)));
+    let labs = [plain, network().permit(Permission::NetListen, "127.0.0.1:*"), counted];
+    labs.iter().for_each(|lab| drop(lab.run()));
     let (before, threads_before) = ((descriptors(), mounts()), threads());
-    for round in 0..20 {
+    for round in 0..30 {
+        let lab = &labs[round / 3 % labs.len()];
         match round % 3 {
             0 => assert_eq!(lab.run().exit, Exit::Returned(0)),
             1 => drop(lab.build().unwrap()),

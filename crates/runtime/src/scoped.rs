@@ -382,6 +382,10 @@ impl Host for ScopedHal {
         self.export(socket)
     }
 
+    fn denied(&self, denial: Denial) {
+        self.denials.record(denial);
+    }
+
     fn folders(&self) -> Vec<Beginning> {
         self.folders.clone()
     }

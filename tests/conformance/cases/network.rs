@@ -1,6 +1,6 @@
 //! What network permissions grant and deny. Everything stays on loopback.
 
-use crate::{Case, Ends, Natively, Otherwise};
+use crate::{Case, Ends};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -24,12 +24,19 @@ pub(super) const CASES: &[Case] = &[
         permissions: r#"net.connect = ["127.0.0.1:{udp}"]"#,
         probe: "udp 127.0.0.1:{udp} hello",
         prints: &[r#"ok 5 "hello""#],
-        natively: Natively::Otherwise(
-            Otherwise::because("datagrams to granted addresses are not in this version of level sandbox")
-                .prints(&["err ENETUNREACH"])
-                .ends(Ends::Status(1)),
-        ),
-        served: Some(Natively::Equal),
+        ..Case::NOTHING
+    },
+    Case {
+        name: "network/a_wildcard_does_not_cover_the_host_itself_for_datagrams",
+        permissions: r#"net.connect = ["*:*", "0.0.0.0/0:*"]"#,
+        probe: "udp 127.0.0.1:{udp} hello + udp 169.254.169.254:53 hello + udp 10.0.0.1:53 hello",
+        prints: &["err EACCES", "err EACCES", "err EACCES"],
+        ends: Ends::Status(1),
+        denies: &[
+            ("net.connect", "127.0.0.1:{udp}"),
+            ("net.connect", "169.254.169.254:53"),
+            ("net.connect", "10.0.0.1:53"),
+        ],
         ..Case::NOTHING
     },
     Case {

@@ -7,6 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::landlock::Grant;
 use crate::namespaces::Identity;
+use crate::network::Opening;
 use crate::seccomp::Filter;
 use crate::sys::{RulesetAttributes, Strings};
 use crate::tree::Plan;
@@ -30,8 +31,8 @@ pub(crate) struct Confinement {
     pub(crate) filter: Filter,
     /// Whether the filter asks the supervisor.
     pub(crate) asks: bool,
-    /// Whether names may be asked for.
-    pub(crate) names: bool,
+    /// What else leads to the supervisor, in a network namespace of its own only.
+    pub(crate) opening: Option<Opening>,
 }
 
 /// What `execve(2)` takes.

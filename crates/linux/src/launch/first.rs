@@ -10,7 +10,7 @@ use rustix::system::sethostname;
 
 use super::{Launch, Message, Step, gate, second};
 use crate::namespaces::{drop_capabilities, enter_network};
-use crate::network::{self, Doors};
+use crate::network::{Doors, Opening};
 use crate::tree::PAGE;
 use crate::{landlock, sys, tree};
 
@@ -40,7 +40,9 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     if launch.awaits_network {
         gate::take_network(&ends.gate).and_then(|made| enter_network(&made)).map_err(at(Step::Network))?;
     }
-    let names = recipe.confinement.names.then(network::open_doors).transpose().map_err(at(Step::Network))?;
+    // Never in the supervisor's own network.
+    let opening = recipe.confinement.opening.as_ref().filter(|_| recipe.clone_flags & libc::CLONE_NEWNET as u64 != 0);
+    let opened = opening.map(Opening::open).transpose().map_err(at(Step::Network))?;
     sethostname(&recipe.host_name).map_err(at(Step::HostName))?;
     // A copy of the supervisor's memory: nobody in the place may look into it.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Dumpable))?;
@@ -55,7 +57,7 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
         return sys::seccomp_filter(&recipe.confinement.filter).map_err(at(Step::Seccomp));
     }
     let listener = sys::seccomp_filter_with_listener(&recipe.confinement.filter).map_err(at(Step::Seccomp))?;
-    Message::Doors.send_with(&Doors { listener, names }, &ends.report).map_err(at(Step::Doors))
+    Message::send_doors(&Doors::new(listener, opened), &ends.report).map_err(at(Step::Doors))
 }
 
 /// Starts pid 2 in the same memory, which pid 1 from now on only reads.

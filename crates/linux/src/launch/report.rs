@@ -8,13 +8,13 @@ use rustix::io::{Errno, retry_on_intr, write};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::Step;
-use crate::network::Doors;
+use crate::network::{Doors, MOST_DOORS};
 
 /// A message, eight bytes each. The socket keeps them apart (`unix(7)`, SOCK_SEQPACKET).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// The way from the place to the supervisor; comes with descriptors.
-    Doors,
+    /// The way from the place to the supervisor; comes with descriptors, of which it says what they are.
+    Doors(i32),
     /// Everything stands; the program's process waits at the gate.
     Ready,
     /// A step failed.
@@ -34,7 +34,7 @@ const SIZE: usize = 8;
 impl Message {
     fn encode(self) -> [u8; SIZE] {
         let (kind, value) = match self {
-            Message::Doors => (DOORS, 0),
+            Message::Doors(which) => (DOORS, which),
             Message::Ready => (READY, 0),
             Message::Ended(status) => (ENDED, status),
             Message::Full(pages) => (FULL, pages.cast_signed()),
@@ -50,7 +50,7 @@ impl Message {
         let [a, b, c, d, e, f, g, h] = bytes;
         let value = i32::from_ne_bytes([e, f, g, h]);
         match u32::from_ne_bytes([a, b, c, d]) {
-            DOORS => Some(Message::Doors),
+            DOORS => Some(Message::Doors(value)),
             READY => Some(Message::Ready),
             ENDED => Some(Message::Ended(value)),
             FULL => Some(Message::Full(value.cast_unsigned())),
@@ -58,9 +58,9 @@ impl Message {
         }
     }
 
-    /// Sends it with the descriptors that belong to it.
-    pub(super) fn send_with(self, doors: &Doors, to: &OwnedFd) -> Result<(), Errno> {
-        doors.send(&self.encode(), to.as_fd())
+    /// Sends the doors.
+    pub(super) fn send_doors(doors: &Doors, to: &OwnedFd) -> Result<(), Errno> {
+        doors.send(&Message::Doors(doors.which()).encode(), to.as_fd())
     }
 
     /// Sends it. Nothing can be done when that fails: the supervisor sees the pipe end.
@@ -81,7 +81,7 @@ impl Report {
     /// The next message with the doors, if it brings them.
     pub(crate) fn next_with_doors(&self) -> Option<(Message, Option<Doors>)> {
         let mut bytes = [0; SIZE];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DOORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = retry_on_intr(|| {
             recvmsg(self.0.as_fd(), &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)
@@ -93,9 +93,13 @@ impl Report {
             RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
             _ => Vec::new(),
         });
-        let doors = descriptors.next().map(|listener| Doors { listener, names: descriptors.next() });
+        let message = Message::decode(bytes)?;
+        let doors = match message {
+            Message::Doors(which) => Doors::from(which, &mut descriptors),
+            _ => None,
+        };
         drop(descriptors);
-        Some((Message::decode(bytes)?, doors))
+        Some((message, doors))
     }
 }
 
@@ -106,7 +110,7 @@ mod tests {
     #[test]
     fn a_message_survives_the_pipe() {
         for message in [
-            Message::Doors,
+            Message::Doors(5),
             Message::Ready,
             Message::Ended(139),
             Message::Ended(-1),

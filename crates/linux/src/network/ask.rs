@@ -103,6 +103,14 @@ impl Ask {
         flags.is_some_and(|flags| flags & libc::O_CLOEXEC.cast_unsigned() != 0)
     }
 
+    /// The UDP sockets in the network of the thread that asks: `/proc/net/udp` and `/proc/net/udp6` (`proc(5)`).
+    pub(super) fn datagram_sockets(&self) -> String {
+        let read = |name: &str| {
+            std::fs::read_to_string(format!("/proc/{}/net/{name}", self.notification.thread)).unwrap_or_default()
+        };
+        read("udp") + &read("udp6")
+    }
+
     /// The process of the thread that asks.
     fn process(&self) -> Option<i32> {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.notification.thread)).ok()?;

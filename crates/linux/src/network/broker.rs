@@ -1,10 +1,13 @@
 //! Answers what a capsule's programs ask of the network.
 
 use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringfence_abi::{Call, ErrorCode, Handle, Reply};
 use ringfence_isolation::Host;
@@ -16,6 +19,9 @@ use tokio::task::JoinSet;
 use super::Doors;
 use super::address::Target;
 use super::ask::{Answer, Ask};
+use super::datagrams::{Ports, Relay};
+use super::signal::Signal;
+use super::streams::{Bucket, Counted};
 use crate::sys;
 
 /// How long work that was called off may take to be gone.
@@ -27,6 +33,7 @@ pub(crate) struct Broker {
     desk: Arc<Desk>,
     executor: runtime::Handle,
     tasks: JoinSet<()>,
+    relay: Option<Relay>,
     working: Sender<()>,
     done: Receiver<()>,
 }
@@ -38,6 +45,14 @@ pub(super) struct Desk {
     /// Sockets that are bound and not yet listening or connected, by their cookies.
     bound: Mutex<HashMap<u64, Opened>>,
     localhost: Localhost,
+    /// Where connections begin whose bytes are counted.
+    pub(super) counted: Option<Counted>,
+    /// How the relay of datagrams is called, if they have a way out.
+    pub(super) relay: Option<Arc<Signal>>,
+    /// The ports they are heard at.
+    pub(super) ports: Ports,
+    /// How many names were answered.
+    pub(super) answers: AtomicU64,
 }
 
 /// Whether the name `localhost` is granted, which programs look up in `/etc/hosts` by themselves.
@@ -53,13 +68,49 @@ pub(super) struct Opened {
 }
 
 impl Broker {
-    pub(crate) fn new(doors: Doors, host: Arc<dyn Host>, executor: runtime::Handle, spec: &Spec) -> Self {
+    pub(crate) fn new(
+        mut doors: Doors,
+        host: Arc<dyn Host>,
+        executor: runtime::Handle,
+        spec: &Spec,
+    ) -> io::Result<Self> {
         // Saves time where the kernel can do it, and changes nothing else.
         let _ = sys::notify_synchronously(doors.listener.as_fd());
         let localhost = Localhost::new(&spec.permissions.network);
         let (working, done) = channel();
-        let desk = Arc::new(Desk { doors, host, bound: Mutex::default(), localhost });
-        Broker { desk, executor, tasks: JoinSet::new(), working, done }
+        let wire = doors.wire.take();
+        let signal = wire.as_ref().map(|_| Signal::new().map(Arc::new)).transpose()?;
+        let bucket = spec.limits.bandwidth.map(|rate| Arc::new(Bucket::new(rate, Instant::now())));
+        let counted = doors.counted.take().zip(bucket.clone());
+        let counted = counted.map(|(door, bucket)| Counted::new(door, bucket)).transpose()?;
+        let desk = Arc::new(Desk {
+            doors,
+            host,
+            bound: Mutex::default(),
+            localhost,
+            counted,
+            relay: signal.clone(),
+            ports: Ports::default(),
+            answers: AtomicU64::new(0),
+        });
+        let wire = wire.zip(signal);
+        let relay = wire.map(|(wire, signal)| Relay::start(wire, desk.clone(), signal, bucket)).transpose()?;
+        let mut broker = Broker { desk, executor, tasks: JoinSet::new(), relay, working, done };
+        broker.learn_localhost();
+        Ok(broker)
+    }
+
+    /// Learns before anybody asks what `localhost` is: the relay has nobody to wait for the answer with.
+    fn learn_localhost(&mut self) {
+        if let Some(wake) = self.relay.as_ref().map(Relay::waker) {
+            let desk = self.desk.clone();
+            if desk.localhost.is_granted {
+                self.spawn(async move {
+                    desk.look_localhost_up().await;
+                    wake();
+                });
+            }
+        }
     }
 
     /// What becomes readable when somebody asks.
@@ -115,6 +166,7 @@ impl Broker {
 
     /// Calls everything off and waits until it is gone.
     pub(crate) fn close(mut self) {
+        drop(self.relay);
         self.tasks.abort_all();
         drop(self.tasks);
         drop(self.working);
@@ -154,11 +206,10 @@ impl Desk {
     }
 
     /// A new socket of the scoped hal.
-    pub(super) fn open(&self, call: Call<'_>) -> Result<Opened, Errno> {
-        match self.host.call(call).now() {
-            Ok(Reply::Handle(handle)) => Ok(Opened { host: self.host.clone(), handle }),
-            Ok(_) => Err(Errno::IO),
-            Err(code) => Err(errno(code)),
+    pub(super) fn open(&self, call: Call<'_>) -> Result<Opened, ErrorCode> {
+        match self.host.call(call).now()? {
+            Reply::Handle(handle) => Ok(Opened { host: self.host.clone(), handle }),
+            _ => Err(ErrorCode::Io),
         }
     }
 
@@ -180,9 +231,32 @@ impl Desk {
     pub(super) async fn know(&self, target: &Target) {
         let is_loopback = matches!(target, Target::Internet(address) if address.ip().to_canonical().is_loopback());
         if is_loopback && self.localhost.is_granted {
-            let look_up = async || drop(self.host.call(Call::Resolve { name: "localhost" }).wait().await);
-            self.localhost.looked_up.get_or_init(look_up).await;
+            self.look_localhost_up().await;
         }
+    }
+
+    pub(super) async fn look_localhost_up(&self) {
+        let look_up = async || drop(self.host.call(Call::Resolve { name: "localhost" }).wait().await);
+        self.localhost.looked_up.get_or_init(look_up).await;
+    }
+
+    /// Whether a verdict on the address can be given: that on a loopback address may depend on what
+    /// `localhost` is.
+    pub(super) fn knows(&self, address: SocketAddr) -> bool {
+        let Localhost { is_granted, looked_up } = &self.localhost;
+        !is_granted || looked_up.initialized() || !address.ip().to_canonical().is_loopback()
+    }
+}
+
+impl Desk {
+    /// One that asks `host` and is asked by nobody.
+    #[cfg(test)]
+    pub(super) fn idle(host: Arc<dyn Host>, localhost_is_granted: bool, relay: Option<Arc<Signal>>) -> Self {
+        let localhost = Localhost { is_granted: localhost_is_granted, looked_up: tokio::sync::OnceCell::new() };
+        let (listener, _) = crate::launch::pair().expect("a pipe");
+        let doors = Doors::new(listener, None);
+        let (bound, ports, answers) = (Mutex::default(), Ports::default(), AtomicU64::new(0));
+        Desk { doors, host, bound, localhost, counted: None, relay, ports, answers }
     }
 }
 

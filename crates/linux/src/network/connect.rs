@@ -49,16 +49,19 @@ impl Desk {
         let opened = match bound {
             Some(_) if carried => return Err(Errno::NETUNREACH),
             Some(opened) => opened,
-            None => self.open(Call::TcpSocket { ipv6: address.is_ipv6() })?,
+            None => self.open(Call::TcpSocket { ipv6: address.is_ipv6() }).map_err(errno)?,
         };
         let socket = self.export(&opened)?;
         options::take_over(own.socket.as_fd(), socket.as_fd());
         set_waiting(&socket, false)?;
         let connected = match self.call(Call::Connect { socket: opened.handle, address }) {
-            Err(ErrorCode::InProgress) if own.waits => self.connected(&opened).await,
+            Err(ErrorCode::InProgress) if own.waits || self.counted.is_some() => self.connected(&opened).await,
             Err(code) => Err(errno(code)),
             Ok(()) => Ok(()),
         };
+        if let Some(counted) = self.counted.as_ref().filter(|_| connected.is_ok()) {
+            return counted.join(own, socket).await.map(|()| Answer::plain(Ok(())));
+        }
         set_waiting(&socket, own.waits)?;
         match connected {
             Ok(()) | Err(Errno::INPROGRESS) => Ok(Answer::with(socket, connected)),

@@ -29,7 +29,7 @@ impl Desk {
             return Err(Errno::AFNOSUPPORT);
         }
         if own.is_datagram() {
-            return self.bind_datagram(&own, address).map(|()| Answer::plain(Ok(())));
+            return self.bind_datagram(ask, &own, address).map(|()| Answer::plain(Ok(())));
         }
         if !own.is_stream() {
             return Err(Errno::ACCESS);
@@ -38,6 +38,11 @@ impl Desk {
             return Err(Errno::INVAL);
         }
         let (opened, socket) = self.bind_stream(&own, address)?;
+        if self.counted.is_some() {
+            // It stays in the place. Nothing is listened on where bytes are counted, so this is what the system
+            // would have chosen.
+            return rustix::net::bind(&own.socket, &address).map(|()| Answer::plain(Ok(())));
+        }
         let mut bound = self.bound();
         if bound.len() >= MOST_BOUND {
             return Err(Errno::NOBUFS);
@@ -48,7 +53,7 @@ impl Desk {
 
     fn bind_stream(&self, own: &Own, address: SocketAddr) -> Result<(Opened, OwnedFd), Errno> {
         let address = canonical(address);
-        let opened = self.open(Call::TcpSocket { ipv6: address.is_ipv6() })?;
+        let opened = self.open(Call::TcpSocket { ipv6: address.is_ipv6() }).map_err(errno)?;
         self.call(Call::Bind { socket: opened.handle, address }).map_err(errno)?;
         let socket = self.export(&opened)?;
         options::take_over(own.socket.as_fd(), socket.as_fd());
@@ -88,7 +93,7 @@ impl Desk {
 }
 
 /// Whether a socket is bound already.
-fn has_port(own: &Own) -> Result<bool, Errno> {
+pub(super) fn has_port(own: &Own) -> Result<bool, Errno> {
     let address = SocketAddr::try_from(getsockname(&own.socket)?)?;
     Ok(address.port() != 0)
 }

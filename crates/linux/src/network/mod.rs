@@ -1,21 +1,23 @@
 //! The network of a capsule.
 //!
 //! The capsule lives in a network namespace of its own (`network_namespaces(7)`) in which nothing but
-//! a loopback device is: no address, no route, no abstract Unix socket of the host's. What its manifest
-//! grants, the supervisor does for it:
+//! a loopback device is, and where something may be connected to a pair of interfaces that leads to the
+//! supervisor: no address, no route, no abstract Unix socket of the host's. What its manifest grants, the
+//! supervisor does for it:
 //!
 //! ```text
 //! connect, bind, listen ──seccomp_unotify(2)──▶ Broker: address copied once ─▶ Host::call: verdict, socket
 //!          ▲                                                                           │
 //!          └──────── the finished socket, in the place of the program's own ◀──────────┘
 //! name ──▶ 127.53.53.53:53 in the namespace ──▶ names: Host::call(Resolve) ──▶ pinned addresses
+//! datagram ──▶ a pair of interfaces in the namespace ──▶ datagrams: verdict, a socket of the host's
 //! ```
 //!
 //! No call is ever let go on in the kernel after its arguments were looked at: the address that was
 //! judged is the one that is used. A program never holds a socket of the host's network that is not
 //! connected or listening as the manifest grants; every way from there to another address (`connect`,
 //! `bind`, `listen`, `MSG_FASTOPEN`) ends in the filter of system calls or here. Once a socket is
-//! handed over, what goes over it costs nothing.
+//! handed over, what goes over it costs nothing; with a limit on bandwidth it is not ([`streams`]).
 //!
 //! What it does not do: a socket that was registered with `epoll(7)`, or duplicated, before it is
 //! connected is not the one that is connected afterwards.
@@ -24,18 +26,21 @@ mod address;
 mod ask;
 mod broker;
 mod connect;
-mod datagram;
+mod datagrams;
 mod listen;
 mod names;
 mod options;
 mod place;
+mod signal;
+mod streams;
 
 use std::net::{SocketAddr, SocketAddrV4};
 
-use ringfence_manifest::NetworkPermissions;
+use ringfence_manifest::{NetworkPermissions, Spec};
 
 pub(crate) use broker::Broker;
-pub(crate) use place::{Doors, open_doors};
+pub(crate) use datagrams::Wire;
+pub(crate) use place::{Doors, MOST_DOORS, Opening};
 
 /// Where names are answered, in the capsule's own network.
 pub(crate) use ringfence_isolation::names::SERVER as NAME_SERVER;
@@ -49,6 +54,16 @@ fn name_server() -> SocketAddr {
 pub(crate) fn is_granted(network: &NetworkPermissions) -> bool {
     let NetworkPermissions { connect, listen, resolve } = network;
     !connect.is_empty() || !listen.is_empty() || !resolve.is_empty()
+}
+
+/// Whether datagrams are passed on at all.
+pub(crate) fn has_datagrams(network: &NetworkPermissions) -> bool {
+    !network.connect.is_empty() || !network.listen.is_empty()
+}
+
+/// Whether the bytes of connections are counted.
+pub(crate) fn is_counted(spec: &Spec) -> bool {
+    spec.limits.bandwidth.is_some() && !spec.permissions.network.connect.is_empty()
 }
 
 /// Whether a capsule may ask for names.

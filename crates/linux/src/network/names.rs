@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
 
 use ringfence_abi::{Call, ErrorCode, Reply};
 use ringfence_isolation::names::{Known, MOST, Question};
@@ -24,6 +25,7 @@ impl Desk {
         } else {
             Known::Addresses(Vec::new())
         };
+        self.answers.fetch_add(1, Relaxed);
         if let Some(names) = &self.doors.names {
             // A program that does not listen any more asks again, if at all.
             let _ = sendto(names, &question.answer(&known), SendFlags::DONTWAIT, &from);

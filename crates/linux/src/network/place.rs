@@ -2,16 +2,17 @@
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use ringfence_manifest::Spec;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, bind, sendmsg,
-    socket_with,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, bind, listen,
+    sendmsg, socket_with,
 };
 
-use super::name_server;
+use super::{NAME_SERVER, Wire, name_server};
 use crate::sys;
 
 /// What leads from a place to its supervisor.
@@ -21,26 +22,98 @@ pub(crate) struct Doors {
     pub(crate) listener: OwnedFd,
     /// Where names are asked for.
     pub(crate) names: Option<OwnedFd>,
+    /// Where datagrams come out, if the kernel has what it takes.
+    pub(crate) wire: Option<OwnedFd>,
+    /// Where connections begin whose bytes are counted.
+    pub(crate) counted: Option<OwnedFd>,
 }
 
-/// Switches the loopback device on and makes the socket names are asked at. Runs after a clone: it
-/// allocates nothing.
-pub(crate) fn open_doors() -> Result<OwnedFd, Errno> {
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    sys::loopback_up(socket.as_fd())?;
-    let address: SocketAddr = name_server();
-    bind(&socket, &address)?;
-    Ok(socket)
+/// How many there can be.
+pub(crate) const MOST_DOORS: usize = 4;
+
+/// Which doors a place is to have.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    names: bool,
+    wire: Option<Wire>,
+    counts: bool,
+}
+
+/// How many of them may wait; they are taken one by one.
+const BACKLOG: i32 = 16;
+
+impl Opening {
+    /// For a spec that is granted anything of the network.
+    pub(crate) fn new(spec: &Spec) -> Option<Self> {
+        let network = &spec.permissions.network;
+        let wire = super::has_datagrams(network).then(Wire::new);
+        let (names, counts) = (super::has_names(network), super::is_counted(spec));
+        super::is_granted(network).then_some(Opening { names, wire, counts })
+    }
+
+    /// Switches the loopback device on and opens the doors, all but the filter's. Runs after a clone, in a
+    /// new network namespace: it allocates nothing.
+    pub(crate) fn open(&self) -> Result<Beside, Errno> {
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        sys::loopback_up(socket.as_fd())?;
+        let wire = self.wire.as_ref().map(Wire::lay).transpose()?.flatten();
+        let names = self.names.then_some(socket);
+        if let Some(names) = &names {
+            bind(names, &name_server())?;
+        }
+        let counted = self.counts.then(listen_within).transpose()?;
+        Ok(Beside { names, wire, counted })
+    }
+}
+
+/// The doors beside the filter's.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    names: Option<OwnedFd>,
+    wire: Option<OwnedFd>,
+    counted: Option<OwnedFd>,
+}
+
+fn listen_within() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let door = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    bind(&door, &SocketAddrV4::new(NAME_SERVER, 0))?;
+    listen(&door, BACKLOG)?;
+    Ok(door)
 }
 
 impl Doors {
+    pub(crate) fn new(listener: OwnedFd, beside: Option<Beside>) -> Self {
+        let Some(Beside { names, wire, counted }) = beside else {
+            return Doors { listener, names: None, wire: None, counted: None };
+        };
+        Doors { listener, names, wire, counted }
+    }
+
+    /// Which of those there can be are there: what [`Doors::from`] takes.
+    pub(crate) fn which(&self) -> i32 {
+        let Doors { names, wire, counted, .. } = self;
+        i32::from(names.is_some()) | i32::from(wire.is_some()) << 1 | i32::from(counted.is_some()) << 2
+    }
+
+    /// The doors that were sent.
+    pub(crate) fn from(which: i32, mut sent: impl Iterator<Item = OwnedFd>) -> Option<Self> {
+        let listener = sent.next()?;
+        let mut next = |bit: i32| if which & bit == 0 { None } else { sent.next() };
+        Some(Doors { listener, names: next(1), wire: next(2), counted: next(4) })
+    }
+
     /// Sends them, with `message`. Runs after a clone: it allocates nothing.
     pub(crate) fn send(&self, message: &[u8], to: BorrowedFd<'_>) -> Result<(), Errno> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DOORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let both = [self.listener.as_fd(), self.names.as_ref().unwrap_or(&self.listener).as_fd()];
-        let descriptors = if self.names.is_some() { &both[..] } else { &both[..1] };
-        if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        let mut all = [self.listener.as_fd(); MOST_DOORS];
+        let mut count = 1;
+        for door in [&self.names, &self.wire, &self.counted].into_iter().flatten() {
+            all[count] = door.as_fd();
+            count += 1;
+        }
+        if !ancillary.push(SendAncillaryMessage::ScmRights(&all[..count])) {
             return Err(Errno::NOBUFS);
         }
         sendmsg(to, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)

@@ -15,7 +15,7 @@ pub(crate) use descriptors::close_range;
 pub(crate) use landlock::{
     RulesetAttributes, landlock_abi, landlock_add_path, landlock_create, landlock_restrict_self,
 };
-pub(crate) use network::{loopback_up, set_socket_option, socket_option};
+pub(crate) use network::{loopback_up, packet_bind, packet_send, set_socket_option, socket_option};
 pub(crate) use notify::{
     Notification, notify_add_descriptor, notify_continue, notify_is_valid, notify_receive, notify_respond,
     notify_synchronously, read_memory, seccomp_filter_with_listener,

@@ -68,6 +68,17 @@ static void tcp(const char *host, const char *port) {
     close(fd);
 }
 
+/* On a socket that is bound to the device datagrams leave by. */
+static void tcp_device(const char *host, const char *port) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, SOCK_STREAM, 0);
+    if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "net", 3)) failed();
+    else if (connect(fd, (void *)&at, length)) failed();
+    else echo(fd);
+    close(fd);
+}
+
 static void nonblocking(const char *host, const char *port) {
     struct sockaddr_storage at;
     socklen_t length = address(host, port, &at);
@@ -105,6 +116,181 @@ static void udp(const char *host, const char *port, int connected) {
     if (size != length || memcmp(&from, &at, 8)) printf("from another ");
     printf("ok %s\n", buffer);
     close(fd);
+}
+
+/* Sends by every call there is, to an address and connected; prints how each went at once. */
+static void udp_ways(const char *host, const char *port) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, SOCK_DGRAM, 0);
+    struct iovec part = {"secret", 6};
+    struct mmsghdr many[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        many[i].msg_hdr.msg_name = &at, many[i].msg_hdr.msg_namelen = length;
+        many[i].msg_hdr.msg_iov = &part, many[i].msg_hdr.msg_iovlen = 1;
+    }
+    printf("%d", sendto(fd, "secret", 6, 0, (void *)&at, length) == 6);
+    printf(" %d", sendmsg(fd, &many[0].msg_hdr, 0) == 6);
+    printf(" %d", sendmmsg(fd, many, 2, 0) == 2);
+    if (connect(fd, (void *)&at, length)) printf(" %s", strerrorname_np(errno));
+    else printf(" %d %d", send(fd, "secret", 6, 0) == 6, write(fd, "secret", 6) == 6);
+    printf("\n");
+    close(fd);
+}
+
+/* Many sockets at once, each with a word of its own; prints how many words came back to their own socket. */
+static void udp_many(const char *host, const char *port, int count) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int *fds = calloc((size_t)count, sizeof *fds), back = 0;
+    struct timeval patience = {.tv_sec = 5};
+    char word[32], buffer[64];
+    for (int i = 0; i < count; i++) {
+        fds[i] = socket(at.ss_family, SOCK_DGRAM, 0);
+        setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        if (i % 2 && connect(fds[i], (void *)&at, length)) return failed();
+        sendto(fds[i], word, (size_t)sprintf(word, "word %d", i), 0, i % 2 ? NULL : (void *)&at, i % 2 ? 0 : length);
+    }
+    for (int i = 0; i < count; i++) {
+        ssize_t n = recv(fds[i], buffer, sizeof buffer, 0);
+        if (n == sprintf(word, "word %d", i) && memcmp(word, buffer, (size_t)n) == 0) back++;
+        else printf("lost %d: %s ", i, n < 0 ? strerrorname_np(errno) : "another");
+        patience.tv_sec = 1;
+        for (int j = i; n < 0 && j < count; j++) setsockopt(fds[j], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        close(fds[i]);
+    }
+    printf("back %d\n", back);
+}
+
+/* Datagrams of many sizes; prints those that did not come back as they were. */
+static void udp_sizes(const char *host, const char *port) {
+    static char sent[65536], got[65536];
+    int sizes[] = {0, 1, 512, 1472, 1473, 9000, 32768, 65000, 65487};
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, SOCK_DGRAM, 0);
+    struct timeval patience = {.tv_sec = 5};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd, (void *)&at, length)) return failed();
+    for (size_t i = 0; i < sizeof sent; i++) sent[i] = (char)(i * 7 + i / 251);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t size = (size_t)sizes[i];
+        if (send(fd, sent, size, 0) != (ssize_t)size) return failed();
+        ssize_t n = recv(fd, got, sizeof got, 0);
+        if (n != (ssize_t)size || memcmp(sent, got, size)) printf("%d became %d ", sizes[i], (int)n);
+    }
+    printf("ok\n");
+    close(fd);
+}
+
+/* One call that the kernel makes three datagrams of. */
+static void udp_segments(const char *host, const char *port) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, SOCK_DGRAM, 0), size = 100;
+    struct timeval patience = {.tv_sec = 5};
+    char sent[250] = {0}, got[512];
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (setsockopt(fd, IPPROTO_UDP, 103 /* UDP_SEGMENT */, &size, sizeof size)) return failed();
+    if (sendto(fd, sent, sizeof sent, 0, (void *)&at, length) != sizeof sent) return failed();
+    for (int i = 0; i < 3; i++) printf("%d ", (int)recv(fd, got, sizeof got, 0));
+    printf("\n");
+    close(fd);
+}
+
+/* To a port nobody is at: what a connected socket is told, and that it goes on. */
+static void udp_refused(const char *host, const char *port) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    int fd = socket(at.ss_family, SOCK_DGRAM, 0);
+    struct timeval patience = {.tv_sec = 5};
+    char byte;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd, (void *)&at, length)) return failed();
+    for (int i = 0; i < 2; i++) {
+        if (send(fd, "x", 1, 0) != 1 || recv(fd, &byte, 1, 0) >= 0) printf("answered ");
+        failed();
+    }
+    close(fd);
+}
+
+/* Binds, prints the port, and answers so many datagrams; then does it again on another socket. */
+static void udp_serve(const char *host, const char *port, int count) {
+    char buffer[65536], number[16];
+    for (int turn = 0; turn < 2; turn++) {
+        struct sockaddr_storage at, peer;
+        socklen_t length = address(host, turn ? number : port, &at), size = sizeof at;
+        int fd = socket(at.ss_family, SOCK_DGRAM, 0);
+        if (bind(fd, (void *)&at, length)) return failed();
+        if (bind(fd, (void *)&at, length) == 0) printf("bound twice ");
+        getsockname(fd, (void *)&at, &size);
+        sprintf(number, "%d", ntohs(((struct sockaddr_in *)&at)->sin_port));
+        printf("port %s\n", number);
+        fflush(stdout);
+        for (int i = 0; i < count; i++) {
+            size = sizeof peer;
+            ssize_t n = recvfrom(fd, buffer, sizeof buffer, 0, (void *)&peer, &size);
+            if (n < 0 || sendto(fd, buffer, (size_t)n, 0, (void *)&peer, size) != n) return failed();
+        }
+        close(fd);
+    }
+    printf("served\n");
+}
+
+/* Sends and is gone. */
+static void udp_send(const char *host, const char *port) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    if (sendto(socket(at.ss_family, SOCK_DGRAM, 0), "last", 4, 0, (void *)&at, length) != 4) failed();
+}
+
+/* From many source ports to many destinations, over and over. */
+static void udp_flood(const char *host, int count) {
+    struct sockaddr_storage at;
+    for (int i = 0; i < count; i++) {
+        char port[16];
+        sprintf(port, "%d", 1 + i % 65535);
+        socklen_t length = address(host, port, &at);
+        int fd = socket(at.ss_family, SOCK_DGRAM, 0);
+        sendto(fd, "flood", 5, 0, (void *)&at, length);
+        close(fd);
+    }
+    printf("flooded\n");
+}
+
+/* Over so many connections at once: sends so many bytes on each, takes what comes, and prints how much came. */
+static void transfer(const char *host, const char *port, int count, long bytes) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    static char chunk[65536];
+    long sent[64] = {0}, got = 0;
+    int open = count;
+    struct pollfd fds[64];
+    for (int i = 0; i < count; i++) {
+        int fd = socket(at.ss_family, SOCK_STREAM, 0);
+        if (connect(fd, (void *)&at, length)) return failed();
+        fcntl(fd, F_SETFL, O_NONBLOCK);
+        if (!bytes) shutdown(fd, SHUT_WR);
+        fds[i] = (struct pollfd){fd, POLLIN | (bytes ? POLLOUT : 0), 0};
+    }
+    while (open && poll(fds, (nfds_t)count, 20000) > 0)
+        for (int i = 0; i < count; i++) {
+            if (fds[i].revents & POLLOUT && sent[i] < bytes) {
+                long left = bytes - sent[i];
+                ssize_t n = send(fds[i].fd, chunk, left < 65536 ? (size_t)left : 65536, MSG_NOSIGNAL);
+                if (n > 0) sent[i] += n;
+                if (sent[i] == bytes) fds[i].events = POLLIN, shutdown(fds[i].fd, SHUT_WR);
+            }
+            if (fds[i].revents & ~POLLOUT) {
+                ssize_t n = recv(fds[i].fd, chunk, sizeof chunk, 0);
+                if (n > 0) got += n;
+                else if (n == 0 || errno != EAGAIN) {
+                    if (n < 0) failed();
+                    fds[i].fd = -1 - fds[i].fd, open--;
+                }
+            }
+        }
+    printf("got %ld\n", got);
 }
 
 static void resolve(const char *name) {
@@ -228,6 +414,16 @@ int main(int count, char **words) {
         else if (is(what, "nonblocking")) nonblocking(words[i + 1], words[i + 2]), i += 2;
         else if (is(what, "udp")) udp(words[i + 1], words[i + 2], 0), i += 2;
         else if (is(what, "udp-connected")) udp(words[i + 1], words[i + 2], 1), i += 2;
+        else if (is(what, "udp-ways")) udp_ways(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "udp-serve")) udp_serve(words[i + 1], words[i + 2], atoi(words[i + 3])), i += 3;
+        else if (is(what, "udp-send")) udp_send(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "tcp-device")) tcp_device(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "transfer")) transfer(words[i + 1], words[i + 2], atoi(words[i + 3]), atol(words[i + 4])), i += 4;
+        else if (is(what, "udp-many")) udp_many(words[i + 1], words[i + 2], atoi(words[i + 3])), i += 3;
+        else if (is(what, "udp-sizes")) udp_sizes(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "udp-segments")) udp_segments(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "udp-refused")) udp_refused(words[i + 1], words[i + 2]), i += 2;
+        else if (is(what, "udp-flood")) udp_flood(words[i + 1], atoi(words[i + 2])), i += 2;
         else if (is(what, "resolve")) resolve(words[i + 1]), i += 1;
         else if (is(what, "name")) by_name(words[i + 1], words[i + 2]), i += 2;
         else if (is(what, "serve")) serve(words[i + 1], words[i + 2], 1), i += 2;

@@ -81,10 +81,6 @@ impl ScopedHal {
     /// Answers `Host::descriptor`.
     pub(super) fn export(&self, handle: Handle) -> Result<OwnedFd, ErrorCode> {
         let socket = self.socket(handle, Rights::TRANSFER)?;
-        let limits = &self.spec.limits;
-        if limits.bandwidth.is_some() || limits.io_operations.is_some() || limits.io_bytes.is_some() {
-            return Err(ErrorCode::NotSupported);
-        }
         match socket {
             Socket::Tcp(socket) => socket.descriptor().share(),
             Socket::Udp(socket) => socket.descriptor().share(),
