@@ -16,6 +16,7 @@ use crate::network::Opening;
 use crate::prepared::Ready;
 use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, compile, default_profile};
+use crate::stdio;
 use crate::tree::{Plan, PlanError};
 
 /// Level `sandbox`.
@@ -229,13 +230,16 @@ fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
     }
 }
 
-/// Changing metadata is let through when every folder of the host's that can be changed may be
-/// changed as a whole.
+/// How much of files' metadata may be changed: all of it when nothing of the host's can be reached, and
+/// almost all when every folder of the host's that can be changed may be changed as a whole.
 fn metadata(spec: &Spec, tree: &Plan) -> Metadata {
     use ringfence_manifest::Permission::FsWrite;
     let files = &spec.permissions.files;
     let mut writable = tree.places.iter().filter(|place| place.writable);
-    if writable.all(|place| files.allows(FsWrite, place.at.as_bytes())) { Metadata::Free } else { Metadata::Denied }
+    if !writable.all(|place| files.allows(FsWrite, place.at.as_bytes())) || stdio::passes_a_file(spec) {
+        return Metadata::Denied;
+    }
+    if tree.writes_to_the_host() { Metadata::WithoutSetId } else { Metadata::Free }
 }
 
 #[cfg(test)]

@@ -15,6 +15,22 @@ pub(crate) fn enforced(promised: &Enforcement, pid: i32, cgroup: &Cgroup) -> Enf
             }
         }
     };
+    let shared = |kind: &str| {
+        let namespace = |whose: &str| std::fs::read_link(format!("/proc/{whose}/ns/{kind}"));
+        !matches!((namespace("self"), namespace(&pid.to_string())), (Ok(own), Ok(theirs)) if own != theirs)
+    };
+    for (kind, guarantee) in [
+        ("mnt", Guarantee::FilesystemConfined),
+        ("net", Guarantee::NetworkConfined),
+        ("pid", Guarantee::ProcessesHidden),
+        ("pid", Guarantee::KillWorks),
+        ("ipc", Guarantee::MemoryIsolated),
+        ("uts", Guarantee::EnvironmentConfined),
+    ] {
+        if shared(kind) {
+            missing(&[guarantee], "the kernel does not show a namespace of its own");
+        }
+    }
     if let Some(why) = unconfined(&read("status")) {
         use Guarantee as G;
         missing(&[G::MemoryIsolated, G::OwnAddressSpace, G::FilesystemConfined, G::NetworkConfined], why);

@@ -1,6 +1,7 @@
 //! A spec ready to be built.
 
 use std::sync::{Arc, Once};
+use std::thread;
 
 use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Prepared};
 use ringfence_manifest::Spec;
@@ -60,12 +61,13 @@ impl Ready {
         let broker = broker.map_err(|source| host_error("cannot start what relays for the place", source))?;
         let watched = Watched { pidfd, report, cgroup: Arc::new(cgroup), broker };
         let supervisor = Supervisor::new(host, controls.clone(), watched, streams.outside, self.spec.clone(), executor);
-        let (swept, facts) = (self.swept.clone(), self.facts.clone());
-        // What others left is removed while the program runs.
-        let sweep = move || swept.call_once(|| sweep(&*facts.tree, &facts.cgroups));
-        watchman
-            .watch(supervisor, Box::new(sweep))
-            .map_err(|source| host_error("cannot start the supervisor", source))?;
+        self.swept.call_once(|| {
+            let facts = self.facts.clone();
+            // What others left is removed while the program runs, and nothing waits for it.
+            let sweep = move || sweep(&*facts.tree, &facts.cgroups);
+            let _ = thread::Builder::new().name("ringfence-sweep".into()).spawn(sweep);
+        });
+        watchman.watch(supervisor).map_err(|source| host_error("cannot start the supervisor", source))?;
         Ok(Box::new(LinuxInstance::new(controls, enforced)))
     }
 }

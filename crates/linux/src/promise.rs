@@ -1,7 +1,7 @@
 //! What holds each guarantee at this level, for one spec on one machine.
 
 use ringfence_isolation::{Enforcement, Guarantee, Held};
-use ringfence_manifest::{FilePermissions, Spec};
+use ringfence_manifest::{Spec, StreamOut};
 
 use crate::cgroup::{Controller, Version};
 use crate::facts::Facts;
@@ -17,7 +17,7 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
             G::MemoryIsolated | G::OwnAddressSpace => {
                 Held::by("a process of its own; seccomp without ptrace and process_vm_*")
             }
-            G::FilesystemConfined => files(&spec.permissions.files, facts, plan),
+            G::FilesystemConfined => files(facts),
             G::NetworkConfined => match &facts.notify {
                 _ if !network::is_granted(&spec.permissions.network) => {
                     Held::by("an empty network namespace; seccomp socket families")
@@ -51,6 +51,9 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
                     "a folder of the host may be changed, and no quota is set on it; without such a folder, \
                      sized tmpfs holds it",
                 ),
+                _ if prints_to_a_file(spec) => Held::not(
+                    "what it prints goes to a file, and nothing bounds that: set `output`, or print elsewhere",
+                ),
                 _ => Held::by("sized tmpfs for /tmp and /dev/shm"),
             },
             G::OutputLimit => Held::by("pipes read by the scoped hal's meter"),
@@ -72,7 +75,12 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
     enforcement
 }
 
-fn files(_permissions: &FilePermissions, facts: &Facts, _plan: Option<&Plan>) -> Held {
+fn prints_to_a_file(spec: &Spec) -> bool {
+    let streams = [&spec.stdio.stdout, &spec.stdio.stderr];
+    spec.limits.output.is_none() && streams.into_iter().any(|stream| matches!(stream, StreamOut::File(_)))
+}
+
+fn files(facts: &Facts) -> Held {
     match facts.landlock {
         Ok(_) => Held::by("mount namespace and pivot_root; Landlock"),
         // Whether that is enough for these permissions is checked when the recipe is made.

@@ -1,16 +1,19 @@
 //! The program's standard streams.
 //!
-//! What is inherited or a file is given to the program as it is. What is kept, or counted because
-//! printing is limited, goes through a pipe to the hal, which keeps and counts.
+//! What is inherited is given to the program as it is, if it can do nothing with it but read and write:
+//! pipes, connected sockets, terminals, devices that hold nothing, and for input a file. All else it prints goes
+//! through a pipe to the hal, which writes, keeps and counts: whoever holds a file can do more with it than
+//! append. Folders lead out of the tree and are refused.
 
 use std::fs::OpenOptions;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_abi::Handle;
 use ringfence_manifest::{Spec, StreamIn, StreamOut};
-use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
+use rustix::fs::{FileType, MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, fstat, major, memfd_create, seek};
 use rustix::io::{Errno, write};
+use rustix::net::getpeername;
 
 use crate::launch::{above_streams, pair};
 
@@ -27,10 +30,8 @@ impl Streams {
         let mut out = |to: &StreamOut, handle: Handle, own: &dyn AsFd| -> io::Result<OwnedFd> {
             match to {
                 StreamOut::Null if !counted => Ok(OpenOptions::new().write(true).open("/dev/null")?.into()),
-                StreamOut::Inherit if !counted => Ok(own.as_fd().try_clone_to_owned()?),
-                StreamOut::File(path) if !counted => {
-                    // Appending, so that two streams to one file do not write over each other.
-                    Ok(OpenOptions::new().append(true).create(true).open(path)?.into())
+                StreamOut::Inherit if !counted && Inherited::of(own.as_fd())? == Inherited::Harmless => {
+                    Ok(own.as_fd().try_clone_to_owned()?)
                 }
                 _ => {
                     let (reader, writer) = pair()?;
@@ -42,12 +43,57 @@ impl Streams {
         let stdout = out(&spec.stdio.stdout, Handle::STDOUT, &io::stdout())?;
         let stderr = out(&spec.stdio.stderr, Handle::STDERR, &io::stderr())?;
         let stdin = match &spec.stdio.stdin {
-            StreamIn::Inherit => io::stdin().as_fd().try_clone_to_owned()?,
+            StreamIn::Inherit => {
+                Inherited::of(io::stdin().as_fd())?;
+                io::stdin().as_fd().try_clone_to_owned()?
+            }
             StreamIn::Null => OpenOptions::new().read(true).open("/dev/null")?.into(),
             StreamIn::File(path) => OpenOptions::new().read(true).open(path)?.into(),
             StreamIn::Bytes(bytes) => holding(bytes)?,
         };
         Ok(Streams { inside: [above_streams(stdin)?, above_streams(stdout)?, above_streams(stderr)?], outside })
+    }
+}
+
+/// What a descriptor of ours is that a program is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inherited {
+    /// It can be read and written, and that is all.
+    Harmless,
+    /// A regular file.
+    File,
+}
+
+impl Inherited {
+    fn of(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
+        /// `/dev/null`, `zero`, `full`, `random` and `urandom` (`mem(4)`).
+        const MEMORY: u32 = 1;
+        let refuse = |what: &str| Err(io::Error::other(format!("it is {what}, which is not given to a capsule")));
+        let found = match fstat(descriptor) {
+            // A stream that is closed is closed inside, too.
+            Err(Errno::BADF) => return Ok(Inherited::Harmless),
+            found => found?,
+        };
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => Ok(Inherited::File),
+            FileType::Fifo => Ok(Inherited::Harmless),
+            FileType::CharacterDevice if major(found.st_rdev) == MEMORY || descriptor.is_terminal() => {
+                Ok(Inherited::Harmless)
+            }
+            FileType::Socket if getpeername(descriptor).is_ok() => Ok(Inherited::Harmless),
+            FileType::Socket => refuse("a socket that is not connected"),
+            FileType::Directory => refuse("a folder"),
+            _ => refuse("a device"),
+        }
+    }
+}
+
+/// Whether a regular file is handed over as standard input.
+pub(crate) fn passes_a_file(spec: &Spec) -> bool {
+    match &spec.stdio.stdin {
+        StreamIn::Inherit => Inherited::of(io::stdin().as_fd()).is_ok_and(|found| found == Inherited::File),
+        StreamIn::File(_) => true,
+        StreamIn::Null | StreamIn::Bytes(_) => false,
     }
 }
 

@@ -51,19 +51,16 @@ pub(crate) struct Watched {
     pub(crate) broker: Option<Broker>,
 }
 
-/// A supervisor, and what else there is to do for it, in the time that the program takes to begin.
-type Work = (Supervisor, Box<dyn FnOnce() + Send>);
-
 /// The thread of a supervisor that is still to come: it starts while the place is built.
 pub(crate) struct Watchman {
-    work: Sender<Work>,
+    supervisor: Sender<Supervisor>,
     network: Option<Receiver<io::Result<OwnedFd>>>,
 }
 
 impl Watchman {
     /// Starts the thread; whether it makes a network namespace for the place meanwhile.
     pub(crate) fn start(makes_network: bool) -> io::Result<Self> {
-        let (work, arrival) = channel::<Work>();
+        let (supervisor, arrival) = channel::<Supervisor>();
         let (made, network) = channel();
         thread::Builder::new().name("ringfence-linux".into()).stack_size(STACK).spawn(move || {
             if makes_network {
@@ -74,11 +71,11 @@ impl Watchman {
                     return;
                 }
             }
-            if let Ok((supervisor, aside)) = arrival.recv() {
-                supervisor.run(aside);
+            if let Ok(supervisor) = arrival.recv() {
+                supervisor.run();
             }
         })?;
-        Ok(Watchman { work, network: makes_network.then_some(network) })
+        Ok(Watchman { supervisor, network: makes_network.then_some(network) })
     }
 
     /// The network namespace, when one is made; waits for it.
@@ -87,10 +84,10 @@ impl Watchman {
         self.network.take().map(|network| network.recv().map_err(gone).flatten()).transpose()
     }
 
-    /// Sets it to work, `aside` first.
-    pub(crate) fn watch(self, supervisor: Supervisor, aside: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    /// Sets it to work.
+    pub(crate) fn watch(self, supervisor: Supervisor) -> io::Result<()> {
         let gone = |_| io::Error::other("the thread of the supervisor ended");
-        self.work.send((supervisor, aside)).map_err(gone)
+        self.supervisor.send(supervisor).map_err(gone)
     }
 }
 
@@ -109,9 +106,8 @@ impl Supervisor {
         Supervisor { host, controls, pidfd, report, cgroup, broker, executor, streams, spec, charged }
     }
 
-    fn run(self, aside: Box<dyn FnOnce() + Send>) {
+    fn run(self) {
         let last = LastWord { controls: self.controls.clone(), pidfd: Some(self.pidfd.clone()) };
-        aside();
         last.say(self.live());
     }
 

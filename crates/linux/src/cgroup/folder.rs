@@ -157,6 +157,14 @@ pub(super) fn remove(tree: &dyn Tree, folder: &Path) {
     }
 }
 
+/// Kills what is in a cgroup and removes it if that is done at once.
+pub(super) fn remove_once(tree: &dyn Tree, folder: &Path) {
+    if tree.remove(folder).is_err() {
+        kill(tree, folder);
+        let _ = tree.remove(folder);
+    }
+}
+
 /// Kills every process in a cgroup: by `cgroup.kill` where there is one, else one by one.
 fn kill(tree: &dyn Tree, folder: &Path) {
     if tree.write(&folder.join("cgroup.kill"), "1").is_ok() {

@@ -20,10 +20,10 @@ pub(crate) fn sweep(tree: &dyn Tree, hierarchies: &Hierarchies) {
 fn sweep_below(tree: &dyn Tree, parent: &Path) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     let here = namespace();
-    let left = |owner: Owner| Some(owner.namespace) == here && start_time(owner.pid) != Some(owner.began);
+    let left = |owner: Owner| Some(owner.namespace) == here && owner.is_gone();
     for entry in entries.flatten() {
         if entry.file_name().to_str().and_then(owner).is_some_and(left) {
-            folder::remove(tree, &entry.path());
+            folder::remove_once(tree, &entry.path());
         }
     }
 }
@@ -35,6 +35,16 @@ struct Owner {
     namespace: u64,
     pid: u32,
     began: u64,
+}
+
+impl Owner {
+    /// Whether it has ended. What cannot be found out for want of memory or descriptors says nothing.
+    fn is_gone(&self) -> bool {
+        match read_text(format!("/proc/{}/stat", self.pid).as_ref()) {
+            Ok(text) => began(&text).is_some_and(|began| began != self.began),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH),
+        }
+    }
 }
 
 /// The owner that is written in a cgroup's name.
@@ -55,8 +65,11 @@ fn namespace() -> Option<u64> {
 /// When a process began, in clock ticks since the boot: field 22 of `/proc/<pid>/stat`, `proc(5)`.
 /// With the number it names a process for good.
 fn start_time(pid: u32) -> Option<u64> {
-    let text = read_text(format!("/proc/{pid}/stat").as_ref()).ok()?;
-    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    began(&read_text(format!("/proc/{pid}/stat").as_ref()).ok()?)
+}
+
+fn began(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -78,7 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_gone_has_no_start_time() {
-        assert_eq!(start_time(u32::MAX), None);
+    fn a_process_that_is_gone_is_known_by_its_number_and_beginning() {
+        let pid = std::process::id();
+        let own = Owner { namespace: 0, pid, began: start_time(pid).unwrap() };
+        assert!(!own.is_gone());
+        assert!(Owner { began: own.began + 1, ..own }.is_gone());
+        assert!(Owner { namespace: 0, pid: u32::MAX, began: 0 }.is_gone());
     }
 }

@@ -64,7 +64,9 @@ pub(crate) const STREAMS: u64 = 3;
 /// `setrlimit(2)`: what has no other mechanism, and belts for what has.
 pub(crate) fn resources(spec: &Spec) -> Vec<(Resource, Rlimit)> {
     let fixed = |value: u64| Rlimit { current: Some(value), maximum: Some(value) };
-    let mut resources = vec![(Resource::Core, fixed(0))];
+    // One byte is too little for a core file, and the one size that keeps the kernel from starting a
+    // program of the host's to take the core (`core(5)`). The others give a share of the processor.
+    let mut resources = vec![(Resource::Core, fixed(1)), (Resource::Rtprio, fixed(0)), (Resource::Nice, fixed(0))];
     if let Some(files) = spec.limits.open_files {
         let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         // The standard streams are not counted, and the one that is too many shows that the limit tripped.

@@ -1,9 +1,10 @@
 //! Pid 1. Runs after a clone: it allocates nothing, takes no lock and does not panic.
 
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::statfs;
+use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
 use rustix::io::{Errno, read, write};
 use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, setsid, wait};
 use rustix::system::sethostname;
@@ -36,6 +37,7 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
         write(list, b"0").map_err(at(Step::Cgroup))?;
     }
     sys::unshare(libc::CLONE_NEWCGROUP).map_err(at(Step::CgroupNamespace))?;
+    be_an_ordinary_victim().map_err(at(Step::Limits))?;
     tree::raise(&recipe.tree)?;
     if launch.awaits_network {
         gate::take_network(&ends.gate).and_then(|made| enter_network(&made)).map_err(at(Step::Network))?;
@@ -60,6 +62,17 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     Message::send_doors(&Doors::new(listener, opened), &ends.report).map_err(at(Step::Doors))
 }
 
+/// A supervisor that is never to be ended when memory runs out does not pass that on: the limit on memory
+/// would find nobody to end (`proc(5)`, oom_score_adj).
+fn be_an_ordinary_victim() -> Result<(), Errno> {
+    let file = openat(CWD, c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    match write(&file, b"0") {
+        // It is ended sooner than others already, and stays so.
+        Err(Errno::ACCESS) => Ok(()),
+        written => written.map(drop),
+    }
+}
+
 /// Starts pid 2 in the same memory, which pid 1 from now on only reads.
 fn start_second(launch: &Launch<'_>) -> Result<i32, (Step, Errno)> {
     sys::clone_sharing_memory(second::run, launch, launch.stack).map_err(|errno| (Step::Clone, errno))
@@ -73,14 +86,15 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
     // What pid 2 has of these it has for itself.
     let _ = sys::close_range(0, 2, false);
     let Ok(children) = sys::signal_descriptor(1 << (libc::SIGCHLD - 1)) else { sys::exit(1) };
-    let timeout = launch.recipe.disk.map(|_| &LOOK);
+    let scratch = launch.recipe.disk.zip(launch.recipe.tree.scratch.as_deref());
+    let timeout = scratch.map(|_| &LOOK);
     loop {
         let mut ready = [PollFd::new(&children, PollFlags::IN), PollFd::new(&launch.ends.commands, PollFlags::IN)];
         if poll(&mut ready, timeout).is_err() {
             continue;
         }
         let [child, command] = ready.map(|ready| !ready.revents().is_empty());
-        if let Some(pages) = launch.recipe.disk.and_then(too_many_pages) {
+        if let Some(pages) = scratch.and_then(too_many_pages) {
             Message::Full(pages).send(&launch.ends.report);
             sys::exit(1);
         }
@@ -96,8 +110,8 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
 }
 
 /// How many pages the folders in memory hold, when that is more than `allowed` bytes.
-fn too_many_pages(allowed: u64) -> Option<u32> {
-    let found = statfs(c"/tmp").ok()?;
+fn too_many_pages((allowed, scratch): (u64, &CStr)) -> Option<u32> {
+    let found = statfs(scratch).ok()?;
     let pages = found.f_blocks.saturating_sub(found.f_bfree);
     let most = allowed / PAGE;
     // An empty file takes a page's worth too, or the number of files would have no bound.

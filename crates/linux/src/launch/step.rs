@@ -28,7 +28,7 @@ steps! {
     Root = "mount the new root";
     Folder = "make a folder to mount something on";
     File = "write a file of the new tree";
-    Mount = "mount a folder or file of the host (ESTALE: it was replaced meanwhile)";
+    Mount = "mount a folder or file of the host (a stale file handle is one that was replaced meanwhile)";
     Memory = "mount a folder in memory";
     Processes = "mount /proc";
     Seal = "make the new tree read-only";

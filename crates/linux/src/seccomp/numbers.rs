@@ -17,6 +17,8 @@ pub(super) struct WithTests {
     pub(super) sendmmsg: c_long,
     pub(super) personality: c_long,
     pub(super) exit_group: c_long,
+    pub(super) fcntl: c_long,
+    pub(super) openat2: c_long,
 }
 
 /// Their numbers.
@@ -34,6 +36,8 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     sendmmsg: libc::SYS_sendmmsg,
     personality: libc::SYS_personality,
     exit_group: libc::SYS_exit_group,
+    fcntl: libc::SYS_fcntl,
+    openat2: libc::SYS_openat2,
 };
 
 macro_rules! numbers {
@@ -54,7 +58,7 @@ numbers! {
         SYS_accept SYS_accept4 SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_getres SYS_clock_gettime
         SYS_clock_nanosleep SYS_close SYS_close_range SYS_copy_file_range SYS_dup SYS_dup3
         SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2 SYS_execve SYS_execveat
-        SYS_exit SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fchdir SYS_fcntl
+        SYS_exit SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fchdir
         SYS_fdatasync SYS_fgetxattr SYS_flistxattr SYS_flock SYS_fstat SYS_fstatfs SYS_fsync SYS_ftruncate
         SYS_futex SYS_futex_waitv SYS_get_robust_list SYS_getcpu SYS_getcwd SYS_getdents64 SYS_getegid SYS_geteuid
         SYS_getgid SYS_getgroups SYS_getitimer SYS_getpeername SYS_getpgid SYS_getpid SYS_getppid SYS_getpriority
@@ -62,10 +66,10 @@ numbers! {
         SYS_gettimeofday SYS_getuid SYS_getxattr SYS_inotify_add_watch SYS_inotify_init1 SYS_inotify_rm_watch
         SYS_ioprio_get SYS_ioprio_set SYS_kill SYS_landlock_add_rule SYS_landlock_create_ruleset
         SYS_landlock_restrict_self SYS_lgetxattr SYS_linkat SYS_listxattr SYS_llistxattr SYS_lseek
-        SYS_madvise SYS_membarrier SYS_memfd_create SYS_mincore SYS_mkdirat SYS_mknodat SYS_mlock SYS_mlock2
+        SYS_madvise SYS_membarrier SYS_memfd_create SYS_mincore SYS_mkdirat SYS_mlock SYS_mlock2
         SYS_mlockall SYS_mmap SYS_mprotect SYS_mq_getsetattr SYS_mq_notify SYS_mq_open SYS_mq_timedreceive
         SYS_mq_timedsend SYS_mq_unlink SYS_mremap SYS_msgctl SYS_msgget SYS_msgrcv SYS_msgsnd SYS_msync SYS_munlock
-        SYS_munlockall SYS_munmap SYS_nanosleep SYS_openat SYS_openat2 SYS_pidfd_open SYS_pidfd_send_signal
+        SYS_munlockall SYS_munmap SYS_nanosleep SYS_pidfd_open SYS_pidfd_send_signal
         SYS_pipe2 SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_ppoll SYS_prctl SYS_pread64 SYS_preadv
         SYS_preadv2 SYS_prlimit64 SYS_pselect6 SYS_pwrite64 SYS_pwritev SYS_pwritev2 SYS_read SYS_readahead
         SYS_readlinkat SYS_readv SYS_recvfrom SYS_recvmmsg SYS_recvmsg SYS_remap_file_pages SYS_renameat2
@@ -83,17 +87,17 @@ numbers! {
         SYS_timerfd_settime SYS_times SYS_tkill SYS_truncate SYS_umask SYS_uname SYS_unlinkat SYS_vmsplice SYS_wait4
         SYS_waitid SYS_write SYS_writev SYS_newfstatat
     ] + x86_64 [
-        SYS_access SYS_alarm SYS_arch_prctl SYS_creat SYS_dup2 SYS_epoll_create SYS_epoll_wait SYS_eventfd SYS_fork
-        SYS_getdents SYS_getpgrp SYS_inotify_init SYS_link SYS_lstat SYS_mkdir SYS_mknod SYS_open SYS_pause SYS_pipe
+        SYS_access SYS_alarm SYS_arch_prctl SYS_dup2 SYS_epoll_create SYS_epoll_wait SYS_eventfd SYS_fork
+        SYS_getdents SYS_getpgrp SYS_inotify_init SYS_link SYS_lstat SYS_mkdir SYS_pause SYS_pipe
         SYS_poll SYS_readlink SYS_rename SYS_renameat SYS_rmdir SYS_select SYS_signalfd SYS_stat SYS_symlink
         SYS_time SYS_unlink SYS_vfork
     ];
-    /// What changes a file's mode, owner, times and extended attributes.
+    /// What changes a file's owner, times and extended attributes; its mode is in [`SETS_MODE`].
     METADATA = [
-        SYS_fchmod SYS_fchmodat SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_fremovexattr SYS_fsetxattr
+        SYS_fchown SYS_fchownat SYS_fremovexattr SYS_fsetxattr
         SYS_lremovexattr SYS_lsetxattr SYS_removexattr SYS_setxattr SYS_utimensat
     ] + x86_64 [
-        SYS_chmod SYS_chown SYS_futimesat SYS_lchown SYS_utime SYS_utimes
+        SYS_chown SYS_futimesat SYS_lchown SYS_utime SYS_utimes
     ];
     /// What no confined program may do.
     FORBIDDEN = [
@@ -113,3 +117,29 @@ numbers! {
         SYS_vserver
     ];
 }
+
+/// What changes a mode, with the argument it is in.
+pub(super) const SETS_MODE: &[(c_long, u32)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    (libc::SYS_fchmodat2, 2),
+];
+
+/// What makes a file with a mode, with the argument it is in.
+pub(super) const MAKES: &[(c_long, u32)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1),
+    (libc::SYS_mknodat, 2),
+];
+
+/// What opens a file, with the argument of its flags; its mode, which counts when the flags say that one
+/// is made, is in the next.
+pub(super) const OPENS: &[(c_long, u32)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 1),
+    (libc::SYS_openat, 2),
+];

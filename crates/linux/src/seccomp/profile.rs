@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::numbers::{ALLOWED, FORBIDDEN, METADATA, SYSTEM_CALLS_WITH_TESTS};
+use super::numbers::{ALLOWED, FORBIDDEN, MAKES, METADATA, OPENS, SETS_MODE, SYSTEM_CALLS_WITH_TESTS};
 use super::program::{Rule, Test};
 
 /// What each system call gets.
@@ -12,12 +12,17 @@ pub(crate) struct Profile {
     pub(super) otherwise: Rule,
 }
 
-/// Whether calls that change mode, owner, times and extended attributes of files are let through.
-/// Landlock does not judge them, so they are denied where some of a writable mount may not be
-/// changed.
+/// What of mode, owner, times and extended attributes of files may be changed. Landlock does not judge
+/// these calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Metadata {
+    /// All: no file of the host's can be reached that is writable.
     Free,
+    /// All but the set-user-id and set-group-id bits: outside, where a file of the host's may be started by
+    /// somebody else, they have an effect.
+    WithoutSetId,
+    /// Nothing, and no file is made with these bits: a file of the host's can be reached that may not be
+    /// changed, in a writable mount or as a standard stream.
     Denied,
 }
 
@@ -64,13 +69,31 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     };
     give(ALLOWED, &Rule::Allow);
     give(FORBIDDEN, &PERMISSION);
-    give(METADATA, if metadata == Metadata::Free { &Rule::Allow } else { &PERMISSION });
+    give(METADATA, if metadata == Metadata::Denied { &PERMISSION } else { &Rule::Allow });
+    for &(call, mode) in SETS_MODE {
+        let rule = match metadata {
+            Metadata::Free => Rule::Allow,
+            Metadata::WithoutSetId => without_set_id(mode),
+            Metadata::Denied => PERMISSION,
+        };
+        give(&[call], &rule);
+    }
+    let is_free = metadata == Metadata::Free;
+    for &(call, mode) in MAKES {
+        give(&[call], &if is_free { Rule::Allow } else { without_set_id(mode) });
+    }
+    for &(call, flags) in OPENS {
+        give(&[call], &if is_free { Rule::Allow } else { opening_without_set_id(flags) });
+    }
+    // Its mode lies in memory. With ENOSYS libraries fall back to openat.
+    give(&[SYSTEM_CALLS_WITH_TESTS.openat2], if is_free { &Rule::Allow } else { &UNKNOWN });
     let calls = SYSTEM_CALLS_WITH_TESTS;
     give(&[calls.clone], &clone());
     // Its flags lie in memory, where they can change after they were looked at. With ENOSYS libraries
     // fall back to clone.
     give(&[calls.clone3], &UNKNOWN);
     give(&[calls.ioctl], &ioctl());
+    give(&[calls.fcntl], &fcntl());
     give(&[calls.socket, calls.socketpair], &socket());
     let network = match network {
         Network::Asked => Rule::Ask,
@@ -95,14 +118,53 @@ fn clone() -> Rule {
     Rule::Test(vec![plain], Box::new(PERMISSION))
 }
 
+/// A mode in this argument without the set-user-id and set-group-id bits.
+fn without_set_id(mode: u32) -> Rule {
+    let plain = Test { argument: mode, mask: libc::S_ISUID | libc::S_ISGID, equals: 0, then: Rule::Allow };
+    Rule::Test(vec![plain], Box::new(PERMISSION))
+}
+
+/// The mode of an `open` says something only when a file is made.
+fn opening_without_set_id(flags: u32) -> Rule {
+    /// `O_TMPFILE` without `O_DIRECTORY`, which is part of it.
+    const UNNAMED: u32 = libc::O_TMPFILE as u32 & !(libc::O_DIRECTORY as u32);
+    let made = |flag: u32| Test { argument: flags, mask: flag, equals: flag, then: without_set_id(flags + 1) };
+    Rule::Test(vec![made(libc::O_CREAT as u32), made(UNNAMED)], Box::new(Rule::Allow))
+}
+
+/// No lease on a file, which makes the host's writers wait, and no signals about what others do in a
+/// folder.
+fn fcntl() -> Rule {
+    let deny = |command: i32| Test { argument: 1, mask: u32::MAX, equals: command as u32, then: PERMISSION };
+    Rule::Test(vec![deny(libc::F_SETLEASE), deny(libc::F_NOTIFY)], Box::new(Rule::Allow))
+}
+
+/// Requests of file systems (`ioctl_fs(2)`) that only look, or copy within what is open for writing.
+const FILE_SYSTEM_REQUESTS: [u32; 8] = [
+    0x8008_6601, // FS_IOC_GETFLAGS
+    0x8004_6601, // FS_IOC32_GETFLAGS
+    0x8008_7601, // FS_IOC_GETVERSION
+    0xc020_660b, // FS_IOC_FIEMAP
+    0x801c_581f, // FS_IOC_FSGETXATTR
+    0x4004_9409, // FICLONE
+    0x4020_940d, // FICLONERANGE
+    0xc018_9436, // FIDEDUPERANGE
+];
+/// The letters of those that change a file or a file system past its permissions.
+const FILE_SYSTEMS: [u8; 4] = [b'f', b'v', b'X', 0x94];
+
 /// `TIOCSTI` puts bytes into a terminal's input as if typed; `TIOCLINUX` pastes; `TIOCSETD` loads
-/// line disciplines.
+/// line disciplines; `TIOCEXCL` locks others out; `TIOCCONS` takes the console's output.
 fn ioctl() -> Rule {
-    let forbidden = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32, libc::TIOCSETD as u32];
-    let deny = |equals| Test { argument: 1, mask: u32::MAX, equals, then: PERMISSION };
+    let is = |equals, then| Test { argument: 1, mask: u32::MAX, equals, then };
+    let letter = |letter: u8, then| Test { argument: 1, mask: 0xff00, equals: u32::from(letter) << 8, then };
+    let terminals = [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD, libc::TIOCEXCL, libc::TIOCCONS];
+    let mut tests: Vec<Test> = terminals.into_iter().map(|request| is(request as u32, PERMISSION)).collect();
     // `SIOC*`: what the interfaces and routes of the machine are.
-    let interfaces = Test { argument: 1, mask: 0xffff_ff00, equals: 0x8900, then: PERMISSION };
-    Rule::Test(forbidden.map(deny).into_iter().chain([interfaces]).collect(), Box::new(Rule::Allow))
+    tests.push(Test { argument: 1, mask: 0xffff_ff00, equals: 0x8900, then: PERMISSION });
+    tests.extend(FILE_SYSTEM_REQUESTS.map(|request| is(request, Rule::Allow)));
+    tests.extend(FILE_SYSTEMS.map(|system| letter(system, Rule::Fail(libc::ENOTTY as u16))));
+    Rule::Test(tests, Box::new(Rule::Allow))
 }
 
 /// Sending without `MSG_FASTOPEN`, which is a way to connect.

@@ -215,15 +215,23 @@ mod tests {
     #[test]
     fn the_search_finds_what_the_rules_say_for_every_call_and_many_arguments() {
         let asked = (Metadata::Free, Network::Asked, End::Asked);
-        for (metadata, network, end) in [asked, (Metadata::Denied, Network::Denied, End::Free)] {
+        let others =
+            [(Metadata::WithoutSetId, Network::Asked, End::Free), (Metadata::Denied, Network::Denied, End::Free)];
+        for (metadata, network, end) in [asked].into_iter().chain(others) {
             let profile = default_profile(metadata, network, end);
             let program = compile(&profile);
             for number in 0..1000 {
                 for low in [0, 1, 2, 3, 5, 8, 10, 16, 17, 40, 0x5412, 0x541c, 0x1000_0000, 0x2_0000, 0xffff_ffff] {
-                    for second in [0, 1, 2, 3, 5, 0x5412, 0x541c, 0x80801, 262, 0xffff_ffff_0000_5412] {
-                        let arguments = [low, second, 0, 0, 0, 0];
-                        let found = run(&program, ARCHITECTURE, number, arguments);
-                        assert_eq!(found, naive(&profile, number, arguments), "{number} {arguments:x?}");
+                    for second in
+                        [0, 1, 2, 3, 5, 0x5412, 0x541c, 0x80801, 262, 1024, 0x4008_6602, 0o4755, 0xffff_ffff_0000_5412]
+                    {
+                        for third in [0, 0o644, 0o2755, libc::O_CREAT as u64, libc::O_TMPFILE as u64] {
+                            for fourth in [0, 0o644, 0o4755] {
+                                let arguments = [low, second, third, fourth, 0, 0];
+                                let found = run(&program, ARCHITECTURE, number, arguments);
+                                assert_eq!(found, naive(&profile, number, arguments), "{number} {arguments:x?}");
+                            }
+                        }
                     }
                 }
             }
@@ -240,9 +248,11 @@ mod tests {
 
     #[test]
     fn the_default_filter_is_short() {
-        let profile = default_profile(Metadata::Free, Network::Asked, End::Free);
-        let (ranges, length) = (ranges(&profile.rules, &profile.otherwise).len(), compile(&profile).len());
-        assert!(length < 192, "{length} instructions for {ranges} ranges");
+        for metadata in [Metadata::Free, Metadata::WithoutSetId] {
+            let profile = default_profile(metadata, Network::Asked, End::Free);
+            let (ranges, length) = (ranges(&profile.rules, &profile.otherwise).len(), compile(&profile).len());
+            assert!(length < 256, "{length} instructions for {ranges} ranges");
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) devices: Vec<String>,
     /// The program, in the capsule's tree.
     pub(crate) program: CString,
+    /// Where what is made in memory can be measured, when the capsule has a folder there.
+    pub(crate) scratch: Option<CString>,
 }
 
 /// What lies at `/`.
@@ -111,7 +113,7 @@ impl Plan {
         }
         builder.etc(spec, user, group)?;
         let devices = builder.devices()?;
-        builder.scratch(spec)?;
+        let scratch = builder.scratch(spec)?;
         builder.folder("/proc")?;
         builder.operations.push(Operation::Processes { at: spot("/proc")? });
         let mut places = builder.mounts(spec)?;
@@ -123,7 +125,7 @@ impl Plan {
         for at in ours {
             builder.operations.push(Operation::Seal { at: relative(at)? });
         }
-        Ok(Plan { root, operations: builder.operations, places, system, devices, program })
+        Ok(Plan { root, operations: builder.operations, places, system, devices, program, scratch })
     }
 
     /// Whether any folder of the host's can be changed.
@@ -268,10 +270,10 @@ impl Builder {
     }
 
     /// One file system in memory under two names, so that one size bounds both.
-    fn scratch(&mut self, spec: &Spec) -> Result<(), PlanError> {
+    fn scratch(&mut self, spec: &Spec) -> Result<Option<CString>, PlanError> {
         let free: Vec<&str> =
             SCRATCH_FOLDERS.into_iter().filter(|folder| !spec.mounts.iter().any(|mount| mount.at == *folder)).collect();
-        let Some((first, others)) = free.split_first() else { return Ok(()) };
+        let Some((first, others)) = free.split_first() else { return Ok(None) };
         // One page more than is allowed: who takes it has gone over the limit.
         let bytes = spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0 / PAGE * PAGE + PAGE);
         self.memory(first, bytes, bytes / PAGE + OWN_FILES)?;
@@ -281,7 +283,7 @@ impl Builder {
             self.folder(other)?;
             self.operations.push(Operation::Again { from: relative(&part)?, at: spot(other)? });
         }
-        for folder in free {
+        for &folder in &free {
             // A rule names a folder below: it is there from the beginning.
             if let Extent::Parts(parts) = extent(&spec.permissions.files, folder, &[]) {
                 for part in parts {
@@ -289,7 +291,7 @@ impl Builder {
                 }
             }
         }
-        Ok(())
+        Ok(Some(text(first)?))
     }
 
     fn mounts(&mut self, spec: &Spec) -> Result<Vec<Place>, PlanError> {

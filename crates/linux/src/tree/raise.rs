@@ -159,11 +159,12 @@ fn memory(size: &CStr, files: &CStr, protection: Protection) -> Result<OwnedFd, 
     mounted(context.as_fd(), protection)
 }
 
-/// Shows nothing but processes (`subset=pid`), and of them only the capsule's own (`hidepid`).
+/// Shows nothing but processes (`subset=pid`), and of them only the capsule's own: those it may trace, which
+/// unlike `invisible` holds for root's group, too (`proc(5)`).
 fn processes() -> Result<OwnedFd, Errno> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, c"subset", c"pid")?;
-    fsconfig_set_string(&context, c"hidepid", c"invisible")?;
+    fsconfig_set_string(&context, c"hidepid", c"ptraceable")?;
     let protection = Protection { read_only: true, no_execute: true, devices: false };
     mounted(context.as_fd(), protection)
 }

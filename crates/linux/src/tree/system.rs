@@ -7,8 +7,10 @@ use super::Source;
 /// Folders of programs and libraries. On a host where one is a symbolic link, it is one here too.
 pub(super) const FOLDERS: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store"];
 
-/// The folders of `/etc` that programs read: which alternative a command is, and certificates.
-pub(super) const FOLDERS_OF_ETC: [&str; 4] = ["alternatives", "ssl/certs", "ca-certificates", "pki"];
+/// The folders of `/etc` that programs read: which alternative a command is, and certificates; never those
+/// beside them that hold private keys.
+pub(super) const FOLDERS_OF_ETC: [&str; 6] =
+    ["alternatives", "ssl/certs", "ca-certificates", "pki/tls/certs", "pki/ca-trust/extracted", "pki/java"];
 
 /// The files: where libraries are, the time zone, protocols. No names of users, no passwords, no
 /// configuration of the host. Small ones are copied, which takes less time than a mount.

@@ -15,7 +15,14 @@ use super::{HostFile, covers};
 /// Folders of programs and libraries.
 const FOLDERS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"];
 /// The folders of `/etc` that programs read: which alternative a command is, and certificates.
-const FOLDERS_OF_ETC: [&str; 4] = ["/etc/alternatives", "/etc/ssl/certs", "/etc/ca-certificates", "/etc/pki"];
+const FOLDERS_OF_ETC: [&str; 6] = [
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+    "/etc/ca-certificates",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/pki/java",
+];
 /// The files: where libraries are, the time zone, protocols. No names of users, no passwords.
 const FILES_OF_ETC: [&str; 4] = ["/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols"];
 /// What C libraries ask for in passing: it is not here, and nobody need hear of it.
