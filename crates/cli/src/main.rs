@@ -36,6 +36,7 @@ use cli::{Cli, Command};
 use exit_code::ExitCode;
 
 fn main() {
+    #[cfg(all(feature = "wasm", feature = "sandbox", target_os = "linux"))]
     if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
         ringfence::runner::run();
     }
