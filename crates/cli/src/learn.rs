@@ -13,7 +13,7 @@ use ringfence::{Manifest, Permission, Report, Spec, StreamIn, StreamOut};
 
 use crate::events::Events;
 use crate::failure::Failure;
-use crate::run::{Ended, runtime, supervise};
+use crate::run::{Ended, loaded, runtime, supervise};
 use crate::scratch::Scratch;
 use crate::target::Target;
 use crate::watchdog::Watchdog;
@@ -22,12 +22,18 @@ use crate::watchdog::Watchdog;
 const MANY: usize = 8;
 
 /// Runs what `target` says in a scratch copy, and writes the manifest it needed into `file`.
-pub(crate) fn learn(target: Target, file: &Path, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
+pub(crate) fn learn(
+    target: Target,
+    tty: bool,
+    file: &Path,
+    events: &Events,
+    watchdog: &Watchdog,
+) -> Result<Ended, Failure> {
     if file.exists() {
         return Err(Failure::wrong(format!("{} exists: name a new file to write the manifest to", file.display())));
     }
     let home = folder_of(file)?;
-    let load = target.load()?;
+    let load = loaded(target, tty)?;
     let takes_args = load.has_args();
     let written = load.merged()?;
     let runtime = runtime(events)?;

@@ -4,10 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Once, OnceLock};
 
-use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal};
+use ringfence_isolation::{
+    Backend, BuildError, Enforcement, Fact, Feature, Guarantee, Level, Prepared, Refusal, Remnant,
+};
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
+use crate::cgroup;
 use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
@@ -166,6 +169,22 @@ impl Backend for Linux {
         self.facts().list()
     }
 
+    fn offers(&self, feature: Feature) -> bool {
+        matches!(feature, Feature::Terminal | Feature::Overlay)
+    }
+
+    fn remnants(&self) -> Vec<Remnant> {
+        let mut left = cgroup::left_below(Path::new("/sys/fs/cgroup"));
+        left.extend(self.facts().cgroups.folders().into_iter().flat_map(cgroup::left_below));
+        left.sort_unstable();
+        left.dedup();
+        left.into_iter().map(|place| Remnant { what: "cgroup", place }).collect()
+    }
+
+    fn remove(&self, remnant: &Remnant) -> std::io::Result<()> {
+        cgroup::remove(&*self.facts().tree, &remnant.place)
+    }
+
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         Ok(Box::new(self.ready(spec)?))
     }
@@ -223,7 +242,7 @@ fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
         PlanError::Open { .. } | PlanError::NoRoot => {
             BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() }
         }
-        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Path(_) => {
+        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Overlay { .. } | PlanError::Path(_) => {
             refuse_program(spec, error.to_string())
         }
     }

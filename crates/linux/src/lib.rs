@@ -41,6 +41,7 @@ mod seccomp;
 mod stdio;
 mod supervise;
 mod sys;
+mod terminal;
 mod tree;
 
 // What the tests of the crate are made of names it from outside.
