@@ -14,6 +14,7 @@ use crate::cgroup;
 use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
+use crate::learn;
 use crate::namespaces::{Identity, clone_flags};
 use crate::network::Opening;
 use crate::prepared::Ready;
@@ -90,6 +91,11 @@ impl Linux {
         check_program(spec)?;
         self.check_machine()?;
         check_permissions(spec)?;
+        if let Err(Missing { found, remedy }) = &self.facts().notify
+            && spec.permissions.learn
+        {
+            return Err(self.refusal(Guarantee::FilesystemConfined, found.clone(), remedy.clone()).into());
+        }
         self.check_promise(spec, &promise(spec, self.facts(), None))?;
         let identity = Identity::own(self.facts().privilege);
         let tree = Plan::new(spec, identity.user, identity.group).map_err(|error| plan_error(spec, error))?;
@@ -131,7 +137,11 @@ impl Linux {
         let network = if asks { Network::Asked } else { Network::Denied };
         // Who ends with more open than is allowed shows that the limit tripped.
         let end = if asks && spec.limits.open_files.is_some() { End::Asked } else { End::Free };
-        let filter = compile(&default_profile(metadata(spec, &tree), network, end));
+        let mut profile = default_profile(metadata(spec, &tree), network, end);
+        if spec.permissions.learn {
+            profile = profile.asking(learn::numbers());
+        }
+        let filter = compile(&profile);
         let opening = if asks { Opening::new(spec) } else { None };
         let confinement = Confinement { landlock, filter, asks, opening };
         Ok(Recipe {
@@ -229,7 +239,7 @@ fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
             "channels are not in this version of level sandbox; take `channel.*` out, or choose level wasm",
         ),
         (*log, "`log` is not in this version of level sandbox; take it out and print instead, or choose level wasm"),
-        (*learn, "--learn is not in this version of level sandbox; write the permissions, or learn them at level wasm"),
+        (*learn && spec.session.overlay.is_none(), "to learn, its changes have to be kept apart (`session.overlay`)"),
     ];
     match reasons.into_iter().find(|(hit, _)| *hit) {
         Some((_, reason)) => Err(refuse_program(spec, reason)),

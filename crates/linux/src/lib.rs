@@ -29,6 +29,7 @@ mod facts;
 mod instance;
 mod landlock;
 mod launch;
+mod learn;
 mod namespaces;
 mod network;
 mod observe;

@@ -9,6 +9,7 @@ use crate::cgroup::sweep;
 use crate::facts::Facts;
 use crate::instance::{Controls, Lines, LinuxInstance};
 use crate::launch::Recipe;
+use crate::learn::Notes;
 use crate::network::Broker;
 use crate::place::{Place, host_error};
 use crate::pool::Pool;
@@ -47,7 +48,11 @@ impl Prepared for Ready {
 
 impl Ready {
     /// An instance whose streams are these.
-    pub(crate) fn build_with(&self, host: Arc<dyn Host>, mut streams: Streams) -> Result<Box<dyn Instance>, BuildError> {
+    pub(crate) fn build_with(
+        &self,
+        host: Arc<dyn Host>,
+        mut streams: Streams,
+    ) -> Result<Box<dyn Instance>, BuildError> {
         let place = match self.pool.take(self) {
             Some(place) => place,
             None => Place::build(self)?,
@@ -62,6 +67,10 @@ impl Ready {
         let executor = self.executor.clone();
         let broker = doors.map(|doors| Broker::new(doors, host.clone(), executor.clone(), &self.spec)).transpose();
         let broker = broker.map_err(|source| host_error("cannot start what relays for the place", source))?;
+        let broker = broker.map(|broker| match self.spec.permissions.learn {
+            true => broker.learning(Notes::new(host.clone(), &self.recipe.tree)),
+            false => broker,
+        });
         let watched = Watched { pidfd, report, cgroup: Arc::new(cgroup), broker };
         let supervisor = Supervisor::new(host, controls.clone(), watched, streams.outside, self.spec.clone(), executor);
         let (swept, facts) = (self.swept.clone(), self.facts.clone());

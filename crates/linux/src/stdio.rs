@@ -25,6 +25,11 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
+    /// These descriptors, and nothing else.
+    pub(crate) fn of(inside: [OwnedFd; 3]) -> Self {
+        Streams { inside, outside: Vec::new(), typed: None }
+    }
+
     pub(crate) fn open(spec: &Spec) -> io::Result<Self> {
         match spec.session.terminal {
             None => Self::plain(&spec.stdio, spec.limits.output.is_some()),

@@ -297,7 +297,7 @@ impl Builder {
         }
         self.file("/etc/passwd", system::users(user, group))?;
         self.file("/etc/group", system::groups(group))?;
-        if network::has_names(&spec.permissions.network) {
+        if spec.permissions.learn || network::has_names(&spec.permissions.network) {
             self.file("/etc/resolv.conf", format!("nameserver {}\n", network::NAME_SERVER).into_bytes())?;
         }
         self.file("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n".to_vec())?;
