@@ -24,9 +24,10 @@ pub trait Backend: Send + Sync {
     /// [`BuildError::Refused`] when a required guarantee cannot be held, [`BuildError::Program`] when
     /// the program is not one this level can run.
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError>;
-    /// Whether it can do this for a run. What it cannot is refused before it is asked to prepare.
-    fn offers(&self, feature: Feature) -> bool {
-        let _ = feature;
+    /// Whether it can do this for a run of a program of this kind. What it cannot is refused before it is
+    /// asked to prepare.
+    fn offers(&self, feature: Feature, kind: Kind) -> bool {
+        let _ = (feature, kind);
         false
     }
     /// What processes that were killed left of this level. Looks, never changes anything.

@@ -179,8 +179,8 @@ impl Backend for Linux {
         self.facts().list()
     }
 
-    fn offers(&self, feature: Feature) -> bool {
-        matches!(feature, Feature::Terminal | Feature::Overlay)
+    fn offers(&self, feature: Feature, kind: Kind) -> bool {
+        kind == Kind::Linux && matches!(feature, Feature::Terminal | Feature::Overlay)
     }
 
     fn remnants(&self) -> Vec<Remnant> {

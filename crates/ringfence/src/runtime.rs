@@ -218,10 +218,18 @@ impl Runtime {
 /// Refuses what is asked for one run and the level does not offer.
 fn check_session(spec: &Spec, backend: &dyn Backend) -> Result<(), BuildError> {
     let asked = [
-        (spec.session.terminal.is_some(), Feature::Terminal, "it gives a program no terminal; level sandbox does"),
-        (spec.session.overlay.is_some(), Feature::Overlay, "it has no --dry-run-fs; level sandbox has it"),
+        (
+            spec.session.terminal.is_some(),
+            Feature::Terminal,
+            "it gives this program no terminal; level sandbox gives one to Linux programs",
+        ),
+        (
+            spec.session.overlay.is_some(),
+            Feature::Overlay,
+            "changes are not kept apart (--dry-run-fs) for it; level sandbox does that for Linux programs",
+        ),
     ];
-    match asked.into_iter().find(|(asked, feature, _)| *asked && !backend.offers(*feature)) {
+    match asked.into_iter().find(|(asked, feature, _)| *asked && !backend.offers(*feature, spec.program.kind)) {
         None => Ok(()),
         Some((.., reason)) => Err(BuildError::Program {
             path: spec.program.path.clone(),

@@ -133,5 +133,5 @@ fn a_denial_begins_at_the_left_of_a_raw_terminal() {
 #[test]
 fn level_wasm_has_no_terminal_to_give() {
     let ran = Lab::new().ringfence(&["run", "--tty", &program("probe.wasm"), "--", "args"]).exits(120);
-    assert!(ran.stderr.contains("gives a program no terminal"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("gives this program no terminal"), "{}", ran.stderr);
 }
