@@ -125,5 +125,6 @@ fn spec(root: &std::path::Path) -> Spec {
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
         root: Some(root.to_owned()),
         defaults: BTreeSet::new(),
+        session: ringfence_manifest::Session::default(),
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::exit_code::ExitCode;
-use crate::{cache, check, completions, doctor, init, levels, man, run};
+use crate::{cache, check, clean, completions, doctor, init, kept, levels, man, run};
 
 /// Run any program behind the isolation it deserves, and never behind less than was asked for
 #[derive(Parser)]
@@ -28,6 +28,14 @@ pub(crate) enum Command {
     Init(init::Arguments),
     /// List or clear the compiled code that is kept
     Cache(cache::Arguments),
+    /// List or show changes that a dry run kept apart
+    Changes(kept::List),
+    /// Apply changes that a dry run kept apart, each file as a whole
+    Commit(kept::One),
+    /// Throw away changes that a dry run kept apart
+    Discard(kept::One),
+    /// Remove what processes left that were killed: cgroups, scratch copies, unfinished changes
+    Clean(clean::Arguments),
     /// Print completions for a shell
     Completions(completions::Arguments),
     /// Print the manual page, or write all of them into a folder

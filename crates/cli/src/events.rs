@@ -8,6 +8,7 @@ use std::time::Duration;
 use ringfence::{Denial, Exit, Progress, Report};
 use serde_json::{Value, json};
 
+use crate::changes::{self, Changes};
 use crate::failure::Failure;
 use crate::output::visible;
 use crate::progress::Elapsed;
@@ -99,6 +100,18 @@ impl Events {
             self.object("note", json!({ "text": text }));
         } else if !self.0.quiet {
             self.line(visible(text));
+        }
+    }
+
+    /// What a dry run would have changed.
+    pub(crate) fn changes(&self, changes: &Changes) {
+        if self.0.json {
+            self.0.stderr.insist(object("changes", changes::as_json(changes)));
+        } else if !self.0.quiet {
+            let name = &changes.name;
+            let help = format!("ringfence commit {name} applies them, ringfence discard {name} throws them away");
+            let text = format!("ringfence: changes kept as {name}:\n{}ringfence: {help}\n", changes::as_text(changes));
+            self.0.stderr.insist(text);
         }
     }
 

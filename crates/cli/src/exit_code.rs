@@ -9,6 +9,8 @@ pub(crate) enum ExitCode {
     Done,
     /// The capsule's own.
     Capsule(i32),
+    /// Not every change was applied; what was not is kept.
+    Kept,
     /// Ringfence or this machine failed.
     Failed,
     /// The capsule did what no program may.
@@ -31,6 +33,7 @@ impl ExitCode {
 Exit codes:
   a capsule that ends by itself passes its own through; beside that:
     2  the command line is wrong
+  116  commit: not every change was applied; what was not is kept
   117  ringfence or this machine failed
   118  the capsule trapped: it did what no program may
   119  the capsule exceeded a limit
@@ -44,6 +47,7 @@ Exit codes:
         match self {
             ExitCode::Done => 0,
             ExitCode::Capsule(status) => status,
+            ExitCode::Kept => 116,
             ExitCode::Failed => 117,
             ExitCode::Trapped => 118,
             ExitCode::Exceeded => 119,
@@ -61,8 +65,8 @@ mod tests {
 
     #[test]
     fn the_help_names_every_code_and_no_two_are_the_same() {
-        use ExitCode::{Denied, Exceeded, Failed, Refused, Trapped, Wrong};
-        let codes = [Failed, Trapped, Exceeded, Wrong, Refused, Denied].map(ExitCode::number);
+        use ExitCode::{Denied, Exceeded, Failed, Kept, Refused, Trapped, Wrong};
+        let codes = [Kept, Failed, Trapped, Exceeded, Wrong, Refused, Denied].map(ExitCode::number);
         for (index, code) in codes.iter().enumerate() {
             assert!(ExitCode::HELP.contains(&format!("\n  {code}  ")), "{code}");
             assert!(!codes[..index].contains(code), "{code}");

@@ -1,4 +1,7 @@
-//! `ringfence run --learn`: what a program needs, found out in a scratch copy.
+//! `ringfence run --learn`: what a program needs, found out in a run that changes nothing.
+
+mod files;
+mod view;
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -7,14 +10,17 @@ use std::path::{Path, PathBuf};
 
 use ringfence::manifest::section::{Mount, Stdio, Stream};
 use ringfence::manifest::{
-    ConnectRule, FilePermissions, HostPattern, HostRule, ListenRule, NetworkPermissions, PathRule, Permissions, Written,
+    ConnectRule, FilePermissions, HostPattern, HostRule, Kind, ListenRule, NetworkPermissions, PathRule, Permissions,
+    Written,
 };
-use ringfence::{Manifest, Permission, Report, Spec, StreamIn, StreamOut};
+use ringfence::{Manifest, Permission, Report, Resolved, Runtime, Spec, StreamIn, StreamOut};
 
+use crate::changes;
 use crate::events::Events;
 use crate::failure::Failure;
-use crate::run::{Ended, runtime, supervise};
-use crate::scratch::Scratch;
+use crate::held::Held;
+use crate::run::{Ended, loaded, runtime, supervise};
+use crate::scratch::{self, Scratch};
 use crate::target::Target;
 use crate::watchdog::Watchdog;
 
@@ -22,16 +28,50 @@ use crate::watchdog::Watchdog;
 const MANY: usize = 8;
 
 /// Runs what `target` says in a scratch copy, and writes the manifest it needed into `file`.
-pub(crate) fn learn(target: Target, file: &Path, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
+pub(crate) fn learn(
+    target: Target,
+    tty: bool,
+    file: &Path,
+    events: &Events,
+    watchdog: &Watchdog,
+) -> Result<Ended, Failure> {
     if file.exists() {
         return Err(Failure::wrong(format!("{} exists: name a new file to write the manifest to", file.display())));
     }
     let home = folder_of(file)?;
-    let load = target.load()?;
+    let load = loaded(target, tty)?;
     let takes_args = load.has_args();
     let written = load.merged()?;
     let runtime = runtime(events)?;
-    let mut resolved = runtime.resolve(&load)?;
+    let resolved = runtime.resolve(&load)?;
+    let run = match resolved.spec.program.kind {
+        Kind::Linux => learn_linux(resolved, &runtime, events, watchdog),
+        _ => learn_wasm(resolved, &runtime, events, watchdog),
+    };
+    let Learned { ended, original, files } = run?;
+    let before = &written.permissions.granted;
+    let learned = granted(before, &ended.learned, files, takes_args);
+    let manifest = placed(written.with_permissions(learned), &original, &home);
+    write(file, &text(&manifest, &ended.report))?;
+    summarise(&manifest, file, &ended, events);
+    Ok(ended)
+}
+
+/// A run that is over, and what was learned of it.
+struct Learned {
+    ended: Ended,
+    /// The spec the manifest is written for.
+    original: Spec,
+    files: FilePermissions,
+}
+
+/// Learns from a run in a copy of the writable folders, which the program cannot tell from them.
+fn learn_wasm(
+    mut resolved: Resolved,
+    runtime: &Runtime,
+    events: &Events,
+    watchdog: &Watchdog,
+) -> Result<Learned, Failure> {
     let original = resolved.spec.clone();
     // Nothing in it was granted, so it is not in the spec; what is there may be used now.
     let spec = &mut resolved.spec;
@@ -42,12 +82,49 @@ pub(crate) fn learn(target: Target, file: &Path, events: &Events, watchdog: &Wat
     let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
     scratch.remove()?;
     watchdog.guard(None);
+    let of = |permission| -> Vec<PathRule> {
+        let used = ended.learned.iter().filter(|(used, _)| *used == permission);
+        covering(used.map(|(_, path)| path.clone()).collect()).into_iter().map(PathRule).collect()
+    };
+    let files = FilePermissions {
+        read: of(Permission::FsRead),
+        write: of(Permission::FsWrite),
+        create: of(Permission::FsCreate),
+        delete: of(Permission::FsDelete),
+        list: of(Permission::FsList),
+    };
+    Ok(Learned { ended, original, files })
+}
 
-    let learned = granted(&written.permissions.granted, &ended.learned, takes_args);
-    let manifest = placed(written.with_permissions(learned), &original, &home);
-    write(file, &text(&manifest, &ended.report))?;
-    summarise(&manifest, file, &ended, events);
-    Ok(ended)
+/// Learns from a run that sees the host's files in their places and whose changes are kept apart.
+fn learn_linux(
+    mut resolved: Resolved,
+    runtime: &Runtime,
+    events: &Events,
+    watchdog: &Watchdog,
+) -> Result<Learned, Failure> {
+    let mut original = resolved.spec.clone();
+    let apart = Held::make(&std::env::temp_dir(), scratch::PREFIX)?;
+    watchdog.guard(Some(apart.path().to_owned()));
+    let spec = &mut resolved.spec;
+    let shown = view::widen(spec, apart.path());
+    let overlay = apart.path().join("overlay");
+    std::fs::create_dir(&overlay)?;
+    spec.session.overlay = Some(overlay);
+    spec.permissions.learn = true;
+    let mounts = spec.mounts.clone();
+    events.note(
+        "while it is learned what it needs, the program sees the files of this machine as you do, and \
+                 reaches the network; what it changes is thrown away",
+    );
+    let capsule = runtime.prepare(resolved)?;
+    let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
+    changes::remove_all_work(apart.path());
+    apart.remove()?;
+    watchdog.guard(None);
+    let needed = files::needed(&mounts, &shown, &ended.learned);
+    original.mounts = needed.mounts;
+    Ok(Learned { ended, original, files: needed.files })
 }
 
 fn folder_of(file: &Path) -> Result<PathBuf, Failure> {
@@ -57,24 +134,22 @@ fn folder_of(file: &Path) -> Result<PathBuf, Failure> {
 
 /// The permissions that cover what was used, and of the rest what was granted anyway and does not
 /// tell whether it was used.
-fn granted(before: &Permissions, learned: &[(Permission, String)], takes_args: bool) -> Permissions {
+fn granted(
+    before: &Permissions,
+    learned: &[(Permission, String)],
+    files: FilePermissions,
+    takes_args: bool,
+) -> Permissions {
     let of = |permission| -> Vec<String> {
         let resources = learned.iter().filter(|(used, _)| *used == permission);
         resources.map(|(_, resource)| resource.clone()).collect()
     };
-    let paths = |permission| covering(of(permission)).into_iter().map(PathRule).collect();
     let connect: Vec<ConnectRule> = parsed(of(Permission::NetConnect));
     let named = |name: &HostPattern| connect.iter().any(|rule| rule.host == HostRule::Name(name.clone()));
     let resolve = parsed(of(Permission::NetResolve)).into_iter().filter(|name| !named(name)).collect();
     let listen = of(Permission::NetListen).iter().filter_map(|text| ListenRule::parse(text).ok()).flatten().collect();
     Permissions {
-        files: FilePermissions {
-            read: paths(Permission::FsRead),
-            write: paths(Permission::FsWrite),
-            create: paths(Permission::FsCreate),
-            delete: paths(Permission::FsDelete),
-            list: paths(Permission::FsList),
-        },
+        files,
         network: NetworkPermissions { connect, listen, resolve },
         args: before.args && takes_args,
         ..before.clone()

@@ -8,14 +8,19 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod changes;
 mod check;
+mod clean;
 mod cli;
 mod completions;
 mod doctor;
+mod dry_run;
 mod events;
 mod exit_code;
 mod failure;
+mod held;
 mod init;
+mod kept;
 mod learn;
 mod levels;
 mod man;
@@ -28,6 +33,7 @@ mod stderr;
 mod style;
 mod table;
 mod target;
+mod terminal;
 mod watchdog;
 
 use clap::Parser;
@@ -46,6 +52,10 @@ fn main() {
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Levels(arguments) => levels::levels(&arguments),
         Command::Init(arguments) => init::init(&arguments),
+        Command::Changes(arguments) => kept::list(&arguments),
+        Command::Commit(arguments) => kept::commit(&arguments),
+        Command::Discard(arguments) => kept::discard(&arguments),
+        Command::Clean(arguments) => clean::clean(&arguments),
         Command::Cache(arguments) => cache::cache(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
         Command::Man(arguments) => man::man(&arguments),

@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use ringfence::{Capsule, Exit, Permission, Report, Runtime, Stop};
+use ringfence::{Capsule, Exit, Load, LoadError, Permission, Report, Runtime, Stop};
 use serde::Serialize;
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Outcome;
 use crate::events::Events;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::learn;
 use crate::target::Target;
+use crate::terminal;
 use crate::watchdog::{self, Watchdog};
+use crate::{dry_run, learn};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -30,6 +32,12 @@ pub(crate) struct Arguments {
     /// Let it do what it wants in a scratch copy, and write the manifest it needed into this new file
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     learn: Option<PathBuf>,
+    /// Keep its changes to files apart, show them at the end, and let `commit` or `discard` decide
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, conflicts_with = "learn")]
+    dry_run_fs: Option<Option<String>>,
+    /// Give the program a terminal of its own, with job control, in the place of its standard streams
+    #[arg(long, short)]
+    tty: bool,
     /// Print events as JSON, an object on a line each, on standard error
     #[arg(long)]
     json: bool,
@@ -52,14 +60,15 @@ pub(crate) struct Ended {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Outcome {
-    let Arguments { target, report, learn, json, quiet } = arguments;
+    let Arguments { target, report, learn, dry_run_fs, tty, json, quiet } = arguments;
     let events = Events::new(json, quiet);
     let ended = ReportTo::default();
     let outcome = watchdog(&events, &ended).and_then(|watchdog| {
         ended.open(report)?;
-        let attempted = match learn {
-            None => attempt(target, &events, &watchdog),
-            Some(file) => learn::learn(target, &file, &events, &watchdog),
+        let attempted = match (learn, dry_run_fs) {
+            (None, None) => attempt(target, tty, &events, &watchdog),
+            (None, Some(name)) => dry_run::dry_run(target, tty, name.as_deref(), &events, &watchdog),
+            (Some(file), _) => learn::learn(target, tty, &file, &events, &watchdog),
         };
         match attempted {
             Ok(Ended { report, signal, .. }) => {
@@ -87,6 +96,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
 fn watchdog(events: &Events, report: &ReportTo) -> anyhow::Result<Watchdog> {
     let (events, report) = (events.clone(), report.clone());
     let watchdog = Watchdog::begin(move |failure, folder| {
+        terminal::restore();
         events.failed(&failure);
         if let Some(folder) = folder {
             let gone = folder.clone();
@@ -103,8 +113,14 @@ fn watchdog(events: &Events, report: &ReportTo) -> anyhow::Result<Watchdog> {
     watchdog.context("cannot catch signals")
 }
 
-fn attempt(target: Target, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
+/// What is to be loaded, with a terminal as large as the user's if one is wanted.
+pub(crate) fn loaded(target: Target, tty: bool) -> Result<Load, LoadError> {
     let load = target.load()?;
+    Ok(if tty { load.terminal(terminal::size()) } else { load })
+}
+
+fn attempt(target: Target, tty: bool, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
+    let load = loaded(target, tty)?;
     let runtime = runtime(events)?;
     let capsule = runtime.load_with(load)?;
     let ended = runtime.block_on(supervise(&capsule, events, watchdog));
@@ -138,7 +154,14 @@ pub(crate) fn runtime(events: &Events) -> Result<Runtime, Failure> {
 pub(crate) async fn supervise(capsule: &Capsule, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
     capsule.check_command()?;
     let mut signals = watchdog.while_running(capsule.spec().limits.wall_time);
+    let has_terminal = capsule.spec().session.terminal.is_some();
+    let _raw = has_terminal.then(terminal::raw).transpose()?;
+    let mut sizes = has_terminal.then(|| signal(SignalKind::window_change())).transpose()?;
     let instance = capsule.start()?;
+    if has_terminal {
+        // It may have changed since it was asked for.
+        instance.resize(terminal::size());
+    }
     let mut exited = std::pin::pin!(instance.exited());
     let mut first = None;
     let report = loop {
@@ -150,9 +173,20 @@ pub(crate) async fn supervise(capsule: &Capsule, events: &Events, watchdog: &Wat
                 instance.stop(how);
                 first.get_or_insert(signal);
             }
+            () = resized(&mut sizes) => instance.resize(terminal::size()),
         }
     };
     Ok(Ended { report, signal: first, learned: instance.learned() })
+}
+
+/// Resolves when the user's terminal has another size; never without one.
+async fn resized(sizes: &mut Option<Signal>) {
+    if let Some(sizes) = sizes
+        && sizes.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// What a signal does to the instance, when `first` came before it.

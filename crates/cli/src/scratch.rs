@@ -12,6 +12,7 @@ use ringfence::manifest::{Bytes, MountMode};
 
 use crate::events::Events;
 use crate::failure::Failure;
+use crate::held::Held;
 use crate::progress::Elapsed;
 use crate::watchdog::Watchdog;
 
@@ -19,9 +20,12 @@ use crate::watchdog::Watchdog;
 const MOST_BYTES: u64 = 4 << 30;
 const MOST_ENTRIES: u64 = 500_000;
 
+/// How the names of scratch folders begin.
+pub(crate) const PREFIX: &str = "ringfence-learn-";
+
 /// A folder with copies of a capsule's own files and of its writable mounts. Dropping it removes it.
 pub(crate) struct Scratch {
-    folder: tempfile::TempDir,
+    folder: Held,
 }
 
 /// What is copied where.
@@ -41,7 +45,7 @@ struct Budget {
 impl Scratch {
     /// Copies what `spec` lets the capsule change, and lets `spec` point to the copies.
     pub(crate) async fn of(spec: &mut Spec, events: &Events, watchdog: &Watchdog) -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new().prefix("ringfence-learn-").tempdir()?;
+        let folder = Held::make(&std::env::temp_dir(), PREFIX)?;
         watchdog.guard(Some(folder.path().to_owned()));
         let mut signals = watchdog.while_preparing();
         let jobs = redirect(spec, folder.path())?;
@@ -66,7 +70,7 @@ impl Scratch {
 
     /// Removes it, and says when that fails.
     pub(crate) fn remove(self) -> io::Result<()> {
-        self.folder.close()
+        self.folder.remove()
     }
 }
 

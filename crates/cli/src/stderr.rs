@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::terminal;
+
 /// So many bytes wait at most.
 const MOST: usize = 1 << 20;
 /// As much as a pipe takes whole or not at all: `PIPE_BUF`, `pipe(7)`.
@@ -89,6 +91,7 @@ impl Stderr {
     }
 
     fn push(&self, mut state: MutexGuard<'_, State>, text: String) {
+        let text = if terminal::is_raw() { text.replace('\n', "\r\n") } else { text };
         state.bytes += text.len();
         state.waiting.push_back(text);
         if let Some(sink) = state.sink.take() {

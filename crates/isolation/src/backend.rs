@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ringfence_abi::Value;
-use ringfence_manifest::{Kind, Level, Spec};
+use ringfence_manifest::{Kind, Level, Spec, WindowSize};
 
-use crate::{BoxFuture, Enforcement, Exit, Fact, Host, Refusal, Shortfall, Usage};
+use crate::{BoxFuture, Enforcement, Exit, Fact, Host, Refusal, Remnant, Shortfall, Usage};
 
 /// The code that provides one level on this machine.
 pub trait Backend: Send + Sync {
@@ -24,6 +24,34 @@ pub trait Backend: Send + Sync {
     /// [`BuildError::Refused`] when a required guarantee cannot be held, [`BuildError::Program`] when
     /// the program is not one this level can run.
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError>;
+    /// Whether it can do this for a run of a program of this kind. What it cannot is refused before it is
+    /// asked to prepare.
+    fn offers(&self, feature: Feature, kind: Kind) -> bool {
+        let _ = (feature, kind);
+        false
+    }
+    /// What processes that were killed left of this level. Looks, never changes anything.
+    fn remnants(&self) -> Vec<Remnant> {
+        Vec::new()
+    }
+    /// Removes what [`Backend::remnants`] found.
+    ///
+    /// # Errors
+    /// Why it is still there.
+    fn remove(&self, remnant: &Remnant) -> std::io::Result<()> {
+        let _ = remnant;
+        Ok(())
+    }
+}
+
+/// What a level may do for one run, and not every level does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Feature {
+    /// A terminal in the place of the standard streams.
+    Terminal,
+    /// Keeping changes to the host's files apart instead of making them.
+    Overlay,
 }
 
 /// A spec that a backend is ready to build, any number of times.
@@ -83,6 +111,10 @@ pub trait Instance: Send + Sync {
     fn exec(&self) -> Option<&dyn Exec> {
         None
     }
+    /// The terminal it was given.
+    fn terminal(&self) -> Option<&dyn Terminal> {
+        None
+    }
     /// Proof of what runs.
     fn attest(&self) -> Option<&dyn Attest> {
         None
@@ -123,6 +155,12 @@ pub trait Snapshot: Send + Sync {
 pub trait Exec: Send + Sync {
     /// Starts `command` in the same place and waits for its end.
     fn exec(&self, command: Vec<String>) -> BoxFuture<'_, Result<Exit, CallError>>;
+}
+
+/// The terminal of an instance, from outside.
+pub trait Terminal: Send + Sync {
+    /// Its size changed: the program is told, as `SIGWINCH` (`ioctl_tty(2)`).
+    fn resize(&self, size: WindowSize);
 }
 
 /// Proving what runs.

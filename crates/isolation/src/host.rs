@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use ringfence_abi::{Call, ErrorCode, Handle, Reply};
+use ringfence_manifest::Permission;
 
 use crate::{BoxFuture, Denial, Limit, Usage};
 
@@ -37,6 +38,12 @@ pub trait Host: Send + Sync {
     /// Reports what was denied by something else than the answer to a call, such as the machine itself.
     fn denied(&self, denial: Denial) {
         let _ = denial;
+    }
+
+    /// The program used this permission on a path of its tree, or looked whether something is there, by a
+    /// system call that nobody judges here. It is taken down where the spec says to learn.
+    fn used(&self, permission: Option<Permission>, path: &[u8]) {
+        let _ = (permission, path);
     }
 
     /// The folders the instance begins with, the root of its tree first.

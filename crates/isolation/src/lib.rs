@@ -21,19 +21,22 @@ mod exit;
 mod fact;
 mod host;
 pub mod names;
+mod remnant;
 mod usage;
 
 use std::future::Future;
 use std::pin::Pin;
 
 pub use backend::{
-    Attest, Backend, BuildError, CallError, Exec, Instance, Invoke, Pause, Prepared, Snapshot, StartError, Stop,
+    Attest, Backend, BuildError, CallError, Exec, Feature, Instance, Invoke, Pause, Prepared, Snapshot, StartError,
+    Stop, Terminal,
 };
 pub use denial::Denial;
 pub use enforcement::{Enforcement, Held, Refusal, Shortfall};
 pub use exit::{Exit, LostReason, Trap};
 pub use fact::Fact;
 pub use host::{Answer, Folder, Host, Verdict};
+pub use remnant::Remnant;
 pub use ringfence_manifest::{Guarantee, Level, Spec, Strength};
 pub use usage::{Limit, LimitKind, Usage};
 

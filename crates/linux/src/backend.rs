@@ -4,13 +4,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Once, OnceLock};
 
-use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal};
+use ringfence_isolation::{
+    Backend, BuildError, Enforcement, Fact, Feature, Guarantee, Level, Prepared, Refusal, Remnant,
+};
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
+use crate::cgroup;
 use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
+use crate::learn;
 use crate::namespaces::{Identity, clone_flags};
 use crate::network::Opening;
 use crate::prepared::Ready;
@@ -88,6 +92,11 @@ impl Linux {
         check_program(spec)?;
         self.check_machine()?;
         check_permissions(spec)?;
+        if let Err(Missing { found, remedy }) = &self.facts().notify
+            && spec.permissions.learn
+        {
+            return Err(self.refusal(Guarantee::FilesystemConfined, found.clone(), remedy.clone()).into());
+        }
         self.check_promise(spec, &promise(spec, self.facts(), None))?;
         let identity = Identity::own(self.facts().privilege);
         let tree = Plan::new(spec, identity.user, identity.group).map_err(|error| plan_error(spec, error))?;
@@ -129,7 +138,11 @@ impl Linux {
         let network = if asks { Network::Asked } else { Network::Denied };
         // Who ends with more open than is allowed shows that the limit tripped.
         let end = if asks && spec.limits.open_files.is_some() { End::Asked } else { End::Free };
-        let filter = compile(&default_profile(metadata(spec, &tree), network, end));
+        let mut profile = default_profile(metadata(spec, &tree), network, end);
+        if spec.permissions.learn {
+            profile = profile.asking(learn::numbers());
+        }
+        let filter = compile(&profile);
         let opening = if asks { Opening::new(spec) } else { None };
         let confinement = Confinement { landlock, filter, asks, opening };
         Ok(Recipe {
@@ -165,6 +178,22 @@ impl Backend for Linux {
 
     fn probe(&self) -> Vec<Fact> {
         self.facts().list()
+    }
+
+    fn offers(&self, feature: Feature, kind: Kind) -> bool {
+        kind == Kind::Linux && matches!(feature, Feature::Terminal | Feature::Overlay)
+    }
+
+    fn remnants(&self) -> Vec<Remnant> {
+        let mut left = cgroup::left_below(Path::new("/sys/fs/cgroup"));
+        left.extend(self.facts().cgroups.folders().into_iter().flat_map(cgroup::left_below));
+        left.sort_unstable();
+        left.dedup();
+        left.into_iter().map(|place| Remnant { what: "cgroup", place }).collect()
+    }
+
+    fn remove(&self, remnant: &Remnant) -> std::io::Result<()> {
+        cgroup::remove(&*self.facts().tree, &remnant.place)
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
@@ -211,7 +240,7 @@ fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
             "channels are not in this version of level sandbox; take `channel.*` out, or choose level wasm",
         ),
         (*log, "`log` is not in this version of level sandbox; take it out and print instead, or choose level wasm"),
-        (*learn, "--learn is not in this version of level sandbox; write the permissions, or learn them at level wasm"),
+        (*learn && spec.session.overlay.is_none(), "to learn, its changes have to be kept apart (`session.overlay`)"),
     ];
     match reasons.into_iter().find(|(hit, _)| *hit) {
         Some((_, reason)) => Err(refuse_program(spec, reason)),
@@ -224,7 +253,7 @@ fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
         PlanError::Open { .. } | PlanError::NoRoot => {
             BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() }
         }
-        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Path(_) => {
+        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Overlay { .. } | PlanError::Path(_) => {
             refuse_program(spec, error.to_string())
         }
     }

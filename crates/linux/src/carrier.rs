@@ -35,7 +35,7 @@ impl Carrier {
     /// # Errors
     /// As for [`Prepared::build`].
     pub fn build(&self, host: Arc<dyn Host>, descriptors: [OwnedFd; 3]) -> Result<Box<dyn Instance>, BuildError> {
-        self.0.build_with(host, Streams { inside: descriptors, outside: Vec::new() })
+        self.0.build_with(host, Streams::of(descriptors))
     }
 
     /// Keeps so many places at hand; see [`Prepared::keep_warm`].

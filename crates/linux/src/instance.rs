@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use ringfence_isolation::{BoxFuture, CallError, Enforcement, Exit, Instance, Pause, StartError, Stop, Usage};
+use ringfence_isolation::{
+    self as isolation, BoxFuture, CallError, Enforcement, Exit, Instance, Pause, StartError, Stop, Usage,
+};
+use ringfence_manifest::WindowSize;
 use rustix::io::write;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
 use crate::launch::pass_streams;
+use crate::terminal::Terminal;
 
 /// A built place.
 pub(crate) struct LinuxInstance {
@@ -35,6 +39,8 @@ pub(crate) struct Lines {
     pub(crate) gate: OwnedFd,
     /// The streams.
     pub(crate) streams: Option<[OwnedFd; 3]>,
+    /// The supervisor's part of its terminal.
+    pub(crate) terminal: Option<Terminal>,
 }
 
 /// How far an instance has come.
@@ -157,6 +163,10 @@ impl Instance for LinuxInstance {
                     && let Some(streams) = lines.streams.take()
                 {
                     let _ = pass_streams(&lines.gate, &streams);
+                    if let Some(terminal) = &mut lines.terminal {
+                        // Without a thread nothing is typed; what the program shows is seen all the same.
+                        let _ = terminal.begin();
+                    }
                 }
                 Ok(())
             }
@@ -218,6 +228,19 @@ impl Instance for LinuxInstance {
     fn pause(&self) -> Option<&dyn Pause> {
         let freezes = self.controls.state().cgroup.as_ref().is_some_and(|cgroup| cgroup.freezes());
         freezes.then_some(self)
+    }
+
+    fn terminal(&self) -> Option<&dyn isolation::Terminal> {
+        let has_one = self.controls.state().lines.as_ref().is_some_and(|lines| lines.terminal.is_some());
+        has_one.then_some(self)
+    }
+}
+
+impl isolation::Terminal for LinuxInstance {
+    fn resize(&self, size: WindowSize) {
+        if let Some(terminal) = self.controls.state().lines.as_ref().and_then(|lines| lines.terminal.as_ref()) {
+            terminal.resize(size);
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod facts;
 mod instance;
 mod landlock;
 mod launch;
+mod learn;
 mod namespaces;
 mod network;
 mod observe;
@@ -41,6 +42,7 @@ mod seccomp;
 mod stdio;
 mod supervise;
 mod sys;
+mod terminal;
 mod tree;
 
 // What the tests of the crate are made of names it from outside.

@@ -3,11 +3,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use ringfence_isolation::{BuildError, Enforcement, Level};
+use ringfence_isolation::{BuildError, Enforcement, Guarantee, Level, Refusal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, CgroupError, Wanted};
+use crate::facts::Facts;
 use crate::launch::{self, Ends, Message, Report, Step};
 use crate::namespaces::Privilege;
 use crate::network::Doors;
@@ -15,6 +16,7 @@ use crate::observe;
 use crate::prepared::Ready;
 use crate::supervise::Watchman;
 use crate::sys;
+use crate::terminal::Terminal;
 
 /// How long setting a place up may take.
 const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
@@ -31,6 +33,7 @@ pub(crate) struct Place {
     pub(crate) cgroup: Cgroup,
     pub(crate) enforced: Enforcement,
     pub(crate) watchman: Watchman,
+    pub(crate) terminal: Option<Terminal>,
 }
 
 impl Place {
@@ -50,7 +53,10 @@ impl Place {
         let ((gate, gate_end), (report, report_end)) = (line()?, line()?);
         let cgroups = cgroup.open_one().map_err(cgroup_error)?;
         let into = cgroup.open_two().map_err(cgroup_error)?;
-        let ends = Ends { report: report_end, commands: commands_end, gate: gate_end, cgroups };
+        let terminal = ready.spec.session.terminal.map(|size| Terminal::open(size, &ready.spec)).transpose();
+        let terminal = terminal.map_err(|source| host_error("cannot make a terminal", source))?;
+        let (terminal, peer) = terminal.unzip();
+        let ends = Ends { report: report_end, commands: commands_end, gate: gate_end, terminal: peer, cgroups };
         let cloned = launch::launch(&ready.recipe, &ends, into.as_ref(), apart);
         let (pid, pidfd) = cloned.map_err(|errno| clone_error(errno, into.is_some()))?;
         // From here on a process exists: whatever goes wrong, dropping it ends it.
@@ -64,7 +70,7 @@ impl Place {
         let report = Report(report);
         let doors = ready.await_ready(&report)?;
         let enforced = observe::enforced(&ready.promised, pid, &cgroup);
-        Ok(Place { child, report, commands, gate, doors, cgroup, enforced, watchman })
+        Ok(Place { child, report, commands, gate, doors, cgroup, enforced, watchman, terminal })
     }
 
     /// Whether its processes are there.
@@ -110,6 +116,7 @@ impl Ready {
                 level: Level::Sandbox,
                 reason: format!("its working directory {}: {errno}", self.spec.program.working_directory),
             }),
+            Some(Message::Failed(Step::Overlay, errno)) => Err(no_overlay(errno, &self.facts).into()),
             Some(Message::Failed(step, errno)) => Err(host_error(step.doing(), errno)),
             Some(Message::Ended(_) | Message::Full(_) | Message::Doors(_)) | None => {
                 Err(host_error("the place ended while it was set up (too little memory?)", Errno::CHILD))
@@ -151,6 +158,19 @@ pub(crate) fn host_error(
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> BuildError {
     BuildError::Host { doing, source: source.into() }
+}
+
+fn no_overlay(errno: Errno, facts: &Facts) -> Refusal {
+    Refusal {
+        level: Level::Sandbox,
+        guarantee: Guarantee::FilesystemConfined,
+        found: format!("changes to files cannot be kept apart: overlayfs: {errno}"),
+        remedy:
+            "Linux 5.11 or newer with overlayfs, and a folder for changes ($XDG_STATE_HOME) on ext4, xfs, btrfs or \
+                 tmpfs; or run without --dry-run-fs"
+                .to_owned(),
+        facts: facts.list(),
+    }
 }
 
 fn cgroup_error(error: CgroupError) -> BuildError {

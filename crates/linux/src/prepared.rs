@@ -10,6 +10,7 @@ use crate::cgroup::sweep;
 use crate::facts::Facts;
 use crate::instance::{Controls, Lines, LinuxInstance};
 use crate::launch::Recipe;
+use crate::learn::Notes;
 use crate::network::Broker;
 use crate::place::{Place, host_error};
 use crate::pool::Pool;
@@ -40,25 +41,37 @@ impl Prepared for Ready {
     }
 
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        // Changes that are kept apart are those of one run.
+        let count = if self.spec.session.overlay.is_some() { 0 } else { count };
         self.pool.keep(count, self)
     }
 }
 
 impl Ready {
     /// An instance whose streams are these.
-    pub(crate) fn build_with(&self, host: Arc<dyn Host>, streams: Streams) -> Result<Box<dyn Instance>, BuildError> {
+    pub(crate) fn build_with(
+        &self,
+        host: Arc<dyn Host>,
+        mut streams: Streams,
+    ) -> Result<Box<dyn Instance>, BuildError> {
         let place = match self.pool.take(self) {
             Some(place) => place,
             None => Place::build(self)?,
         };
-        let Place { child, report, commands, gate, doors, cgroup, enforced, watchman } = place;
+        let Place { child, report, commands, gate, doors, cgroup, enforced, watchman, terminal } = place;
+        let terminal = terminal.map(|terminal| streams.connect(terminal)).transpose();
+        let terminal = terminal.map_err(|source| host_error("cannot connect the terminal", source))?;
         let pid = child.pid();
         let pidfd = Arc::new(child.release());
-        let lines = Lines { pidfd: pidfd.clone(), commands, gate, streams: Some(streams.inside) };
+        let lines = Lines { pidfd: pidfd.clone(), commands, gate, streams: Some(streams.inside), terminal };
         let controls = Arc::new(Controls::new(pid, lines));
         let executor = self.executor.clone();
         let broker = doors.map(|doors| Broker::new(doors, host.clone(), executor.clone(), &self.spec)).transpose();
         let broker = broker.map_err(|source| host_error("cannot start what relays for the place", source))?;
+        let broker = broker.map(|broker| match self.spec.permissions.learn {
+            true => broker.learning(Notes::new(host.clone(), &self.recipe.tree)),
+            false => broker,
+        });
         let watched = Watched { pidfd, report, cgroup: Arc::new(cgroup), broker };
         let supervisor = Supervisor::new(host, controls.clone(), watched, streams.outside, self.spec.clone(), executor);
         self.swept.call_once(|| {

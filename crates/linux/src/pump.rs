@@ -10,7 +10,7 @@ use ringfence_abi::{Call, ErrorCode, Handle, Interest, Reply};
 use ringfence_isolation::{Answer, Host};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::read;
+use rustix::io::{Errno, read};
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -35,7 +35,7 @@ pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: Han
                 // When the hal takes no more, the pipe closes and the program learns by SIGPIPE.
                 Ok(_) if send_all(host, to, &chunk).is_err() => return,
                 Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(_) => return,
             }
         }

@@ -1,32 +1,66 @@
 //! The program's standard streams.
 //!
 //! What is inherited is given to the program as it is, if it can do nothing with it but read and write:
-//! pipes, connected sockets, terminals, devices that hold nothing, and for input a file. All else it prints goes
-//! through a pipe to the hal, which writes, keeps and counts: whoever holds a file can do more with it than
-//! append. Folders lead out of the tree and are refused.
+//! pipes, connected sockets, terminals, devices that hold nothing, and for input a file. All else it prints, and
+//! what a terminal of its own shows, goes through a pipe to the hal, which writes, keeps and counts: whoever holds
+//! a file can do more with it than append. Folders lead out of the tree and are refused.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_abi::Handle;
-use ringfence_manifest::{Spec, StreamIn, StreamOut};
+use ringfence_manifest::{Spec, Stdio, StreamIn, StreamOut};
 use rustix::fs::{FileType, MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, fstat, major, memfd_create, seek};
 use rustix::io::{Errno, write};
 use rustix::net::getpeername;
 
 use crate::launch::{above_streams, pair};
+use crate::terminal::{self, Terminal};
 
 /// The program's ends, and the ends of the pipes that lead to the hal.
 pub(crate) struct Streams {
     pub(crate) inside: [OwnedFd; 3],
     pub(crate) outside: Vec<(OwnedFd, Handle)>,
+    /// What is typed into the program's terminal, if it has one.
+    typed: Option<OwnedFd>,
 }
 
 impl Streams {
+    /// These descriptors, and nothing else.
+    pub(crate) fn of(inside: [OwnedFd; 3]) -> Self {
+        Streams { inside, outside: Vec::new(), typed: None }
+    }
+
     pub(crate) fn open(spec: &Spec) -> io::Result<Self> {
+        match spec.session.terminal {
+            None => Self::plain(&spec.stdio, spec.limits.output.is_some()),
+            Some(_) => Self::of_terminal(spec),
+        }
+    }
+
+    /// Standard input is typed, and what the terminal shows is standard output. Until there is a terminal, nothing
+    /// is in their places.
+    fn of_terminal(spec: &Spec) -> io::Result<Self> {
+        let error_apart = terminal::has_error_apart(spec);
+        let stderr = if error_apart { spec.stdio.stderr.clone() } else { StreamOut::Null };
+        let others = Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr };
+        let mut streams = Self::plain(&others, spec.limits.output.is_some())?;
+        streams.outside.retain(|(_, handle)| error_apart && *handle == Handle::STDERR);
+        streams.typed = Some(above_streams(input(&spec.stdio.stdin)?)?);
+        Ok(streams)
+    }
+
+    /// Connects what is typed and what is shown.
+    pub(crate) fn connect(&mut self, mut terminal: Terminal) -> io::Result<Terminal> {
+        self.outside.push((terminal.shown()?, Handle::STDOUT));
+        terminal.input = self.typed.take();
+        Ok(terminal)
+    }
+
+    /// `counted`: whether everything that is printed has to be counted.
+    fn plain(stdio: &Stdio, counted: bool) -> io::Result<Self> {
         let mut outside = Vec::new();
-        let counted = spec.limits.output.is_some();
         let mut out = |to: &StreamOut, handle: Handle, own: &dyn AsFd| -> io::Result<OwnedFd> {
             match to {
                 StreamOut::Null if !counted => Ok(OpenOptions::new().write(true).open("/dev/null")?.into()),
@@ -40,19 +74,23 @@ impl Streams {
                 }
             }
         };
-        let stdout = out(&spec.stdio.stdout, Handle::STDOUT, &io::stdout())?;
-        let stderr = out(&spec.stdio.stderr, Handle::STDERR, &io::stderr())?;
-        let stdin = match &spec.stdio.stdin {
-            StreamIn::Inherit => {
-                Inherited::of(io::stdin().as_fd())?;
-                io::stdin().as_fd().try_clone_to_owned()?
-            }
-            StreamIn::Null => OpenOptions::new().read(true).open("/dev/null")?.into(),
-            StreamIn::File(path) => OpenOptions::new().read(true).open(path)?.into(),
-            StreamIn::Bytes(bytes) => holding(bytes)?,
-        };
-        Ok(Streams { inside: [above_streams(stdin)?, above_streams(stdout)?, above_streams(stderr)?], outside })
+        let stdout = out(&stdio.stdout, Handle::STDOUT, &io::stdout())?;
+        let stderr = out(&stdio.stderr, Handle::STDERR, &io::stderr())?;
+        let inside = [above_streams(input(&stdio.stdin)?)?, above_streams(stdout)?, above_streams(stderr)?];
+        Ok(Streams { inside, outside, typed: None })
     }
+}
+
+fn input(from: &StreamIn) -> io::Result<OwnedFd> {
+    Ok(match from {
+        StreamIn::Inherit => {
+            Inherited::of(io::stdin().as_fd())?;
+            io::stdin().as_fd().try_clone_to_owned()?
+        }
+        StreamIn::Null => OpenOptions::new().read(true).open("/dev/null")?.into(),
+        StreamIn::File(path) => OpenOptions::new().read(true).open(path)?.into(),
+        StreamIn::Bytes(bytes) => holding(bytes)?,
+    })
 }
 
 /// What a descriptor of ours is that a program is to have.
@@ -91,6 +129,8 @@ impl Inherited {
 /// Whether a regular file is handed over as standard input.
 pub(crate) fn passes_a_file(spec: &Spec) -> bool {
     match &spec.stdio.stdin {
+        // With a terminal of its own it is read here, and typed there.
+        _ if spec.session.terminal.is_some() => false,
         StreamIn::Inherit => Inherited::of(io::stdin().as_fd()).is_ok_and(|found| found == Inherited::File),
         StreamIn::File(_) => true,
         StreamIn::Null | StreamIn::Bytes(_) => false,

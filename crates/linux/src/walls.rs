@@ -40,7 +40,7 @@ fn changed(mut ready: Ready, change: impl FnOnce(&mut Recipe)) -> Ready {
 fn without_mounts(ready: Ready) -> Ready {
     changed(ready, |recipe| {
         let source = Source::look(Path::new("/")).unwrap();
-        recipe.tree.root = Root::Own { from: "/".into(), source, writable: true };
+        recipe.tree.root = Root::Own { from: "/".into(), source, writable: true, overlay: None };
         recipe.tree.operations.clear();
     })
 }

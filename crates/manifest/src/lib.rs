@@ -44,6 +44,8 @@ pub use permissions::{
     NetworkPermissions, PathRule, Permission, Permissions, Ports, RuleError, Source,
 };
 pub use resolve::{Rejected, Rejection, ResolveError, Surroundings, find_program, folder_of};
-pub use spec::{Identity, Isolation, Kind, Limits, Mount, MountMode, Program, Spec, Stdio, StreamIn, StreamOut};
+pub use spec::{
+    Identity, Isolation, Kind, Limits, Mount, MountMode, Program, Session, Spec, Stdio, StreamIn, StreamOut, WindowSize,
+};
 pub use units::{BitRate, Bytes, Cores, QuantityError};
 pub use written::{Place, Written};

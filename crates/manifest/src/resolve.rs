@@ -15,7 +15,7 @@ use crate::manifest::Manifest;
 use crate::overrides::{self, Overrides};
 use crate::section::{Permissions, Stream};
 use crate::written::{Place, Written};
-use crate::{Guarantee, Identity, Isolation, Level, Program, Source, Spec, Stdio, StreamIn, StreamOut};
+use crate::{Guarantee, Identity, Isolation, Level, Program, Session, Source, Spec, Stdio, StreamIn, StreamOut};
 
 pub use error::{Rejected, Rejection, ResolveError};
 pub use program::find_program;
@@ -68,7 +68,20 @@ impl Manifest {
         let level = level::choose(&manifest, &require, &surroundings.levels)?;
         let isolation = Isolation { level, require };
         let root = root::resolve(&capsule, level, &permissions.files, &mounts, surroundings)?;
-        Ok(Spec { capsule, program, isolation, permissions, mounts, environment, limits, stdio, root, defaults })
+        let session = Session::default();
+        Ok(Spec {
+            capsule,
+            program,
+            isolation,
+            permissions,
+            mounts,
+            environment,
+            limits,
+            stdio,
+            root,
+            defaults,
+            session,
+        })
     }
 
     fn program(&self, surroundings: &Surroundings<'_>, problems: &mut Problems<'_>) -> Program {

@@ -35,6 +35,29 @@ pub struct Spec {
     pub root: Option<PathBuf>,
     /// The names of the limits that nobody wrote and that hold by default.
     pub defaults: BTreeSet<&'static str>,
+    /// What belongs to this run alone.
+    pub session: Session,
+}
+
+/// What belongs to one run and is written in no manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Session {
+    /// The program gets a terminal of this size. Standard input is typed into it, standard output is what
+    /// it shows, and standard error too unless that leads elsewhere.
+    pub terminal: Option<WindowSize>,
+    /// Nothing of the host's is changed: changes to its folders and files are kept below this folder,
+    /// which is there and is empty.
+    #[serde(serialize_with = "shown_if_any")]
+    pub overlay: Option<PathBuf>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WindowSize {
+    /// How many lines.
+    pub rows: u16,
+    /// How many characters in each.
+    pub columns: u16,
 }
 
 /// Name and version of a capsule.

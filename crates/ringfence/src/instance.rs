@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringfence_abi::Value;
 use ringfence_isolation::{self as isolation, Spec, Stop};
-use ringfence_manifest::Permission;
+use ringfence_manifest::{Permission, WindowSize};
 use ringfence_runtime::{Controls, Report, ScopedHal, Started};
 use tokio::sync::watch;
 
@@ -92,6 +92,13 @@ impl Instance {
     /// Asks it to end; [`Instance::exited`] says when it has.
     pub fn stop(&self, how: Stop) {
         self.controls.stop(how);
+    }
+
+    /// The size of its terminal changed. Without a terminal this does nothing.
+    pub fn resize(&self, size: WindowSize) {
+        if let Some(terminal) = self.instance.terminal() {
+            terminal.resize(size);
+        }
     }
 
     /// Waits until it has ended and nothing of it is left.

@@ -83,11 +83,11 @@ pub use places::Places;
 pub use ringfence_abi::{ErrorCode, Value};
 pub use ringfence_isolation::{
     Backend, BuildError, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit, LimitKind, LostReason,
-    Refusal, Stop, Strength, Trap, Usage,
+    Refusal, Remnant, Stop, Strength, Trap, Usage,
 };
 pub use ringfence_manifest::{
     self as manifest, Diagnostic, Diagnostics, Identity, Manifest, Overrides, Permission, ReadError, ResolveError,
-    Spec, StreamIn, StreamOut,
+    Spec, StreamIn, StreamOut, WindowSize,
 };
 pub use ringfence_runtime::{Denied, NotHeld, Report, Resolver, SystemResolver, Timings};
 #[cfg(feature = "wasm")]

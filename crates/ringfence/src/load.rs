@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ringfence_isolation::BuildError;
-use ringfence_manifest::{Manifest, Overrides, ReadError, ResolveError, StreamIn, StreamOut};
+use ringfence_manifest::{Manifest, Overrides, ReadError, ResolveError, StreamIn, StreamOut, WindowSize};
 
 /// What is to be loaded. Each setting has the name and the syntax of the manifest's key.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub struct Load {
     pub(crate) stdin: Option<StreamIn>,
     pub(crate) stdout: Option<StreamOut>,
     pub(crate) stderr: Option<StreamOut>,
+    pub(crate) terminal: Option<WindowSize>,
 }
 
 /// Why a capsule was not loaded. Nothing of it has run.
@@ -94,6 +95,7 @@ impl Load {
             stdin: None,
             stdout: None,
             stderr: None,
+            terminal: None,
         }
     }
 
@@ -166,6 +168,13 @@ impl Load {
     /// Where standard error goes; [`StreamOut::Capture`] puts it into the report.
     pub fn stderr(mut self, stderr: StreamOut) -> Self {
         self.stderr = Some(stderr);
+        self
+    }
+
+    /// Gives the program a terminal of this size, at a level that has one to give: standard input is typed
+    /// into it, and standard output is what it shows.
+    pub fn terminal(mut self, size: WindowSize) -> Self {
+        self.terminal = Some(size);
         self
     }
 

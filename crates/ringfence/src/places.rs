@@ -9,12 +9,19 @@ pub struct Places {
     pub data: Option<PathBuf>,
     /// `$XDG_CACHE_HOME/ringfence`: what can be made again.
     pub cache: Option<PathBuf>,
+    /// `$XDG_STATE_HOME/ringfence`: changes that are kept apart.
+    pub state: Option<PathBuf>,
 }
 
 impl Places {
     /// The folders of the user of this process.
     pub fn of_user() -> Self {
         Self::from(|name| std::env::var_os(name).map(PathBuf::from))
+    }
+
+    /// Where changes that are kept apart lie, a folder for each run.
+    pub fn changes(&self) -> Option<PathBuf> {
+        Some(self.state.as_ref()?.join("changes"))
     }
 
     /// Where compiled code of level `wasm` is kept.
@@ -30,7 +37,11 @@ impl Places {
             let base = absolute(name).or_else(|| home.as_deref().map(|home: &Path| home.join(below)));
             base.map(|base| base.join("ringfence"))
         };
-        Places { data: place("XDG_DATA_HOME", ".local/share"), cache: place("XDG_CACHE_HOME", ".cache") }
+        Places {
+            data: place("XDG_DATA_HOME", ".local/share"),
+            cache: place("XDG_CACHE_HOME", ".cache"),
+            state: place("XDG_STATE_HOME", ".local/state"),
+        }
     }
 }
 
@@ -56,6 +67,6 @@ mod tests {
 
     #[test]
     fn a_relative_path_is_ignored() {
-        assert_eq!(places(&[("XDG_DATA_HOME", "data"), ("HOME", "")]), Places { data: None, cache: None });
+        assert_eq!(places(&[("XDG_DATA_HOME", "data"), ("HOME", "")]), Places { data: None, cache: None, state: None });
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringfence_isolation::{Backend, BuildError, Enforcement, Level, Spec};
+use ringfence_isolation::{Backend, BuildError, Enforcement, Feature, Level, Spec};
 use ringfence_manifest::{self as manifest, Identity, Kind, Manifest, Overrides, ResolveError};
 use ringfence_runtime::{Channels, Functions, Plan, Resolver, Surroundings, SystemResolver};
 
@@ -118,6 +118,7 @@ impl Runtime {
         if let Some(stderr) = &load.stderr {
             spec.stdio.stderr = stderr.clone();
         }
+        spec.session.terminal = load.terminal;
         Ok(Resolved { spec, took: began.elapsed() })
     }
 
@@ -135,6 +136,7 @@ impl Runtime {
         let Resolved { spec, took } = resolved.into();
         check_regular(&spec)?;
         let backend = self.backend(spec.isolation.level)?;
+        check_session(&spec, backend)?;
         let plan = Plan::new(backend, Arc::new(spec), took)?;
         Ok(Capsule::new(self.clone(), plan))
     }
@@ -210,6 +212,30 @@ impl Runtime {
                 Arc::new(move |level, line: &str| hear(&spec.capsule, level, line)) as _
             }),
         }
+    }
+}
+
+/// Refuses what is asked for one run and the level does not offer.
+fn check_session(spec: &Spec, backend: &dyn Backend) -> Result<(), BuildError> {
+    let asked = [
+        (
+            spec.session.terminal.is_some(),
+            Feature::Terminal,
+            "it gives this program no terminal; level sandbox gives one to Linux programs",
+        ),
+        (
+            spec.session.overlay.is_some(),
+            Feature::Overlay,
+            "changes are not kept apart (--dry-run-fs) for it; level sandbox does that for Linux programs",
+        ),
+    ];
+    match asked.into_iter().find(|(asked, feature, _)| *asked && !backend.offers(*feature, spec.program.kind)) {
+        None => Ok(()),
+        Some((.., reason)) => Err(BuildError::Program {
+            path: spec.program.path.clone(),
+            level: backend.level(),
+            reason: reason.to_owned(),
+        }),
     }
 }
 

@@ -149,6 +149,15 @@ impl Authority {
         self.learned_mut(|learned| learned.uses.len(), |learned| learned.uses.insert((permission, path.to_vec())));
     }
 
+    /// Notes that something was used, or looked at, that nobody judged.
+    pub(crate) fn used(&self, permission: Option<Permission>, path: &[u8]) {
+        match permission {
+            _ if !self.spec.permissions.learn => {}
+            Some(permission) => self.learn(permission, path),
+            None => self.learned_mut(|learned| learned.looks.len(), |learned| learned.looks.insert(path.to_vec())),
+        }
+    }
+
     /// Adds to one of the lists, unless it is full.
     fn learned_mut(&self, many: impl Fn(&Learned) -> usize, add: impl FnOnce(&mut Learned) -> bool) {
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);

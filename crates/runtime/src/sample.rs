@@ -27,6 +27,7 @@ pub(crate) fn spec(root: &Path) -> Spec {
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Capture, stderr: StreamOut::Null },
         root: Some(root.to_owned()),
         defaults: BTreeSet::new(),
+        session: ringfence_manifest::Session::default(),
     }
 }
 

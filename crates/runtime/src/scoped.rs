@@ -353,6 +353,10 @@ fn open_folders(spec: &Spec, root_folder: bool, vfs: &Arc<Vfs>, handles: &Handle
 }
 
 impl Host for ScopedHal {
+    fn used(&self, permission: Option<Permission>, path: &[u8]) {
+        self.authority.used(permission, path);
+    }
+
     #[inline]
     fn call<'a>(&'a self, call: Call<'a>) -> Answer<'a> {
         if let Err(stopping) = self.meter.go_on() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Held, Level, Prepared, Refusal};
+use ringfence_isolation::{Backend, BuildError, Enforcement, Fact, Guarantee, Held, Level, Prepared, Refusal, Remnant};
 use ringfence_manifest::{Kind, Spec};
 use tokio::runtime::Handle;
 use wasmtime::Engine;
@@ -246,6 +246,15 @@ impl Backend for Wasm {
             },
         });
         facts
+    }
+
+    fn remnants(&self) -> Vec<Remnant> {
+        let left = self.options.cache.iter().flat_map(|folder| Cache::left(folder));
+        left.map(|place| Remnant { what: "compiled code, unfinished", place }).collect()
+    }
+
+    fn remove(&self, remnant: &Remnant) -> std::io::Result<()> {
+        std::fs::remove_file(&remnant.place)
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {

@@ -140,6 +140,20 @@ impl Cache {
         Ok(entries)
     }
 
+    /// What processes left here that were killed while they stored something.
+    pub(crate) fn left(folder: &Path) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+        let temporary = |name: &str| {
+            name.len() == 17 && name.starts_with('.') && name[1..].bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        let named = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(temporary));
+        let paths = named.map(|entry| entry.path());
+        // Who stores something holds a lock on it.
+        let is_free =
+            |path: &PathBuf| open_regular(path).is_ok_and(|file| file.is_some_and(|file| file.try_lock().is_ok()));
+        paths.filter(is_free).collect()
+    }
+
     /// Removes every entry and says how many there were.
     ///
     /// # Errors
@@ -217,12 +231,19 @@ struct Temporary {
 }
 
 fn tempfile_in(folder: &Path) -> io::Result<Temporary> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    let path = folder.join(format!(".{:016x}", u64::from_le_bytes(bytes)));
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
-    Ok(Temporary { file: File::from(file), path })
+    loop {
+        let mut bytes = [0; 8];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        let path = folder.join(format!(".{:016x}", u64::from_le_bytes(bytes)));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?);
+        // Held as long as it is written: what nobody holds was left by a process that was killed, and
+        // whoever looks for that may have been quicker than the lock.
+        file.lock()?;
+        if rustix::fs::fstat(&file)?.st_nlink > 0 {
+            return Ok(Temporary { file, path });
+        }
+    }
 }
 
 impl Temporary {

@@ -1,13 +1,20 @@
 //! The `ringfence` command as its users see it: what it prints, and how it exits.
 
+#[cfg(feature = "sandbox")]
+mod changes;
 mod check;
+mod clean;
 mod hostile;
 mod lab;
 mod learn;
 mod listings;
 mod manifests;
+#[cfg(feature = "sandbox")]
+mod pty;
 #[cfg(feature = "wasm")]
 mod run;
 mod sandbox;
 #[cfg(feature = "wasm")]
 mod signals;
+#[cfg(feature = "sandbox")]
+mod terminal;

@@ -87,3 +87,89 @@ fn webassembly_has_the_same_verdicts_behind_both_walls() {
     let ran = lab.ringfence(&["__runner"]).exits(64);
     assert!(ran.stderr.contains("is started by ringfence itself"), "{}", ran.stderr);
 }
+
+/// What a learned manifest grants of one permission.
+fn granted(lab: &Lab, permission: &str) -> String {
+    let manifest = lab.read("learned.toml");
+    let line = manifest.lines().find_map(|line| line.strip_prefix(&format!("{permission} = ")));
+    line.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn what_a_python_program_used_is_learned_and_is_enough() {
+    let Some(lab) = lab(&["python3"]) else { return };
+    lab.write("data/in", "one\n");
+    lab.write("data/other", "secret");
+    lab.write("data/made/keep", "");
+    let script = "\
+import os, shutil, sys, tempfile
+text = open('/data/in').read()
+with tempfile.NamedTemporaryFile(dir='/tmp') as scratch:
+    scratch.write(b'x')
+with open('/data/made/new', 'w') as out:
+    out.write(text * 2)
+shutil.copy('/data/in', '/data/made/copy')
+os.replace('/data/made/copy', '/data/made/moved')
+os.makedirs('/data/made/a/b')
+print(sorted(os.listdir('/data/made')), os.path.exists('/data/none'))";
+    lab.write("data/main.py", script);
+    let learn = ["run", "python3", "--mount", "./data:/data:rw", "--learn", "learned.toml", "--", "/data/main.py"];
+    let (ran, left) = lab.scratch(&learn);
+    let expected = "['a', 'keep', 'moved', 'new'] False\n";
+    assert_eq!(ran.exits(0).stdout, expected);
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+    assert!(!lab.at("data/made/new").exists(), "nothing was changed");
+    assert!(granted(&lab, "fs.read").contains("\"/data/in\"") && !granted(&lab, "fs.read").contains("other"));
+    assert!(granted(&lab, "fs.create").contains("\"/data/made\""), "{}", lab.read("learned.toml"));
+
+    let ran = lab.ringfence(&["run", "learned.toml", "--", "/data/main.py"]).exits(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (expected, ""));
+    assert_eq!((lab.read("data/made/new"), lab.read("data/made/moved")), ("one\none\n".into(), "one\n".into()));
+    let ran = lab.ringfence(&["run", "learned.toml", "--", "-c", "open('/data/other').read()"]).exits(1);
+    assert!(ran.stderr.contains("Error"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_a_shell_pipeline_used_is_learned_and_is_enough() {
+    let Some(lab) = lab(&["sh", "sort", "uniq", "tr", "cat", "mv"]) else { return };
+    lab.write("in/words", "b\na\nb\n");
+    lab.write("out/old", "old");
+    let script = "cd /out && sort /in/words | uniq -c | tr -d ' ' >new && mv new old && cat old";
+    let args = ["--mount", "./in:/in:ro", "--mount", "./out:/out:rw", "--learn", "learned.toml", "--", "-c", script];
+    let (ran, _) = lab.scratch(&[&["run", "sh"], &args[..]].concat());
+    assert_eq!(ran.exits(0).stdout, "1a\n2b\n");
+    assert_eq!(lab.read("out/old"), "old");
+    let ran = lab.ringfence(&["run", "learned.toml", "--", "-c", script]).exits(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("1a\n2b\n", ""));
+    assert_eq!(lab.read("out/old"), "1a\n2b\n");
+    assert_eq!(granted(&lab, "fs.read"), "[\"/in/words\", \"/out\"]");
+}
+
+#[test]
+fn files_of_the_host_are_learned_in_their_own_places() {
+    let Some(lab) = lab(&["sh", "cat"]) else { return };
+    // The host's /tmp is not shown.
+    let Ok(place) = tempfile::tempdir_in("/var/tmp") else { return eprintln!("skipped: no /var/tmp") };
+    let folder = place.path().canonicalize().unwrap();
+    std::fs::write(folder.join("in"), "text").unwrap();
+    std::fs::create_dir(folder.join("out")).unwrap();
+    let script = format!("cd {0} && cat in >out/copy && cat out/copy", folder.display());
+    let ran = lab.ringfence(&["run", "sh", "--learn", "learned.toml", "--", "-c", &script]).exits(0);
+    assert_eq!(ran.stdout, "text");
+    assert!(!folder.join("out/copy").exists());
+    assert_eq!(granted(&lab, "fs.read"), format!("[\"{0}/in\", \"{0}/out\"]", folder.display()));
+    let ran = lab.ringfence(&["run", "learned.toml", "--", "-c", &script]).exits(0);
+    assert_eq!(
+        (ran.stdout.as_str(), std::fs::read_to_string(folder.join("out/copy")).unwrap().as_str()),
+        ("text", "text")
+    );
+}
+
+#[test]
+fn connections_are_learned() {
+    let Some(lab) = lab(&["bash"]) else { return };
+    let script = "exec 3<>/dev/tcp/203.0.113.9/9";
+    let args = ["run", "bash", "--limit", "wall_time=2s", "--learn", "learned.toml", "--", "-c", script];
+    lab.ringfence(&args);
+    assert_eq!(granted(&lab, "net.connect"), "[\"203.0.113.9:9\"]");
+}

@@ -19,7 +19,7 @@ pub(crate) use find::{Controller, Hierarchies, Place, Version};
 pub(crate) use folder::{Cgroup, CgroupError};
 pub(crate) use limits::Wanted;
 pub(crate) use measure::Alarm;
-pub(crate) use sweep::sweep;
+pub(crate) use sweep::{left_below, remove, sweep};
 pub(crate) use tree::{Kernel, Tree, read_text};
 
 #[cfg(test)]

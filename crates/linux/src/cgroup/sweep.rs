@@ -1,8 +1,12 @@
 //! Cgroups that a supervisor left because it was killed.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::{Hierarchies, Tree, folder, read_text};
+
+/// How deep cgroups are looked for.
+const DEEPEST: usize = 16;
 
 /// The name of a cgroup of this process.
 pub(super) fn name(number: u64) -> String {
@@ -18,13 +22,42 @@ pub(crate) fn sweep(tree: &dyn Tree, hierarchies: &Hierarchies) {
 }
 
 fn sweep_below(tree: &dyn Tree, parent: &Path) {
-    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for folder in left(parent) {
+        folder::remove_once(tree, &folder);
+    }
+}
+
+/// The cgroups below `parent` whose supervisor is gone.
+fn left(parent: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
     let here = namespace();
-    let left = |owner: Owner| Some(owner.namespace) == here && owner.is_gone();
-    for entry in entries.flatten() {
-        if entry.file_name().to_str().and_then(owner).is_some_and(left) {
-            folder::remove_once(tree, &entry.path());
+    let is_gone = |owner: Owner| Some(owner.namespace) == here && owner.is_gone();
+    let left = entries.flatten().filter(|entry| entry.file_name().to_str().and_then(owner).is_some_and(is_gone));
+    left.map(|entry| entry.path()).collect()
+}
+
+/// The same at any depth below `root`: a supervisor makes its cgroups below the one it is in itself, and who
+/// cleans up after it may be in another.
+pub(crate) fn left_below(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![(root.to_owned(), 0)];
+    while let Some((folder, depth)) = waiting.pop() {
+        found.extend(left(&folder));
+        if depth < DEEPEST {
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            waiting.extend(folders.map(|entry| (entry.path(), depth + 1)));
         }
+    }
+    found
+}
+
+/// Removes one of those that are left.
+pub(crate) fn remove(tree: &dyn Tree, left: &Path) -> io::Result<()> {
+    folder::remove(tree, left);
+    match left.exists() {
+        false => Ok(()),
+        true => Err(io::ErrorKind::ResourceBusy.into()),
     }
 }
 

@@ -7,6 +7,8 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::terminal::Peer;
+
 /// The lowest number of a descriptor of ours: those below belong to the standard streams.
 const LOWEST: i32 = 3;
 
@@ -19,6 +21,8 @@ pub(crate) struct Ends {
     /// Where pid 1 waits for the network namespace, when it is not made by the clone, and pid 2 for the
     /// standard streams before it becomes the program.
     pub(crate) gate: OwnedFd,
+    /// The program's terminal, which takes the place of its streams.
+    pub(crate) terminal: Option<Peer>,
     /// The lists of the cgroups (version 1) to join.
     pub(crate) cgroups: Vec<File>,
 }
@@ -80,7 +84,7 @@ mod tests {
     #[test]
     fn everything_but_the_ends_is_among_the_others() {
         let end = || pair().unwrap().0;
-        let ends = Ends { report: end(), commands: end(), gate: end(), cgroups: Vec::new() };
+        let ends = Ends { report: end(), commands: end(), gate: end(), terminal: None, cgroups: Vec::new() };
         let others: Vec<_> = ends.others().collect();
         for number in 0..200 {
             let among = others.iter().any(|&(first, last)| (first..=last).contains(&number));

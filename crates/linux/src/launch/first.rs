@@ -38,7 +38,7 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     }
     sys::unshare(libc::CLONE_NEWCGROUP).map_err(at(Step::CgroupNamespace))?;
     be_an_ordinary_victim().map_err(at(Step::Limits))?;
-    tree::raise(&recipe.tree)?;
+    tree::raise(&recipe.tree, ends.terminal.as_ref().map(|peer| &peer.source))?;
     if launch.awaits_network {
         gate::take_network(&ends.gate).and_then(|made| enter_network(&made)).map_err(at(Step::Network))?;
     }

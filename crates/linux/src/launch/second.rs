@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::process::{chdir, setrlimit, setsid, umask};
 
 use super::{Launch, Message, Step, gate};
-use crate::sys;
+use crate::{sys, terminal};
 
 pub(super) fn run(launch: &Launch<'_>) -> ! {
     let (step, errno) = match become_ready(launch) {
@@ -14,7 +14,10 @@ pub(super) fn run(launch: &Launch<'_>) -> ! {
         Ok(()) => {
             Message::Ready.send(&launch.ends.report);
             match gate::take_streams(&launch.ends.gate) {
-                Ok(true) => (Step::Execute, execute(launch)),
+                Ok(true) => match launch.ends.terminal.as_ref().map_or(Ok(()), terminal::take) {
+                    Ok(()) => (Step::Execute, execute(launch)),
+                    Err(errno) => (Step::Terminal, errno),
+                },
                 // The supervisor changed its mind, or is gone.
                 Ok(false) => sys::exit(1),
                 Err(errno) => (Step::Streams, errno),

@@ -29,6 +29,7 @@ steps! {
     Folder = "make a folder to mount something on";
     File = "write a file of the new tree";
     Mount = "mount a folder or file of the host (a stale file handle is one that was replaced meanwhile)";
+    Overlay = "keep changes to a folder apart";
     Memory = "mount a folder in memory";
     Processes = "mount /proc";
     Seal = "make the new tree read-only";
@@ -47,6 +48,7 @@ steps! {
     Session = "begin a session";
     Limits = "set a resource limit";
     WorkingDirectory = "enter the working directory";
+    Terminal = "set up the program's terminal";
     Streams = "connect the standard streams";
     Signals = "reset the signals";
     Execute = "execute the program";

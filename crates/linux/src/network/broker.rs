@@ -22,6 +22,7 @@ use super::ask::{Answer, Ask};
 use super::datagrams::{Ports, Relay};
 use super::signal::Signal;
 use super::streams::{Bucket, Counted};
+use crate::learn::Notes;
 use crate::sys;
 
 /// How long work that was called off may take to be gone.
@@ -36,6 +37,8 @@ pub(crate) struct Broker {
     relay: Option<Relay>,
     working: Sender<()>,
     done: Receiver<()>,
+    /// Who takes down which files are used, when that is to be learned.
+    notes: Option<Notes>,
 }
 
 /// What every task works with.
@@ -95,7 +98,7 @@ impl Broker {
         });
         let wire = wire.zip(signal);
         let relay = wire.map(|(wire, signal)| Relay::start(wire, desk.clone(), signal, bucket)).transpose()?;
-        let mut broker = Broker { desk, executor, tasks: JoinSet::new(), relay, working, done };
+        let mut broker = Broker { desk, executor, tasks: JoinSet::new(), relay, working, done, notes: None };
         broker.learn_localhost();
         Ok(broker)
     }
@@ -113,6 +116,11 @@ impl Broker {
         }
     }
 
+    /// Takes down which files are used: every call that names one is let go on.
+    pub(crate) fn learning(self, notes: Notes) -> Self {
+        Broker { notes: Some(notes), ..self }
+    }
+
     /// What becomes readable when somebody asks.
     pub(crate) fn listener(&self) -> &OwnedFd {
         &self.desk.doors.listener
@@ -128,6 +136,10 @@ impl Broker {
     pub(crate) fn serve_call(&mut self) -> Option<u64> {
         // Who asked may be gone already.
         let notification = sys::notify_receive(self.desk.doors.listener.as_fd()).ok()?;
+        if self.notes.as_ref().is_some_and(|notes| notes.take(&notification)) {
+            self.let_end(notification.id);
+            return None;
+        }
         if libc::c_long::from(notification.number) == libc::SYS_exit_group {
             return Some(notification.id);
         }

@@ -46,9 +46,11 @@ impl Opening {
     /// For a spec that is granted anything of the network.
     pub(crate) fn new(spec: &Spec) -> Option<Self> {
         let network = &spec.permissions.network;
-        let wire = super::has_datagrams(network).then(Wire::new);
-        let (names, counts) = (super::has_names(network), super::is_counted(spec));
-        super::is_granted(network).then_some(Opening { names, wire, counts })
+        // To learn what is needed, everything is needed.
+        let learn = spec.permissions.learn;
+        let wire = (learn || super::has_datagrams(network)).then(Wire::new);
+        let (names, counts) = (learn || super::has_names(network), super::is_counted(spec));
+        (learn || super::is_granted(network)).then_some(Opening { names, wire, counts })
     }
 
     /// Switches the loopback device on and opens the doors, all but the filter's. Runs after a clone, in a

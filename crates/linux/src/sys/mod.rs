@@ -9,6 +9,7 @@ mod notify;
 mod process;
 mod seccomp;
 mod signals;
+mod terminal;
 mod tree;
 
 pub(crate) use descriptors::close_range;
@@ -26,6 +27,7 @@ pub(crate) use process::{
 };
 pub(crate) use seccomp::{Instruction, seccomp_filter, seccomp_has_action};
 pub(crate) use signals::{block_all_signals, reset_signal_handlers, set_signal_mask, signal_descriptor};
+pub(crate) use terminal::{terminal_number, terminal_peer, terminal_unlock};
 pub(crate) use tree::{MountAttributes, mount_set_attributes};
 
 use rustix::io::Errno;

@@ -15,6 +15,7 @@
 
 mod extent;
 mod operation;
+mod overlay;
 mod place;
 mod plan;
 mod raise;
@@ -22,6 +23,7 @@ mod system;
 
 pub(crate) use extent::{FILES, covers};
 pub(crate) use operation::{Operation, PAGE, Protection, Spot};
+pub(crate) use overlay::Overlay;
 pub(crate) use place::{Identity, Source};
 pub(crate) use plan::{Place, Plan, PlanError, Root};
 pub(crate) use raise::raise;

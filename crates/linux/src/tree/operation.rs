@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use super::Source;
+use super::{Overlay, Source};
 use crate::sys::MountAttributes;
 
 /// A name in a folder of the new tree. The folder's path never leads through a symbolic link.
@@ -25,10 +25,14 @@ pub(crate) enum Operation {
     Link { at: Spot, target: CString },
     /// A folder or file of the host.
     Attach { source: Source, at: Spot, protection: Protection },
+    /// A folder of the host, whose changes are kept apart.
+    Overlay { source: Source, overlay: Overlay, at: Spot },
     /// A new file system in memory of at most so many bytes and files (`tmpfs(5)`).
     Memory { at: Spot, size: CString, files: CString, protection: Protection },
     /// A part of the new tree under another name.
     Again { from: CString, at: Spot },
+    /// The terminal of the place, if it has one.
+    Terminal { at: Spot },
     /// `proc(5)` of the new pid namespace.
     Processes { at: Spot },
     /// Makes the mount at a path of ours read-only, when everything is in it.

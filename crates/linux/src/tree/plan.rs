@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_manifest::{Mount, MountMode, Spec};
 
 use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
-use crate::network;
+use crate::{network, terminal};
 
-use super::{Operation, PAGE, Protection, Source, Spot};
+use super::{Operation, Overlay, PAGE, Protection, Source, Spot, overlay};
 
 /// The size of the folders in memory when no limit on the disk says otherwise. What is in them counts
 /// as memory too.
@@ -44,7 +44,7 @@ pub(crate) enum Root {
     /// An empty folder in memory, sealed when it is furnished.
     Memory,
     /// The capsule's own folder.
-    Own { from: PathBuf, source: Source, writable: bool },
+    Own { from: PathBuf, source: Source, writable: bool, overlay: Option<Overlay> },
 }
 
 /// A folder or file of the host's in the tree.
@@ -89,6 +89,14 @@ pub(crate) enum PlanError {
         /// What of the host.
         from: PathBuf,
     },
+    /// Changes to something cannot be kept apart.
+    #[error("changes to {} cannot be kept apart: {why}", .from.display())]
+    Overlay {
+        /// What of the host.
+        from: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
     /// A path that is not text for the kernel.
     #[error("{0:?} contains a NUL character")]
     Path(String),
@@ -98,12 +106,20 @@ pub(crate) enum PlanError {
 struct Builder {
     operations: Vec<Operation>,
     made: BTreeSet<String>,
+    overlays: Overlays,
+}
+
+/// Where changes are kept apart, if they are.
+struct Overlays {
+    below: Option<PathBuf>,
+    made: usize,
 }
 
 impl Plan {
     pub(crate) fn new(spec: &Spec, user: u32, group: u32) -> Result<Plan, PlanError> {
-        let root = root(spec)?;
-        let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new() };
+        let mut overlays = Overlays { below: spec.session.overlay.clone(), made: 0 };
+        let root = root(spec, &mut overlays)?;
+        let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new(), overlays };
         let own = matches!(root, Root::Own { .. });
         let system = builder.system(own)?;
         if own {
@@ -112,7 +128,7 @@ impl Plan {
             builder.memory("/dev", 1 << 20, 256)?;
         }
         builder.etc(spec, user, group)?;
-        let devices = builder.devices()?;
+        let devices = builder.devices(spec)?;
         let scratch = builder.scratch(spec)?;
         builder.folder("/proc")?;
         builder.operations.push(Operation::Processes { at: spot("/proc")? });
@@ -135,7 +151,7 @@ impl Plan {
 }
 
 /// The capsule's own folder when something in it is granted; nothing of it appears otherwise.
-fn root(spec: &Spec) -> Result<Root, PlanError> {
+fn root(spec: &Spec, overlays: &mut Overlays) -> Result<Root, PlanError> {
     if spec.mounts.iter().any(|mount| mount.at == "/") {
         return Err(PlanError::Mount { at: "/".into(), why: "at level sandbox the system's folders lie there" });
     }
@@ -152,7 +168,30 @@ fn root(spec: &Spec) -> Result<Root, PlanError> {
     let failed = |source| PlanError::Open { from: from.clone(), at: "/".into(), source };
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&from).map_err(failed)?;
-    Ok(Root::Own { source: Source::look(&from).map_err(failed)?, from, writable: changes(files, "/") })
+    let (source, writable) = (Source::look(&from).map_err(failed)?, changes(files, "/"));
+    let overlay = if writable { overlays.folder("/", &from)? } else { None };
+    Ok(Root::Own { source, from, writable, overlay })
+}
+
+impl Overlays {
+    fn folder(&mut self, at: &str, from: &Path) -> Result<Option<Overlay>, PlanError> {
+        self.with(from, |folder| overlay::of_folder(folder, at, from))
+    }
+
+    fn file(&mut self, at: &str, from: &Path) -> Result<Option<Source>, PlanError> {
+        self.with(from, |folder| overlay::of_file(folder, at, from))
+    }
+
+    fn with<T>(&mut self, from: &Path, make: impl FnOnce(&Path) -> io::Result<T>) -> Result<Option<T>, PlanError> {
+        let Some(below) = &self.below else { return Ok(None) };
+        let failed = |source| PlanError::Open { from: from.to_owned(), at: "its changes".into(), source };
+        if let Some(why) = overlay::obstacle(below, from).map_err(failed)? {
+            return Err(PlanError::Overlay { from: from.to_owned(), why });
+        }
+        let folder = below.join(self.made.to_string());
+        self.made += 1;
+        make(&folder).map(Some).map_err(failed)
+    }
 }
 
 impl Builder {
@@ -185,6 +224,19 @@ impl Builder {
             self.operations.push(Operation::Target(target));
         }
         self.operations.push(Operation::Attach { source, at: spot(at)?, protection });
+        Ok(())
+    }
+
+    /// The same for what can be changed: in its place, or with its changes kept apart.
+    fn attach_writable(&mut self, source: Source, at: &str, protection: Protection) -> Result<(), PlanError> {
+        let from = source.display();
+        if !source.is_folder {
+            let source = self.overlays.file(at, &from)?.unwrap_or(source);
+            return self.attach(source, at, protection);
+        }
+        let Some(overlay) = self.overlays.folder(at, &from)? else { return self.attach(source, at, protection) };
+        self.folder(at)?;
+        self.operations.push(Operation::Overlay { source, overlay, at: spot(at)? });
         Ok(())
     }
 
@@ -247,20 +299,28 @@ impl Builder {
         }
         self.file("/etc/passwd", system::users(user, group))?;
         self.file("/etc/group", system::groups(group))?;
-        if network::has_names(&spec.permissions.network) {
+        if spec.permissions.learn || network::has_names(&spec.permissions.network) {
             self.file("/etc/resolv.conf", format!("nameserver {}\n", network::NAME_SERVER).into_bytes())?;
         }
         self.file("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n".to_vec())?;
         self.file("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n".to_vec())
     }
 
-    fn devices(&mut self) -> Result<Vec<String>, PlanError> {
+    fn devices(&mut self, spec: &Spec) -> Result<Vec<String>, PlanError> {
         let mut devices = Vec::new();
-        for name in system::DEVICES {
+        let own = spec.session.terminal.map(|_| system::CONTROLLING_TERMINAL);
+        for name in system::DEVICES.into_iter().chain(own) {
             let (path, at) = (PathBuf::from("/dev").join(name), format!("/dev/{name}"));
             let source = Source::look(&path);
             let source = source.map_err(|source| PlanError::Open { from: path, at: at.clone(), source })?;
             self.attach(source, &at, Protection::DEVICE)?;
+            devices.push(at);
+        }
+        if own.is_some() {
+            let at = terminal::PATH.to_string_lossy().into_owned();
+            let target = self.below_its_folder(&at)?;
+            self.operations.push(Operation::Target(target.clone()));
+            self.operations.push(Operation::Terminal { at: target });
             devices.push(at);
         }
         for (name, target) in system::DEVICE_LINKS {
@@ -332,7 +392,10 @@ impl Builder {
                 let protection = Protection { read_only: !writable, ..Protection::WRITABLE };
                 let is_folder = source.is_folder;
                 let from = source.display();
-                self.attach(source, &at, protection)?;
+                match writable {
+                    true => self.attach_writable(source, &at, protection)?,
+                    false => self.attach(source, &at, protection)?,
+                }
                 places.push(Place { at, from, is_folder, writable });
             }
         }

@@ -1,32 +1,37 @@
 //! Carries a plan out. Runs after a clone: it allocates nothing.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, symlinkat};
 use rustix::io::{Errno, write};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
+    unmount,
 };
 use rustix::process::{chdir, fchdir, pivot_root};
 
-use super::{Identity, Operation, Plan, Protection, Root, Source, Spot};
+use super::{Identity, Operation, Overlay, Plan, Protection, Root, Source, Spot};
 use crate::launch::Step;
 use crate::sys::{MountAttributes, mount_set_attributes};
 
-/// Puts the planned tree in the place of the old one, for this mount namespace.
-pub(crate) fn raise(plan: &Plan) -> Result<(), (Step, Errno)> {
+/// Puts the planned tree in the place of the old one, for this mount namespace, with the terminal that
+/// is this place's own.
+pub(crate) fn raise(plan: &Plan, terminal: Option<&Source>) -> Result<(), (Step, Errno)> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change(c"/", private).map_err(|errno| (Step::Propagation, errno))?;
     let root = match &plan.root {
         Root::Memory => memory(c"1048576", c"1024", Protection::WRITABLE),
+        Root::Own { source, overlay: Some(overlay), .. } => {
+            Ok(overlaid(source, overlay).map_err(|errno| (Step::Overlay, errno))?)
+        }
         Root::Own { source, .. } => clone_of(source, Protection::WRITABLE),
     };
     let root = root.map_err(|errno| (Step::Root, errno))?;
     // Mounted over the old root, which names still begin at: every source can still be found.
     cover_root(&root).map_err(|errno| (Step::Root, errno))?;
-    let mut raising = Raising { root: root.as_fd(), folder: None };
+    let mut raising = Raising { root: root.as_fd(), folder: None, terminal };
     for operation in &plan.operations {
         raising.carry_out(operation)?;
     }
@@ -42,6 +47,7 @@ struct Raising<'a> {
     root: BorrowedFd<'a>,
     /// The folder that was worked in last: most steps follow one of the same folder.
     folder: Option<(&'a CStr, OwnedFd)>,
+    terminal: Option<&'a Source>,
 }
 
 impl<'a> Raising<'a> {
@@ -53,6 +59,13 @@ impl<'a> Raising<'a> {
             Operation::Link { at, target } => (Step::File, self.link(at, target)),
             Operation::Attach { source, at, protection } => {
                 (Step::Mount, clone_of(source, *protection).and_then(|mount| self.place(&mount, at)))
+            }
+            Operation::Overlay { source, overlay, at } => {
+                (Step::Overlay, overlaid(source, overlay).and_then(|mount| self.place(&mount, at)))
+            }
+            Operation::Terminal { at } => {
+                let Some(source) = self.terminal else { return Ok(()) };
+                (Step::Terminal, clone_of(source, Protection::DEVICE).and_then(|mount| self.place(&mount, at)))
             }
             Operation::Memory { at, size, files, protection } => {
                 (Step::Memory, memory(size, files, *protection).and_then(|mount| self.place(&mount, at)))
@@ -151,6 +164,50 @@ fn clone_of(source: &Source, protection: Protection) -> Result<OwnedFd, Errno> {
     Ok(mount)
 }
 
+/// A folder with its changes in another one. The folders are named by descriptors: they are the ones
+/// that were looked at, and a path may hold what separates options.
+fn overlaid(source: &Source, overlay: &Overlay) -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // The attributes that anybody may set on their own files (`user.overlay.*`), also for root: whoever
+    // looks at the changes later can read them.
+    fsconfig_set_flag(&context, c"userxattr")?;
+    let lower = opened(source)?;
+    let (upper, work) = (opened(&overlay.upper)?, opened(&overlay.work)?);
+    for (key, folder) in [(c"lowerdir", &lower), (c"upperdir", &upper), (c"workdir", &work)] {
+        fsconfig_set_string(&context, key, DescriptorPath::of(folder).as_c_str())?;
+    }
+    mounted(context.as_fd(), Protection::WRITABLE)
+}
+
+/// What a plan looked at, and nothing else.
+fn opened(source: &Source) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = openat2(CWD, source.path.as_c_str(), flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    if Identity::of(&fstat(&opened)?) == source.identity { Ok(opened) } else { Err(Errno::STALE) }
+}
+
+/// `/proc/self/fd/N`, written without allocating.
+struct DescriptorPath([u8; 32]);
+
+impl DescriptorPath {
+    fn of(descriptor: &OwnedFd) -> Self {
+        const FOLDER: &[u8] = b"/proc/self/fd/";
+        let mut path = [0; 32];
+        path[..FOLDER.len()].copy_from_slice(FOLDER);
+        let mut rest = descriptor.as_raw_fd().unsigned_abs();
+        let digits = rest.checked_ilog10().unwrap_or(0) as usize + 1;
+        for place in path[FOLDER.len()..FOLDER.len() + digits].iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        DescriptorPath(path)
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
+}
+
 fn memory(size: &CStr, files: &CStr, protection: Protection) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, c"size", size)?;
@@ -192,4 +249,17 @@ fn leave(root: &OwnedFd) -> Result<(), Errno> {
     pivot_root(c".", c".")?;
     unmount(c".", UnmountFlags::DETACH)?;
     chdir(c"/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_is_named_by_its_number() {
+        let some = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let path = DescriptorPath::of(&some);
+        assert_eq!(path.as_c_str().to_str().unwrap(), format!("/proc/self/fd/{}", some.as_raw_fd()));
+        assert_eq!(std::fs::read_link(path.as_c_str().to_str().unwrap()).unwrap(), std::path::Path::new("/dev/null"));
+    }
 }

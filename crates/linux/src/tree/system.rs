@@ -21,6 +21,9 @@ pub(super) const SMALL: u64 = 128 << 10;
 /// Devices that give nothing of the host.
 pub(super) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
+/// Whatever terminal controls the session of who opens it: the program's own, where it has one.
+pub(super) const CONTROLLING_TERMINAL: &str = "tty";
+
 /// Links in `/dev` that programs expect.
 pub(super) const DEVICE_LINKS: [(&str, &str); 4] = [
     ("fd", "/proc/self/fd"),

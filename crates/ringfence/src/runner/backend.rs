@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use ringfence_abi::{Call, ErrorCode};
 use ringfence_isolation::{
-    Answer, Backend, BuildError, Enforcement, Fact, Folder, Guarantee, Held, Host, Instance, Level, Prepared, Refusal,
-    Usage, Verdict,
+    Answer, Backend, BuildError, Enforcement, Fact, Feature, Folder, Guarantee, Held, Host, Instance, Level, Prepared,
+    Refusal, Remnant, Usage, Verdict,
 };
 use ringfence_linux::{Carrier, Linux};
-use ringfence_manifest::{Bytes, Isolation, Kind, Limits, Permissions, Program, Spec, Stdio, StreamIn, StreamOut};
+use ringfence_manifest::{
+    Bytes, Isolation, Kind, Limits, Permissions, Program, Session, Spec, Stdio, StreamIn, StreamOut,
+};
 use ringfence_wasm::Wasm;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::write;
@@ -87,6 +89,18 @@ impl Backend for Sandbox {
         self.linux.probe()
     }
 
+    fn offers(&self, feature: Feature, kind: Kind) -> bool {
+        self.linux.offers(feature, kind)
+    }
+
+    fn remnants(&self) -> Vec<Remnant> {
+        self.linux.remnants()
+    }
+
+    fn remove(&self, remnant: &Remnant) -> std::io::Result<()> {
+        self.linux.remove(remnant)
+    }
+
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         match spec.program.kind {
             Kind::Wasm => self.prepare_wasm(spec),
@@ -116,6 +130,7 @@ fn carrier_spec(spec: &Spec, runner: PathBuf) -> Spec {
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
         root: None,
         defaults: BTreeSet::new(),
+        session: Session::default(),
     }
 }
 

@@ -97,6 +97,7 @@ fn spec(order: &Order) -> Spec {
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
         root: None,
         defaults: Default::default(),
+        session: Default::default(),
     }
 }
 

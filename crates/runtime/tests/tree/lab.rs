@@ -224,5 +224,6 @@ fn spec(place: &Path) -> Spec {
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
         root: Some(place.join("root")),
         defaults: BTreeSet::new(),
+        session: ringfence_manifest::Session::default(),
     }
 }

@@ -59,6 +59,7 @@ impl Lab {
             stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Capture, stderr: StreamOut::Capture },
             root: Some(folder.path().join("root")),
             defaults: BTreeSet::new(),
+            session: ringfence_manifest::Session::default(),
         };
         Lab { spec, folder }
     }

@@ -33,6 +33,7 @@ pub(super) fn spec(limits: Limits) -> Spec {
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
         root: None,
         defaults: BTreeSet::new(),
+        session: ringfence_manifest::Session::default(),
     }
 }
 

@@ -1,0 +1,212 @@
+//! What was changed: a folder of the host beside what overlayfs keeps of its changes.
+//!
+//! In the upper folder a character device 0/0 (a whiteout) stands for something that was removed, and a
+//! folder with the attribute `user.overlay.opaque` hides what the host has in its place. Everything else
+//! is what there is now. Folders are walked from their descriptors, through no symbolic link.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, openat2, readlinkat, statat,
+};
+use rustix::io::{Errno, read};
+
+use super::entry::{Change, Kind, Known};
+
+/// Opens a folder the user named.
+pub(super) fn open_top(folder: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat2(CWD, folder, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?)
+}
+
+/// Opens what lies below a folder, through no symbolic link and not beyond it.
+pub(super) fn open_below(top: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(top, path, flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+
+/// What is different in `from` when the changes in `upper` are made, in the order of the paths: what is
+/// above comes first.
+pub(super) fn compare(from: &Path, upper: &Path) -> io::Result<Vec<Change>> {
+    let sides = Sides { lower: open_top(from)?, upper: open_top(upper)? };
+    let mut changes = Vec::new();
+    let (lower, above) = (rustix::fs::fstat(&sides.lower)?, rustix::fs::fstat(&sides.upper)?);
+    if above.st_mode & 0o777 != lower.st_mode & 0o777 {
+        changes.push(Change::new(Path::new(""), Some(Known::of(&lower)), Some(Known::of(&above))));
+    }
+    // A stack of its own: a tree may be deeper than the thread's.
+    let mut waiting = vec![(PathBuf::new(), true)];
+    while let Some((folder, is_on_both)) = waiting.pop() {
+        sides.folder(&folder, is_on_both, &mut changes, &mut waiting)?;
+    }
+    changes.sort_by(|a, b| a.path().cmp(b.path()));
+    Ok(changes)
+}
+
+struct Sides {
+    lower: OwnedFd,
+    upper: OwnedFd,
+}
+
+impl Sides {
+    fn folder(
+        &self,
+        path: &Path,
+        is_on_both: bool,
+        changes: &mut Vec<Change>,
+        waiting: &mut Vec<(PathBuf, bool)>,
+    ) -> io::Result<()> {
+        let upper = open_below(&self.upper, path, FOLDER)?;
+        let lower = if is_on_both { Some(open_below(&self.lower, path, FOLDER)?) } else { None };
+        let names = names(&upper)?;
+        for name in &names {
+            let path = path.join(name);
+            let found = statat(&upper, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let before = match &lower {
+                Some(lower) => stat_if_any(lower, name)?,
+                None => None,
+            };
+            let before_known = before.as_ref().map(Known::of);
+            if is_whiteout(&found) {
+                if before.is_some() {
+                    self.removed(&path, changes)?;
+                }
+                continue;
+            }
+            let after = Known::of(&found);
+            let was_folder = before_known.as_ref().is_some_and(|before| before.kind == Kind::Folder);
+            if after.kind == Kind::Folder {
+                waiting.push((path.clone(), was_folder));
+                if was_folder && before_known.as_ref().is_some_and(|before| before.mode == after.mode) {
+                    continue;
+                }
+            } else if was_folder {
+                self.children_removed(&path, changes)?;
+            } else if let (Some(before), Some(lower)) = (&before_known, &lower)
+                && same(lower, &upper, name, before, &after)?
+            {
+                continue;
+            }
+            changes.push(Change::new(&path, before_known, Some(after)));
+        }
+        match lower {
+            Some(lower) if is_opaque(&upper) => {
+                for name in self::names(&lower)?.iter().filter(|name| names.binary_search(name).is_err()) {
+                    self.removed(&path.join(name), changes)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes down that something of the host's was removed, with everything in it.
+    fn removed(&self, path: &Path, changes: &mut Vec<Change>) -> io::Result<()> {
+        let mut waiting = vec![path.to_owned()];
+        while let Some(path) = waiting.pop() {
+            let (parent, name) = split(&path);
+            let folder = open_below(&self.lower, parent, FOLDER)?;
+            let found = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
+                let inside = names(&open_below(&self.lower, &path, FOLDER)?)?;
+                waiting.extend(inside.iter().map(|name| path.join(name)));
+            }
+            changes.push(Change::new(&path, Some(Known::of(&found)), None));
+        }
+        Ok(())
+    }
+
+    fn children_removed(&self, path: &Path, changes: &mut Vec<Change>) -> io::Result<()> {
+        for name in names(&open_below(&self.lower, path, FOLDER)?)? {
+            self.removed(&path.join(name), changes)?;
+        }
+        Ok(())
+    }
+}
+
+/// A path's folder and its last name.
+pub(super) fn split(path: &Path) -> (&Path, &OsStr) {
+    (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or(OsStr::new("")))
+}
+
+/// What lies there, if anything.
+pub(super) fn stat_if_any(folder: &OwnedFd, name: &OsStr) -> Result<Option<Stat>, Errno> {
+    match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn is_whiteout(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && found.st_rdev == 0
+}
+
+fn is_opaque(folder: &OwnedFd) -> bool {
+    let mut value = [0; 8];
+    fgetxattr(folder, c"user.overlay.opaque", &mut value[..]).is_ok_and(|length| &value[..length] == b"y")
+}
+
+/// Whether a file or link says the same on both sides, with the same mode.
+fn same(lower: &OwnedFd, upper: &OwnedFd, name: &OsStr, before: &Known, after: &Known) -> io::Result<bool> {
+    if before.kind != after.kind || before.size != after.size {
+        return Ok(false);
+    }
+    match after.kind {
+        Kind::Link => Ok(readlinkat(lower, name, [])? == readlinkat(upper, name, [])?),
+        Kind::File if before.mode == after.mode => {
+            let open = |folder| open_below(folder, Path::new(name), OFlags::RDONLY);
+            // What cannot be read to be compared counts as changed.
+            match (open(lower), open(upper)) {
+                (Ok(lower), Ok(upper)) => Ok(same_content(&lower, &upper)?),
+                _ => Ok(false),
+            }
+        }
+        _ => Ok(false),
+    }
+}
+
+fn same_content(one: &OwnedFd, other: &OwnedFd) -> io::Result<bool> {
+    let (mut first, mut second) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let (one, other) = (fill(one, &mut first)?, fill(other, &mut second)?);
+        if first[..one] != second[..other] {
+            return Ok(false);
+        }
+        if one == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+fn fill(from: &OwnedFd, into: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match read(from, &mut into[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(filled)
+}

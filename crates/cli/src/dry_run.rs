@@ -1,0 +1,37 @@
+//! `ringfence run --dry-run-fs`: a run whose changes are kept apart.
+
+use crate::changes::Changes;
+use crate::events::Events;
+use crate::failure::Failure;
+use crate::run::{Ended, loaded, runtime, supervise};
+use crate::target::Target;
+use crate::watchdog::Watchdog;
+
+/// Runs what `target` says and keeps what it changes under `name`, or under one that is free.
+pub(crate) fn dry_run(
+    target: Target,
+    tty: bool,
+    name: Option<&str>,
+    events: &Events,
+    watchdog: &Watchdog,
+) -> Result<Ended, Failure> {
+    let load = loaded(target, tty)?;
+    let runtime = runtime(events)?;
+    let mut resolved = runtime.resolve(&load)?;
+    let mut changes = Changes::begin(name, &resolved.spec.capsule.name)?;
+    // Until it is known what was changed, there is nothing to be kept.
+    watchdog.guard(Some(changes.folder().to_owned()));
+    resolved.spec.session.overlay = Some(changes.overlay());
+    let capsule = runtime.prepare(resolved)?;
+    let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
+    changes.finish()?;
+    watchdog.guard(None);
+    if changes.is_empty() {
+        events.note("nothing was changed");
+        changes.remove()?;
+    } else {
+        events.changes(&changes);
+        changes.keep();
+    }
+    Ok(ended)
+}

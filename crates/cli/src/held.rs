@@ -1,0 +1,115 @@
+//! A folder that lives as long as a process holds it.
+//!
+//! Whoever uses such a folder holds a lock on it (`flock(2)`), which the kernel lets go of with the process,
+//! however that ends. A folder nobody holds was therefore left by a process that was killed.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A folder and the lock on it. Dropping it removes the folder.
+pub(crate) struct Held {
+    folder: PathBuf,
+    lock: Option<File>,
+}
+
+impl Held {
+    /// Makes a new private folder whose name begins with `prefix`.
+    pub(crate) fn make(parent: &Path, prefix: &str) -> io::Result<Self> {
+        loop {
+            let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
+            // Who cleans up may come before the lock: then another folder will do.
+            if let Some(held) = Self::take(made.path())? {
+                let _ = made.keep();
+                return Ok(held);
+            }
+        }
+    }
+
+    /// Makes a new private folder of this name; `None` when who cleans up came before the lock.
+    pub(crate) fn make_at(folder: &Path) -> io::Result<Option<Self>> {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new().mode(0o700).create(folder)?;
+        Self::take(folder)
+    }
+
+    /// Lets go of it without removing it.
+    pub(crate) fn keep(mut self) {
+        self.lock = None;
+    }
+
+    /// Takes a folder that nobody holds; `None` when somebody does, or it is gone.
+    pub(crate) fn take(folder: &Path) -> io::Result<Option<Self>> {
+        let found = match fs::symlink_metadata(folder) {
+            Ok(found) if found.is_dir() => found,
+            _ => return Ok(None),
+        };
+        let lock = File::open(folder)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // What was locked may have been removed, or be another one than what is there now.
+        let same = |other: &fs::Metadata| (other.dev(), other.ino()) == (found.dev(), found.ino());
+        let is_there = fs::symlink_metadata(folder).is_ok_and(|now| same(&now)) && same(&lock.metadata()?);
+        Ok(is_there.then(|| Held { folder: folder.to_owned(), lock: Some(lock) }))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Removes it, and says when that fails.
+    pub(crate) fn remove(mut self) -> io::Result<()> {
+        let _until_it_is_gone = self.lock.take();
+        fs::remove_dir_all(&self.folder)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.lock.is_some() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// The folders of this user in `parent` whose names begin with `prefix` and that nobody holds.
+pub(crate) fn left(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+    let own = named.filter(|entry| entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user));
+    own.map(|entry| entry.path()).filter(|folder| is_free(folder)).collect()
+}
+
+/// Whether nobody holds a folder.
+fn is_free(folder: &Path) -> bool {
+    File::open(folder).is_ok_and(|opened| opened.try_lock_shared().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_left_when_nobody_holds_it_and_taken_by_one_at_most() {
+        let place = tempfile::tempdir().unwrap();
+        let held = Held::make(place.path(), "x-").unwrap();
+        let folder = held.path().to_owned();
+        assert!(left(place.path(), "x-").is_empty() && Held::take(&folder).unwrap().is_none());
+        fs::create_dir(place.path().join("x-left")).unwrap();
+        fs::create_dir(place.path().join("y-other")).unwrap();
+        fs::write(place.path().join("x-file"), "").unwrap();
+        std::os::unix::fs::symlink(place.path(), place.path().join("x-link")).unwrap();
+        assert_eq!(left(place.path(), "x-"), [place.path().join("x-left")]);
+        let taken = Held::take(&place.path().join("x-left")).unwrap().unwrap();
+        taken.remove().unwrap();
+        assert!(left(place.path(), "x-").is_empty());
+        drop(held);
+        assert!(!folder.exists());
+    }
+}

@@ -1,0 +1,159 @@
+//! `ringfence clean`, and what a killed `ringfence run` leaves.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::lab::{Lab, program};
+
+/// A lab whose temporary folder is its own; the folder.
+fn lab() -> (Lab, PathBuf) {
+    let lab = Lab::new();
+    let tmp = lab.at("tmp");
+    std::fs::create_dir(&tmp).unwrap();
+    (lab, tmp)
+}
+
+/// Removes what is left; where it was.
+fn clean(lab: &Lab, tmp: &Path, args: &[&str]) -> Vec<String> {
+    let mut command = lab.command(&[&["clean", "--json"], args].concat());
+    let ran = crate::lab::Ran::from(command.env("TMPDIR", tmp).output().unwrap()).exits(0);
+    let found = ran.json();
+    found.as_array().unwrap().iter().map(|found| found["place"].as_str().unwrap().to_owned()).collect()
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn what_a_living_process_holds_is_left_alone() {
+    let (lab, tmp) = lab();
+    lab.write("data/file", "content");
+    let args = ["run", &program("probe.wasm"), "--mount", "./data:/data:rw", "--learn", "c.toml", "--", "random", "1"];
+    let mut command = lab.command(&[&args[..], &["+", "spin"]].concat());
+    let mut child = command.env("TMPDIR", &tmp).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("ok"), "{line}");
+    let held = entries(&tmp);
+    assert_eq!(held.len(), 1);
+    let mine = |found: &[String]| found.iter().any(|place| Path::new(place) == held[0]);
+    assert!(!mine(&clean(&lab, &tmp, &[])) && held[0].exists());
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(mine(&clean(&lab, &tmp, &["--dry-run"])) && held[0].exists());
+    assert!(mine(&clean(&lab, &tmp, &[])) && !held[0].exists());
+    assert!(!mine(&clean(&lab, &tmp, &[])));
+}
+
+/// The processes with `mark` among their arguments.
+fn processes(mark: &str) -> Vec<u32> {
+    let pids =
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let marked = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|&byte| byte == 0).any(|word| word == mark.as_bytes())
+    };
+    pids.filter(marked).collect()
+}
+
+/// The cgroups that a process made.
+fn cgroups(supervisor: u32) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let maker = name.strip_prefix("ringfence.").and_then(|rest| rest.split('.').nth(1));
+            if maker == Some(&supervisor.to_string()) {
+                found.push(entry.path());
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// What is mounted here: a namespace that outlives its processes is a mount too (`nsfs`).
+fn mounts() -> BTreeSet<String> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn eventually(what: &str, done: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Kills a command again and again, each time a little later, and looks from outside what is left.
+fn killed_at_any_moment(lab: &Lab, tmp: &Path, rounds: u32, step: Duration, args: impl Fn(&str) -> Vec<String>) {
+    let before = mounts();
+    for round in 0..rounds {
+        let mark = format!("1000.{}{round:04}", std::process::id());
+        let mut command: Command = lab.command(&args(&mark).iter().map(String::as_str).collect::<Vec<_>>());
+        command.env("TMPDIR", tmp).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        // The moment is what is tried here; nothing is waited for.
+        let moment = Instant::now() + step * round;
+        while Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        eventually("its processes end", || processes(&mark).is_empty());
+        // Something may run beside this and be killed by it: what is still in use now is not later.
+        eventually("its cgroups are removed", || {
+            clean(lab, tmp, &[]);
+            cgroups(child.id()).is_empty()
+        });
+        assert_eq!(entries(tmp), [] as [PathBuf; 0], "round {round}");
+        let new: Vec<String> = mounts().difference(&before).cloned().collect();
+        assert!(!new.iter().any(|mount| mount.contains("nsfs") || mount.contains("ringfence")), "{new:?}");
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_sandbox_that_was_killed_at_any_moment() {
+    let (lab, tmp) = lab();
+    if lab.lacks("sandbox").is_some() {
+        return;
+    }
+    lab.write("data/file", "content");
+    let grant = [
+        "--mount",
+        "./data:/data:rw",
+        "--allow",
+        "fs.read,fs.write,fs.list=/data",
+        "--allow",
+        "net.connect=localhost:9",
+    ];
+    killed_at_any_moment(&lab, &tmp, 30, Duration::from_micros(700), |mark| {
+        let script = format!("setsid sleep {mark} & sleep {mark} & echo x >/tmp/x; wait");
+        let all = [&["run"], &grant[..], &["sh", "--", "-c", &script, mark]].concat();
+        all.into_iter().map(str::to_owned).collect()
+    });
+}
+
+#[cfg(feature = "wasm")]
+#[test]
+fn nothing_is_left_of_a_learning_run_that_was_killed_at_any_moment() {
+    let (lab, tmp) = lab();
+    for number in 0..50 {
+        lab.write(&format!("data/{number}"), "content");
+    }
+    let probe = program("probe.wasm");
+    killed_at_any_moment(&lab, &tmp, 20, Duration::from_millis(1), |mark| {
+        let learned = format!("{mark}.toml");
+        let all = ["run", &probe, "--mount", "./data:/data:rw", "--learn", &learned, "--", "args", mark, "+", "spin"];
+        all.map(str::to_owned).into()
+    });
+}

@@ -1,0 +1,137 @@
+//! `ringfence run --tty`, in front of a terminal.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use crate::lab::{Lab, program};
+use crate::pty::Pty;
+
+/// A lab on a machine that has what these tests need; says what is missing otherwise.
+fn lab() -> Option<Lab> {
+    let lab = Lab::new();
+    if lab.lacks("sandbox").is_some() {
+        return None;
+    }
+    let needed = ["/usr/bin/setsid", "/usr/bin/stty", "/usr/bin/tty", "/dev/ptmx"];
+    let missing = needed.into_iter().find(|path| !Path::new(path).exists());
+    missing.inspect(|path| eprintln!("skipped: no {path}")).is_none().then_some(lab)
+}
+
+#[test]
+fn a_shell_has_a_terminal_of_its_own_and_of_the_same_size() {
+    let Some(lab) = lab() else { return };
+    let script = "echo in $(tty) of $(stty size).; trap 'stty size; exit 7' WINCH; echo set; \
+                  while :; do sleep 0.05; done";
+    let mut pty = Pty::run(&lab.heeding(&["run", "--tty", "sh", "--", "-c", script]), 30, 100);
+    pty.shows("in /dev/pts/0 of 30 100.");
+    pty.shows("set");
+    pty.resize(41, 123);
+    pty.shows("41 123");
+    assert_eq!(pty.ends().0, Some(7));
+    assert!(pty.is_as_before());
+}
+
+#[test]
+fn jobs_are_controlled_by_keys() {
+    let Some(lab) = lab() else { return };
+    let mut pty = Pty::run(&lab.heeding(&["run", "-t", "sh", "--", "-i"]), 24, 80);
+    pty.shows_prompt();
+    let job = |name: &str| format!("sh -c 'echo {name}; exec sleep 1000'\n");
+    pty.types(&job("first"));
+    pty.shows("\r\nfirst");
+    assert!(!pty.is_as_before(), "what is typed goes to the program as it is");
+    pty.types("\x03");
+    pty.types("echo status=$?\n");
+    assert!(pty.shows("status=130").contains("^C"));
+    pty.types(&job("second"));
+    pty.shows("\r\nsecond");
+    pty.types("\x1a");
+    pty.shows("Stopped");
+    pty.types("kill -KILL %1; echo it is gone; exit\nexit\n");
+    pty.shows("\r\nit is gone");
+    assert_eq!(pty.ends().0, Some(0));
+}
+
+#[test]
+fn the_users_terminal_is_put_back_however_it_ends() {
+    let Some(lab) = lab() else { return };
+    let ends: [(&[&str], Option<Signal>, i32); 4] = [
+        (&["--limit", "wall_time=500ms"], None, 119),
+        (&["--limit", "output=100B"], None, 119),
+        (&[], Some(Signal::TERM), 143),
+        (&[], Some(Signal::HUP), 129),
+    ];
+    for (limits, signal, code) in ends {
+        let script = "echo ready; while :; do echo and on; sleep 0.05; done";
+        let mut pty = Pty::run(&lab.heeding(&[&["run", "-t"], limits, &["sh", "--", "-c", script]].concat()), 24, 80);
+        pty.shows("ready");
+        assert!(!pty.is_as_before());
+        if let Some(signal) = signal {
+            pty.signal(signal);
+        }
+        let (status, shown) = pty.ends();
+        assert_eq!(status, Some(code), "{limits:?} {signal:?} {shown:?}");
+        assert!(pty.is_as_before(), "{limits:?} {signal:?}");
+    }
+}
+
+#[test]
+fn the_program_never_holds_the_users_terminal_and_cannot_type() {
+    let Some(lab) = lab() else { return };
+    if !Path::new("/usr/bin/python3").exists() {
+        return eprintln!("skipped: no python3");
+    }
+    let script = "\
+import os, fcntl, termios
+print('names', sorted({os.ttyname(number) for number in (0, 1, 2)}))
+print('device', os.fstat(0).st_rdev)
+for name in ['TIOCSTI', 'TIOCLINUX']:
+    for path in ['/dev/stdin', '/dev/tty']:
+        try:
+            fcntl.ioctl(open(path), getattr(termios, name, 0x541c), b'\\x02')
+            print(name, 'done')
+        except OSError as error:
+            print(name, error.errno)
+print('others', [number for number in range(3, 64) if os.path.exists(f'/proc/self/fd/{number}') and os.isatty(number)])";
+    let mut pty = Pty::run(&lab.heeding(&["run", "-t", "python3", "--", "-c", script]), 24, 200);
+    let own = pty.device();
+    let shown = pty.shows("others []");
+    assert!(shown.contains("names ['/dev/pts/0']"), "{shown}");
+    assert!(!shown.contains(&format!("device {own}\r")), "{shown}");
+    assert_eq!((shown.matches("TIOCSTI 1\r").count(), shown.matches("TIOCLINUX 1\r").count()), (2, 2), "{shown}");
+    assert_eq!(pty.ends().0, Some(0));
+}
+
+#[test]
+fn what_is_piped_in_is_typed_and_ends() {
+    let Some(lab) = lab() else { return };
+    let mut command = lab.heeding(&["run", "-t", "sh", "--", "-c", "test -t 0 && test -t 2 && cat; echo ends $?"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a line\nhalf").unwrap();
+    let ran = crate::lab::Ran::from(child.wait_with_output().unwrap()).exits(0);
+    assert!(ran.stdout.starts_with("a line\r\n") && ran.stdout.ends_with("ends 0\r\n"), "{:?}", ran.stdout);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn a_denial_begins_at_the_left_of_a_raw_terminal() {
+    let Some(lab) = lab() else { return };
+    let script = "exec 3<>/dev/tcp/203.0.113.1/9; echo said";
+    if !Path::new("/usr/bin/bash").exists() {
+        return eprintln!("skipped: no bash");
+    }
+    let mut pty = Pty::run(&lab.heeding(&["run", "-t", "bash", "--", "-c", script]), 24, 200);
+    let (_, shown) = pty.ends();
+    assert!(shown.contains("denied 203.0.113.1:9"), "{shown:?}");
+    assert!(!shown.replace("\r\n", "").contains('\n'), "{shown:?}");
+}
+
+#[cfg(feature = "wasm")]
+#[test]
+fn level_wasm_has_no_terminal_to_give() {
+    let ran = Lab::new().ringfence(&["run", "--tty", &program("probe.wasm"), "--", "args"]).exits(120);
+    assert!(ran.stderr.contains("gives this program no terminal"), "{}", ran.stderr);
+}
