@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use ringfence::{Capsule, Load, Runtime, StreamIn, StreamOut};
 
-use crate::ratio::{Often, compare};
+use crate::ratio::{Often, compare, report};
 
 const OFTEN: Often = Often { rounds: 100, calls: 1 };
 const PROGRAM: &str = "/bin/true";
@@ -13,6 +14,8 @@ const PROGRAM: &str = "/bin/true";
 pub(crate) fn run() {
     command();
     library();
+    warm();
+    many();
     inside();
 }
 
@@ -46,7 +49,7 @@ const BUBBLEWRAP: [&str; 13] = [
 
 /// The library from a warm runtime, against plain fork and exec.
 fn library() {
-    let Some((tokio, capsule, _folder)) = capsule(PROGRAM, &[]) else { return };
+    let Some((tokio, capsule, _folder)) = capsule(PROGRAM, StreamOut::Null) else { return };
     let mine = || {
         let report = tokio.block_on(capsule.run()).expect("it starts");
         assert!(matches!(report.exit, ringfence::Exit::Returned(0)), "{}", report.exit);
@@ -54,19 +57,76 @@ fn library() {
     compare("/bin/true, from the library", OFTEN, "plain exec", mine, || once(&mut Command::new(PROGRAM)));
 }
 
-/// A program that makes system calls, inside against outside.
-fn inside() {
-    const COPY: &[&str] = &["if=/dev/zero", "of=/dev/null", "bs=1", "count=400000", "status=none"];
-    let Some((tokio, capsule, _folder)) = capsule("/bin/dd", COPY) else { return };
-    let often = Often { rounds: 10, calls: 1 };
+/// The same when places were built ahead; each that is used is replaced meanwhile.
+fn warm() {
+    let Some((tokio, capsule, _folder)) = capsule(PROGRAM, StreamOut::Null) else { return };
+    capsule.keep_warm(4).expect("places are built");
     let mine = || {
         let report = tokio.block_on(capsule.run()).expect("it starts");
         assert!(matches!(report.exit, ringfence::Exit::Returned(0)), "{}", report.exit);
     };
-    compare("800,000 reads and writes of a byte", often, "outside", mine, || once(Command::new("/bin/dd").args(COPY)));
+    compare("/bin/true, from a warm place", OFTEN, "plain exec", mine, || once(&mut Command::new(PROGRAM)));
 }
 
-fn capsule(program: &str, args: &[&str]) -> Option<(tokio::runtime::Runtime, Capsule, tempfile::TempDir)> {
+/// Instances one after the other on two threads, for a while.
+fn many() {
+    const FOR: Duration = Duration::from_secs(10);
+    let began = Instant::now();
+    let work = || {
+        let Some((tokio, capsule, _folder)) = capsule(PROGRAM, StreamOut::Null) else { return 0 };
+        let mut count = 0_u32;
+        while began.elapsed() < FOR {
+            tokio.block_on(capsule.run()).expect("it starts");
+            count += 1;
+        }
+        count
+    };
+    let count: u32 = std::thread::scope(|scope| {
+        let threads = [scope.spawn(work), scope.spawn(work)];
+        threads.map(|thread| thread.join().expect("it does not panic")).into_iter().sum()
+    });
+    if count > 0 {
+        let each_second = f64::from(count) / began.elapsed().as_secs_f64();
+        let shown = format!("{each_second:.0} instances a second for {} s", FOR.as_secs());
+        report("/bin/true, one after the other on two threads", &shown, "aim", "100", 100.0 / each_second);
+    }
+}
+
+/// A program that makes system calls, inside against outside.
+fn inside() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let program = folder.path().join("calls");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/calls.c");
+    if !Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source).status().is_ok_and(|made| made.success()) {
+        println!("skipped: there is no C compiler");
+        return;
+    }
+    let Some((tokio, capsule, _folder)) = capsule(&program.to_string_lossy(), StreamOut::Capture) else { return };
+    let mut best: Vec<(String, [f64; 2])> = Vec::new();
+    for _ in 0..5 {
+        let outside = Command::new(&program).output().expect("it starts").stdout;
+        let inside = tokio.block_on(capsule.run()).expect("it starts").stdout.expect("it is kept");
+        for (side, printed) in [inside, outside].iter().enumerate() {
+            for line in String::from_utf8_lossy(printed).lines() {
+                let (name, time) = line.rsplit_once(' ').expect("a name and a time");
+                let time: f64 = time.parse().expect("a number");
+                match best.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, times)) => times[side] = times[side].min(time),
+                    None => {
+                        let mut times = [f64::MAX; 2];
+                        times[side] = time;
+                        best.push((name.to_owned(), times));
+                    }
+                }
+            }
+        }
+    }
+    for (name, [inside, outside]) in best {
+        report(&name, &format!("{inside:.0} ns"), "outside", &format!("{outside:.0} ns"), inside / outside);
+    }
+}
+
+fn capsule(program: &str, stdout: StreamOut) -> Option<(tokio::runtime::Runtime, Capsule, tempfile::TempDir)> {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a Tokio runtime");
     let runtime = Runtime::builder()
@@ -77,11 +137,10 @@ fn capsule(program: &str, args: &[&str]) -> Option<(tokio::runtime::Runtime, Cap
         .expect("a runtime");
     let load = Load::path(program)
         .expect("it is there")
-        .args(args.iter().copied())
         .limit("memory=64MiB")
         .limit("processes=16")
         .stdin(StreamIn::Null)
-        .stdout(StreamOut::Null)
+        .stdout(stdout)
         .stderr(StreamOut::Null);
     match runtime.load_with(load) {
         Ok(capsule) => Some((tokio, capsule, folder)),
