@@ -158,7 +158,7 @@ fn a_flood_reaches_nothing_and_what_is_granted_answers_after_it() {
     let (granted, denied) = (Echo::new([127, 77, 0, 1].into()), Echo::new([127, 78, 0, 1].into()));
     let words = [
         &["udp-flood", "127.77.0.1", "100000", "udp-flood", "127.78.0.1", "100000"][..],
-        &["udp-connected", "127.77.0.1", &granted.port][..],
+        &["udp-again", "127.77.0.1", &granted.port][..],
     ];
     let Some(lab) = network(&words.concat()) else { return };
     let report = lab.permit(NetConnect, "127.77.0.1:*").judged();
