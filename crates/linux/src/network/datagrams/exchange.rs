@@ -1,25 +1,26 @@
 //! What the relay does with each packet and each answer.
 
+mod arrive;
+mod leave;
+
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use ringfence_abi::{Call, ErrorCode};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, recvfrom, send, sendto};
+use rustix::net::{RecvFlags, recv};
 use rustix::process::{Resource, getrlimit};
 
-use super::flows::{Flow, Flows};
-use super::packet::{Datagram, Ends, read_stream};
+use super::flows::Flows;
+use super::packet::Ends;
 use super::ports::Port;
 use super::unreachable::{self, Why};
-use super::wire::{OWN_IPV4, OWN_IPV6, deliver, is_own};
+use super::wire::deliver;
 use crate::network::broker::Desk;
 use crate::network::signal::Signal;
 use crate::network::streams::Bucket;
@@ -167,56 +168,6 @@ impl Exchange {
         }
     }
 
-    fn pass(&mut self, packet: &[u8]) {
-        let Some(Datagram { ends, payload }) = Datagram::read(packet) else { return self.refuse(packet) };
-        // Nobody sends from another address but to have others answer.
-        if !is_own(ends.from.ip()) {
-            return;
-        }
-        let now = Instant::now();
-        if self.flows.find(ends, now).is_none() {
-            if !self.desk.knows(ends.to) {
-                if self.held.len() < MOST_HELD {
-                    self.held.push(packet.to_owned());
-                }
-                return;
-            }
-            match self.open(ends.to) {
-                Ok(socket) => self.add(ends, self.way(ends, socket), now),
-                Err(why) => return self.tell(why, ends, packet),
-            }
-        }
-        if let Err(Some(why)) = self.send(ends, payload, now) {
-            self.tell(why, ends, packet);
-            if why == Why::Refused {
-                // That was said of one before, and this one was not sent.
-                let _ = self.send(ends, payload, now);
-            }
-        }
-    }
-
-    /// What is no datagram is not passed on; a connection is told so at once.
-    fn refuse(&mut self, packet: &[u8]) {
-        if let Some(ends) = read_stream(packet) {
-            self.tell(Why::NoRoute, ends, packet);
-        }
-    }
-
-    fn send(&mut self, ends: Ends, payload: &[u8], now: Instant) -> Result<(), Option<Why>> {
-        let flow = self.flows.find(ends, now).ok_or(None)?;
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let sent = match &flow.socket {
-            Way::Connected(socket) => send(socket, payload, flags),
-            Way::Bound(port) => {
-                let by = |socket: &OwnedFd| sendto(socket, payload, flags, &ends.to);
-                self.desk.ports.with(*port, by).ok_or(None)?
-            }
-        };
-        sent.map_err(why)?;
-        self.owe(payload.len());
-        Ok(())
-    }
-
     /// How long nothing may pass, if so.
     fn due(&self) -> Option<Duration> {
         self.bucket.as_ref().map(|bucket| bucket.due(Instant::now())).filter(|due| !due.is_zero())
@@ -225,87 +176,6 @@ impl Exchange {
     fn owe(&self, bytes: usize) {
         if let Some(bucket) = &self.bucket {
             bucket.owe(bytes, Instant::now());
-        }
-    }
-
-    /// A socket of the host that is connected there, if that is granted.
-    fn open(&mut self, to: SocketAddr) -> Result<OwnedFd, Why> {
-        let answers = self.desk.answers.load(Relaxed);
-        if answers != self.answers || self.denied.len() >= MOST_DENIED {
-            self.denied.clear();
-            self.answers = answers;
-        }
-        if self.denied.contains(&to) {
-            return Err(Why::Denied);
-        }
-        self.desk.open_datagram(to).map_err(|code| match code {
-            ErrorCode::Denied => {
-                self.denied.insert(to);
-                Why::Denied
-            }
-            _ => Why::NoRoute,
-        })
-    }
-
-    /// How what was granted leaves: from a port that is bound, by the socket that is bound to it.
-    fn way(&self, ends: Ends, connected: OwnedFd) -> Way {
-        let port = Port::of(ends.from);
-        if self.desk.ports.has(port) { Way::Bound(port) } else { Way::Connected(connected) }
-    }
-
-    fn add(&mut self, ends: Ends, way: Way, now: Instant) {
-        let number = self.flows.add(ends, way, now);
-        if let Some(Flow { socket: Way::Connected(socket), .. }) = self.flows.get(number, now) {
-            // Without it nothing comes back; the program asks again.
-            let _ = epoll::add(&self.ready, socket, EventData::new_u64(number), EventFlags::IN);
-        }
-    }
-
-    /// Passes on what came to a port that is bound.
-    fn hear(&mut self, number: u64) {
-        let port = Port { is_ipv6: number & OF_IPV6 != 0, number: number as u16 };
-        for _ in 0..AT_ONCE {
-            if self.due().is_some() {
-                return;
-            }
-            let Exchange { desk, buffer, .. } = self;
-            let taken = desk.ports.with(port, |socket| recvfrom(socket, &mut buffer[..], RecvFlags::DONTWAIT));
-            let Some(Ok((length, _, Some(from)))) = taken else { return };
-            let Ok(from) = SocketAddr::try_from(from) else { return };
-            let to: IpAddr = if port.is_ipv6 { OWN_IPV6.into() } else { OWN_IPV4.into() };
-            let ends = Ends { from, to: SocketAddr::new(to, port.number) };
-            Datagram { ends, payload: &self.buffer[..length.min(LARGEST)] }.write(&mut self.packet);
-            let _ = deliver(&self.device, port.is_ipv6, &self.packet);
-            self.owe(length);
-        }
-    }
-
-    /// Passes on what came back.
-    fn answer(&mut self, number: u64) {
-        for _ in 0..AT_ONCE {
-            if self.due().is_some() {
-                return;
-            }
-            let flow = self.flows.get(number, Instant::now());
-            let Some(&Flow { ends, socket: Way::Connected(ref socket), .. }) = flow else { return };
-            match recv(socket, &mut self.buffer[..], RecvFlags::DONTWAIT) {
-                Ok((length, _)) => {
-                    let payload = &self.buffer[..length.min(LARGEST)];
-                    Datagram { ends: ends.back(), payload }.write(&mut self.packet);
-                    let _ = deliver(&self.device, ends.from.is_ipv6(), &self.packet);
-                    self.owe(length);
-                }
-                Err(Errno::AGAIN) => return,
-                Err(errno) => match why(errno) {
-                    // What was sent is told by its headers.
-                    Some(why) => {
-                        let mut sent = Vec::new();
-                        Datagram { ends, payload: &[] }.write(&mut sent);
-                        self.tell(why, ends, &sent);
-                    }
-                    None => return,
-                },
-            }
         }
     }
 
@@ -328,15 +198,6 @@ fn why(errno: Errno) -> Option<Why> {
         Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::NETDOWN | Errno::HOSTDOWN => Some(Why::NoRoute),
         Errno::ACCESS | Errno::PERM => Some(Why::Denied),
         _ => None,
-    }
-}
-
-impl Desk {
-    /// The socket behind a verdict, connected to what was judged.
-    pub(super) fn open_datagram(&self, address: SocketAddr) -> Result<OwnedFd, ErrorCode> {
-        let opened = self.open(Call::UdpSocket { ipv6: address.is_ipv6() })?;
-        self.call(Call::Connect { socket: opened.handle, address })?;
-        self.host.descriptor(opened.handle)
     }
 }
 

@@ -1,11 +1,13 @@
 use std::net::UdpSocket;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
-use ringfence_abi::{Handle, Reply};
+use ringfence_abi::{Call, ErrorCode, Handle, Reply};
 use ringfence_isolation::{Answer, Denial, Folder, Host, Usage, Verdict};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use super::super::packet::Datagram;
 use super::super::wire::OWN_IPV4;
 use super::*;
 use crate::network::address::Target;
