@@ -152,6 +152,10 @@ fn what_comes_in_is_not_counted_and_refused() {
         Err(error) => panic!("{error}"),
         Ok(prepared) => panic!("{:?}", prepared.promised().get(Guarantee::BandwidthLimit)),
     }
+    // Whoever learns what is needed is granted all of it.
+    let mut lab = network(&[], FAST, &[]).unwrap();
+    lab.spec.permissions.learn = true;
+    assert!(linux().prepare(&lab.spec).is_err());
     let lab = network(&[], FAST, &["127.0.0.1:9".parse().unwrap()]).unwrap();
     let prepared = linux().prepare(&lab.spec).unwrap_or_else(|error| panic!("{error}"));
     assert!(matches!(prepared.promised().get(Guarantee::BandwidthLimit), Held::By { .. }));

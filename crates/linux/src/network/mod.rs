@@ -61,9 +61,14 @@ pub(crate) fn has_datagrams(network: &NetworkPermissions) -> bool {
     !network.connect.is_empty() || !network.listen.is_empty()
 }
 
-/// Whether the bytes of connections are counted.
+/// Whether connections may come in.
+pub(crate) fn is_listening(spec: &Spec) -> bool {
+    spec.permissions.learn || !spec.permissions.network.listen.is_empty()
+}
+
+/// Whether the bytes of connections are counted: of those that are made, where none come in.
 pub(crate) fn is_counted(spec: &Spec) -> bool {
-    spec.limits.bandwidth.is_some() && !spec.permissions.network.connect.is_empty()
+    spec.limits.bandwidth.is_some() && !spec.permissions.network.connect.is_empty() && !is_listening(spec)
 }
 
 /// Whether a capsule may ask for names.
