@@ -111,13 +111,25 @@ impl Profile {
     /// The same, but the supervisor is asked about these calls where they are let through.
     pub(crate) fn asking(mut self, numbers: impl Iterator<Item = libc::c_long>) -> Self {
         for number in numbers {
-            if let Some(rule) = u32::try_from(number).ok().and_then(|number| self.rules.get_mut(&number))
-                && *rule == Rule::Allow
-            {
-                *rule = Rule::Ask;
+            if let Some(rule) = u32::try_from(number).ok().and_then(|number| self.rules.get_mut(&number)) {
+                rule.ask_instead();
             }
         }
         self
+    }
+}
+
+impl Rule {
+    /// Asks wherever it lets a call through.
+    fn ask_instead(&mut self) {
+        match self {
+            Rule::Allow => *self = Rule::Ask,
+            Rule::Fail(_) | Rule::Ask => {}
+            Rule::Test(tests, otherwise) => {
+                tests.iter_mut().for_each(|test| test.then.ask_instead());
+                otherwise.ask_instead();
+            }
+        }
     }
 }
 
