@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use ringfence_isolation::Exit;
 use rustix::io::Errno;
 
+use super::locks::Owner;
 use super::process::{Process, lock};
 use super::signals;
 use super::thread::{Next, Thread};
@@ -46,6 +47,8 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
 fn over(world: &World, process: &Arc<Process>) {
     process.set_descriptors(Arc::default());
     process.set_space(None);
+    world.locks.release(Owner::Process(process.id), None);
+    world.shared.settle();
     process.has_left.store(true, SeqCst);
     process.left.ring();
     let _ = process.status.compare_exchange(-1, 0, SeqCst, SeqCst);

@@ -68,6 +68,7 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     let root = loaded.space.root();
     let process = &thread.process;
     process.set_space(Some(Arc::new(loaded.space)));
+    world.shared.settle();
     let descriptors = Arc::new(process.descriptors().duplicate());
     descriptors.close_on_exec();
     process.set_descriptors(descriptors);

@@ -184,18 +184,18 @@ pub(super) fn lseek(thread: &mut Thread, [number, by, whence, ..]: Arguments) ->
 pub(super) fn ftruncate(thread: &mut Thread, [number, size, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
     let size = offset(size)?;
-    match open.kind {
-        Kind::File(file) => thread.world.call(Call::SetSize { file, size }).map(|_| 0),
-        Kind::System(_) | Kind::Text(_) => Err(Errno::ROFS),
-        _ => Err(Errno::INVAL),
-    }
+    open.set_size(size).map(|()| 0)
 }
 
 /// `fsync(2)`, `fdatasync(2)`
 pub(super) fn fsync(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
     match open.kind {
+        Kind::Memory(_) | Kind::MemoryFolder(_) => Ok(0),
         Kind::File(handle) | Kind::Folder(handle, _) => {
+            if let Some(pages) = thread.world.shared.of(&open) {
+                pages.write_back()?;
+            }
             thread.world.call(Call::Sync { handle, metadata: true }).map(|_| 0)
         }
         _ => Err(Errno::INVAL),

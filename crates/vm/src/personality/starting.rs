@@ -102,6 +102,7 @@ pub(crate) fn clear(world: &World) {
         process.set_space(None);
     }
     world.links.clear();
+    world.shared.clear();
 }
 
 /// A signal from outside, for the first process.

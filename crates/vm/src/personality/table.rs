@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::socket::{calls as sockets, message as messages};
 use super::thread::Thread;
-use super::{Answer, Arguments, counter, ending, epoll, execute, files, folders, futex, identity, mapping};
+use super::{Answer, Arguments, counter, ending, epoll, execute, files, folders, futex, identity, locks, mapping, memory_files};
 use super::{opening, pipe, polling, reading, signalfd, signals, starting, status, time, timer};
 
 /// Serves one call.
@@ -62,7 +62,7 @@ calls! {
     23 "select" => polling::select;
     24 "sched_yield" => identity::sched_yield;
     25 "mremap" => mapping::mremap;
-    26 "msync" => mapping::nothing;
+    26 "msync" => mapping::msync;
     28 "madvise" => mapping::madvise;
     32 "dup" => files::dup;
     33 "dup2" => files::dup2;
@@ -94,7 +94,7 @@ calls! {
     62 "kill" => signals::kill;
     63 "uname" => identity::uname;
     72 "fcntl" => files::fcntl;
-    73 "flock" => files::flock;
+    73 "flock" => locks::flock;
     74 "fsync" => reading::fsync;
     75 "fdatasync" => reading::fsync;
     76 "truncate" => folders::truncate;
@@ -112,9 +112,9 @@ calls! {
     89 "readlink" => status::readlink;
     90 "chmod" => folders::chmod;
     91 "fchmod" => folders::fchmod;
-    92 "chown" => folders::chmod;
-    93 "fchown" => folders::fchmod;
-    94 "lchown" => folders::chmod;
+    92 "chown" => folders::chown;
+    93 "fchown" => folders::fchown;
+    94 "lchown" => folders::chown;
     95 "umask" => folders::umask;
     96 "gettimeofday" => time::gettimeofday;
     97 "getrlimit" => identity::getrlimit;
@@ -166,7 +166,7 @@ calls! {
     247 "waitid" => ending::waitid;
     257 "openat" => opening::openat;
     258 "mkdirat" => folders::mkdirat;
-    260 "fchownat" => folders::fchmodat;
+    260 "fchownat" => folders::fchownat;
     262 "newfstatat" => status::fstatat;
     263 "unlinkat" => folders::unlinkat;
     264 "renameat" => folders::renameat;
@@ -199,11 +199,13 @@ calls! {
     309 "getcpu" => identity::getcpu;
     316 "renameat2" => folders::renameat2;
     318 "getrandom" => identity::getrandom;
+    319 "memfd_create" => memory_files::memfd_create;
     332 "statx" => status::statx;
     435 "clone3" => starting::clone3;
     436 "close_range" => files::close_range;
     439 "faccessat2" => status::faccessat;
     441 "epoll_pwait2" => epoll::epoll_pwait2;
+    452 "fchmodat2" => folders::fchmodat;
 }
 
 #[cfg(test)]
