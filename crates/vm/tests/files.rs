@@ -58,8 +58,9 @@ fn what_is_not_granted_in_memory_is_denied_and_told() {
 
 #[test]
 fn a_link_in_memory_leads_no_further_than_the_permissions() {
-    let Some(lab) = Lab::shell("ln -s /etc/shadow /tmp/a; ln -s /secret /tmp/b; cat /tmp/a /tmp/b; ln -s /data /tmp/c; cat /tmp/c/x; mv /tmp/c/x /tmp/x; cat /tmp/x")
-    else {
+    let Some(lab) = Lab::shell(
+        "ln -s /etc/shadow /tmp/a; ln -s /secret /tmp/b; cat /tmp/a /tmp/b; ln -s /data /tmp/c; cat /tmp/c/x; mv /tmp/c/x /tmp/x; cat /tmp/x",
+    ) else {
         return;
     };
     let lab = lab.grant_all("/tmp").mount("/data", MountMode::ReadWrite).grant_all("/data");

@@ -147,7 +147,8 @@ impl Segment {
             let stop = end.min((at / PAGE + 1) * PAGE);
             match self.page(state, at / PAGE) {
                 Ok(frame) => {
-                    self.machine.write(frame * PAGE + at % PAGE, &from[(at - offset) as usize..(stop - offset) as usize]);
+                    self.machine
+                        .write(frame * PAGE + at % PAGE, &from[(at - offset) as usize..(stop - offset) as usize]);
                 }
                 Err(errno) if at == offset => return Err(errno),
                 Err(_) => break,
@@ -164,8 +165,7 @@ impl Segment {
         let end = offset.saturating_add(from.len() as u64);
         for (&index, &frame) in state.frames.range(offset / PAGE..end.div_ceil(PAGE)) {
             let (start, stop) = (offset.max(index * PAGE), end.min((index + 1) * PAGE));
-            self.machine
-                .write(frame * PAGE + start % PAGE, &from[(start - offset) as usize..(stop - offset) as usize]);
+            self.machine.write(frame * PAGE + start % PAGE, &from[(start - offset) as usize..(stop - offset) as usize]);
         }
         state.size = state.size.map(|size| size.max(end));
     }

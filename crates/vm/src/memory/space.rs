@@ -194,6 +194,11 @@ impl Space {
         Ok(())
     }
 
+    /// Whether there is an area at every address of a range.
+    pub(crate) fn covers(&self, start: u64, length: u64) -> bool {
+        whole_pages(start, length).is_ok_and(|range| self.inner().areas.cover(range))
+    }
+
     /// `msync(2)`: what was written to shared files in a range reaches them.
     pub(crate) fn synchronize(&self, start: u64, length: u64) -> Result<(), Errno> {
         let range = whole_pages(start, length)?;

@@ -45,6 +45,7 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
 }
 
 fn over(world: &World, process: &Arc<Process>) {
+    process.alarms.clear(true);
     process.set_descriptors(Arc::default());
     process.set_space(None);
     world.locks.release(Owner::Process(process.id), None);
@@ -90,7 +91,8 @@ impl Thread {
 
     /// The thread has ended; what is left of it is its processor. [`forget`] comes after that has been
     /// put back: there are as many processors as threads.
-    pub(super) fn leave(self) -> Processor {
+    pub(super) fn leave(mut self) -> Processor {
+        self.give_up_locks();
         if self.clear_at_end != 0
             && let Ok(space) = self.process.space()
             && let Ok(place) = space.place_of(self.clear_at_end, crate::memory::Protection::WRITE)

@@ -151,7 +151,8 @@ fn from_memory(thread: &Thread, node: &Node, path: &[u8], after: u64) -> Result<
     over.extend(thread.world.scratch.names_in(path));
     over.truncate(MEMORY as usize);
     if after < over.len() as u64 {
-        let entry = |(name, cookie): (Vec<u8>, u64)| Named { name, kind: libc::DT_DIR, cookie, stage: Stage::Hal(cookie) };
+        let entry =
+            |(name, cookie): (Vec<u8>, u64)| Named { name, kind: libc::DT_DIR, cookie, stage: Stage::Hal(cookie) };
         return Ok(over.into_iter().zip(1..).skip(after as usize).map(entry).collect());
     }
     let there = node.names()?.after(after.saturating_sub(MEMORY), BATCH);

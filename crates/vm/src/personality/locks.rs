@@ -188,7 +188,8 @@ pub(super) fn fcntl(thread: &Thread, open: &Open, command: i32, at: u64) -> Answ
     match (command, kind) {
         (_, kind) if ![libc::F_RDLCK, libc::F_WRLCK, libc::F_UNLCK].contains(&kind) => Err(Errno::INVAL),
         (libc::F_GETLK | libc::F_OFD_GETLK, _) => {
-            let other = lock(&locks.held).get(&file).and_then(|held| held.iter().find(|one| conflict(one, &wanted)).copied());
+            let other =
+                lock(&locks.held).get(&file).and_then(|held| held.iter().find(|one| conflict(one, &wanted)).copied());
             match other {
                 None => bytes[..2].copy_from_slice(&(libc::F_UNLCK as i16).to_le_bytes()),
                 Some(other) => {

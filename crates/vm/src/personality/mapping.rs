@@ -63,9 +63,7 @@ pub(super) fn mmap(thread: &mut Thread, [at, length, wanted, flags, number, offs
                 let reach = if sealed { Reach::ReadOnly } else { reach };
                 Backing::Shared(node.content()?.clone(), offset, reach)
             }
-            Kind::File(_) if shared => {
-                Backing::Shared(thread.world.shared.map(&thread.world, &open)?, offset, reach)
-            }
+            Kind::File(_) if shared => Backing::Shared(thread.world.shared.map(&thread.world, &open)?, offset, reach),
             _ => Backing::File(content, offset),
         }
     };
@@ -117,6 +115,19 @@ pub(super) fn madvise(thread: &mut Thread, [start, length, advice, ..]: Argument
         libc::MADV_NORMAL..=libc::MADV_WILLNEED | libc::MADV_FREE | libc::MADV_MERGEABLE..=libc::MADV_DODUMP => Ok(0),
         _ => Err(Errno::INVAL),
     }
+}
+
+/// `mincore(2)`: every page that is mapped is there when it is touched.
+pub(super) fn mincore(thread: &mut Thread, [start, length, at, ..]: Arguments) -> Answer {
+    let space = thread.process.space()?;
+    let pages = length.div_ceil(crate::kvm::PAGE).min(1 << 20);
+    if !start.is_multiple_of(crate::kvm::PAGE) {
+        return Err(Errno::INVAL);
+    }
+    if !space.covers(start, length) {
+        return Err(Errno::NOMEM);
+    }
+    space.write(at, &vec![1; pages as usize]).map(|()| 0)
 }
 
 /// `msync(2)`: what was written to shared files reaches them.

@@ -6,6 +6,7 @@
 //!
 //! Everything outside comes from the scoped hal or, for the system's own files, from [`crate::tree`].
 
+mod alarms;
 mod counter;
 mod ending;
 mod epoll;
@@ -24,6 +25,8 @@ mod polling;
 mod process;
 mod readiness;
 mod reading;
+mod robust;
+mod scheduling;
 mod shared;
 mod signalfd;
 mod signals;
@@ -35,6 +38,7 @@ mod table;
 mod thread;
 mod time;
 mod timer;
+mod transfer;
 mod waiting;
 mod world;
 

@@ -137,6 +137,7 @@ fn run(world: &Arc<World>, begin: Begin) {
                 context: registers,
                 next: Next::Return,
                 clear_at_end,
+                robust: 0,
                 alternate: signals::Alternate::default(),
                 restore_mask: None,
             };

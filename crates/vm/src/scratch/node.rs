@@ -7,8 +7,11 @@ use rustix::io::Errno;
 
 use super::folder::Names;
 use super::quota::Room;
-use super::NODE;
-use crate::memory::{Quota, Segment};
+use crate::memory::Segment;
+
+/// About what the host keeps for a name, and for a thing with its first one.
+const NAME: usize = 640;
+const THING: usize = 1024;
 
 /// A thing in memory.
 pub(crate) struct Node {
@@ -41,6 +44,10 @@ impl Body {
     pub(super) fn folder() -> Body {
         Body::Folder(Mutex::default())
     }
+
+    fn kept(&self) -> usize {
+        THING + if let Body::Link(target) = self { target.len() } else { 0 }
+    }
 }
 
 impl Node {
@@ -55,7 +62,7 @@ impl Node {
         now: Timestamp,
         room: &Arc<Room>,
     ) -> Result<Arc<Node>, Errno> {
-        room.grow(NODE)?;
+        room.keep(body.kept())?;
         Ok(Arc::new(Self::new(number, body, mode, now, Some(room.clone()))))
     }
 
@@ -102,7 +109,7 @@ impl Node {
     }
 
     pub(super) fn add_name(&self, room: &Room) -> Result<(), Errno> {
-        room.grow(NODE)?;
+        room.keep(NAME)?;
         self.state().names += 1;
         Ok(())
     }
@@ -111,7 +118,7 @@ impl Node {
     pub(super) fn remove_name(&self, room: &Room, now: Timestamp) {
         let mut state = self.state();
         if state.names > 1 {
-            room.shrink(NODE);
+            room.let_go(NAME);
         }
         state.names = state.names.saturating_sub(1);
         state.times[2] = now;
@@ -121,7 +128,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if let Some(room) = &self.counted {
-            room.shrink(NODE);
+            room.let_go(self.body.kept());
         }
         // One after the other: programs can make folders deeper than the host's stack.
         let mut left = match &mut self.body {

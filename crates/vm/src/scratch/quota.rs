@@ -1,12 +1,13 @@
 //! How much room there is.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use rustix::io::Errno;
 
+use super::NODE;
 use crate::control::Control;
-use crate::kvm::Machine;
+use crate::kvm::{Kept, Machine};
 use crate::memory::{Ledger, Quota};
 
 /// How much room there is: for content by the memory of the machine, for all of it by the disk's limit.
@@ -14,12 +15,36 @@ pub(super) struct Room {
     machine: Arc<Machine>,
     control: Arc<Control>,
     used: AtomicU64,
+    /// What the host keeps for names and links, which counts as memory.
+    kept: Mutex<(usize, Kept)>,
     most: u64,
 }
 
 impl Room {
     pub(super) fn new(machine: Arc<Machine>, control: Arc<Control>, most: u64) -> Arc<Self> {
-        Arc::new(Room { machine, control, used: AtomicU64::new(0), most })
+        let kept = Mutex::new((0, Kept::new(machine.clone())));
+        Arc::new(Room { machine, control, used: AtomicU64::new(0), kept, most })
+    }
+}
+
+impl Room {
+    /// A thing or a name more, for which the host keeps so many bytes.
+    pub(super) fn keep(&self, bytes: usize) -> Result<(), Errno> {
+        self.grow(NODE)?;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.0 += bytes;
+        let now = kept.0;
+        kept.1.set(now);
+        Ok(())
+    }
+
+    /// One less.
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.shrink(NODE);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.0 = kept.0.saturating_sub(bytes);
+        let now = kept.0;
+        kept.1.set(now);
     }
 }
 
