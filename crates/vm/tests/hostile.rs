@@ -171,7 +171,8 @@ fn no_call_reaches_what_is_not_the_programs() {
 /// `RINGFENCE_FUZZ_SEED` and `RINGFENCE_FUZZ_ROUNDS` try others.
 #[test]
 fn calls_of_chance_end_within_their_limits() {
-    let number = |name, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let number =
+        |name, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     let first = number("RINGFENCE_FUZZ_SEED", 20_260);
     for seed in first..first + number("RINGFENCE_FUZZ_ROUNDS", 4) {
         println!("seed {seed}");

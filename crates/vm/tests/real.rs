@@ -1,6 +1,7 @@
 //! Programs nobody here wrote, and what of them runs. Most are held against the same command on the
 //! host. `UPDATE_EXPECTED=1` writes the table of `docs/microvm-programs.md` anew; a program that is not
-//! on this machine is skipped, which is printed, and keeps its line.
+//! on this machine is skipped, which is printed, and keeps its line. `RINGFENCE_TRIAL` names the only
+//! one to be tried.
 
 mod real {
     pub(crate) mod commands;

@@ -1,7 +1,7 @@
 //! How much room there is.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 

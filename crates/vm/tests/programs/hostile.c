@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -84,8 +85,8 @@ static void fuzz(uint64_t seed, int children, int calls, const uint64_t *bad, in
         }
         /* It may wait for ever, and block whatever would end it. */
         struct timespec patience = {0, 500000000};
-        if (child > 0 && sigtimedwait(&child_ended, NULL, &patience) < 0) kill(child, SIGKILL);
-        if (child > 0) waitpid(child, NULL, 0);
+        while (child > 0 && waitpid(child, NULL, WNOHANG) == 0)
+            if (sigtimedwait(&child_ended, NULL, &patience) < 0) kill(child, SIGKILL);
     }
     puts("survived");
 }
@@ -172,12 +173,13 @@ static void iovecs(void) {
         struct msghdr message = {.msg_iov = parts, .msg_iovlen = 1024};
         for (int i = 0; i < 2; i++) {
             int to = i ? file : ends[1], from = i ? file : ends[0];
-            writev(to, parts, 1024);
+            /* Into the file that would be what it says: a gigabyte. */
+            if (kind || !i) writev(to, parts, 1024);
             readv(from, parts, 1024);
-            pwritev(to, parts, 1024, 0);
+            if (kind) pwritev(to, parts, 1024, 0);
             preadv(from, parts, 1024, INT64_MAX);
             sendmsg(to, &message, 0);
-            writev(to, parts, -1);
+            syscall(SYS_writev, to, parts, -1);
             readv(from, (void *)-8, 1);
         }
     }

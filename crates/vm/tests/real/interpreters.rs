@@ -118,7 +118,7 @@ pub(crate) fn all() -> Vec<Trial> {
              with f.ThreadPoolExecutor(3) as pool: print(sum(pool.map(lambda x: x * x, range(10))))\n\
              with m.get_context(\"fork\").Pool(2) as pool: print(pool.map(abs, [-1, -2]))\n\
              s = shared_memory.SharedMemory(create=True, size=10); s.buf[0] = 9\n\
-             print(shared_memory.SharedMemory(s.name).buf[0]); s.unlink()\n\
+             t = shared_memory.SharedMemory(s.name); print(t.buf[0]); s.unlink()\n\
              with tempfile.TemporaryFile() as t: t.write(b\"x\"); print(t.tell())\n'",
             "child 7\n285\n[1, 2]\n9\n1",
         ),
