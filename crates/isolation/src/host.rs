@@ -22,6 +22,22 @@ pub trait Host: Send + Sync {
     /// Whether the instance may go on.
     fn verdict(&self) -> Verdict;
 
+    /// Judges what the capsule wants to do at a resolved path that the backend serves itself, with
+    /// nothing of the host's behind it: a folder in memory. A use is learned, a denial told.
+    ///
+    /// # Errors
+    /// `Denied`, or `CrossDevice` for a move that would gain a right; from a host that cannot judge,
+    /// always.
+    fn judge(&self, path: &[u8], wanted: FileUse<'_>) -> Result<(), ErrorCode> {
+        let _ = (path, wanted);
+        Err(ErrorCode::Denied)
+    }
+
+    /// Takes back what the backend charged as [`Usage::disk`] and what is there no more.
+    fn shrink_disk(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
     /// The socket behind a handle, as a descriptor of its own, for a program that makes system calls:
     /// what goes over it from then on is neither seen nor counted here. A backend that asks for it and
     /// promised to hold a limit on bandwidth or on input and output has to count it itself. The handle
@@ -51,6 +67,17 @@ pub trait Host: Send + Sync {
 
     /// The names of the functions the embedder offers, as `interface#function`.
     fn functions(&self) -> &[String];
+}
+
+/// What is wanted at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileUse<'a> {
+    /// What this permission is for.
+    With(Permission),
+    /// To learn that something is there, and its metadata.
+    Look,
+    /// To give it this name.
+    Move(&'a [u8]),
 }
 
 /// A folder the instance begins with.

@@ -35,7 +35,7 @@ pub use denial::Denial;
 pub use enforcement::{Enforcement, Held, Refusal, Shortfall};
 pub use exit::{Exit, LostReason, Trap};
 pub use fact::Fact;
-pub use host::{Answer, Folder, Host, Verdict};
+pub use host::{Answer, FileUse, Folder, Host, Verdict};
 pub use remnant::Remnant;
 pub use ringfence_manifest::{Guarantee, Level, Spec, Strength};
 pub use usage::{Limit, LimitKind, Usage};

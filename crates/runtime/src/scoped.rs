@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ringfence_abi::{Call, ErrorCode, FileKind, Handle, OpenHow, Position, Reply, Rights};
-use ringfence_isolation::{Answer, BoxFuture, Denial, Folder as Beginning, Host, Spec, Usage, Verdict};
+use ringfence_isolation::{Answer, BoxFuture, Denial, FileUse, Folder as Beginning, Host, Spec, Usage, Verdict};
 use ringfence_manifest::Permission;
 
 use crate::authority::{Authority, text};
@@ -376,6 +376,18 @@ impl Host for ScopedHal {
 
     fn charge(&self, used: Usage) -> Verdict {
         self.meter.charge(&used)
+    }
+
+    fn judge(&self, path: &[u8], wanted: FileUse<'_>) -> Result<(), ErrorCode> {
+        match wanted {
+            FileUse::With(permission) => self.authority.check(permission, path),
+            FileUse::Look => self.authority.check_known(path),
+            FileUse::Move(to) => self.authority.check_no_gain(path, to),
+        }
+    }
+
+    fn shrink_disk(&self, bytes: u64) {
+        self.meter.shrink_disk(bytes);
     }
 
     fn verdict(&self) -> Verdict {

@@ -8,7 +8,7 @@ use ringfence_isolation::{Backend, BuildError, Fact, Guarantee, Level, Prepared,
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
-use crate::kvm::{Kvm, Missing, StubKind};
+use crate::kvm::{Kvm, Missing, Processors, StubKind};
 use crate::loader::Elf;
 use crate::prepared::Ready;
 use crate::promise::promise;
@@ -18,6 +18,7 @@ use crate::tree::System;
 pub struct Vm {
     device: PathBuf,
     executor: Handle,
+    processors: Processors,
     kvm: OnceLock<Result<(Arc<Kvm>, StubKind), Missing>>,
 }
 
@@ -30,12 +31,19 @@ impl Vm {
 
     /// The same, on another device file of KVM.
     pub fn on(device: PathBuf, executor: Handle) -> Self {
-        Vm { device, executor, kvm: OnceLock::new() }
+        Vm { device, executor, processors: Processors::Real, kvm: OnceLock::new() }
+    }
+
+    /// The same within QEMU's TCG, whose emulated processors differ from real ones in a detail. Only
+    /// tests need it.
+    #[doc(hidden)]
+    pub fn emulated(executor: Handle) -> Self {
+        Vm { processors: Processors::Emulated, ..Self::new(executor) }
     }
 
     fn kvm(&self) -> &Result<(Arc<Kvm>, StubKind), Missing> {
         self.kvm.get_or_init(|| {
-            let kvm = Arc::new(Kvm::open(&self.device)?);
+            let kvm = Arc::new(Kvm::open(&self.device, self.processors)?);
             let kind = kvm.stub_kind()?;
             Ok((kvm, kind))
         })

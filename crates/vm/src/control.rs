@@ -147,6 +147,27 @@ impl Control {
         }
     }
 
+    /// Tells the host of bytes that are kept as files; `false` ends everything.
+    pub(crate) fn charge_disk(&self, bytes: u64) -> bool {
+        let usage = Usage {
+            memory: self.memory.load(SeqCst),
+            memory_peak: self.memory_peak.load(SeqCst),
+            disk: bytes,
+            ..Usage::default()
+        };
+        let verdict = self.host.charge(usage);
+        let may = verdict == Verdict::Continue;
+        if !may {
+            self.stop_by(verdict);
+        }
+        may
+    }
+
+    /// Tells the host that they are gone.
+    pub(crate) fn release_disk(&self, bytes: u64) {
+        self.host.shrink_disk(bytes);
+    }
+
     /// When it is worth charging again: soon enough that a limit is not missed by much.
     pub(crate) fn next_charge(&self) -> Duration {
         let left = self.limits.cpu_time.map_or(Duration::MAX, |allowed| allowed.saturating_sub(self.cpu_time()));

@@ -32,6 +32,7 @@ mod memory;
 mod personality;
 mod prepared;
 mod promise;
+mod scratch;
 mod sys;
 mod tree;
 

@@ -100,3 +100,94 @@ fn no_path_leads_to_a_file_of_the_host_that_was_not_granted() {
     let outcome = lab.args(&["sh", "-c", &script]).run();
     assert_eq!((outcome.stdout.as_str(), outcome.report.exit), ("tried\n", Exit::Returned(0)), "{}", outcome.stderr);
 }
+
+fn small(arguments: &[&str]) -> Option<Lab> {
+    Some(hostile(arguments)?.grant_all("/tmp").limit(|limits| limits.memory = Some(Bytes(16 << 20))))
+}
+
+#[test]
+fn memory_that_is_hidden_with_the_host_counts() {
+    for place in ["pipes", "sockets", "datagrams"] {
+        let Some(lab) = small(&["hide", place]) else { return };
+        let outcome = lab.run();
+        let tripped = outcome.report.tripped.map(|limit| limit.limit);
+        assert_eq!(tripped, Some(LimitKind::Memory), "{place}: {} {}", outcome.report.exit, outcome.stdout);
+        assert!(outcome.report.usage.memory_peak <= 17 << 20, "{place}: {}", outcome.report.usage.memory_peak);
+    }
+    let Some(lab) = small(&["hide", "links"]) else { return };
+    let outcome = lab.limit(|limits| limits.memory = Some(Bytes(8 << 20))).run();
+    assert_eq!(outcome.report.tripped.map(|limit| limit.limit), Some(LimitKind::Memory), "{}", outcome.stdout);
+}
+
+#[test]
+fn what_was_looked_at_and_not_taken_counts() {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut (&stream), &[7; 65536]);
+            kept.push(stream);
+        }
+    });
+    let Some(mut lab) = small(&["hide", "peeked", &port]) else { return };
+    lab.spec.permissions.network.connect.push(format!("127.0.0.1:{port}").parse().unwrap());
+    let outcome = lab.limit(|limits| limits.memory = Some(Bytes(8 << 20))).run();
+    let tripped = outcome.report.tripped.map(|limit| limit.limit);
+    assert_eq!(tripped, Some(LimitKind::Memory), "{} {}", outcome.report.exit, outcome.stdout);
+}
+
+#[test]
+fn sockets_on_their_way_through_themselves_stay_counted() {
+    let Some(lab) = hostile(&["hide", "passed"]) else { return };
+    let outcome = lab.limit(|limits| limits.open_files = Some(100)).run();
+    assert_eq!(outcome.report.tripped.map(|limit| limit.limit), Some(LimitKind::OpenFiles), "{}", outcome.report.exit);
+}
+
+#[test]
+fn locks_are_not_without_end() {
+    let Some(lab) = small(&["hide", "locks"]) else { return };
+    lab.prints("16384 locks");
+}
+
+#[test]
+fn a_tree_deeper_than_the_hosts_stack_is_let_go() {
+    let Some(lab) = small(&["deep", "12"]) else { return };
+    lab.limit(|limits| limits.memory = None).prints("made");
+}
+
+#[test]
+fn vectors_of_any_length_cost_no_more_than_their_limit() {
+    let Some(lab) = small(&["iovecs"]) else { return };
+    lab.prints("survived");
+}
+
+#[test]
+fn no_call_reaches_what_is_not_the_programs() {
+    let Some(lab) = hostile(&["over-stubs"]) else { return };
+    lab.prints("tried");
+}
+
+/// `RINGFENCE_FUZZ_SEED` and `RINGFENCE_FUZZ_ROUNDS` try others.
+#[test]
+fn calls_of_chance_end_within_their_limits() {
+    let number =
+        |name, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let first = number("RINGFENCE_FUZZ_SEED", 20_260);
+    for seed in first..first + number("RINGFENCE_FUZZ_ROUNDS", 4) {
+        println!("seed {seed}");
+        let Some(lab) = hostile(&["fuzz", &seed.to_string(), "10", "400"]) else { return };
+        let lab = lab.grant_all("/tmp").mount("/data", MountMode::ReadWrite).grant_all("/data");
+        let outcome = lab
+            .limit(|limits| {
+                limits.memory = Some(Bytes(128 << 20));
+                limits.processes = Some(20);
+                limits.open_files = Some(500);
+            })
+            .run();
+        let exit = &outcome.report.exit;
+        let ended = matches!(exit, Exit::Returned(0) | Exit::Exceeded(_));
+        assert!(ended, "seed {seed}: {exit}\n{}\n{}", outcome.stdout, outcome.stderr);
+        assert!(outcome.report.usage.memory_peak <= 129 << 20, "seed {seed}: {}", outcome.report.usage.memory_peak);
+    }
+}

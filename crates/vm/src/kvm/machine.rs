@@ -35,6 +35,7 @@ pub(crate) struct Machine {
     file: File,
     frames: Mutex<Grown>,
     kind: StubKind,
+    task_kind: u8,
     features: Features,
     cpuid: kvm_bindings::CpuId,
     allowed: u64,
@@ -129,6 +130,7 @@ impl Machine {
             file,
             frames: Mutex::new(frames),
             kind,
+            task_kind: kvm.task_kind(),
             features,
             cpuid,
             allowed,
@@ -140,6 +142,10 @@ impl Machine {
 
     pub(crate) fn kind(&self) -> StubKind {
         self.kind
+    }
+
+    pub(super) fn task_kind(&self) -> u8 {
+        self.task_kind
     }
 
     pub(super) fn vm(&self) -> &VmFd {

@@ -24,6 +24,16 @@ pub(crate) struct Kvm {
     kvm: kvm_ioctls::Kvm,
     cpuid: CpuId,
     kind: OnceLock<StubKind>,
+    processors: Processors,
+}
+
+/// What the processors are under KVM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Processors {
+    Real,
+    /// QEMU's TCG: it looks at the map of ports only when the task state is marked available, which
+    /// real processors refuse. For tests of the path for ordinary hardware.
+    Emulated,
 }
 
 /// Why there is no KVM, and what to do.
@@ -47,7 +57,7 @@ impl Missing {
 
 impl Kvm {
     /// Opens the device and looks at what it can do.
-    pub(crate) fn open(device: &Path) -> Result<Kvm, Missing> {
+    pub(crate) fn open(device: &Path, processors: Processors) -> Result<Kvm, Missing> {
         use rustix::fs::{Mode, OFlags};
         let opened = rustix::fs::open(device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let descriptor = opened.map_err(|errno| missing(device, errno))?;
@@ -65,7 +75,15 @@ impl Kvm {
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))?;
-        Ok(Kvm { kvm, cpuid, kind: OnceLock::new() })
+        Ok(Kvm { kvm, cpuid, kind: OnceLock::new(), processors })
+    }
+
+    /// `type` of the descriptor of a task state: `kvm_segment`.
+    pub(super) fn task_kind(&self) -> u8 {
+        match self.processors {
+            Processors::Real => 11,
+            Processors::Emulated => 9,
+        }
     }
 
     pub(super) fn cpuid(&self) -> &CpuId {

@@ -140,7 +140,7 @@ impl Processor {
             base: layout::task_state(self.index),
             limit: layout::TASK_LIMIT,
             selector: layout::TASK,
-            type_: 11,
+            type_: machine.task_kind(),
             present: 1,
             ..Default::default()
         };

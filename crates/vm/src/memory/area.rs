@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::kvm::{Machine, PAGE};
+use super::Segment;
+use crate::kvm::PAGE;
 
 bitflags::bitflags! {
     /// What a program may do with an area: `PROT_*` of `mmap(2)`.
@@ -34,47 +35,30 @@ pub(crate) enum Backing {
     /// A file, from this offset on; what is written stays in the area.
     File(Arc<dyn Content>, u64),
     /// Pages that several address spaces share, from this offset on.
-    Shared(Arc<Segment>, u64),
+    Shared(Arc<Segment>, u64, Reach),
+}
+
+/// What may ever be done with shared pages, whatever `mprotect(2)` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    All,
+    /// The file was not opened for writing.
+    ReadOnly,
 }
 
 impl Backing {
+    /// Whether this may be done with it at all.
+    pub(super) fn admits(&self, protection: Protection) -> bool {
+        !(matches!(self, Backing::Shared(_, _, Reach::ReadOnly)) && protection.contains(Protection::WRITE))
+    }
+
     /// The same, seen from `bytes` further on.
     fn advanced(&self, bytes: u64) -> Backing {
         match self {
             Backing::Anonymous => Backing::Anonymous,
             Backing::File(content, offset) => Backing::File(content.clone(), offset + bytes),
-            Backing::Shared(segment, offset) => Backing::Shared(segment.clone(), offset + bytes),
+            Backing::Shared(segment, offset, reach) => Backing::Shared(segment.clone(), offset + bytes, *reach),
         }
-    }
-}
-
-/// Pages that several address spaces share. They are given back with the last of them.
-pub(crate) struct Segment {
-    machine: Arc<Machine>,
-    frames: Mutex<BTreeMap<u64, u64>>,
-}
-
-impl Segment {
-    pub(crate) fn new(machine: Arc<Machine>) -> Arc<Self> {
-        Arc::new(Segment { machine, frames: Mutex::default() })
-    }
-
-    /// The frame of a page of it; made if there is none.
-    pub(super) fn frame(&self, index: u64) -> Option<u64> {
-        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&frame) = frames.get(&index) {
-            return Some(frame);
-        }
-        let frame = self.machine.take_frames(1).ok()?.start;
-        frames.insert(index, frame);
-        Some(frame)
-    }
-}
-
-impl Drop for Segment {
-    fn drop(&mut self) {
-        let frames = self.frames.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.machine.give_frames(runs(std::mem::take(frames).into_values().collect()));
     }
 }
 
@@ -162,6 +146,12 @@ impl Areas {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Area)> {
         self.0.iter().map(|(&start, area)| (start, area))
+    }
+
+    /// Whether this may ever be done in all of a range.
+    pub(super) fn admit(&self, range: Range<u64>, protection: Protection) -> bool {
+        let first = self.find(range.start).map_or(range.start, |(start, _)| start);
+        self.0.range(first..range.end).all(|(_, area)| area.backing.admits(protection))
     }
 
     /// How many there are.

@@ -7,8 +7,10 @@
 mod area;
 mod copy;
 mod pages;
+mod segment;
 mod space;
 
-pub(crate) use area::{Backing, Content, Protection, Segment};
+pub(crate) use area::{Backing, Content, Protection, Reach};
 pub(crate) use pages::Touch;
+pub(crate) use segment::{Origin, Quota, Segment, Source};
 pub(crate) use space::{Ledger, Placement, Space};

@@ -60,12 +60,15 @@ impl Space {
         let before = inner.pages.range(first..number).next_back().map_or(first, |(&there, _)| there + 1);
         let behind = inner.pages.range(number..end).next().map_or(end, |(&there, _)| there);
         match &area.backing {
-            Backing::Shared(segment, offset) => {
+            Backing::Shared(segment, offset, _) => {
                 if !self.ledger.may_hold(self.machine.used() + PAGE) {
                     return Touch::NoMemory;
                 }
                 let index = page(number * PAGE - start + offset);
-                let Some(frame) = segment.frame(index) else { return Touch::NoMemory };
+                let frame = match segment.frame(index) {
+                    Ok(frame) => frame,
+                    Err(touch) => return touch,
+                };
                 inner.pages.insert(number, Page { frame, own: false });
                 self.lead(inner, number, frame, area.protection).map_or(Touch::NoMemory, |()| Touch::There)
             }

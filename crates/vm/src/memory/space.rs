@@ -133,8 +133,10 @@ impl Space {
     }
 
     fn remove(&self, inner: &mut Inner, range: Range<u64>) {
-        inner.areas.remove(range.clone());
+        // Shared pages are given back with the last area: not before nothing leads to them.
+        let removed = inner.areas.remove(range.clone());
         self.drop_pages(inner, range);
+        drop(removed);
     }
 
     /// Lets go of the pages in a range: their addresses lead nowhere, their content is gone.
@@ -165,6 +167,9 @@ impl Space {
         if inner.areas.count() + 2 >= MOST_AREAS {
             return Err(Errno::NOMEM);
         }
+        if !inner.areas.admit(range.clone(), protection) {
+            return Err(Errno::ACCESS);
+        }
         inner.areas.protect(range.clone(), protection);
         let pages = page(range.start)..page(range.end);
         let there: Vec<(u64, u64)> = inner.pages.range(pages).map(|(&number, page)| (number, page.frame)).collect();
@@ -187,6 +192,30 @@ impl Space {
         }
         self.drop_pages(&mut inner, range);
         Ok(())
+    }
+
+    /// Whether there is an area at every address of a range.
+    pub(crate) fn covers(&self, start: u64, length: u64) -> bool {
+        whole_pages(start, length).is_ok_and(|range| self.inner().areas.cover(range))
+    }
+
+    /// `msync(2)`: what was written to shared files in a range reaches them.
+    pub(crate) fn synchronize(&self, start: u64, length: u64) -> Result<(), Errno> {
+        let range = whole_pages(start, length)?;
+        let inner = self.inner();
+        if !inner.areas.cover(range.clone()) {
+            return Err(Errno::NOMEM);
+        }
+        let first = inner.areas.find(range.start).map_or(range.start, |(start, _)| start);
+        let areas = inner.areas.iter().skip_while(|&(start, _)| start < first).take_while(|&(at, _)| at < range.end);
+        let segments: Vec<_> = areas
+            .filter_map(|(_, area)| match &area.backing {
+                Backing::Shared(segment, ..) => Some(segment.clone()),
+                _ => None,
+            })
+            .collect();
+        drop(inner);
+        segments.iter().try_for_each(|segment| segment.write_back())
     }
 
     /// `mremap(2)`: where it is now.
@@ -302,7 +331,7 @@ impl Space {
             let (kind, offset, path) = match &area.backing {
                 Backing::Anonymous => ('p', 0, String::new()),
                 Backing::File(file, offset) => ('p', *offset, String::from_utf8_lossy(file.path()).into_owned()),
-                Backing::Shared(_, offset) => ('s', *offset, String::new()),
+                Backing::Shared(_, offset, _) => ('s', *offset, String::new()),
             };
             format!("{start:08x}-{:08x} {read}{write}{run}{kind} {offset:08x} 00:00 0 {path}\n", area.end)
         });

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use ringfence_isolation::Exit;
 use rustix::io::Errno;
 
+use super::locks::Owner;
 use super::process::{Process, lock};
 use super::signals;
 use super::thread::{Next, Thread};
@@ -44,8 +45,11 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
 }
 
 fn over(world: &World, process: &Arc<Process>) {
+    process.alarms.clear(true);
     process.set_descriptors(Arc::default());
     process.set_space(None);
+    world.locks.release(Owner::Process(process.id), None);
+    world.shared.settle();
     process.has_left.store(true, SeqCst);
     process.left.ring();
     let _ = process.status.compare_exchange(-1, 0, SeqCst, SeqCst);
@@ -87,7 +91,8 @@ impl Thread {
 
     /// The thread has ended; what is left of it is its processor. [`forget`] comes after that has been
     /// put back: there are as many processors as threads.
-    pub(super) fn leave(self) -> Processor {
+    pub(super) fn leave(mut self) -> Processor {
+        self.give_up_locks();
         if self.clear_at_end != 0
             && let Ok(space) = self.process.space()
             && let Ok(place) = space.place_of(self.clear_at_end, crate::memory::Protection::WRITE)

@@ -65,9 +65,12 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     let user = rustix::process::getuid().as_raw();
     let command = Command { path, arguments, environment, random, user };
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &|path| thread.open_program(path))?;
+    thread.give_up_locks();
+    thread.process.alarms.clear(false);
     let root = loaded.space.root();
     let process = &thread.process;
     process.set_space(Some(Arc::new(loaded.space)));
+    world.shared.settle();
     let descriptors = Arc::new(process.descriptors().duplicate());
     descriptors.close_on_exec();
     process.set_descriptors(descriptors);

@@ -98,7 +98,11 @@ impl Descriptors {
 
 /// `close(2)`
 pub(super) fn close(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
-    thread.process.descriptors().close(int(number)).map(|()| 0)
+    let descriptors = thread.process.descriptors();
+    if let Ok(open) = descriptors.get(int(number)) {
+        thread.world.locks.closed(thread.process.id, &open);
+    }
+    descriptors.close(int(number)).map(|()| 0)
 }
 
 /// `close_range(2)`
@@ -161,18 +165,15 @@ pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Argume
             open.set_flags(argument as u32);
             Ok(0)
         }
-        // Nobody else has the file open for locking: every lock is granted.
-        libc::F_SETLK | libc::F_SETLKW | libc::F_OFD_SETLK | libc::F_OFD_SETLKW => Ok(0),
-        libc::F_GETLK | libc::F_OFD_GETLK => {
-            let space = thread.process.space()?;
-            space.write(argument, &(libc::F_UNLCK as u16).to_le_bytes()).map(|()| 0)
-        }
+        command @ (libc::F_SETLK
+        | libc::F_SETLKW
+        | libc::F_GETLK
+        | libc::F_OFD_SETLK
+        | libc::F_OFD_SETLKW
+        | libc::F_OFD_GETLK) => super::locks::fcntl(thread, &open, command, argument),
+        libc::F_ADD_SEALS => super::memory_files::add_seals(&open, argument),
+        libc::F_GET_SEALS => super::memory_files::seals(&open),
         libc::F_GETPIPE_SZ => Ok(super::pipe::ROOM as u64),
         _ => Err(Errno::INVAL),
     }
-}
-
-/// `flock(2)`: nobody else has the file open for locking.
-pub(super) fn flock(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
-    thread.process.descriptors().get(int(number)).map(|_| 0)
 }

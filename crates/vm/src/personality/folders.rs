@@ -1,14 +1,20 @@
 //! Folders and names: `getdents64(2)`, `mkdir(2)`, `unlink(2)`, `rename(2)`, `chdir(2)`, …
 
+use std::sync::Arc;
+
 use ringfence_abi::{Call, FileKind, Reply, Timestamp};
+use ringfence_isolation::FileUse;
+use ringfence_manifest::Permission;
 use rustix::fs::{FileType, SeekFrom};
 use rustix::io::Errno;
 
+use super::memory_files::Way;
 use super::open::{Kind, Open};
 use super::opening::Path;
 use super::process::lock;
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
+use crate::scratch::{Body, Node, Spot};
 
 /// How many entries are taken from the hal at once.
 const BATCH: usize = 128;
@@ -84,6 +90,10 @@ pub(super) fn getdents64(thread: &mut Thread, [number, at, length, ..]: Argument
             thread.world.control.charge_io(1, 0);
             from_host(folder, *position)?
         }
+        Kind::MemoryFolder(node) => {
+            thread.world.judge(&open.path, FileUse::With(Permission::FsList))?;
+            from_memory(thread, node, &open.path, *position)?
+        }
         Kind::Folder(..) | Kind::Listing(_) => thread.entries(&open, *stage)?,
         _ => return Err(Errno::NOTDIR),
     };
@@ -133,6 +143,30 @@ fn listed(names: &[Vec<u8>], after: u64) -> Vec<Named> {
     behind.map(named).collect()
 }
 
+/// The numbers of `.` and `..`, of names of mounts, and then of what is in memory.
+const MEMORY: u64 = 1 << 16;
+
+fn from_memory(thread: &Thread, node: &Node, path: &[u8], after: u64) -> Result<Vec<Named>, Errno> {
+    let mut over: Vec<Vec<u8>> = vec![b".".to_vec(), b"..".to_vec()];
+    over.extend(thread.world.scratch.names_in(path));
+    over.truncate(MEMORY as usize);
+    if after < over.len() as u64 {
+        let entry =
+            |(name, cookie): (Vec<u8>, u64)| Named { name, kind: libc::DT_DIR, cookie, stage: Stage::Hal(cookie) };
+        return Ok(over.into_iter().zip(1..).skip(after as usize).map(entry).collect());
+    }
+    let there = node.names()?.after(after.saturating_sub(MEMORY), BATCH);
+    let entry = |(number, name, node): (u64, Vec<u8>, Arc<Node>)| {
+        let kind = match &node.body {
+            Body::File(_) => libc::DT_REG,
+            Body::Folder(_) => libc::DT_DIR,
+            Body::Link(_) => libc::DT_LNK,
+        };
+        Named { name, kind, cookie: MEMORY + number, stage: Stage::Hal(number) }
+    };
+    Ok(there.into_iter().map(entry).collect())
+}
+
 fn from_host(folder: &rustix::fd::OwnedFd, after: u64) -> Result<Vec<Named>, Errno> {
     rustix::fs::seek(folder, SeekFrom::Start(after))?;
     let mut buffer = Vec::with_capacity(16 << 10);
@@ -158,12 +192,23 @@ fn from_host(folder: &rustix::fd::OwnedFd, after: u64) -> Result<Vec<Named>, Err
 
 impl Thread {
     /// A path at which something is to be changed: never the system's.
-    fn changeable(&self, folder: u64, at: u64) -> Result<Path, Errno> {
-        let path = self.path(int(folder), at)?;
+    fn changeable(&self, folder: u64, at: u64) -> Result<Way, Errno> {
+        self.changeable_path(self.path(int(folder), at)?, false)
+    }
+
+    fn changeable_path(&self, path: Path, follow: bool) -> Result<Way, Errno> {
+        let path = match self.lead(&path, follow)? {
+            Way::Path(path) => path,
+            memory => return Ok(memory),
+        };
         if path.is_system(self) || super::special::look(self, &path.normal).is_some() {
             return Err(Errno::ROFS);
         }
-        Ok(path)
+        Ok(Way::Path(path))
+    }
+
+    fn may(&self, spot: &Spot, permission: Permission) -> Result<(), Errno> {
+        self.world.judge(&spot.path, FileUse::With(permission))
     }
 }
 
@@ -173,11 +218,19 @@ pub(super) fn mkdir(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer 
 }
 
 /// `mkdirat(2)`
-pub(super) fn mkdirat(thread: &mut Thread, [folder, path, ..]: Arguments) -> Answer {
+pub(super) fn mkdirat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) -> Answer {
     let path = thread.changeable(folder, path).map_err(|errno| match errno {
         Errno::ROFS => Errno::EXIST,
         errno => errno,
     })?;
+    let path = match path {
+        Way::Path(path) => path,
+        Way::Memory(spot) => {
+            thread.may(&spot, Permission::FsCreate)?;
+            let mode = mode as u32 & !lock(&thread.process.place()).mask;
+            return thread.world.scratch.make_folder(&spot, mode, thread.world.now()).map(|()| 0);
+        }
+    };
     thread.world.call(Call::CreateDirectory { directory: thread.root()?, path: &path.written }).map(|_| 0)
 }
 
@@ -193,7 +246,14 @@ pub(super) fn unlink(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
 
 /// `unlinkat(2)`
 pub(super) fn unlinkat(thread: &mut Thread, [folder, path, flags, ..]: Arguments) -> Answer {
-    let path = thread.changeable(folder, path)?;
+    let path = match thread.changeable(folder, path)? {
+        Way::Path(path) => path,
+        Way::Memory(spot) => {
+            thread.may(&spot, Permission::FsDelete)?;
+            let folder = flags & libc::AT_REMOVEDIR as u64 != 0;
+            return thread.world.scratch.remove(&spot, folder, thread.world.now()).map(|()| 0);
+        }
+    };
     let (directory, path) = (thread.root()?, &path.written);
     let done = match flags {
         0 => thread.world.call(Call::Unlink { directory, path }),
@@ -215,10 +275,25 @@ pub(super) fn renameat(thread: &mut Thread, [from_folder, from, to_folder, to, .
 
 /// `renameat2(2)`
 pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, flags, _]: Arguments) -> Answer {
-    if flags != 0 {
+    const NO_REPLACE: u64 = libc::RENAME_NOREPLACE as u64;
+    if flags & !NO_REPLACE != 0 {
         return Err(Errno::INVAL);
     }
-    let (from, to) = (thread.changeable(from_folder, from)?, thread.changeable(to_folder, to)?);
+    let (from, to) = match (thread.changeable(from_folder, from)?, thread.changeable(to_folder, to)?) {
+        (Way::Path(_), Way::Path(_)) if flags != 0 => return Err(Errno::INVAL),
+        (Way::Path(from), Way::Path(to)) => (from, to),
+        (Way::Memory(from), Way::Memory(to)) => {
+            thread.may(&from, Permission::FsDelete)?;
+            thread.may(&to, Permission::FsCreate)?;
+            from.found()?;
+            thread.world.judge(&from.path, FileUse::Move(&to.path))?;
+            if to.node.is_some() {
+                thread.may(&to, Permission::FsDelete)?;
+            }
+            return thread.world.scratch.rename(&from, &to, flags == 0, thread.world.now()).map(|()| 0);
+        }
+        _ => return Err(Errno::XDEV),
+    };
     let root = thread.root()?;
     let call = Call::Rename { from_directory: root, from: &from.written, to_directory: root, to: &to.written };
     thread.world.call(call).map(|_| 0)
@@ -231,9 +306,20 @@ pub(super) fn link(thread: &mut Thread, [from, to, ..]: Arguments) -> Answer {
 
 /// `linkat(2)`
 pub(super) fn linkat(thread: &mut Thread, [from_folder, from, to_folder, to, flags, _]: Arguments) -> Answer {
-    let (from, to) = (thread.changeable(from_folder, from)?, thread.changeable(to_folder, to)?);
-    let root = thread.root()?;
     let follow = flags & libc::AT_SYMLINK_FOLLOW as u64 != 0;
+    let from = thread.changeable_path(thread.path(int(from_folder), from)?, follow)?;
+    let (from, to) = match (from, thread.changeable(to_folder, to)?) {
+        (Way::Path(from), Way::Path(to)) => (from, to),
+        (Way::Memory(from), Way::Memory(to)) => {
+            thread.world.judge(&from.path, FileUse::Look)?;
+            thread.may(&to, Permission::FsCreate)?;
+            let node = from.found()?;
+            thread.world.judge(&from.path, FileUse::Move(&to.path))?;
+            return thread.world.scratch.link(node, &to, thread.world.now()).map(|()| 0);
+        }
+        _ => return Err(Errno::XDEV),
+    };
+    let root = thread.root()?;
     let call = Call::Link { from_directory: root, from: &from.written, follow, to_directory: root, to: &to.written };
     thread.world.call(call).map(|_| 0)
 }
@@ -246,37 +332,73 @@ pub(super) fn symlink(thread: &mut Thread, [target, path, ..]: Arguments) -> Ans
 /// `symlinkat(2)`
 pub(super) fn symlinkat(thread: &mut Thread, [target, folder, path, ..]: Arguments) -> Answer {
     let target = thread.process.space()?.text(target)?;
-    let path = thread.changeable(folder, path)?;
+    let path = match thread.changeable(folder, path)? {
+        Way::Path(path) => path,
+        Way::Memory(spot) => {
+            thread.may(&spot, Permission::FsCreate)?;
+            return thread.world.scratch.make_link(&spot, &target, thread.world.now()).map(|()| 0);
+        }
+    };
     let call = Call::Symlink { target: &target, directory: thread.root()?, path: &path.written };
     thread.world.call(call).map(|_| 0)
 }
 
-/// `chmod(2)`, `chown(2)`: owner and mode are the host's; what is there keeps them.
-pub(super) fn chmod(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
-    let path = thread.path(libc::AT_FDCWD, path)?;
-    thread.status_at(&path, true).map(|_| 0)
+/// The mode of something in memory is set. Everything else keeps the one the host gave it.
+fn set_mode(thread: &Thread, path: &Path, follow: bool, mode: Option<u64>) -> Answer {
+    if let Way::Memory(spot) = thread.lead(path, follow)?
+        && let Some(mode) = mode
+    {
+        thread.world.judge(&spot.path, FileUse::Look)?;
+        let node = spot.found()?;
+        node.state().mode = mode as u32 & 0o7777;
+        node.changed(thread.world.now());
+        return Ok(0);
+    }
+    thread.status_at(path, follow).map(|_| 0)
 }
 
-/// `fchmod(2)`, `fchown(2)`
-pub(super) fn fchmod(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+/// `chmod(2)`
+pub(super) fn chmod(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer {
+    set_mode(thread, &thread.path(libc::AT_FDCWD, path)?, true, Some(mode))
+}
+
+/// `fchmod(2)`
+pub(super) fn fchmod(thread: &mut Thread, [number, mode, ..]: Arguments) -> Answer {
+    if let Kind::Memory(node) | Kind::MemoryFolder(node) = &thread.process.descriptors().get(int(number))?.kind {
+        node.state().mode = mode as u32 & 0o7777;
+    }
+    Ok(0)
+}
+
+/// `fchmodat(2)`, `fchmodat2(2)`
+pub(super) fn fchmodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) -> Answer {
+    set_mode(thread, &thread.path(int(folder), path)?, true, Some(mode))
+}
+
+/// `chown(2)`, `lchown(2)`: everything has one owner.
+pub(super) fn chown(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
+    set_mode(thread, &thread.path(libc::AT_FDCWD, path)?, false, None)
+}
+
+/// `fchown(2)`
+pub(super) fn fchown(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     thread.process.descriptors().get(int(number)).map(|_| 0)
 }
 
-/// `fchmodat(2)`, `fchownat(2)`
-pub(super) fn fchmodat(thread: &mut Thread, [folder, path, ..]: Arguments) -> Answer {
-    let path = thread.path(int(folder), path)?;
-    thread.status_at(&path, true).map(|_| 0)
+/// `fchownat(2)`
+pub(super) fn fchownat(thread: &mut Thread, [folder, path, _, _, flags, _]: Arguments) -> Answer {
+    if flags & libc::AT_EMPTY_PATH as u64 != 0 && thread.process.space()?.text(path)?.is_empty() {
+        return fchown(thread, [folder, 0, 0, 0, 0, 0]);
+    }
+    set_mode(thread, &thread.path(int(folder), path)?, false, None)
 }
 
 /// `truncate(2)`
 pub(super) fn truncate(thread: &mut Thread, [path, size, ..]: Arguments) -> Answer {
-    let path = thread.changeable(HERE, path)?;
+    let path = thread.path(libc::AT_FDCWD, path)?;
+    i64::try_from(size).map_err(|_| Errno::INVAL)?;
     let open = thread.open(&path, libc::O_WRONLY as u32, true)?;
-    match (&open.kind, i64::try_from(size)) {
-        (_, Err(_)) => Err(Errno::INVAL),
-        (Kind::File(file), _) => thread.world.call(Call::SetSize { file: *file, size }).map(|_| 0),
-        _ => Err(Errno::INVAL),
-    }
+    open.set_size(size).map(|()| 0)
 }
 
 /// `utimensat(2)`
@@ -294,14 +416,32 @@ pub(super) fn utimensat(thread: &mut Thread, [folder, path, at, flags, ..]: Argu
             Ok(Some(Timestamp::from(seconds as i64) * 1_000_000_000 + Timestamp::from(nanoseconds)))
         }
     };
+    let touch = |node: &Node, accessed: Option<Timestamp>, modified: Option<Timestamp>| {
+        let mut state = node.state();
+        state.times[0] = accessed.unwrap_or(state.times[0]);
+        state.times[1] = modified.unwrap_or(state.times[1]);
+    };
     let (accessed, modified) = if at == 0 { (now()?, now()?) } else { (time(at)?, time(at + 16)?) };
     if path == 0 {
         let open = thread.process.descriptors().get(int(folder))?;
+        if let Kind::Memory(node) | Kind::MemoryFolder(node) = &open.kind {
+            thread.world.judge(&open.path, FileUse::With(Permission::FsWrite))?;
+            touch(node, accessed, modified);
+            return Ok(0);
+        }
         let handle = open.handle().ok_or(Errno::ROFS)?;
         return thread.world.call(Call::SetTimes { handle, accessed, modified }).map(|_| 0);
     }
-    let path = thread.changeable(folder, path)?;
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW as u64 == 0;
+    let path = match thread.changeable_path(thread.path(int(folder), path)?, follow)? {
+        Way::Path(path) => path,
+        Way::Memory(spot) => {
+            let node = spot.found()?;
+            thread.may(&spot, Permission::FsWrite)?;
+            touch(node, accessed, modified);
+            return Ok(0);
+        }
+    };
     let call = Call::SetTimesAt { directory: thread.root()?, path: &path.written, follow, accessed, modified };
     thread.world.call(call).map(|_| 0)
 }
@@ -329,7 +469,7 @@ pub(super) fn chdir(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
 pub(super) fn fchdir(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
     match open.kind {
-        Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) => {
+        Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_) => {
             lock(&thread.process.place()).folder = open.path.clone();
             Ok(0)
         }

@@ -43,6 +43,13 @@ pub(super) fn setuid(_: &mut Thread, [user, ..]: Arguments) -> Answer {
     if user as u32 == rustix::process::getuid().as_raw() { Ok(0) } else { Err(Errno::PERM) }
 }
 
+/// `setresuid(2)`, `setreuid(2)` and their like.
+pub(super) fn setresuid(_: &mut Thread, users: Arguments) -> Answer {
+    let mine = rustix::process::getuid().as_raw();
+    let same = users[..2].iter().all(|&user| user as u32 == mine || user as u32 == u32::MAX);
+    if same { Ok(0) } else { Err(Errno::PERM) }
+}
+
 /// `getgroups(2)`: none.
 pub(super) fn getgroups(_: &mut Thread, _: Arguments) -> Answer {
     Ok(0)
@@ -174,6 +181,11 @@ pub(super) fn prctl(thread: &mut Thread, [option, at, ..]: Arguments) -> Answer 
     }
 }
 
+/// `personality(2)`: Linux.
+pub(super) fn personality(_: &mut Thread, [wanted, ..]: Arguments) -> Answer {
+    if wanted as u32 == 0 || wanted as u32 == u32::MAX { Ok(0) } else { Err(Errno::INVAL) }
+}
+
 /// `getrandom(2)`
 pub(super) fn getrandom(thread: &mut Thread, [at, length, ..]: Arguments) -> Answer {
     let space = thread.process.space()?;
@@ -188,31 +200,4 @@ pub(super) fn getrandom(thread: &mut Thread, [at, length, ..]: Arguments) -> Ans
 pub(super) fn set_tid_address(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
     thread.clear_at_end = at;
     Ok(thread.member.id.into())
-}
-
-/// `sched_yield(2)`
-pub(super) fn sched_yield(_: &mut Thread, _: Arguments) -> Answer {
-    std::thread::yield_now();
-    Ok(0)
-}
-
-/// `sched_getaffinity(2)`
-pub(super) fn sched_getaffinity(thread: &mut Thread, [_, length, at, ..]: Arguments) -> Answer {
-    if length < 8 {
-        return Err(Errno::INVAL);
-    }
-    let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(64)) as u32;
-    thread.process.space()?.write_u64(at, u64::MAX >> (64 - processors))?;
-    Ok(8)
-}
-
-/// `getcpu(2)`
-pub(super) fn getcpu(thread: &mut Thread, [processor, node, ..]: Arguments) -> Answer {
-    let space = thread.process.space()?;
-    for at in [processor, node] {
-        if at != 0 {
-            space.write_u32(at, 0)?;
-        }
-    }
-    Ok(0)
 }

@@ -6,6 +6,7 @@
 //!
 //! Everything outside comes from the scoped hal or, for the system's own files, from [`crate::tree`].
 
+mod alarms;
 mod counter;
 mod ending;
 mod epoll;
@@ -14,7 +15,9 @@ mod files;
 mod folders;
 mod futex;
 mod identity;
+mod locks;
 mod mapping;
+mod memory_files;
 mod open;
 mod opening;
 mod pipe;
@@ -22,6 +25,9 @@ mod polling;
 mod process;
 mod readiness;
 mod reading;
+mod robust;
+mod scheduling;
+mod shared;
 mod signalfd;
 mod signals;
 mod socket;
@@ -32,6 +38,7 @@ mod table;
 mod thread;
 mod time;
 mod timer;
+mod transfer;
 mod waiting;
 mod world;
 

@@ -1,7 +1,7 @@
 //! What a descriptor stands for, and reading and writing it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ringfence_abi::{Call, Handle, Interest, Position, Reply};
 use rustix::io::Errno;
@@ -9,8 +9,11 @@ use rustix::io::Errno;
 use super::counter::Counter;
 use super::epoll::Set;
 use super::folders::Stage;
+use super::locks::Owner;
+use super::memory_files;
 use super::pipe::Pipe;
 use super::process::lock;
+use super::shared::Identity;
 use super::signalfd::Signals;
 use super::socket::Socket;
 use super::special::Device;
@@ -18,6 +21,7 @@ use super::thread::Thread;
 use super::timer::Timer;
 use super::world::World;
 use crate::memory::Content;
+use crate::scratch::Node;
 use crate::tree::HostFile;
 
 /// Something that is open. Closed with the last descriptor of it.
@@ -30,6 +34,7 @@ pub(super) struct Open {
     /// Of a folder, how far it was listed.
     pub(super) stage: Mutex<Stage>,
     flags: AtomicU32,
+    identity: OnceLock<Identity>,
     counted: bool,
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
@@ -52,6 +57,10 @@ pub(super) enum Kind {
     /// A file whose content was made when it was opened.
     Text(Vec<u8>),
     Device(Device),
+    /// A file in memory.
+    Memory(Arc<Node>),
+    /// A folder in memory.
+    MemoryFolder(Arc<Node>),
     /// The end of a pipe one reads from.
     Reader(Arc<Pipe>),
     /// The end one writes to.
@@ -96,6 +105,7 @@ impl Open {
             position,
             stage: Mutex::new(Stage::Dots(0)),
             flags,
+            identity: OnceLock::new(),
             counted: false,
             attempts: Default::default(),
         }
@@ -129,6 +139,8 @@ impl Open {
                 | Kind::SystemFolder(_)
                 | Kind::Listing(_)
                 | Kind::Text(_)
+                | Kind::Memory(_)
+                | Kind::MemoryFolder(_)
         )
     }
 
@@ -202,10 +214,15 @@ impl Open {
     pub(super) fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
         self.check_access(false)?;
         match &self.kind {
-            Kind::File(file) => match self.world.call(Call::Read { file: *file, offset, into })? {
-                Reply::Count(count) => Ok(count),
-                _ => Err(Errno::IO),
-            },
+            Kind::File(_) => {
+                let count = self.read_hal(offset, into)?;
+                if let Some(pages) = self.world.shared.of(self) {
+                    pages.overlay(offset, &mut into[..count]);
+                }
+                Ok(count)
+            }
+            Kind::Memory(node) => memory_files::read_at(&self.world, node, offset, into),
+            Kind::MemoryFolder(_) => Err(Errno::ISDIR),
             Kind::System(file) => self.world.read_system(file, offset, into),
             Kind::Text(text) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
@@ -249,10 +266,26 @@ impl Open {
                         return Err(Errno::IO);
                     };
                     *position = self.size().unwrap_or(*position + count as u64);
+                    if let Some(pages) = self.world.shared.of(self) {
+                        pages.overwrite(position.saturating_sub(count as u64), &from[..count]);
+                    }
                     return Ok(count);
                 }
                 let count = self.write_at(*position, from)?;
                 *position += count as u64;
+                Ok(count)
+            }
+            Kind::Memory(node) => {
+                let mut position = lock(&self.position);
+                let count = if self.flags() & libc::O_APPEND as u32 != 0 {
+                    let (count, end) = memory_files::append(&self.world, node, from)?;
+                    *position = end;
+                    count
+                } else {
+                    let count = memory_files::write_at(&self.world, node, *position, from)?;
+                    *position += count as u64;
+                    count
+                };
                 Ok(count)
             }
             _ => Err(Errno::BADF),
@@ -265,10 +298,16 @@ impl Open {
         match &self.kind {
             Kind::File(file) => {
                 match self.world.call(Call::Write { file: *file, at: Position::Offset(offset), from })? {
-                    Reply::Count(count) => Ok(count),
+                    Reply::Count(count) => {
+                        if let Some(pages) = self.world.shared.of(self) {
+                            pages.overwrite(offset, &from[..count]);
+                        }
+                        Ok(count)
+                    }
                     _ => Err(Errno::IO),
                 }
             }
+            Kind::Memory(node) => memory_files::write_at(&self.world, node, offset, from),
             Kind::Device(device) => device.write(from),
             _ if !self.has_position() => Err(Errno::SPIPE),
             _ => Err(Errno::BADF),
@@ -284,8 +323,73 @@ impl Open {
             },
             Kind::System(file) => Ok(rustix::fs::fstat(file.descriptor())?.st_size.unsigned_abs()),
             Kind::Text(text) => Ok(text.len() as u64),
+            Kind::Memory(node) => Ok(node.content()?.size()),
             _ => Ok(0),
         }
+    }
+
+    /// Cuts or extends a file: `ftruncate(2)`.
+    pub(super) fn set_size(&self, size: u64) -> Result<(), Errno> {
+        match &self.kind {
+            Kind::File(file) => {
+                self.world.call(Call::SetSize { file: *file, size })?;
+                if let Some(pages) = self.world.shared.of(self) {
+                    pages.set_size(size);
+                }
+                Ok(())
+            }
+            Kind::Memory(node) => {
+                self.check_access(true).map_err(|_| Errno::INVAL)?;
+                memory_files::set_size(&self.world, node, size)
+            }
+            Kind::System(_) | Kind::Text(_) => Err(Errno::ROFS),
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    /// Reads a file of the hal's as it is there.
+    pub(super) fn read_hal(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
+        let Kind::File(file) = self.kind else { return Err(Errno::BADF) };
+        match self.world.call(Call::Read { file, offset, into })? {
+            Reply::Count(count) => Ok(count),
+            _ => Err(Errno::IO),
+        }
+    }
+
+    /// Which file it is, however it was opened.
+    pub(super) fn identity(&self) -> Result<Identity, Errno> {
+        if let Some(&identity) = self.identity.get() {
+            return Ok(identity);
+        }
+        let identity = match &self.kind {
+            Kind::File(handle) | Kind::Folder(handle, _) => match self.world.call(Call::Stat { handle: *handle })? {
+                Reply::Stat(stat) => stat.identity,
+                _ => return Err(Errno::IO),
+            },
+            Kind::Memory(node) | Kind::MemoryFolder(node) => (super::status::MEMORY_DEVICE, node.number),
+            Kind::System(file) => {
+                let stat = rustix::fs::fstat(file.descriptor())?;
+                (stat.st_dev, stat.st_ino)
+            }
+            _ => (u64::MAX, self.address() as u64),
+        };
+        Ok(*self.identity.get_or_init(|| identity))
+    }
+
+    /// What tells it from everything else that is open.
+    pub(super) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(super) fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// Whether it may be mapped like that: `mmap(2)`.
+    pub(super) fn check_mapping(&self, write: bool) -> Result<(), Errno> {
+        let mode = self.flags() & (libc::O_ACCMODE | libc::O_PATH) as u32;
+        let is_writable = mode == libc::O_RDWR as u32;
+        if is_writable || (mode == libc::O_RDONLY as u32 && !write) { Ok(()) } else { Err(Errno::ACCESS) }
     }
 
     /// The handle of the hal's it stands for.
@@ -301,6 +405,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         if self.counted {
             self.world.count_closed();
+        }
+        for owner in [Owner::Open(self.address()), Owner::Whole(self.address())] {
+            self.world.locks.release(owner, None);
         }
         match &self.kind {
             Kind::File(handle) | Kind::Folder(handle, _) if Some(*handle) != self.world.root => {

@@ -6,6 +6,7 @@ use ringfence_abi::{Call, Handle, OpenHow, Reply};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::memory_files::Way;
 use super::open::{Charged, Kind, Mapped, Open};
 use super::process::lock;
 use super::special;
@@ -15,6 +16,7 @@ use crate::memory::Content;
 use crate::tree::{HostFile, normal};
 
 /// A path as a program gave it, made absolute.
+#[derive(Clone)]
 pub(super) struct Path {
     /// As it was written: links in it are followed where they are.
     pub(super) written: Vec<u8>,
@@ -47,7 +49,9 @@ impl Thread {
             number => {
                 let open = self.process.descriptors().get(number)?;
                 match open.kind {
-                    Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) => open.path.clone(),
+                    Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_) => {
+                        open.path.clone()
+                    }
                     _ => return Err(Errno::NOTDIR),
                 }
             }
@@ -63,6 +67,11 @@ impl Thread {
 
     /// Opens a path.
     pub(super) fn open(&self, path: &Path, flags: u32, follow: bool) -> Result<Arc<Open>, Errno> {
+        self.open_as(path, flags, 0o666, follow)
+    }
+
+    /// The same; what is made gets this mode.
+    pub(super) fn open_as(&self, path: &Path, flags: u32, mode: u32, follow: bool) -> Result<Arc<Open>, Errno> {
         let has = |flag: i32| flags & flag as u32 != 0;
         let world = &self.world;
         if let Some(number) = special::descriptor(self, &path.normal) {
@@ -80,7 +89,17 @@ impl Thread {
             };
         }
         if follow && let Some(target) = special::link(self, &path.normal) {
-            return self.open(&self.absolute(libc::AT_FDCWD, &target?)?, flags, follow);
+            return self.open_as(&self.absolute(libc::AT_FDCWD, &target?)?, flags, mode, follow);
+        }
+        if world.scratch.has(&path.normal) {
+            let follow = follow && !(has(libc::O_CREAT) && has(libc::O_EXCL));
+            return match self.lead(path, follow)? {
+                Way::Path(path) => self.open_as(&path, flags, mode, follow),
+                Way::Memory(spot) => self.open_memory(&spot, flags, mode).map_err(|errno| match errno {
+                    Errno::ACCESS if !has(libc::O_CREAT) => self.unseen(path, errno),
+                    errno => errno,
+                }),
+            };
         }
         if path.is_system(self) {
             return self.open_system(path, flags, follow, changes);
@@ -105,9 +124,28 @@ impl Thread {
                 world.call(Call::Stat { handle }),
                 Ok(Reply::Stat(stat)) if stat.kind == ringfence_abi::FileKind::Directory
             );
-        let names = if path.normal == b"/" { world.system.names_in(b"/") } else { Vec::new() };
+        let names = if path.normal == b"/" { self.names_at_the_top() } else { Vec::new() };
         let kind = if is_folder { Kind::Folder(handle, names) } else { Kind::File(handle) };
-        Ok(Open::new(world, kind, &path.normal, flags))
+        let open = Open::new(world, kind, &path.normal, flags);
+        if how.truncate
+            && let Some(pages) = world.shared.of(&open)
+        {
+            pages.set_size(0);
+        }
+        Ok(open)
+    }
+
+    /// The names at the root that are not the hal's.
+    fn names_at_the_top(&self) -> Vec<Vec<u8>> {
+        let mut names = self.world.system.names_in(b"/");
+        let known = |name: &Vec<u8>| {
+            let normal = [b"/", &name[..]].concat();
+            self.is_known(&Path { written: normal.clone(), normal })
+        };
+        names.extend(self.world.scratch.names_in(b"/").into_iter().filter(known));
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// What is not granted at all is as if it were not there: programs look for many files that they
@@ -154,7 +192,7 @@ impl Thread {
         let open = self.open(&self.absolute(libc::AT_FDCWD, path)?, libc::O_RDONLY as u32, true)?;
         match &open.kind {
             Kind::System(file) => Ok(Arc::new(Charged(self.world.clone(), file.clone()))),
-            Kind::File(_) => Ok(Arc::new(Mapped(open.clone()))),
+            Kind::File(_) | Kind::Memory(_) => Ok(Arc::new(Mapped(open.clone()))),
             _ => Err(Errno::ACCESS),
         }
     }
@@ -172,9 +210,9 @@ pub(super) fn creat(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer 
 }
 
 /// `openat(2)`
-pub(super) fn openat(thread: &mut Thread, [folder, path, flags, ..]: Arguments) -> Answer {
+pub(super) fn openat(thread: &mut Thread, [folder, path, flags, mode, ..]: Arguments) -> Answer {
     let flags = flags as u32;
     let path = thread.path(int(folder), path)?;
-    let open = thread.open(&path, flags, flags & libc::O_NOFOLLOW as u32 == 0)?;
+    let open = thread.open_as(&path, flags, mode as u32, flags & libc::O_NOFOLLOW as u32 == 0)?;
     thread.process.descriptors().add(open, 0, flags & libc::O_CLOEXEC as u32 != 0)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
+use super::alarms::Alarms;
 use super::files::Descriptors;
 use super::signals::Actions;
 use super::waiting::Bell;
@@ -33,6 +34,7 @@ pub(super) struct Process {
     /// Rung when it has left its parent's space: `vfork(2)`.
     pub(super) left: Bell,
     pub(super) has_left: std::sync::atomic::AtomicBool,
+    pub(super) alarms: Alarms,
     /// Signals for whichever thread takes them.
     pub(super) pending: AtomicU64,
 }
@@ -94,6 +96,7 @@ impl Process {
             signalled: Bell::default(),
             left: Bell::default(),
             has_left: std::sync::atomic::AtomicBool::new(false),
+            alarms: Alarms::default(),
             pending: AtomicU64::new(0),
         })
     }

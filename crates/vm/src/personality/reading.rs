@@ -1,4 +1,4 @@
-//! Reading and writing: `read(2)`, `write(2)`, `pread(2)`, `readv(2)`, `lseek(2)`, `sendfile(2)`, …
+//! Reading and writing: `read(2)`, `write(2)`, `pread(2)`, `readv(2)`, `lseek(2)`, …
 
 use ringfence_abi::Call;
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ use super::thread::Thread;
 use super::{Answer, Arguments, int};
 
 /// How much one call moves at most; the rest is for the next one.
-const MOST: u64 = 1 << 20;
+pub(super) const MOST: u64 = 1 << 20;
 /// How many parts `readv(2)` takes: `IOV_MAX`.
 const PARTS: u64 = 1024;
 
@@ -38,7 +38,8 @@ fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option
     Ok(count as u64)
 }
 
-fn offset(argument: u64) -> Result<u64, Errno> {
+/// An offset, which is not negative.
+pub(super) fn offset(argument: u64) -> Result<u64, Errno> {
     if argument as i64 >= 0 { Ok(argument) } else { Err(Errno::INVAL) }
 }
 
@@ -135,6 +136,22 @@ pub(super) fn writev(thread: &mut Thread, arguments: Arguments) -> Answer {
     each_part(thread, arguments, None, |thread, at, length, to| write_from(thread, &open, at, length, to))
 }
 
+/// `preadv2(2)`: flags that only say how fast are ignored, the others are not there.
+pub(super) fn preadv2(thread: &mut Thread, arguments: Arguments) -> Answer {
+    check_flags(arguments[5])?;
+    if arguments[3] as i64 == -1 { readv(thread, arguments) } else { preadv(thread, arguments) }
+}
+
+/// `pwritev2(2)`
+pub(super) fn pwritev2(thread: &mut Thread, arguments: Arguments) -> Answer {
+    check_flags(arguments[5])?;
+    if arguments[3] as i64 == -1 { writev(thread, arguments) } else { pwritev(thread, arguments) }
+}
+
+fn check_flags(flags: u64) -> Result<(), Errno> {
+    if flags & !(libc::RWF_HIPRI as u64) == 0 { Ok(()) } else { Err(Errno::OPNOTSUPP) }
+}
+
 /// `preadv(2)`
 pub(super) fn preadv(thread: &mut Thread, arguments: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(arguments[0]))?;
@@ -184,18 +201,18 @@ pub(super) fn lseek(thread: &mut Thread, [number, by, whence, ..]: Arguments) ->
 pub(super) fn ftruncate(thread: &mut Thread, [number, size, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
     let size = offset(size)?;
-    match open.kind {
-        Kind::File(file) => thread.world.call(Call::SetSize { file, size }).map(|_| 0),
-        Kind::System(_) | Kind::Text(_) => Err(Errno::ROFS),
-        _ => Err(Errno::INVAL),
-    }
+    open.set_size(size).map(|()| 0)
 }
 
 /// `fsync(2)`, `fdatasync(2)`
 pub(super) fn fsync(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
     match open.kind {
+        Kind::Memory(_) | Kind::MemoryFolder(_) => Ok(0),
         Kind::File(handle) | Kind::Folder(handle, _) => {
+            if let Some(pages) = thread.world.shared.of(&open) {
+                pages.write_back()?;
+            }
             thread.world.call(Call::Sync { handle, metadata: true }).map(|_| 0)
         }
         _ => Err(Errno::INVAL),
@@ -205,24 +222,6 @@ pub(super) fn fsync(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
 /// `fadvise64(2)`: advice that is not taken.
 pub(super) fn fadvise(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     thread.process.descriptors().get(int(number)).map(|_| 0)
-}
-
-/// `sendfile(2)`
-pub(super) fn sendfile(thread: &mut Thread, [to, from, at, length, ..]: Arguments) -> Answer {
-    let descriptors = thread.process.descriptors();
-    let (to, from) = (descriptors.get(int(to))?, descriptors.get(int(from))?);
-    let space = thread.process.space()?;
-    let start = if at == 0 { *lock(&from.position) } else { offset(space.read_u64(at)?)? };
-    let mut content = vec![0; length.min(MOST) as usize];
-    let count =
-        from.read_at(start, &mut content).map_err(|errno| if errno == Errno::SPIPE { Errno::INVAL } else { errno })?;
-    let written = if count == 0 { 0 } else { to.write(thread, &content[..count])? } as u64;
-    if at == 0 {
-        *lock(&from.position) = start + written;
-    } else {
-        space.write_u64(at, start + written)?;
-    }
-    Ok(written)
 }
 
 /// `ioctl(2)`: what terminals are asked for, and `FIONREAD`, `FIOCLEX`, `FIONBIO`.

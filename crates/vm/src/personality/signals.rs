@@ -91,6 +91,25 @@ fn is_ignored_by_default(signal: i32) -> bool {
         || matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
+/// Calls that a handler ends whatever `SA_RESTART` says: `signal(7)`.
+fn ends_by_handler(number: u64) -> bool {
+    const CALLS: [libc::c_long; 12] = [
+        libc::SYS_poll,
+        libc::SYS_ppoll,
+        libc::SYS_select,
+        libc::SYS_pselect6,
+        libc::SYS_epoll_wait,
+        libc::SYS_epoll_pwait,
+        libc::SYS_epoll_pwait2,
+        libc::SYS_pause,
+        libc::SYS_rt_sigsuspend,
+        libc::SYS_rt_sigtimedwait,
+        libc::SYS_nanosleep,
+        libc::SYS_clock_nanosleep,
+    ];
+    CALLS.iter().any(|&call| call.unsigned_abs() == number)
+}
+
 /// A signal for a process.
 pub(super) fn send(world: &World, process: &Process, signal: i32) {
     if signal == libc::SIGKILL {
@@ -198,6 +217,7 @@ impl Thread {
             }
             if let Some(number) = again.take()
                 && action.flags & libc::SA_RESTART as u64 != 0
+                && !ends_by_handler(number)
             {
                 self.make_again(number);
             }

@@ -98,7 +98,8 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
     match path {
         b"/dev" => {
             let more = ["null", "zero", "full", "random", "urandom", "fd", "stdin", "stdout", "stderr"];
-            return Some(Kind::Listing(names(&more)));
+            let memory = world.scratch.names_in(path);
+            return Some(Kind::Listing(names(&more).into_iter().chain(memory).collect()));
         }
         b"/etc" | b"/program" => return Some(Kind::Listing(world.system.names_in(path))),
         b"/proc" => return Some(Kind::Listing(names(&["self", "cpuinfo", "meminfo", "stat", "uptime"]))),

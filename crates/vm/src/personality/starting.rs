@@ -102,6 +102,7 @@ pub(crate) fn clear(world: &World) {
         process.set_space(None);
     }
     world.links.clear();
+    world.shared.clear();
 }
 
 /// A signal from outside, for the first process.
@@ -136,6 +137,7 @@ fn run(world: &Arc<World>, begin: Begin) {
                 context: registers,
                 next: Next::Return,
                 clear_at_end,
+                robust: 0,
                 alternate: signals::Alternate::default(),
                 restore_mask: None,
             };

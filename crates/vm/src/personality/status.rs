@@ -1,14 +1,20 @@
 //! What there is at a path: `stat(2)`, `statx(2)`, `access(2)`, `readlink(2)`, `statfs(2)`.
 
 use ringfence_abi::{Call, FileKind, Reply, Stat, Timestamp};
+use ringfence_isolation::FileUse;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::memory_files::Way;
 use super::open::{Kind, Open};
 use super::opening::Path;
 use super::special;
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
+use crate::scratch::{Body, Node};
+
+/// The device that files in memory are on.
+pub(super) const MEMORY_DEVICE: u64 = 2;
 
 /// What `stat(2)` says.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +62,20 @@ impl Status {
             special: 0,
             times: [time(stat.st_atime), time(stat.st_mtime), time(stat.st_ctime)],
         }
+    }
+
+    /// Of something in memory.
+    fn of_node(node: &Node) -> Status {
+        let state = *node.state();
+        let (kind, size) = match &node.body {
+            Body::File(content) => (libc::S_IFREG, content.size()),
+            Body::Folder(_) => (libc::S_IFDIR, 0),
+            Body::Link(target) => (libc::S_IFLNK, target.len() as u64),
+        };
+        let links = if node.is_folder() { 2 } else { state.names };
+        let mode = kind | state.mode;
+        let (device, inode) = (MEMORY_DEVICE, node.number);
+        Status { device, inode, mode, links, size, special: 0, times: state.times }
     }
 
     /// Of something that only exists here; told apart by its path.
@@ -130,6 +150,7 @@ impl Thread {
             }
             Kind::System(file) => Status::of_host(&rustix::fs::fstat(file.descriptor())?),
             Kind::SystemFolder(folder) => Status::of_host(&rustix::fs::fstat(folder)?),
+            Kind::Memory(node) | Kind::MemoryFolder(node) => Status::of_node(node),
             Kind::Listing(_) => Status::made(libc::S_IFDIR | 0o555, 0, &open.path),
             Kind::Text(text) => Status::made(libc::S_IFREG | 0o444, text.len() as u64, &open.path),
             Kind::Device(device) => {
@@ -158,6 +179,16 @@ impl Thread {
         }
         if let Some(kind) = special::look(self, &path.normal) {
             return self.status_of(&Open::passing(&self.world, kind, &path.normal, 0));
+        }
+        if self.world.scratch.has(&path.normal) {
+            return match self.lead(path, follow)? {
+                Way::Path(path) => self.status_at(&path, follow),
+                Way::Memory(spot) => {
+                    let judged = self.world.judge(&spot.path, FileUse::Look);
+                    judged.map_err(|errno| self.unseen(path, errno))?;
+                    spot.found().map(|node| Status::of_node(node))
+                }
+            };
         }
         if path.is_system(self) {
             self.world.control.charge_io(1, 0);
@@ -248,6 +279,20 @@ pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Ar
         return Err(Errno::INVAL);
     }
     let path = thread.path(int(folder), path)?;
+    let path = match special::link(thread, &path.normal) {
+        Some(_) => Way::Path(path),
+        None => thread.lead(&path, false)?,
+    };
+    let path = match path {
+        Way::Path(path) => path,
+        Way::Memory(spot) => {
+            thread.world.judge(&spot.path, FileUse::Look)?;
+            let Body::Link(target) = &spot.found()?.body else { return Err(Errno::INVAL) };
+            let part = &target[..target.len().min(int(length).unsigned_abs() as usize)];
+            thread.process.space()?.write(at, part)?;
+            return Ok(part.len() as u64);
+        }
+    };
     let target = if let Some(target) = special::link(thread, &path.normal) {
         target?
     } else if special::look(thread, &path.normal).is_some() {

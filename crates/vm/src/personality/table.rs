@@ -5,8 +5,12 @@ use rustix::io::Errno;
 
 use super::socket::{calls as sockets, message as messages};
 use super::thread::Thread;
-use super::{Answer, Arguments, counter, ending, epoll, execute, files, folders, futex, identity, mapping};
-use super::{opening, pipe, polling, reading, signalfd, signals, starting, status, time, timer};
+use super::transfer;
+use super::{
+    Answer, Arguments, alarms, counter, ending, epoll, execute, files, folders, futex, identity, locks, mapping,
+    memory_files,
+};
+use super::{opening, pipe, polling, reading, robust, scheduling, signalfd, signals, starting, status, time, timer};
 
 /// Serves one call.
 type Service = fn(&mut Thread, Arguments) -> Answer;
@@ -60,16 +64,20 @@ calls! {
     21 "access" => status::access;
     22 "pipe" => pipe::pipe;
     23 "select" => polling::select;
-    24 "sched_yield" => identity::sched_yield;
+    24 "sched_yield" => scheduling::sched_yield;
     25 "mremap" => mapping::mremap;
-    26 "msync" => mapping::nothing;
+    26 "msync" => mapping::msync;
+    27 "mincore" => mapping::mincore;
     28 "madvise" => mapping::madvise;
     32 "dup" => files::dup;
     33 "dup2" => files::dup2;
     34 "pause" => signals::pause;
     35 "nanosleep" => time::nanosleep;
+    36 "getitimer" => alarms::getitimer;
+    37 "alarm" => alarms::alarm;
+    38 "setitimer" => alarms::setitimer;
     39 "getpid" => identity::getpid;
-    40 "sendfile" => reading::sendfile;
+    40 "sendfile" => transfer::sendfile;
     41 "socket" => sockets::socket;
     42 "connect" => sockets::connect;
     43 "accept" => sockets::accept;
@@ -94,7 +102,7 @@ calls! {
     62 "kill" => signals::kill;
     63 "uname" => identity::uname;
     72 "fcntl" => files::fcntl;
-    73 "flock" => files::flock;
+    73 "flock" => locks::flock;
     74 "fsync" => reading::fsync;
     75 "fdatasync" => reading::fsync;
     76 "truncate" => folders::truncate;
@@ -112,9 +120,9 @@ calls! {
     89 "readlink" => status::readlink;
     90 "chmod" => folders::chmod;
     91 "fchmod" => folders::fchmod;
-    92 "chown" => folders::chmod;
-    93 "fchown" => folders::fchmod;
-    94 "lchown" => folders::chmod;
+    92 "chown" => folders::chown;
+    93 "fchown" => folders::fchown;
+    94 "lchown" => folders::chown;
     95 "umask" => folders::umask;
     96 "gettimeofday" => time::gettimeofday;
     97 "getrlimit" => identity::getrlimit;
@@ -131,8 +139,12 @@ calls! {
     110 "getppid" => identity::getppid;
     111 "getpgrp" => identity::getpgrp;
     112 "setsid" => identity::setsid;
+    113 "setreuid" => identity::setresuid;
+    114 "setregid" => identity::setresuid;
     115 "getgroups" => identity::getgroups;
+    117 "setresuid" => identity::setresuid;
     118 "getresuid" => identity::getresuid;
+    119 "setresgid" => identity::setresuid;
     120 "getresgid" => identity::getresuid;
     121 "getpgid" => identity::getpgid;
     124 "getsid" => identity::getpgrp;
@@ -140,22 +152,39 @@ calls! {
     128 "rt_sigtimedwait" => signalfd::sigtimedwait;
     130 "rt_sigsuspend" => signals::sigsuspend;
     131 "sigaltstack" => signals::sigaltstack;
+    135 "personality" => identity::personality;
     137 "statfs" => status::statfs;
     138 "fstatfs" => status::statfs;
+    140 "getpriority" => scheduling::getpriority;
+    141 "setpriority" => scheduling::setpriority;
+    143 "sched_getparam" => scheduling::sched_getparam;
+    144 "sched_setscheduler" => scheduling::sched_setscheduler;
+    145 "sched_getscheduler" => scheduling::ordinary;
+    146 "sched_get_priority_max" => scheduling::sched_get_priority;
+    147 "sched_get_priority_min" => scheduling::sched_get_priority;
     149 "mlock" => mapping::nothing;
     150 "munlock" => mapping::nothing;
+    151 "mlockall" => mapping::nothing;
+    152 "munlockall" => mapping::nothing;
     157 "prctl" => identity::prctl;
     158 "arch_prctl" => identity::arch_prctl;
     160 "setrlimit" => identity::setrlimit;
+    162 "sync" => mapping::nothing;
     186 "gettid" => identity::gettid;
     200 "tkill" => signals::tkill;
     201 "time" => time::time;
     202 "futex" => futex::futex;
-    204 "sched_getaffinity" => identity::sched_getaffinity;
+    203 "sched_setaffinity" => scheduling::sched_setaffinity;
+    204 "sched_getaffinity" => scheduling::sched_getaffinity;
     213 "epoll_create" => epoll::create;
     217 "getdents64" => folders::getdents64;
     218 "set_tid_address" => identity::set_tid_address;
     221 "fadvise64" => reading::fadvise;
+    222 "timer_create" => alarms::create;
+    223 "timer_settime" => alarms::settime;
+    224 "timer_gettime" => alarms::gettime;
+    225 "timer_getoverrun" => alarms::overrun;
+    226 "timer_delete" => alarms::delete;
     228 "clock_gettime" => time::clock_gettime;
     229 "clock_getres" => time::clock_getres;
     230 "clock_nanosleep" => time::clock_nanosleep;
@@ -166,7 +195,7 @@ calls! {
     247 "waitid" => ending::waitid;
     257 "openat" => opening::openat;
     258 "mkdirat" => folders::mkdirat;
-    260 "fchownat" => folders::fchmodat;
+    260 "fchownat" => folders::fchownat;
     262 "newfstatat" => status::fstatat;
     263 "unlinkat" => folders::unlinkat;
     264 "renameat" => folders::renameat;
@@ -177,12 +206,14 @@ calls! {
     269 "faccessat" => status::faccessat;
     270 "pselect6" => polling::pselect;
     271 "ppoll" => polling::ppoll;
-    273 "set_robust_list" => mapping::nothing;
+    273 "set_robust_list" => robust::set;
+    274 "get_robust_list" => robust::get;
     280 "utimensat" => folders::utimensat;
     281 "epoll_pwait" => epoll::epoll_pwait;
     282 "signalfd" => signalfd::signalfd;
     283 "timerfd_create" => timer::create;
     284 "eventfd" => counter::eventfd;
+    285 "fallocate" => transfer::fallocate;
     286 "timerfd_settime" => timer::settime;
     287 "timerfd_gettime" => timer::gettime;
     288 "accept4" => sockets::accept4;
@@ -195,15 +226,23 @@ calls! {
     296 "pwritev" => reading::pwritev;
     299 "recvmmsg" => messages::recvmmsg;
     302 "prlimit64" => identity::prlimit;
+    306 "syncfs" => reading::fadvise;
     307 "sendmmsg" => messages::sendmmsg;
-    309 "getcpu" => identity::getcpu;
+    309 "getcpu" => scheduling::getcpu;
     316 "renameat2" => folders::renameat2;
     318 "getrandom" => identity::getrandom;
+    319 "memfd_create" => memory_files::memfd_create;
+    324 "membarrier" => scheduling::membarrier;
+    325 "mlock2" => mapping::nothing;
+    326 "copy_file_range" => transfer::copy_file_range;
+    327 "preadv2" => reading::preadv2;
+    328 "pwritev2" => reading::pwritev2;
     332 "statx" => status::statx;
     435 "clone3" => starting::clone3;
     436 "close_range" => files::close_range;
     439 "faccessat2" => status::faccessat;
     441 "epoll_pwait2" => epoll::epoll_pwait2;
+    452 "fchmodat2" => folders::fchmodat;
 }
 
 #[cfg(test)]

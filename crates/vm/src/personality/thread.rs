@@ -23,6 +23,8 @@ pub(crate) struct Thread {
     pub(super) next: Next,
     /// Cleared and woken when it ends: `set_tid_address(2)`.
     pub(super) clear_at_end: u64,
+    /// The list of its locks: `set_robust_list(2)`.
+    pub(super) robust: u64,
     pub(super) alternate: signals::Alternate,
     /// The mask to go back to after `sigsuspend(2)`.
     pub(super) restore_mask: Option<u64>,

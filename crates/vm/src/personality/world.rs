@@ -12,12 +12,15 @@ use rustix::io::Errno;
 use tokio::runtime;
 
 use super::futex::Futexes;
+use super::locks::Locks;
 use super::process::Process;
+use super::shared::Shared;
 use super::socket::{Names, Queues};
 use super::{MOST_THREADS, errno};
 use crate::control::Control;
 use crate::kvm::Machine;
 use crate::memory::{Content, Ledger};
+use crate::scratch::Scratch;
 use crate::tree::{HostFile, System};
 
 /// The first process; 1 is whoever started it.
@@ -31,6 +34,11 @@ pub(crate) struct World {
     pub(super) system: Arc<System>,
     pub(super) control: Arc<Control>,
     pub(super) futexes: Futexes,
+    /// Folders in memory.
+    pub(super) scratch: Scratch,
+    /// Files that are mapped and shared.
+    pub(super) shared: Shared,
+    pub(super) locks: Locks,
     pub(super) executor: OnceLock<runtime::Handle>,
     /// Unix sockets: what is on its way, and their names.
     pub(super) links: Queues,
@@ -55,13 +63,22 @@ impl World {
         control: Arc<Control>,
     ) -> Arc<Self> {
         let root = host.folders().first().map(|folder| folder.handle);
+        let machine = Arc::new(machine);
+        let now = match host.call(Call::Now { clock: ringfence_abi::Clock::Wall }).now() {
+            Ok(Reply::Time(time)) => time,
+            _ => 0,
+        };
+        let scratch = Scratch::new(&spec, &machine, &control, now);
         Arc::new(World {
             host,
-            machine: Arc::new(machine),
+            machine,
             spec,
             system,
             control,
             futexes: Futexes::default(),
+            scratch,
+            shared: Shared::default(),
+            locks: Locks::default(),
             executor: OnceLock::new(),
             links: Queues::default(),
             names: Names::default(),

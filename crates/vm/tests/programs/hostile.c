@@ -1,12 +1,19 @@
 /* What a hostile program tries, one thing for each first argument. */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static long call(long number, const uint64_t *a) {
@@ -27,6 +34,156 @@ static int spared(int number) {
         return 1;
     }
     return 0;
+}
+
+static uint64_t state;
+
+static uint64_t chance(uint64_t below) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % below;
+}
+
+/* Random calls with boundary arguments, and pointers to chance. */
+static void fuzz_calls(const uint64_t *bad, int count, int calls) {
+    static unsigned char chaos[1 << 16];
+    for (unsigned i = 0; i < sizeof chaos; i++) chaos[i] = chance(4) ? 0 : chance(256);
+    strcpy((char *)chaos + 512, "/tmp/name");
+    strcpy((char *)chaos + 1024, "/proc/self/fd/3");
+    for (int done = 0; done < calls; done++) {
+        uint64_t a[6], number = chance(460);
+        /* Ends, and children that would do the same again; signals to those who watch. */
+        if (number == 60 || number == 231 || (number >= 56 && number <= 58) || number == 435 || number == 62 || number == 200 || number == 234) continue;
+        for (int i = 0; i < 6; i++)
+            switch (chance(6)) {
+            case 0: a[i] = bad[chance(count)]; break;
+            case 1: a[i] = chance(16); break;
+            case 2: a[i] = (uint64_t)chaos + chance(8) * 512; break;
+            case 3: a[i] = (uint64_t)chaos + chance(sizeof chaos); break;
+            case 4: a[i] = 1ull << chance(64); break;
+            default: a[i] = chance(5000); break;
+            }
+        call(number, a);
+        if (chance(8) == 0)
+            /* What others read may change at any time. */
+            *(uint64_t *)(chaos + chance(sizeof chaos - 8)) = bad[chance(count)];
+    }
+}
+
+static void fuzz(uint64_t seed, int children, int calls, const uint64_t *bad, int count) {
+    sigset_t child_ended;
+    sigemptyset(&child_ended);
+    sigaddset(&child_ended, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child_ended, NULL);
+    for (int i = 0; i < children; i++) {
+        state = seed * 2654435761u + i * 40503u + 1;
+        pid_t child = fork();
+        if (child == 0) {
+            fuzz_calls(bad, count, calls);
+            _exit(0);
+        }
+        /* It may wait for ever, and block whatever would end it. */
+        struct timespec patience = {0, 500000000};
+        while (child > 0 && waitpid(child, NULL, WNOHANG) == 0)
+            if (sigtimedwait(&child_ended, NULL, &patience) < 0) kill(child, SIGKILL);
+    }
+    puts("survived");
+}
+
+static void hide(const char *where, int port) {
+    static char block[65536];
+    for (int i = 0; i < 2000; i++) {
+        int ends[2];
+        if (!strcmp(where, "pipes")) {
+            if (pipe2(ends, O_NONBLOCK)) break;
+            if (write(ends[1], block, sizeof block) != sizeof block) break;
+        } else if (!strcmp(where, "sockets")) {
+            if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends)) break;
+            if (write(ends[1], block, sizeof block) <= 0) break;
+        } else if (!strcmp(where, "datagrams")) {
+            if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends)) break;
+            while (send(ends[1], block, 32768, 0) > 0);
+        } else if (!strcmp(where, "passed")) {
+            /* A socket that is on its way through itself. */
+            union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control = {0};
+            struct iovec part = {"x", 1};
+            struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+            if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) break;
+            control.head = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+            memcpy(CMSG_DATA(&control.head), &ends[0], sizeof(int));
+            if (sendmsg(ends[1], &message, 0) != 1) break;
+            close(ends[0]);
+            close(ends[1]);
+        } else if (!strcmp(where, "peeked")) {
+            struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+            ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+            if (connect(ends[0], (struct sockaddr *)&to, sizeof to)) break;
+            if (recv(ends[0], block, sizeof block, MSG_PEEK | MSG_WAITALL) <= 0) break;
+        } else if (!strcmp(where, "links")) {
+            char name[32];
+            sprintf(name, "/tmp/%d", i);
+            memset(block, 'x', 4000);
+            if (symlink(block, name)) break;
+            if (i == 1999) puts("all made");
+        } else if (!strcmp(where, "locks")) {
+            static int file;
+            if (!file) file = open("/tmp/locked", O_RDWR | O_CREAT, 0600);
+            for (int j = 0; j < 40; j++) {
+                struct flock part = {.l_type = F_WRLCK, .l_start = (i * 40 + j) * 2, .l_len = 1};
+                if (fcntl(file, F_SETLK, &part)) {
+                    printf("%d locks\n", i * 40 + j);
+                    return;
+                }
+            }
+        }
+    }
+    puts("hidden");
+}
+
+/* Trees that are moved below each other, deeper than any path is long. */
+static void deep(int rounds) {
+    static char path[4096], to[4096];
+    for (int round = 0; round < rounds; round++) {
+        int length = sprintf(path, "/tmp/%d", round);
+        mkdir(path, 0700);
+        while (length < 4000) {
+            length += sprintf(path + length, "/d");
+            if (mkdir(path, 0700)) break;
+        }
+        if (round) {
+            sprintf(path + length, "/r");
+            sprintf(to, "/tmp/%d", round - 1);
+            if (rename(to, path)) perror("rename");
+        }
+    }
+    puts("made");
+}
+
+static void iovecs(void) {
+    static char block[1 << 20];
+    static struct iovec parts[1024];
+    int ends[2], file = open("/tmp/file", O_RDWR | O_CREAT, 0600);
+    pipe2(ends, O_NONBLOCK);
+    for (int kind = 0; kind < 3; kind++) {
+        for (int i = 0; i < 1024; i++) {
+            parts[i].iov_base = kind == 1 ? (void *)0x3fffffe00000 : block;
+            parts[i].iov_len = kind == 2 ? INT64_MAX : sizeof block;
+        }
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 1024};
+        for (int i = 0; i < 2; i++) {
+            int to = i ? file : ends[1], from = i ? file : ends[0];
+            /* Into the file that would be what it says: a gigabyte. */
+            if (kind || !i) writev(to, parts, 1024);
+            readv(from, parts, 1024);
+            if (kind) pwritev(to, parts, 1024, 0);
+            preadv(from, parts, 1024, INT64_MAX);
+            sendmsg(to, &message, 0);
+            syscall(SYS_writev, to, parts, -1);
+            readv(from, (void *)-8, 1);
+        }
+    }
+    puts("survived");
 }
 
 int main(int argc, char **argv) {
@@ -64,6 +221,29 @@ int main(int argc, char **argv) {
             waitpid(child, &status, 0);
         }
         write(1, "survived\n", 9);
+    } else if (!strcmp(what, "fuzz")) {
+        fuzz(strtoull(argv[2], NULL, 10), atoi(argv[3]), atoi(argv[4]), bad, count);
+    } else if (!strcmp(what, "hide")) {
+        hide(argv[2], argc > 3 ? atoi(argv[3]) : 0);
+    } else if (!strcmp(what, "deep")) {
+        deep(atoi(argv[2]));
+    } else if (!strcmp(what, "iovecs")) {
+        iovecs();
+    } else if (!strcmp(what, "over-stubs")) {
+        /* No call reads, writes, maps or moves what is not the program's. */
+        static const uint64_t theirs[] = {0x3fffffe00000, 0xffffffff80000000, 0xffffffff80004000, 0xffffffff80010000};
+        char *own = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        for (int i = 0; i < 4; i++) {
+            void *at = (void *)theirs[i];
+            if (write(1, at, 16) != -1 || read(0, at, 16) == 16) printf("copied %p\n", at);
+            if (mmap(at, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) printf("mapped %p\n", at);
+            if (mprotect(at, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) != -1) printf("protected %p\n", at);
+            if (munmap(at, 4096) == 0) printf("unmapped %p\n", at);
+            if (mremap(own, 8192, 8192, MREMAP_MAYMOVE | MREMAP_FIXED, at) != MAP_FAILED) printf("moved to %p\n", at);
+            if (mremap(at, 4096, 8192, MREMAP_MAYMOVE) != MAP_FAILED) printf("moved from %p\n", at);
+            if (madvise(at, 4096, MADV_DONTNEED) == 0) printf("discarded %p\n", at);
+        }
+        puts("tried");
     } else if (!strcmp(what, "jump")) {
         uint64_t to = strtoull(argv[2], NULL, 16);
         ((void (*)(void))to)();

@@ -21,10 +21,14 @@ pub(crate) fn executor() -> &'static tokio::runtime::Runtime {
     EXECUTOR.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
 }
 
+/// Set within an emulated machine.
+pub(crate) const EMULATED: &str = "RINGFENCE_EMULATED";
+
 /// The backend all tests of a file share.
 pub(crate) fn vm() -> &'static Vm {
     static VM: OnceLock<Vm> = OnceLock::new();
-    VM.get_or_init(|| Vm::new(executor().handle().clone()))
+    let executor = executor().handle().clone();
+    VM.get_or_init(|| if std::env::var_os(EMULATED).is_some() { Vm::emulated(executor) } else { Vm::new(executor) })
 }
 
 /// Whether a capsule can be run here at all; says why not otherwise.

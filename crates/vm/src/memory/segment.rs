@@ -1,0 +1,257 @@
+//! Pages that several address spaces share: anonymous ones, files in memory, files of the host's.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+
+use super::Touch;
+use super::area::runs;
+use crate::kvm::{Machine, PAGE};
+
+/// Pages that several address spaces share. They are given back with the last who has them.
+pub(crate) struct Segment {
+    machine: Arc<Machine>,
+    source: Source,
+    state: Mutex<State>,
+}
+
+/// What pages are before anyone has written to them, and who counts them.
+pub(crate) enum Source {
+    /// Zeroes, and nobody but the memory limit.
+    Zeroes,
+    /// Zeroes of a file that somebody counts.
+    Counted(Arc<dyn Quota>),
+    /// A file, which gets back what was written.
+    File(Arc<dyn Origin>),
+}
+
+/// Who counts pages of files.
+pub(crate) trait Quota: Send + Sync {
+    /// So many bytes more; `ENOSPC` when they cannot be had.
+    fn grow(&self, bytes: u64) -> Result<(), Errno>;
+    /// So many less.
+    fn shrink(&self, bytes: u64);
+}
+
+/// The file behind pages.
+pub(crate) trait Origin: Send + Sync {
+    /// Whether anyone who may write to it has its pages.
+    fn is_writable(&self) -> bool;
+    /// Fills as much as there is from `offset` on.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno>;
+    /// Writes all of it.
+    fn write_at(&self, offset: u64, from: &[u8]) -> Result<(), Errno>;
+}
+
+struct State {
+    frames: BTreeMap<u64, u64>,
+    /// Bytes, of a file.
+    size: Option<u64>,
+    /// Whether any space ever led to a page: frames are not given back then before the end.
+    mapped: bool,
+}
+
+impl Segment {
+    /// Anonymous pages.
+    pub(crate) fn new(machine: Arc<Machine>) -> Arc<Self> {
+        Self::of(machine, Source::Zeroes, None)
+    }
+
+    /// The content of a file of this size.
+    pub(crate) fn of(machine: Arc<Machine>, source: Source, size: Option<u64>) -> Arc<Self> {
+        let state = State { frames: BTreeMap::new(), size, mapped: false };
+        Arc::new(Segment { machine, source, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The frame of a page of it, for a space; made if there is none.
+    pub(super) fn frame(&self, index: u64) -> Result<u64, Touch> {
+        let mut state = self.state();
+        if state.size.is_some_and(|size| index * PAGE >= size) {
+            return Err(Touch::BeyondFile);
+        }
+        state.mapped = true;
+        self.page(&mut state, index).map_err(|errno| match errno {
+            Errno::NOMEM => Touch::NoMemory,
+            _ => Touch::BeyondFile,
+        })
+    }
+
+    fn page(&self, state: &mut State, index: u64) -> Result<u64, Errno> {
+        if let Some(&frame) = state.frames.get(&index) {
+            return Ok(frame);
+        }
+        let mut content = Vec::new();
+        match &self.source {
+            Source::Zeroes => {}
+            Source::Counted(quota) => quota.grow(PAGE)?,
+            Source::File(origin) => {
+                content.resize(PAGE as usize, 0);
+                origin.read_at(index * PAGE, &mut content)?;
+            }
+        }
+        let Ok(run) = self.machine.take_frames(1) else {
+            if let Source::Counted(quota) = &self.source {
+                quota.shrink(PAGE);
+            }
+            return Err(Errno::NOMEM);
+        };
+        self.machine.write(run.start * PAGE, &content);
+        state.frames.insert(index, run.start);
+        Ok(run.start)
+    }
+
+    /// Bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.state().size.unwrap_or(0)
+    }
+
+    /// Reads; less only at the end.
+    pub(crate) fn read_at(&self, offset: u64, into: &mut [u8]) -> usize {
+        let state = self.state();
+        let end = state.size.unwrap_or(0).min(offset.saturating_add(into.len() as u64));
+        let mut at = offset;
+        while at < end {
+            let stop = end.min((at / PAGE + 1) * PAGE);
+            let part = &mut into[(at - offset) as usize..(stop - offset) as usize];
+            match state.frames.get(&(at / PAGE)) {
+                Some(frame) => self.machine.read(frame * PAGE + at % PAGE, part),
+                None => part.fill(0),
+            }
+            at = stop;
+        }
+        end.saturating_sub(offset) as usize
+    }
+
+    /// Writes and grows; less than all when no more can be had.
+    pub(crate) fn write_at(&self, offset: u64, from: &[u8]) -> Result<usize, Errno> {
+        self.write_in(&mut self.state(), offset, from)
+    }
+
+    /// Writes at the end, wherever that is; where it ended.
+    pub(crate) fn append(&self, from: &[u8]) -> Result<(usize, u64), Errno> {
+        let mut state = self.state();
+        let offset = state.size.unwrap_or(0);
+        let count = self.write_in(&mut state, offset, from)?;
+        Ok((count, offset + count as u64))
+    }
+
+    fn write_in(&self, state: &mut State, offset: u64, from: &[u8]) -> Result<usize, Errno> {
+        let end = offset.checked_add(from.len() as u64).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::FBIG)?;
+        let mut at = offset;
+        while at < end {
+            let stop = end.min((at / PAGE + 1) * PAGE);
+            match self.page(state, at / PAGE) {
+                Ok(frame) => {
+                    self.machine
+                        .write(frame * PAGE + at % PAGE, &from[(at - offset) as usize..(stop - offset) as usize]);
+                }
+                Err(errno) if at == offset => return Err(errno),
+                Err(_) => break,
+            }
+            at = stop;
+            state.size = Some(state.size.unwrap_or(0).max(at));
+        }
+        Ok((at - offset) as usize)
+    }
+
+    /// Lays content over what pages there are: the file got it another way.
+    pub(crate) fn overwrite(&self, offset: u64, from: &[u8]) {
+        let mut state = self.state();
+        let end = offset.saturating_add(from.len() as u64);
+        for (&index, &frame) in state.frames.range(offset / PAGE..end.div_ceil(PAGE)) {
+            let (start, stop) = (offset.max(index * PAGE), end.min((index + 1) * PAGE));
+            self.machine.write(frame * PAGE + start % PAGE, &from[(start - offset) as usize..(stop - offset) as usize]);
+        }
+        state.size = state.size.map(|size| size.max(end));
+    }
+
+    /// Lays what pages there are over content of the file.
+    pub(crate) fn overlay(&self, offset: u64, into: &mut [u8]) {
+        let state = self.state();
+        let end = offset.saturating_add(into.len() as u64);
+        for (&index, &frame) in state.frames.range(offset / PAGE..end.div_ceil(PAGE)) {
+            let (start, stop) = (offset.max(index * PAGE), end.min((index + 1) * PAGE));
+            self.machine
+                .read(frame * PAGE + start % PAGE, &mut into[(start - offset) as usize..(stop - offset) as usize]);
+        }
+    }
+
+    /// Cuts or extends. What is behind the new end is gone.
+    pub(crate) fn set_size(&self, size: u64) {
+        let mut state = self.state();
+        let before = state.size.replace(size).unwrap_or(0);
+        if size >= before {
+            return;
+        }
+        if !size.is_multiple_of(PAGE)
+            && let Some(frame) = state.frames.get(&(size / PAGE))
+        {
+            self.machine.write(frame * PAGE + size % PAGE, &[0; PAGE as usize][(size % PAGE) as usize..]);
+        }
+        self.discard_in(&mut state, size.div_ceil(PAGE)..u64::MAX);
+    }
+
+    /// Makes whole pages of a range zeroes.
+    pub(crate) fn discard(&self, pages: std::ops::Range<u64>) {
+        self.discard_in(&mut self.state(), pages);
+    }
+
+    fn discard_in(&self, state: &mut State, pages: std::ops::Range<u64>) {
+        if state.mapped {
+            // Somebody's page tables may lead there: emptied, and kept until nobody's can.
+            for frame in state.frames.range(pages).map(|(_, frame)| frame) {
+                self.machine.write(frame * PAGE, &[0; PAGE as usize]);
+            }
+            return;
+        }
+        let indices: Vec<u64> = state.frames.range(pages).map(|(&index, _)| index).collect();
+        let frames: Vec<u64> = indices.iter().filter_map(|index| state.frames.remove(index)).collect();
+        self.release(frames);
+    }
+
+    fn release(&self, frames: Vec<u64>) {
+        if let Source::Counted(quota) = &self.source {
+            quota.shrink(frames.len() as u64 * PAGE);
+        }
+        self.machine.give_frames(runs(frames));
+    }
+
+    /// Writes pages that are not as in the file to it, and never beyond its end.
+    pub(crate) fn write_back(&self) -> Result<(), Errno> {
+        let Source::File(origin) = &self.source else { return Ok(()) };
+        if !origin.is_writable() {
+            return Ok(());
+        }
+        let state = self.state();
+        let size = state.size.unwrap_or(0);
+        let (mut ours, mut theirs) = (vec![0; PAGE as usize], vec![0; PAGE as usize]);
+        for (&index, &frame) in &state.frames {
+            let length = size.saturating_sub(index * PAGE).min(PAGE) as usize;
+            if length == 0 {
+                break;
+            }
+            self.machine.read(frame * PAGE, &mut ours);
+            theirs.fill(0);
+            // Somebody else may have cut the file meanwhile.
+            let length = length.min(origin.read_at(index * PAGE, &mut theirs)?);
+            if ours[..length] != theirs[..length] {
+                origin.write_at(index * PAGE, &ours[..length])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // As when the machine under a file system goes down: what cannot be written is lost.
+        let _ = self.write_back();
+        let frames = std::mem::take(&mut self.state().frames);
+        self.release(frames.into_values().collect());
+    }
+}
