@@ -82,6 +82,8 @@ impl Orders {
     pub(super) fn give_up(&mut self, index: usize) {
         if let Some(running) = self.0.get_mut(index).and_then(Option::take) {
             let _ = sys::kill(-running.pid, libc::SIGKILL);
+            // It may not lead a session yet.
+            let _ = sys::kill(running.pid, libc::SIGKILL);
         }
     }
 }
