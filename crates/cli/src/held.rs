@@ -128,7 +128,7 @@ mod tests {
         fs::create_dir_all(top.join("closed/inner")).unwrap();
         fs::write(top.join("closed/inner/file"), "x").unwrap();
         std::os::unix::fs::symlink(place.path(), top.join("closed/link")).unwrap();
-        fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&top).unwrap();
         assert!(!top.exists() && place.path().exists());
     }

@@ -106,6 +106,10 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
             Message::Full(pages).send(&launch.ends.report);
             sys::exit(1);
         }
+        // First of all: a command that begins below may take the place of one that ended.
+        for (index, _) in ready[2..].iter().enumerate().filter(|(_, ended)| **ended) {
+            orders.give_up(index);
+        }
         if ready[0] {
             let mut drained = [0; 128];
             let _ = read(&children, &mut drained);
@@ -113,9 +117,6 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
         }
         if ready[1] {
             obey(launch, program, &mut orders);
-        }
-        for (index, _) in ready[2..].iter().enumerate().filter(|(_, ended)| **ended) {
-            orders.give_up(index);
         }
     }
 }

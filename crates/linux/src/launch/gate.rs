@@ -77,8 +77,11 @@ pub(super) fn take_streams(gate: &OwnedFd) -> Result<bool, Errno> {
     Ok(true)
 }
 
+/// A word, and the descriptors that came with it.
+type Passed = (u8, [Option<OwnedFd>; 3]);
+
 /// The next descriptors; `None` when whoever would pass them is gone.
-fn take(gate: &OwnedFd) -> Result<Option<(u8, [Option<OwnedFd>; 3])>, Errno> {
+fn take(gate: &OwnedFd) -> Result<Option<Passed>, Errno> {
     let mut word = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
