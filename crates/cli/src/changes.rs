@@ -25,7 +25,7 @@ pub(crate) use show::{as_json, as_text};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use ringfence::Places;
@@ -136,7 +136,7 @@ impl Changes {
         folders.sort_unstable_by_key(|folder| folder.as_os_str().len());
         folders.sort_by_key(|folder| folder.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()));
         for folder in folders {
-            remove_work(&folder.join("work"))?;
+            held::remove_tree(&folder.join("work"))?;
             let mut place = Place::read(&folder)?;
             place.changes = look::compare(&place.from, &place.upper)?;
             self.places.push(place);
@@ -178,10 +178,7 @@ impl Changes {
         let folder = home()?.join(name);
         let held = if is_name(name) && folder.exists() { Held::take(&folder)? } else { None };
         match held {
-            Some(held) => {
-                remove_all_work(held.path());
-                Ok(held.remove()?)
-            }
+            Some(held) => Ok(held.remove()?),
             None if is_name(name) && folder.exists() => {
                 Err(Failure::wrong(format!("the changes called {name} are in use by another process")))
             }
@@ -201,7 +198,6 @@ impl Changes {
 
     /// Removes them.
     pub(crate) fn remove(self) -> io::Result<()> {
-        remove_all_work(self.held.path());
         self.held.remove()
     }
 
@@ -234,26 +230,5 @@ impl Place {
         let path =
             |name: &str| fs::read(folder.join(name)).map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
         Ok(Place { at: path("at")?, from: path("from")?, upper: folder.join("upper"), changes: Vec::new() })
-    }
-}
-
-/// Removes what overlayfs made for itself: folders nobody may open.
-fn remove_work(work: &Path) -> io::Result<()> {
-    let inner = fs::read_dir(work).into_iter().flatten().flatten();
-    for entry in inner {
-        if entry.metadata().is_ok_and(|found| found.is_dir() && found.mode() & 0o700 != 0o700) {
-            fs::set_permissions(entry.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-        }
-    }
-    match fs::remove_dir_all(work) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The same for every place below `folder`; what cannot be removed is told when the folder is.
-pub(crate) fn remove_all_work(folder: &Path) {
-    for place in fs::read_dir(folder.join("overlay")).into_iter().flatten().flatten() {
-        let _ = remove_work(&place.path().join("work"));
     }
 }

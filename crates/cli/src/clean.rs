@@ -46,10 +46,7 @@ pub(crate) fn clean(arguments: &Arguments) -> Outcome {
     }
     for remnant in folders() {
         found.push(Found::of(remnant, arguments.dry_run, |remnant| match Held::take(&remnant.place)? {
-            Some(left) => {
-                changes::remove_all_work(&remnant.place);
-                left.remove()
-            }
+            Some(left) => left.remove(),
             // Somebody was quicker.
             None => Ok(()),
         }));

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A folder and the lock on it. Dropping it removes the folder.
@@ -65,14 +65,14 @@ impl Held {
     /// Removes it, and says when that fails.
     pub(crate) fn remove(mut self) -> io::Result<()> {
         let _until_it_is_gone = self.lock.take();
-        fs::remove_dir_all(&self.folder)
+        remove_tree(&self.folder)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if self.lock.is_some() {
-            let _ = fs::remove_dir_all(&self.folder);
+            let _ = remove_tree(&self.folder);
         }
     }
 }
@@ -86,6 +86,32 @@ pub(crate) fn left(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     own.map(|entry| entry.path()).filter(|folder| is_free(folder)).collect()
 }
 
+/// Removes a folder with everything in it, also what a capsule or the kernel closed to its owner.
+pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(folder);
+            fs::remove_dir_all(folder)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Lets the owner into a folder and those in it. What cannot be opened up shows when it is removed.
+fn open_up(folder: &Path) {
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        let Ok(found) = fs::symlink_metadata(&folder) else { continue };
+        if found.is_dir() {
+            if found.mode() & 0o700 != 0o700 {
+                let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
+            }
+            waiting.extend(fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
+    }
+}
+
 /// Whether nobody holds a folder.
 fn is_free(folder: &Path) -> bool {
     File::open(folder).is_ok_and(|opened| opened.try_lock_shared().is_ok())
@@ -94,6 +120,18 @@ fn is_free(folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_closed_to_its_owner_is_removed_too() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("top");
+        fs::create_dir_all(top.join("closed/inner")).unwrap();
+        fs::write(top.join("closed/inner/file"), "x").unwrap();
+        std::os::unix::fs::symlink(place.path(), top.join("closed/link")).unwrap();
+        fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+        remove_tree(&top).unwrap();
+        assert!(!top.exists() && place.path().exists());
+    }
 
     #[test]
     fn a_folder_is_left_when_nobody_holds_it_and_taken_by_one_at_most() {

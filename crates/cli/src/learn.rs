@@ -15,7 +15,6 @@ use ringfence::manifest::{
 };
 use ringfence::{Manifest, Permission, Report, Resolved, Runtime, Spec, StreamIn, StreamOut};
 
-use crate::changes;
 use crate::events::Events;
 use crate::failure::Failure;
 use crate::held::Held;
@@ -119,7 +118,6 @@ fn learn_linux(
     );
     let capsule = runtime.prepare(resolved)?;
     let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
-    changes::remove_all_work(apart.path());
     apart.remove()?;
     watchdog.guard(None);
     let needed = files::needed(&mounts, &shown, &ended.learned);

@@ -240,7 +240,10 @@ fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
             "channels are not in this version of level sandbox; take `channel.*` out, or choose level wasm",
         ),
         (*log, "`log` is not in this version of level sandbox; take it out and print instead, or choose level wasm"),
-        (*learn && spec.session.overlay.is_none(), "to learn, its changes have to be kept apart (`session.overlay`)"),
+        (
+            *learn && spec.session.overlay.is_none(),
+            "to learn, changes have to be kept apart (`session.overlay`); the command does that, and so does level wasm",
+        ),
     ];
     match reasons.into_iter().find(|(hit, _)| *hit) {
         Some((_, reason)) => Err(refuse_program(spec, reason)),

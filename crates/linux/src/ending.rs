@@ -81,8 +81,13 @@ fn ended(status: i32, cpu_time: Duration, limits: &Limits) -> Exit {
         (libc::SIGXCPU | libc::SIGKILL, _, Some(allowed)) if cpu_time >= allowed => {
             exceeded(LimitKind::CpuTime, nanoseconds(allowed), nanoseconds(cpu_time))
         }
-        _ => Exit::Returned(128 + signal),
+        _ => Exit::Returned(as_a_shell_shows(status)),
     }
+}
+
+/// What a shell's `$?` is after a command with this status, as `wait(2)` has it.
+pub(crate) fn as_a_shell_shows(status: i32) -> i32 {
+    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A place with a program in it.
 
+use std::ffi::CString;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -7,20 +8,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use ringfence_isolation::{
-    self as isolation, BoxFuture, CallError, Enforcement, Exit, Instance, Pause, StartError, Stop, Usage,
+    self as isolation, BoxFuture, CallError, Enforcement, Exec, Exit, Instance, Pause, StartError, Stop, Usage,
 };
 use ringfence_manifest::WindowSize;
-use rustix::io::write;
+use rustix::io::{Errno, write};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
-use crate::launch::pass_streams;
+use crate::exec::Means;
+use crate::launch::{order, pass_streams};
 use crate::terminal::Terminal;
 
 /// A built place.
 pub(crate) struct LinuxInstance {
-    controls: Arc<Controls>,
+    pub(crate) controls: Arc<Controls>,
     enforced: Enforcement,
+    pub(crate) means: Means,
 }
 
 /// What the owner of an instance and the thread that watches it share.
@@ -122,6 +125,27 @@ impl Controls {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Orders a command from pid 1; the line on which its end is reported.
+    pub(crate) fn order(
+        &self,
+        streams: &[OwnedFd; 3],
+        paths: &[CString],
+        arguments: &[CString],
+    ) -> Result<OwnedFd, CallError> {
+        let state = self.state();
+        if let Some(exit) = &state.exit {
+            return Err(CallError::Ended(exit.clone()));
+        }
+        if state.phase != Phase::Started {
+            return Err(CallError::Unsupported("the instance has not been started"));
+        }
+        let lines = state.lines.as_ref().ok_or(CallError::Unsupported("the instance is ending"))?;
+        order(&lines.commands, streams, paths, arguments).map_err(|errno| match errno {
+            Errno::TOOBIG => CallError::Unsupported("the words of the command are too long together"),
+            _ => CallError::Unsupported("the command cannot be passed on"),
+        })
+    }
+
     fn freeze(&self, frozen: bool) -> Result<(), CallError> {
         let state = self.state();
         if let Some(exit) = &state.exit {
@@ -141,8 +165,8 @@ impl State {
 }
 
 impl LinuxInstance {
-    pub(crate) fn new(controls: Arc<Controls>, enforced: Enforcement) -> Self {
-        LinuxInstance { controls, enforced }
+    pub(crate) fn new(controls: Arc<Controls>, enforced: Enforcement, means: Means) -> Self {
+        LinuxInstance { controls, enforced, means }
     }
 }
 
@@ -228,6 +252,10 @@ impl Instance for LinuxInstance {
     fn pause(&self) -> Option<&dyn Pause> {
         let freezes = self.controls.state().cgroup.as_ref().is_some_and(|cgroup| cgroup.freezes());
         freezes.then_some(self)
+    }
+
+    fn exec(&self) -> Option<&dyn Exec> {
+        Some(self)
     }
 
     fn terminal(&self) -> Option<&dyn isolation::Terminal> {

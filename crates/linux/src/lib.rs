@@ -25,6 +25,7 @@ mod backend;
 mod carrier;
 mod cgroup;
 mod ending;
+mod exec;
 mod facts;
 mod instance;
 mod landlock;

@@ -49,8 +49,8 @@ impl Place {
         );
         let cgroup = cgroup.map_err(cgroup_error)?;
         let line = || launch::line().map_err(|errno| host_error("cannot make a socket pair", errno));
-        let (commands_end, commands) = launch::pair().map_err(|errno| host_error("cannot make a pipe", errno))?;
         let ((gate, gate_end), (report, report_end)) = (line()?, line()?);
+        let (commands, commands_end) = line()?;
         let cgroups = cgroup.open_one().map_err(cgroup_error)?;
         let into = cgroup.open_two().map_err(cgroup_error)?;
         let terminal = ready.spec.session.terminal.map(|size| Terminal::open(size, &ready.spec)).transpose();

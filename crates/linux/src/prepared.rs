@@ -7,6 +7,7 @@ use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Prepared};
 use ringfence_manifest::Spec;
 
 use crate::cgroup::sweep;
+use crate::exec::Means;
 use crate::facts::Facts;
 use crate::instance::{Controls, Lines, LinuxInstance};
 use crate::launch::Recipe;
@@ -72,6 +73,7 @@ impl Ready {
             true => broker.learning(Notes::new(host.clone(), &self.recipe.tree)),
             false => broker,
         });
+        let means = Means { host: host.clone(), spec: self.spec.clone(), executor: executor.clone() };
         let watched = Watched { pidfd, report, cgroup: Arc::new(cgroup), broker };
         let supervisor = Supervisor::new(host, controls.clone(), watched, streams.outside, self.spec.clone(), executor);
         self.swept.call_once(|| {
@@ -81,6 +83,6 @@ impl Ready {
             let _ = thread::Builder::new().name("ringfence-sweep".into()).spawn(sweep);
         });
         watchman.watch(supervisor).map_err(|source| host_error("cannot start the supervisor", source))?;
-        Ok(Box::new(LinuxInstance::new(controls, enforced)))
+        Ok(Box::new(LinuxInstance::new(controls, enforced, means)))
     }
 }

@@ -94,6 +94,45 @@ impl Instance {
         self.controls.stop(how);
     }
 
+    /// Runs another command in the same place, behind the same walls and within the same limits, at a level
+    /// that can. It gets the streams of the instance, but for standard input. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// [`isolation::CallError`] when it was not started, or the instance ended before it did.
+    pub async fn exec<T: Into<String>>(
+        &self,
+        command: impl IntoIterator<Item = T>,
+    ) -> Result<isolation::Exit, isolation::CallError> {
+        let Some(exec) = self.instance.exec() else {
+            return Err(isolation::CallError::Unsupported("no further commands can be run at this level"));
+        };
+        match exec.exec(command.into_iter().map(Into::into).collect()).await {
+            // The report knows which limit it was.
+            Err(isolation::CallError::Ended(_)) => Err(isolation::CallError::Ended(self.exited().await.exit)),
+            result => result,
+        }
+    }
+
+    /// Freezes it: it uses no processor time until it is [resumed](Self::resume).
+    ///
+    /// # Errors
+    /// When it has ended, or cannot be frozen.
+    pub async fn pause(&self) -> Result<(), isolation::CallError> {
+        self.pausing()?.pause().await
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// As for [`Instance::pause`].
+    pub async fn resume(&self) -> Result<(), isolation::CallError> {
+        self.pausing()?.resume().await
+    }
+
+    fn pausing(&self) -> Result<&dyn isolation::Pause, isolation::CallError> {
+        self.instance.pause().ok_or(isolation::CallError::Unsupported("it cannot be frozen"))
+    }
+
     /// The size of its terminal changed. Without a terminal this does nothing.
     pub fn resize(&self, size: WindowSize) {
         if let Some(terminal) = self.instance.terminal() {

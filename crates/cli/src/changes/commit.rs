@@ -7,7 +7,6 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, readlinkat, renameat_with,
@@ -68,10 +67,20 @@ impl Place {
         // What lies in a folder goes before the folder does, and comes after it.
         let (removed, made): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(|change| change.after.is_none());
+        let mut folders = Vec::new();
         for change in removed.into_iter().rev().chain(made) {
             let path = below(&self.from, change.path());
             match sides.apply(&change) {
-                Ok(()) => outcome.applied.push(path),
+                Ok(()) => {
+                    outcome.applied.push(path);
+                    folders.extend(
+                        change
+                            .after
+                            .as_ref()
+                            .filter(|after| after.kind == Kind::Folder)
+                            .map(|after| (change.path().to_owned(), after.mode)),
+                    );
+                }
                 Err(obstacle) => {
                     let why = match obstacle {
                         Obstacle::Conflict(why) => why.to_owned(),
@@ -83,6 +92,11 @@ impl Place {
             }
         }
         self.changes.sort_by(|a, b| a.path().cmp(b.path()));
+        // A folder that is closed is closed when everything is in it.
+        for (path, mode) in folders.iter().rev() {
+            let folder = open_below(&sides.lower, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            fchmod(&folder, Mode::from_raw_mode(*mode))?;
+        }
         Ok(())
     }
 }
@@ -96,8 +110,7 @@ struct Sides {
 impl Sides {
     fn apply(&self, change: &Change) -> Result<(), Obstacle> {
         if change.path().as_os_str().is_empty() {
-            let mode = change.after.as_ref().map_or(0o755, |after| after.mode);
-            return Ok(fchmod(&self.lower, Mode::from_raw_mode(mode))?);
+            return Ok(());
         }
         let (parent, name) = split(change.path());
         let folder = open_below(&self.lower, parent, OFlags::RDONLY | OFlags::DIRECTORY);
@@ -109,7 +122,7 @@ impl Sides {
         match &change.after {
             None => Ok(remove(&folder, name, change.before.as_ref())?),
             Some(after) => match after.kind {
-                Kind::Folder => self.make_folder(change, after, &folder, name),
+                Kind::Folder => make_folder(change, &folder, name),
                 Kind::Link => self.make_link(change, &folder, name),
                 Kind::File => self.make_file(change, after, &folder, name),
                 Kind::Special => Err(Obstacle::Conflict("pipes, sockets and devices are not applied")),
@@ -131,18 +144,6 @@ impl Sides {
             (Some(before), Some(now)) => before.conflict(now, self.began),
         };
         why.map_or(Ok(()), |why| Err(Obstacle::Conflict(why)))
-    }
-
-    fn make_folder(&self, change: &Change, after: &Known, folder: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
-        if change.before.as_ref().is_some_and(|before| before.kind != Kind::Folder) {
-            unlinkat(folder, name, AtFlags::empty())?;
-        }
-        match mkdirat(folder, name, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let made = open_below(folder, Path::new(name), OFlags::RDONLY | OFlags::DIRECTORY)?;
-        Ok(fchmod(&made, Mode::from_raw_mode(after.mode))?)
     }
 
     fn make_link(&self, change: &Change, folder: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
@@ -191,6 +192,17 @@ impl Sides {
             let _ = unlinkat(folder, new, AtFlags::empty());
         }
         put
+    }
+}
+
+/// Makes a folder; it gets its mode when everything is in it.
+fn make_folder(change: &Change, folder: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
+    if change.before.as_ref().is_some_and(|before| before.kind != Kind::Folder) {
+        unlinkat(folder, name, AtFlags::empty())?;
+    }
+    match mkdirat(folder, name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }
 

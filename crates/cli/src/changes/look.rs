@@ -11,7 +11,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, openat2, readlinkat, statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, chmod, chmodat, fgetxattr, openat2, readlinkat,
+    stat, statat,
 };
 use rustix::io::{Errno, read};
 
@@ -35,9 +36,12 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 /// What is different in `from` when the changes in `upper` are made, in the order of the paths: what is
 /// above comes first.
 pub(super) fn compare(from: &Path, upper: &Path) -> io::Result<Vec<Change>> {
+    let above = stat(upper)?;
+    // What the capsule closed to its owner is opened, in the upper folder alone; the mode it gave is known by then.
+    chmod(upper, Mode::from_raw_mode(above.st_mode & 0o777 | 0o700))?;
     let sides = Sides { lower: open_top(from)?, upper: open_top(upper)? };
     let mut changes = Vec::new();
-    let (lower, above) = (rustix::fs::fstat(&sides.lower)?, rustix::fs::fstat(&sides.upper)?);
+    let lower = rustix::fs::fstat(&sides.lower)?;
     if above.st_mode & 0o777 != lower.st_mode & 0o777 {
         changes.push(Change::new(Path::new(""), Some(Known::of(&lower)), Some(Known::of(&above))));
     }
@@ -81,6 +85,7 @@ impl Sides {
                 continue;
             }
             let after = Known::of(&found);
+            open_up(&upper, name, &after)?;
             let was_folder = before_known.as_ref().is_some_and(|before| before.kind == Kind::Folder);
             if after.kind == Kind::Folder {
                 waiting.push((path.clone(), was_folder));
@@ -129,6 +134,19 @@ impl Sides {
         }
         Ok(())
     }
+}
+
+/// Lets the owner read a file, and into a folder.
+fn open_up(folder: &OwnedFd, name: &OsStr, found: &Known) -> Result<(), Errno> {
+    let needed = match found.kind {
+        Kind::Folder => 0o700,
+        Kind::File => 0o400,
+        Kind::Link | Kind::Special => return Ok(()),
+    };
+    if found.mode & needed == needed {
+        return Ok(());
+    }
+    chmodat(folder, name, Mode::from_raw_mode(found.mode | needed), AtFlags::empty())
 }
 
 /// A path's folder and its last name.

@@ -19,7 +19,9 @@ fn lab() -> (Lab, PathBuf) {
 /// Removes what is left; where it was.
 fn clean(lab: &Lab, tmp: &Path, args: &[&str]) -> Vec<String> {
     let mut command = lab.command(&[&["clean", "--json"], args].concat());
-    let ran = crate::lab::Ran::from(command.env("TMPDIR", tmp).output().unwrap()).exits(0);
+    let ran =
+        crate::lab::Ran::from(command.env("TMPDIR", tmp).env("XDG_STATE_HOME", lab.at("state")).output().unwrap())
+            .exits(0);
     let found = ran.json();
     found.as_array().unwrap().iter().map(|found| found["place"].as_str().unwrap().to_owned()).collect()
 }
@@ -100,7 +102,8 @@ fn killed_at_any_moment(lab: &Lab, tmp: &Path, rounds: u32, step: Duration, args
     for round in 0..rounds {
         let mark = format!("1000.{}{round:04}", std::process::id());
         let mut command: Command = lab.command(&args(&mark).iter().map(String::as_str).collect::<Vec<_>>());
-        command.env("TMPDIR", tmp).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("TMPDIR", tmp).env("XDG_STATE_HOME", lab.at("state"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         // The moment is what is tried here; nothing is waited for.
         let moment = Instant::now() + step * round;
@@ -141,6 +144,24 @@ fn nothing_is_left_of_a_sandbox_that_was_killed_at_any_moment() {
         let all = [&["run"], &grant[..], &["sh", "--", "-c", &script, mark]].concat();
         all.into_iter().map(str::to_owned).collect()
     });
+}
+
+#[test]
+fn nothing_is_left_of_a_dry_run_that_was_killed_at_any_moment() {
+    let (lab, tmp) = lab();
+    if lab.lacks("sandbox").is_some() {
+        return;
+    }
+    lab.write("data/file", "content");
+    let kept = lab.at("state/ringfence/changes");
+    let grant = ["--mount", "./data:/data:rw", "--allow", "fs.read,fs.write,fs.create,fs.list=/data"];
+    killed_at_any_moment(&lab, &tmp, 20, Duration::from_millis(1), |mark| {
+        let script = format!("echo x >>/data/file; mkdir -m 0 /data/closed; exec sleep {mark}");
+        let all = [&["run", "--dry-run-fs"], &grant[..], &["sh", "--", "-c", &script, mark]].concat();
+        all.into_iter().map(str::to_owned).collect()
+    });
+    assert_eq!(entries(&kept), [] as [PathBuf; 0]);
+    assert_eq!(lab.read("data/file"), "content");
 }
 
 #[cfg(feature = "wasm")]

@@ -9,7 +9,9 @@ use rustix::io::{Errno, read, write};
 use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, setsid, wait};
 use rustix::system::sethostname;
 
-use super::{Launch, Message, Step, gate, second};
+use super::gate::{self, Command};
+use super::order::{MOST, Orders};
+use super::{Launch, Message, Step, second};
 use crate::namespaces::{drop_capabilities, enter_network};
 use crate::network::{Doors, Opening};
 use crate::tree::PAGE;
@@ -88,23 +90,33 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
     let Ok(children) = sys::signal_descriptor(1 << (libc::SIGCHLD - 1)) else { sys::exit(1) };
     let scratch = launch.recipe.disk.zip(launch.recipe.tree.scratch.as_deref());
     let timeout = scratch.map(|_| &LOOK);
+    let mut orders = Orders::default();
     loop {
-        let mut ready = [PollFd::new(&children, PollFlags::IN), PollFd::new(&launch.ends.commands, PollFlags::IN)];
+        let mut ready: [PollFd<'_>; 2 + MOST] = std::array::from_fn(|index| match index {
+            0 => PollFd::new(&children, PollFlags::IN),
+            1 => PollFd::new(&launch.ends.commands, PollFlags::IN),
+            // Of a line only its end is of interest.
+            index => PollFd::new(orders.line(index - 2).unwrap_or(&children), PollFlags::empty()),
+        });
         if poll(&mut ready, timeout).is_err() {
             continue;
         }
-        let [child, command] = ready.map(|ready| !ready.revents().is_empty());
+        let ready = ready.map(|ready| !ready.revents().is_empty());
         if let Some(pages) = scratch.and_then(too_many_pages) {
             Message::Full(pages).send(&launch.ends.report);
             sys::exit(1);
         }
-        if child {
+        // First of all: a command that begins below may take the place of one that ended.
+        for (index, _) in ready[2..].iter().enumerate().filter(|(_, ended)| **ended) {
+            orders.give_up(index);
+        }
+        if ready[0] {
             let mut drained = [0; 128];
             let _ = read(&children, &mut drained);
-            reap(&launch.ends.report, program);
+            reap(&launch.ends.report, program, &mut orders);
         }
-        if command {
-            obey(&launch.ends.commands, program);
+        if ready[1] {
+            obey(launch, program, &mut orders);
         }
     }
 }
@@ -120,25 +132,22 @@ fn too_many_pages((allowed, scratch): (u64, &CStr)) -> Option<u32> {
 }
 
 /// Takes every child that has ended; ends with the program, and everything left ends then.
-fn reap(report: &OwnedFd, program: i32) {
+fn reap(report: &OwnedFd, program: i32, orders: &mut Orders) {
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if pid.as_raw_nonzero().get() == program {
             Message::Ended(status.as_raw()).send(report);
             sys::exit(0);
         }
+        orders.ended(pid.as_raw_nonzero().get(), status.as_raw());
     }
 }
 
-/// Passes the signals on whose numbers have come; without a supervisor, ends everything.
-fn obey(commands: &OwnedFd, program: i32) {
-    let mut signals = [0; 16];
-    match read(commands, &mut signals) {
-        Ok(0) => sys::exit(1),
-        Ok(count) => {
-            for &signal in signals.iter().take(count) {
-                let _ = sys::kill(program, i32::from(signal));
-            }
-        }
+/// Passes a signal on, or starts a command; without a supervisor, ends everything.
+fn obey(launch: &Launch<'_>, program: i32, orders: &mut Orders) {
+    match gate::take_command(&launch.ends.commands) {
+        Ok(Command::Signal(signal)) => _ = sys::kill(program, signal),
+        Ok(Command::Order(line)) => orders.start(launch, line),
+        Ok(Command::End) => sys::exit(1),
         Err(_) => {}
     }
 }

@@ -13,35 +13,63 @@ use rustix::net::{
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
+use super::above_streams;
+
 /// Lets pid 1 into a network namespace.
 pub(crate) fn pass_network(gate: &OwnedFd, network: &OwnedFd) -> Result<(), Errno> {
-    pass(gate, &[network.as_fd()])
+    pass(gate, GO, &[network.as_fd()])
 }
 
 /// Lets pid 2 go, with these standard streams.
 pub(crate) fn pass_streams(gate: &OwnedFd, streams: &[OwnedFd; 3]) -> Result<(), Errno> {
-    pass(gate, &streams.each_ref().map(AsFd::as_fd))
+    pass(gate, GO, &streams.each_ref().map(AsFd::as_fd))
 }
 
-fn pass(gate: &OwnedFd, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+/// Passes the line of an order to pid 1. A command that brings no line is the number of a signal.
+pub(super) fn pass_line(commands: &OwnedFd, line: BorrowedFd<'_>) -> Result<(), Errno> {
+    pass(commands, ORDER, &[line])
+}
+
+const GO: u8 = 1;
+const ORDER: u8 = 0;
+
+/// What pid 1 is told.
+pub(super) enum Command {
+    Signal(i32),
+    Order(OwnedFd),
+    /// The supervisor is gone.
+    End,
+}
+
+/// The next command. Runs after a clone: it allocates nothing.
+pub(super) fn take_command(commands: &OwnedFd) -> Result<Command, Errno> {
+    match take(commands)? {
+        None => Ok(Command::End),
+        Some((ORDER, [Some(line), ..])) => Ok(Command::Order(above_streams(line)?)),
+        Some((ORDER, _)) => Err(Errno::BADMSG),
+        Some((signal, _)) => Ok(Command::Signal(i32::from(signal))),
+    }
+}
+
+fn pass(gate: &OwnedFd, word: u8, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(Errno::NOBUFS);
     }
-    sendmsg(gate, &[IoSlice::new(&[1])], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    sendmsg(gate, &[IoSlice::new(&[word])], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 
 /// Waits for the network namespace. Runs after a clone: it allocates nothing.
 pub(super) fn take_network(gate: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let [network, ..] = take(gate)?.ok_or(Errno::CONNABORTED)?;
+    let (_, [network, ..]) = take(gate)?.ok_or(Errno::CONNABORTED)?;
     network.ok_or(Errno::BADMSG)
 }
 
 /// Waits for the standard streams and connects them; `false` when they will not come. Runs after a
 /// clone: it allocates nothing. Descriptors 0 to 2 are closed where it runs.
 pub(super) fn take_streams(gate: &OwnedFd) -> Result<bool, Errno> {
-    let Some([Some(input), Some(output), Some(error)]) = take(gate)? else { return Ok(false) };
+    let Some((_, [Some(input), Some(output), Some(error)])) = take(gate)? else { return Ok(false) };
     // The kernel gave them the lowest free numbers in their order: none lies where a later one belongs.
     connect(input, 0, |input| dup2_stdin(input))?;
     connect(output, 1, |output| dup2_stdout(output))?;
@@ -49,8 +77,11 @@ pub(super) fn take_streams(gate: &OwnedFd) -> Result<bool, Errno> {
     Ok(true)
 }
 
+/// A word, and the descriptors that came with it.
+type Passed = (u8, [Option<OwnedFd>; 3]);
+
 /// The next descriptors; `None` when whoever would pass them is gone.
-fn take(gate: &OwnedFd) -> Result<Option<[Option<OwnedFd>; 3]>, Errno> {
+fn take(gate: &OwnedFd) -> Result<Option<Passed>, Errno> {
     let mut word = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -59,10 +90,11 @@ fn take(gate: &OwnedFd) -> Result<Option<[Option<OwnedFd>; 3]>, Errno> {
     if received?.bytes == 0 {
         return Ok(None);
     }
-    match ancillary.drain().next() {
-        Some(RecvAncillaryMessage::ScmRights(mut rights)) => Ok(Some([rights.next(), rights.next(), rights.next()])),
-        _ => Err(Errno::BADMSG),
-    }
+    let descriptors = match ancillary.drain().next() {
+        Some(RecvAncillaryMessage::ScmRights(mut rights)) => [rights.next(), rights.next(), rights.next()],
+        _ => [None, None, None],
+    };
+    Ok(Some((word[0], descriptors)))
 }
 
 /// Puts a stream where it belongs; it stays open when the program is executed.

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! Everything the two need is made before the clone; after it nothing is allocated. Pid 1 stays: it
-//! reaps, passes signals on, and ends when the supervisor's end of its command pipe closes, however
+//! reaps, passes signals on, starts further commands (see [`order`]), and ends when the supervisor's end of its command pipe closes, however
 //! that came about. With pid 1 the kernel ends every process of the place (`pid_namespaces(7)`).
 
 mod command;
 mod descriptors;
 mod first;
 mod gate;
+mod order;
 mod report;
 mod second;
 mod step;
@@ -21,6 +22,7 @@ mod step;
 pub(crate) use command::{Arguments, Confinement, Recipe, STREAMS, resources};
 pub(crate) use descriptors::{Ends, above_streams, line, pair};
 pub(crate) use gate::{pass_network, pass_streams};
+pub(crate) use order::order;
 pub(crate) use report::{Message, Report};
 pub(crate) use step::Step;
 

@@ -28,7 +28,8 @@ pub(super) fn run(launch: &Launch<'_>) -> ! {
     sys::exit(127)
 }
 
-fn become_ready(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
+/// Everything that does not wait for anything, up to the streams.
+pub(super) fn become_ready(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     let at = |step: Step| move |errno: Errno| (step, errno);
     let recipe = launch.recipe;
     setsid().map_err(at(Step::Session))?;

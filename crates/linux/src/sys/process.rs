@@ -91,6 +91,18 @@ pub(crate) fn clone_sharing_memory<T>(child: fn(&T) -> !, data: &T, stack: &Stac
     }
 }
 
+/// `clone(2)` as a fork, where `clone3` is forbidden: the child runs `child` on a copy of the memory and never
+/// comes back. As for [`clone3`], it must not allocate, lock, print or panic.
+pub(crate) fn clone_copying_memory<T>(child: fn(&T) -> !, data: &T) -> Result<i32, Errno> {
+    let none = 0_usize;
+    // SAFETY: without CLONE_VM and with a null stack this is a fork: the child goes on with a copy of this stack.
+    let pid = result(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD as usize, none, none, none, none) })?;
+    if pid == 0 {
+        never_back(child, data);
+    }
+    Ok(pid as i32)
+}
+
 /// A null-terminated array of strings, as `execve(2)` takes it.
 pub(crate) struct Strings {
     pointers: Vec<*const c_char>,
@@ -110,12 +122,80 @@ impl Strings {
     }
 }
 
+/// Words of a command, in memory of their own: for where nothing may be allocated. Whoever has them becomes
+/// another program or ends, so that memory is never given back.
+pub(crate) struct Words {
+    bytes: &'static mut [u8],
+    pointers: &'static mut [*const c_char],
+}
+
+impl Words {
+    /// Room for words of so many bytes together, each with its NUL.
+    pub(crate) fn room(bytes: usize) -> Result<Self, Errno> {
+        let bytes = bytes.next_multiple_of(align_of::<*const c_char>());
+        // There are no more words than bytes, and a null pointer after them.
+        let pointers = bytes + 1;
+        let size = bytes + pointers * size_of::<*const c_char>();
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let nowhere: *mut c_void = std::ptr::null_mut();
+        // SAFETY: asks for new memory, wherever there is room.
+        let start = result(unsafe { libc::syscall(libc::SYS_mmap, nowhere, size, protection, flags, -1, 0_usize) })?;
+        let start = start as *mut u8;
+        // SAFETY: the memory is new, zeroed, nobody else's and never unmapped; zero is a value of both types, and
+        // `bytes` is a multiple of the alignment of a pointer, as the start of a page is.
+        unsafe {
+            Ok(Words {
+                bytes: std::slice::from_raw_parts_mut(start, bytes),
+                pointers: std::slice::from_raw_parts_mut(start.add(bytes).cast(), pointers),
+            })
+        }
+    }
+
+    /// The room, to be filled.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        self.bytes
+    }
+
+    /// Takes the first `count` bytes for words that each end with a NUL.
+    pub(crate) fn split(&mut self, count: usize) -> Result<(), Errno> {
+        let text = self.bytes.get(..count).filter(|text| text.last() == Some(&0)).ok_or(Errno::INVAL)?;
+        let mut number = 0;
+        for word in text.split_inclusive(|&byte| byte == 0) {
+            self.pointers[number] = word.as_ptr().cast();
+            number += 1;
+        }
+        self.pointers[number] = std::ptr::null();
+        Ok(())
+    }
+
+    /// The words.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &CStr> {
+        let count = self.pointers.iter().take_while(|pointer| !pointer.is_null()).count();
+        let mut rest: &[u8] = self.bytes;
+        std::iter::from_fn(move || {
+            let word = CStr::from_bytes_until_nul(rest).ok()?;
+            rest = &rest[word.count_bytes() + 1..];
+            Some(word)
+        })
+        .take(count)
+    }
+}
+
 /// `execve(2)`; returns only when it failed.
 pub(crate) fn execve(path: &CStr, arguments: &Strings, environment: &Strings) -> Errno {
-    // SAFETY: `path` is NUL-terminated, and both arrays are null-terminated arrays of such strings.
-    let returned = unsafe {
-        libc::syscall(libc::SYS_execve, path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr())
-    };
+    execute(path, &arguments.pointers, environment)
+}
+
+/// The same with words that were not allocated.
+pub(crate) fn execve_words(path: &CStr, arguments: &Words, environment: &Strings) -> Errno {
+    execute(path, arguments.pointers, environment)
+}
+
+fn execute(path: &CStr, arguments: &[*const c_char], environment: &Strings) -> Errno {
+    // SAFETY: `path` is NUL-terminated, and both arrays are null-terminated arrays of such strings: only this
+    // module makes them.
+    let returned =
+        unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), arguments.as_ptr(), environment.pointers.as_ptr()) };
     match result(returned) {
         Err(errno) => errno,
         Ok(_) => Errno::INVAL,
