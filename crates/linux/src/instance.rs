@@ -207,9 +207,9 @@ impl Instance for LinuxInstance {
         match cgroup {
             None => usage,
             Some(cgroup) => Usage {
-                memory: cgroup.memory().unwrap_or(usage.memory),
-                memory_peak: cgroup.memory_peak().unwrap_or(usage.memory_peak),
-                cpu_time: cgroup.cpu_time().unwrap_or(usage.cpu_time),
+                memory: cgroup.memory().ok().flatten().unwrap_or(usage.memory),
+                memory_peak: cgroup.memory_peak().ok().flatten().unwrap_or(usage.memory_peak),
+                cpu_time: cgroup.cpu_time().ok().flatten().unwrap_or(usage.cpu_time),
                 ..usage
             },
         }

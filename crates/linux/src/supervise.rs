@@ -140,16 +140,19 @@ impl Supervisor {
         for pump in pumps {
             let _ = pump.join();
         }
-        let cpu_time = self.cgroup.cpu_time().or(ended.ok().map(|ended| ended.cpu_time)).unwrap_or_default();
-        let memory_peak = self.cgroup.memory_peak().unwrap_or(0);
+        let counted = self.cgroup.cpu_time().ok().flatten();
+        let cpu_time = counted.or(ended.ok().map(|ended| ended.cpu_time)).unwrap_or_default();
+        let memory_peak = self.cgroup.memory_peak().ok().flatten().unwrap_or(0);
         self.charge(cpu_time);
         let usage = Usage { memory_peak, cpu_time, wall_time: started.elapsed(), ..Usage::default() };
         self.controls.measured(usage);
+        let (out_of_memory, too_many) = (self.cgroup.out_of_memory(), self.cgroup.too_many_processes());
+        let unknown = [&out_of_memory, &too_many].into_iter().find_map(|figure| figure.as_ref().err().map(blind));
         let known = Known {
-            verdict,
+            verdict: verdict.or(unknown),
             message: self.last_message(),
-            out_of_memory: self.cgroup.out_of_memory(),
-            too_many: self.cgroup.too_many_processes(),
+            out_of_memory: out_of_memory.unwrap_or(0),
+            too_many: too_many.unwrap_or(0),
             memory_peak,
             cpu_time,
             killed: self.controls.was_killed(),
@@ -168,8 +171,12 @@ impl Supervisor {
             let mut ready = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
             ready.extend(alarms.iter().map(|alarm| PollFd::new(&alarm.descriptor, alarm.interest)));
             let asked = ready.len();
+            let takes_calls = self.broker.as_mut().is_some_and(Broker::takes_calls);
             if let Some(broker) = self.broker.as_ref().filter(|_| somebody_asks) {
-                ready.push(PollFd::new(broker.listener(), PollFlags::IN));
+                ready.push(PollFd::new(broker.freed(), PollFlags::IN));
+                // A descriptor that is not waited for says only that nobody is left who could ask.
+                let calls = if takes_calls { PollFlags::IN } else { PollFlags::empty() };
+                ready.push(PollFd::new(broker.listener(), calls));
                 ready.extend(broker.names().map(|names| PollFd::new(names, PollFlags::IN)));
             }
             let Ok(count) = poll(&mut ready, timeout.as_ref()) else { continue };
@@ -180,19 +187,22 @@ impl Supervisor {
             }
             let mut ending = None;
             if let Some(broker) = &mut self.broker {
-                if is_ready(asked) && ready[asked].contains(PollFlags::IN) {
+                if is_ready(asked) {
+                    broker.resume();
+                }
+                if is_ready(asked + 1) && ready[asked + 1].contains(PollFlags::IN) {
                     ending = broker.serve_call();
-                } else if is_ready(asked) {
+                } else if is_ready(asked + 1) {
                     // Nobody is left who could ask; it would be ready for ever.
                     somebody_asks = false;
                 }
-                if is_ready(asked + 1) {
+                if is_ready(asked + 2) {
                     broker.serve_name();
                 }
             }
             if let (Some(id), Some(broker)) = (ending, &self.broker) {
                 if verdict.is_none() {
-                    verdict = self.too_many_open();
+                    verdict = self.too_many_open().unwrap_or_else(|error| Some(blind(&error)));
                     if verdict.is_some() {
                         self.controls.kill();
                     }
@@ -207,7 +217,8 @@ impl Supervisor {
             looked = Instant::now();
             alarms.iter().for_each(Alarm::rearm);
             if verdict.is_none() {
-                verdict = self.judge();
+                // A limit that cannot be looked at does not hold: nothing may go on behind it.
+                verdict = self.judge().unwrap_or_else(|error| Some(blind(&error)));
                 if verdict.is_some() {
                     self.controls.kill();
                 }
@@ -218,51 +229,47 @@ impl Supervisor {
     /// How long until the next look: sooner the less processor time is left.
     fn next_look(&self) -> Duration {
         let Some(allowed) = self.spec.limits.cpu_time else { return IDLE };
-        let left = allowed.saturating_sub(self.cgroup.cpu_time().unwrap_or_default());
+        let left = allowed.saturating_sub(self.cgroup.cpu_time().ok().flatten().unwrap_or_default());
         let at_once = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         (left / u32::try_from(at_once).unwrap_or(1)).clamp(CLOSEST, IDLE)
     }
 
     /// Whether a limit has tripped.
-    fn judge(&mut self) -> Option<Exit> {
-        let cpu_time = self.cgroup.cpu_time().unwrap_or_default();
+    fn judge(&mut self) -> io::Result<Option<Exit>> {
+        let cpu_time = self.cgroup.cpu_time()?.unwrap_or_default();
         let limits = &self.spec.limits;
         if let Some(allowed) = limits.cpu_time.filter(|allowed| cpu_time >= *allowed) {
-            return Some(exceeded(LimitKind::CpuTime, nanoseconds(allowed), nanoseconds(cpu_time)));
+            return Ok(Some(exceeded(LimitKind::CpuTime, nanoseconds(allowed), nanoseconds(cpu_time))));
         }
-        if limits.memory.is_some() && self.cgroup.out_of_memory() > 0
-            || limits.processes.is_some() && self.cgroup.too_many_processes() > 0
-        {
-            let known = Known {
-                out_of_memory: self.cgroup.out_of_memory(),
-                too_many: self.cgroup.too_many_processes(),
-                memory_peak: self.cgroup.memory_peak().unwrap_or(0),
-                ..Known::default()
-            };
-            return Some(known.exit(limits));
+        let (out_of_memory, too_many) = (self.cgroup.out_of_memory()?, self.cgroup.too_many_processes()?);
+        if limits.memory.is_some() && out_of_memory > 0 || limits.processes.is_some() && too_many > 0 {
+            let memory_peak = self.cgroup.memory_peak()?.unwrap_or(0);
+            let known = Known { out_of_memory, too_many, memory_peak, ..Known::default() };
+            return Ok(Some(known.exit(limits)));
         }
-        if let Some(exit) = self.too_many_open() {
-            return Some(exit);
+        if let Some(exit) = self.too_many_open()? {
+            return Ok(Some(exit));
         }
-        match self.charge(cpu_time) {
+        Ok(match self.charge(cpu_time) {
             Verdict::Continue => None,
             Verdict::Exceeded(limit) => Some(Exit::Exceeded(limit)),
             Verdict::Denied(denial) => Some(Exit::Denied(denial)),
             Verdict::Stopped => Some(Exit::Stopped),
-        }
+        })
     }
 
     /// Whether more is open than is allowed.
-    fn too_many_open(&self) -> Option<Exit> {
-        let allowed = self.spec.limits.open_files?;
-        let open = self.cgroup.open_files(self.controls.pid());
-        (open > allowed).then(|| exceeded(LimitKind::OpenFiles, allowed, open))
+    fn too_many_open(&self) -> io::Result<Option<Exit>> {
+        let Some(allowed) = self.spec.limits.open_files else { return Ok(None) };
+        let open = self.cgroup.open_files(self.controls.pid())?;
+        Ok((open > allowed).then(|| exceeded(LimitKind::OpenFiles, allowed, open)))
     }
 
     fn charge(&mut self, cpu_time: Duration) -> Verdict {
         let since = cpu_time.saturating_sub(self.charged);
         self.charged = cpu_time.max(self.charged);
-        self.host.charge(Usage { memory: self.cgroup.memory().unwrap_or(0), cpu_time: since, ..Usage::default() })
+        let memory = self.cgroup.memory().ok().flatten().unwrap_or(0);
+        self.host.charge(Usage { memory, cpu_time: since, ..Usage::default() })
     }
 
     fn start_pump(&self, (from, to): (OwnedFd, Handle), over: Arc<OwnedFd>) -> io::Result<thread::JoinHandle<()>> {
@@ -283,6 +290,11 @@ impl Supervisor {
             Message::Ready | Message::Doors(_) | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
         }
     }
+}
+
+/// The end of an instance whose limits cannot be looked at.
+fn blind(error: &io::Error) -> Exit {
+    Exit::Lost(LostReason::Backend(format!("its limits cannot be looked at: {error}")))
 }
 
 /// Says that the instance is lost should its thread end without a word.

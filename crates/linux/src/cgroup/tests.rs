@@ -1,6 +1,7 @@
 //! Both versions, on a tree that is none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,8 @@ struct Fake {
     writable: BTreeSet<PathBuf>,
     /// What is written here is refused.
     refused: BTreeSet<PathBuf>,
+    /// Files of these names cannot be opened.
+    unreadable: BTreeSet<String>,
     removed: Mutex<Vec<PathBuf>>,
 }
 
@@ -48,6 +51,15 @@ impl Tree for Fake {
 
     fn read(&self, file: &Path) -> io::Result<String> {
         self.files.lock().unwrap().get(file).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn open(&self, file: &Path) -> io::Result<File> {
+        if self.unreadable.contains(file.file_name().unwrap().to_str().unwrap()) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        // Every cgroup that was made has whatever file the kernel has, with nothing in it.
+        let made = self.files.lock().unwrap().contains_key(&file.with_file_name("cgroup.procs"));
+        if made { tempfile::tempfile() } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
     fn write(&self, file: &Path, value: &str) -> io::Result<()> {
@@ -189,4 +201,21 @@ fn a_limit_that_cannot_be_set_leaves_nothing_behind() {
     let made = Cgroup::create(fake.clone(), &found, &all());
     assert!(matches!(made, Err(CgroupError::Missing(_))));
     assert_eq!(fake.removed.lock().unwrap().len(), 1);
+}
+
+/// What cannot be read must not look like a limit that has not tripped.
+#[test]
+fn a_figure_that_cannot_be_had_is_an_error_and_not_nothing() {
+    let (memory, cpu, pids) = ("/sys/fs/cgroup/memory/job", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/pids/job");
+    let mut fake = Fake::with(&[memory, cpu, pids], &[]);
+    let found = Hierarchies::from_text(&fake, MOUNTS_OF_ONE, OWN_OF_ONE);
+    for name in ["memory.oom_control", "pids.events", "cpuacct.usage"] {
+        fake.unreadable = [name.to_owned()].into();
+        let fake = Arc::new(std::mem::replace(&mut fake, Fake::with(&[memory, cpu, pids], &[])));
+        let made = Cgroup::create(fake.clone(), &found, &all());
+        assert!(matches!(made, Err(CgroupError::Open { .. })), "{name}");
+        assert!(!fake.removed.lock().unwrap().is_empty(), "{name}");
+    }
+    let cgroup = Cgroup::create(Arc::new(fake), &found, &all()).unwrap();
+    assert!(cgroup.out_of_memory().is_err() && cgroup.too_many_processes().is_err() && cgroup.cpu_time().is_err());
 }
