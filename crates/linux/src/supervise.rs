@@ -173,11 +173,11 @@ impl Supervisor {
             let asked = ready.len();
             let takes_calls = self.broker.as_mut().is_some_and(Broker::takes_calls);
             if let Some(broker) = self.broker.as_ref().filter(|_| somebody_asks) {
-                ready.push(PollFd::new(broker.freed(), PollFlags::IN));
+                ready.extend(broker.freed().map(|freed| PollFd::new(freed, PollFlags::IN)));
                 // A descriptor that is not waited for says only that nobody is left who could ask.
-                let calls = if takes_calls { PollFlags::IN } else { PollFlags::empty() };
-                ready.push(PollFd::new(broker.listener(), calls));
-                ready.extend(broker.names().map(|names| PollFd::new(names, PollFlags::IN)));
+                let when = |takes: bool| if takes { PollFlags::IN } else { PollFlags::empty() };
+                ready.push(PollFd::new(broker.listener(), when(takes_calls)));
+                ready.extend(broker.names().map(|names| PollFd::new(names, when(broker.takes_names()))));
             }
             let Ok(count) = poll(&mut ready, timeout.as_ref()) else { continue };
             let ready: Vec<PollFlags> = ready.iter().map(PollFd::revents).collect();
@@ -187,16 +187,16 @@ impl Supervisor {
             }
             let mut ending = None;
             if let Some(broker) = &mut self.broker {
-                if is_ready(asked) {
+                if is_ready(asked) || is_ready(asked + 1) {
                     broker.resume();
                 }
-                if is_ready(asked + 1) && ready[asked + 1].contains(PollFlags::IN) {
+                if is_ready(asked + 2) && ready[asked + 2].contains(PollFlags::IN) {
                     ending = broker.serve_call();
-                } else if is_ready(asked + 1) {
+                } else if is_ready(asked + 2) {
                     // Nobody is left who could ask; it would be ready for ever.
                     somebody_asks = false;
                 }
-                if is_ready(asked + 2) {
+                if is_ready(asked + 3) {
                     broker.serve_name();
                 }
             }

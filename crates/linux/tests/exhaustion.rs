@@ -3,14 +3,17 @@
 
 mod support;
 
+use std::net::IpAddr;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringfence_isolation::{Exit, LimitKind};
+use ringfence_isolation::{BoxFuture, Exit, LimitKind};
 use ringfence_manifest::Permission;
+use ringfence_runtime::Resolver;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Lab, here};
@@ -114,4 +117,35 @@ fn what_was_opened_for_a_process_goes_with_it() {
         drop(stream);
         assert_eq!(run.join().unwrap().exit, Exit::Returned(0));
     });
+}
+
+/// Never answers, and counts.
+#[derive(Default)]
+struct Silent {
+    asked: AtomicUsize,
+}
+
+impl Resolver for Silent {
+    fn resolve(&self, _: String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        self.asked.fetch_add(1, SeqCst);
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn names_are_asked_for_without_end_and_looked_up_a_few_at_a_time() {
+    let _one = narrow();
+    let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = door.local_addr().unwrap().port().to_string();
+    let Some(lab) = asking(&["names", "200", &port]) else { return };
+    let lab = lab.permit(Permission::NetResolve, "*.test");
+    let silent = Arc::new(Silent::default());
+    thread::scope(|scope| {
+        let run = scope.spawn(|| lab.judged_with(silent.clone()));
+        let (stream, _) = door.accept().unwrap();
+        eventually("some are looked up", || silent.asked.load(SeqCst) >= 32);
+        drop(stream);
+        assert_eq!(run.join().unwrap().exit, Exit::Returned(0));
+    });
+    assert_eq!(silent.asked.load(SeqCst), 32);
 }

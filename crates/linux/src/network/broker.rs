@@ -31,6 +31,8 @@ const MOST_CALLS: usize = 64;
 /// Nor do all of them together hold more than an eighth of those there are.
 const SHARE: u64 = 8 * 3;
 const LEAST_CALLS: usize = 8;
+/// How many names are looked up at once.
+const MOST_NAMES: usize = 32;
 /// How many more are taken and wait here. The end of a process is asked for at the same door as a connection,
 /// and must not wait for one.
 const MOST_WAITING: usize = 1024;
@@ -47,6 +49,7 @@ pub(crate) struct Broker {
     executor: runtime::Handle,
     tasks: JoinSet<()>,
     calls: Slots,
+    lookups: Slots,
     /// Taken, and not worked on.
     waiting: VecDeque<Notification>,
     /// When it was last looked for those among them who are gone.
@@ -113,9 +116,9 @@ impl Broker {
         });
         let wire = wire.zip(signal);
         let relay = wire.map(|(wire, signal)| Relay::start(wire, desk.clone(), signal, bucket)).transpose()?;
-        let calls = Slots::new(most_calls())?;
+        let (calls, lookups) = (Slots::new(most_calls())?, Slots::new(MOST_NAMES)?);
         let (tasks, waiting, swept) = (JoinSet::new(), VecDeque::new(), Instant::now());
-        let mut broker = Broker { desk, executor, tasks, calls, waiting, swept, relay, working, done };
+        let mut broker = Broker { desk, executor, tasks, calls, lookups, waiting, swept, relay, working, done };
         broker.learn_localhost();
         Ok(broker)
     }
@@ -149,14 +152,21 @@ impl Broker {
         self.waiting.len() < MOST_WAITING
     }
 
-    /// What becomes readable when [`resume`](Self::resume) has something to do.
-    pub(crate) fn freed(&self) -> &OwnedFd {
-        self.calls.freed()
+    /// Whether a question for a name can be taken now. Those beyond stay in the socket, which drops what it has
+    /// no room for, as any name server may: programs ask again.
+    pub(crate) fn takes_names(&self) -> bool {
+        self.lookups.is_free()
+    }
+
+    /// What becomes readable when [`resume`](Self::resume) has something to do, or more can be taken.
+    pub(crate) fn freed(&self) -> [&OwnedFd; 2] {
+        [self.calls.freed(), self.lookups.freed()]
     }
 
     /// Goes on with those who wait.
     pub(crate) fn resume(&mut self) {
         self.calls.hear();
+        self.lookups.hear();
         while self.calls.is_free() {
             let Some(next) = self.waiting.pop_front() else { break };
             self.work(next);
@@ -206,9 +216,13 @@ impl Broker {
 
     /// Takes one question for a name and sees to it that it is answered.
     pub(crate) fn serve_name(&mut self) {
+        let Some(slot) = self.lookups.take() else { return };
         if let Some((question, from)) = self.names().and_then(super::names::receive) {
             let desk = self.desk.clone();
-            self.spawn(async move { desk.answer_name(&question, from).await });
+            self.spawn(async move {
+                let _slot = slot;
+                desk.answer_name(&question, from).await;
+            });
         }
     }
 
