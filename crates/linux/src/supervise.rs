@@ -247,6 +247,11 @@ impl Supervisor {
             let known = Known { out_of_memory, too_many, memory_peak, ..Known::default() };
             return Ok(Some(known.exit(limits)));
         }
+        if let (Some(allowed), Some(used)) = (limits.memory, self.cgroup.memory_in_parts()?)
+            && used > allowed.0
+        {
+            return Ok(Some(exceeded(LimitKind::Memory, allowed.0, used)));
+        }
         if let Some(exit) = self.too_many_open()? {
             return Ok(Some(exit));
         }

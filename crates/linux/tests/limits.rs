@@ -59,6 +59,25 @@ fn memory_is_counted_wherever_it_is_taken() {
     }
 }
 
+/// The kernel bounds what datagrams take within the limit and loses those beyond; version 1 counts it apart.
+#[test]
+fn memory_of_datagrams_is_counted() {
+    if !with(&["cgroup memory", "seccomp notify"]) {
+        return;
+    }
+    let Some(lab) = Lab::hostile(&["take", "udp"]) else { return };
+    let lab = lab.permit(Permission::NetResolve, "here.test");
+    let mut lab = lab.limit(|limits| limits.memory = Some(Bytes(24 << 20)));
+    lab.spec.limits.wall_time = Some(Duration::from_secs(5));
+    let report = lab.judged();
+    let (allowed, used) = match report.exit {
+        Exit::Exceeded(limit) if limit.limit == LimitKind::Memory => (limit.allowed, limit.used),
+        // Version 2 counts it with the rest, and makes room by losing datagrams.
+        _ => (24 << 20, report.usage.memory_peak),
+    };
+    assert!(allowed == 24 << 20 && (20 << 20..49 << 20).contains(&used), "{used} {:?}", report.exit);
+}
+
 #[test]
 fn processor_time_beyond_the_limit_ends_it() {
     if !with(&["cgroup cpuacct"]) {

@@ -53,6 +53,9 @@ impl Alarm {
 pub(super) struct Gauges {
     memory: Option<Gauge>,
     memory_peak: Option<Gauge>,
+    /// Version 1 counts what sockets hold apart.
+    sockets: Option<Gauge>,
+    sockets_peak: Option<Gauge>,
     out_of_memory: Option<Gauge>,
     too_many_processes: Option<Gauge>,
     cpu_time: Option<Gauge>,
@@ -100,6 +103,13 @@ impl Gauges {
         let plain = |one, two| ((one, ""), (two, ""));
         let (now, peak) =
             (plain("memory.usage_in_bytes", "memory.current"), plain("memory.max_usage_in_bytes", "memory.peak"));
+        let in_one = |file: &'static str| {
+            let is_one = |folder: &&Folder| folder.version == Version::One && folder.controllers.contains(&memory);
+            match folders.iter().find(is_one).filter(|_| limits_memory && wanted.sockets) {
+                Some(_) => open(memory, (file, ""), (file, ""), true),
+                None => Ok(None),
+            }
+        };
         let kills = (("memory.oom_control", "oom_kill"), ("memory.events", "oom_kill"));
         let pids = ("pids.events", "max");
         let time = (("cpuacct.usage", ""), ("cpu.stat", "usage_usec"));
@@ -107,6 +117,8 @@ impl Gauges {
             memory: open(memory, now.0, now.1, limits_memory)?,
             // Linux 5.19 and later in version 2.
             memory_peak: open(memory, peak.0, peak.1, false)?,
+            sockets: in_one("memory.kmem.tcp.usage_in_bytes")?,
+            sockets_peak: in_one("memory.kmem.tcp.max_usage_in_bytes")?,
             out_of_memory: open(memory, kills.0, kills.1, limits_memory)?,
             too_many_processes: open(Controller::Pids, pids, pids, wanted.processes.is_some())?,
             cpu_time: open(Controller::CpuAccounting, time.0, time.1, wanted.cpu_time)?,
@@ -119,12 +131,18 @@ impl Gauges {
 impl Cgroup {
     /// Bytes of memory now.
     pub(crate) fn memory(&self) -> io::Result<Option<u64>> {
-        self.gauges.memory.as_ref().map(Gauge::read).transpose()
+        sum(&self.gauges.memory, &self.gauges.sockets)
     }
 
-    /// The most bytes of memory at once.
+    /// The most bytes of memory at once; at most, where sockets are counted apart.
     pub(crate) fn memory_peak(&self) -> io::Result<Option<u64>> {
-        self.gauges.memory_peak.as_ref().map(Gauge::read).transpose()
+        sum(&self.gauges.memory_peak, &self.gauges.sockets_peak)
+    }
+
+    /// Bytes of memory now, where the kernel bounds only parts of them: it is for the supervisor to see that
+    /// they are too many together.
+    pub(crate) fn memory_in_parts(&self) -> io::Result<Option<u64>> {
+        if self.gauges.sockets.is_some() { self.memory() } else { Ok(None) }
     }
 
     /// How many processes were ended because no memory was left.
@@ -169,6 +187,12 @@ impl Cgroup {
         let pids = self.folder(Controller::Pids).and_then(|folder| Alarm::file(&folder.path.join("pids.events")));
         [memory, pids].into_iter().flatten().collect()
     }
+}
+
+fn sum(whole: &Option<Gauge>, part: &Option<Gauge>) -> io::Result<Option<u64>> {
+    let Some(whole) = whole else { return Ok(None) };
+    let part = part.as_ref().map_or(Ok(0), Gauge::read)?;
+    Ok(Some(whole.read()?.saturating_add(part)))
 }
 
 /// How many descriptors a process holds: the size of the folder (Linux 6.2 and later), or what is in it.

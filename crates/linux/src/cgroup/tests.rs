@@ -86,7 +86,7 @@ const MOUNT_OF_TWO: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgro
 const DELEGATED: &str = "/sys/fs/cgroup/user.slice/app.scope";
 
 fn all() -> Wanted {
-    Wanted { memory: Some(1 << 20), processes: Some(8), cores: Some(1500), cpu_time: true }
+    Wanted { memory: Some(1 << 20), sockets: true, processes: Some(8), cores: Some(1500), cpu_time: true }
 }
 
 #[test]
@@ -140,7 +140,10 @@ fn version_two_that_passes_a_controller_on_from_nowhere_lacks_it_alone() {
     assert!(found.why_missing(Controller::Pids).contains("pids"));
     let missing = Cgroup::create(Arc::new(fake), &found, &all());
     assert!(matches!(missing, Err(CgroupError::Missing(Controller::Pids))));
-    assert_eq!(all().possible(&found), Wanted { memory: Some(1 << 20), cpu_time: true, ..Wanted::default() });
+    assert_eq!(
+        all().possible(&found),
+        Wanted { memory: Some(1 << 20), sockets: true, cpu_time: true, ..Wanted::default() }
+    );
 }
 
 /// A cgroup with processes in it passes nothing on; the one above can (the "no internal processes"
@@ -182,6 +185,7 @@ fn version_one_is_used_below_the_own_cgroup_of_each_hierarchy() {
     let name = cgroup.folders[0].path.file_name().unwrap().to_str().unwrap().to_owned();
     assert_eq!(fake.text(&format!("{memory}/{name}/memory.limit_in_bytes")).as_deref(), Some("1048576"));
     assert_eq!(fake.text(&format!("{memory}/{name}/memory.memsw.limit_in_bytes")).as_deref(), Some("1048576"));
+    assert_eq!(fake.text(&format!("{memory}/{name}/memory.kmem.tcp.limit_in_bytes")).as_deref(), Some("1048576"));
     assert_eq!(fake.text(&format!("{cpu}/{name}/cpu.cfs_quota_us")).as_deref(), Some("150000"));
     assert_eq!(fake.text(&format!("{pids}/{name}/pids.max")).as_deref(), Some("9"));
     assert!(!cgroup.freezes());

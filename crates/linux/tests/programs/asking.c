@@ -22,12 +22,13 @@ static struct sockaddr_in local(const char *port) {
 static int reach(const char *port) {
     struct sockaddr_in at = local(port);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    return connect(fd, (void *)&at, sizeof at) ? -1 : fd;
+    if (connect(fd, (void *)&at, sizeof at) == 0) return fd;
+    close(fd);
+    return -1;
 }
 
 static void *connector(void *port) {
-    reach(port);
-    pause();
+    while (reach(port) < 0) {}
     return NULL;
 }
 

@@ -1,5 +1,6 @@
 /* What a hostile program tries, one thing for each first argument. Prints what came of it. */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -67,6 +68,18 @@ static int take(const char *way) {
             memset(page, 1, sizeof page);
             while (write(ends[1], page, sizeof page) > 0) {}
         }
+    } else if (is(way, "udp")) { /* what was received and not read, in sockets that send to themselves */
+        static char datagram[60000];
+        for (int i = 0; i < 600; i++) {
+            struct sockaddr_in at = {.sin_family = AF_INET};
+            socklen_t length = sizeof at;
+            int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), most = 1 << 24;
+            if (fd < 0 || bind(fd, (void *)&at, length) || getsockname(fd, (void *)&at, &length)) return 5;
+            at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &most, sizeof most);
+            for (int k = 0; k < 16; k++) sendto(fd, datagram, sizeof datagram, 0, (void *)&at, length);
+        }
+        pause();
     } else if (is(way, "tables")) { /* one page in each 2 MiB: the page tables are what costs */
         const size_t step = 2u << 20;
         for (size_t i = 0; i < 40000; i++) {
