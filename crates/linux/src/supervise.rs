@@ -13,7 +13,7 @@ use ringfence_manifest::Spec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::runtime;
 
-use crate::cgroup::{Alarm, Cgroup};
+use crate::cgroup::{Alarm, Cgroup, Descriptors};
 use crate::ending::{Known, exceeded, nanoseconds};
 use crate::instance::Controls;
 use crate::launch::{self, Message, Report};
@@ -36,6 +36,7 @@ pub(crate) struct Supervisor {
     pidfd: Arc<OwnedFd>,
     report: Report,
     cgroup: Arc<Cgroup>,
+    descriptors: Descriptors,
     broker: Option<Broker>,
     executor: runtime::Handle,
     streams: Vec<(OwnedFd, Handle)>,
@@ -105,8 +106,8 @@ impl Supervisor {
     ) -> Self {
         let Watched { pidfd, report, cgroup, broker } = watched;
         controls.watch(cgroup.clone());
-        let charged = Duration::ZERO;
-        Supervisor { host, controls, pidfd, report, cgroup, broker, executor, streams, spec, charged }
+        let (charged, descriptors) = (Duration::ZERO, Descriptors::new(controls.pid()));
+        Supervisor { host, controls, pidfd, report, cgroup, descriptors, broker, executor, streams, spec, charged }
     }
 
     fn run(self, aside: Box<dyn FnOnce() + Send>) {
@@ -200,14 +201,16 @@ impl Supervisor {
                     broker.serve_name();
                 }
             }
-            if let (Some(id), Some(broker)) = (ending, &self.broker) {
+            if let Some(ending) = ending {
                 if verdict.is_none() {
-                    verdict = self.too_many_open().unwrap_or_else(|error| Some(blind(&error)));
+                    verdict = self.too_many_open(Some(ending.thread)).unwrap_or_else(|error| Some(blind(&error)));
                     if verdict.is_some() {
                         self.controls.kill();
                     }
                 }
-                broker.let_end(id);
+                if let Some(broker) = &self.broker {
+                    broker.let_end(ending);
+                }
             }
             // What is asked often must not make the looks at the limits frequent.
             let is_for_us = count == 0 || (1..asked).any(is_ready) || looked.elapsed() >= CLOSEST;
@@ -237,7 +240,8 @@ impl Supervisor {
     /// Whether a limit has tripped.
     fn judge(&mut self) -> io::Result<Option<Exit>> {
         let cpu_time = self.cgroup.cpu_time()?.unwrap_or_default();
-        let limits = &self.spec.limits;
+        let spec = self.spec.clone();
+        let limits = &spec.limits;
         if let Some(allowed) = limits.cpu_time.filter(|allowed| cpu_time >= *allowed) {
             return Ok(Some(exceeded(LimitKind::CpuTime, nanoseconds(allowed), nanoseconds(cpu_time))));
         }
@@ -252,7 +256,7 @@ impl Supervisor {
         {
             return Ok(Some(exceeded(LimitKind::Memory, allowed.0, used)));
         }
-        if let Some(exit) = self.too_many_open()? {
+        if let Some(exit) = self.too_many_open(None)? {
             return Ok(Some(exit));
         }
         Ok(match self.charge(cpu_time) {
@@ -263,10 +267,13 @@ impl Supervisor {
         })
     }
 
-    /// Whether more is open than is allowed.
-    fn too_many_open(&self) -> io::Result<Option<Exit>> {
+    /// Whether more is open than is allowed; a process that ends is looked at once more, by its thread that asks.
+    fn too_many_open(&mut self, ending: Option<u32>) -> io::Result<Option<Exit>> {
         let Some(allowed) = self.spec.limits.open_files else { return Ok(None) };
-        let open = self.cgroup.open_files(self.controls.pid())?;
+        let open = match ending {
+            Some(thread) => self.descriptors.with(&self.cgroup, thread.cast_signed())?,
+            None => self.descriptors.all(&self.cgroup)?,
+        };
         Ok((open > allowed).then(|| exceeded(LimitKind::OpenFiles, allowed, open)))
     }
 

@@ -119,6 +119,27 @@ fn what_was_opened_for_a_process_goes_with_it() {
     });
 }
 
+/// Processor time of this process, in hundredths of a second (`proc(5)`).
+fn ticks() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = text.rsplit_once(')').unwrap().1.split_whitespace();
+    fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn processes_that_end_do_not_occupy_the_supervisor() {
+    let _one = narrow();
+    if !here() || !support::has(&["seccomp notify", "cgroup memory"]) {
+        return;
+    }
+    let Some(lab) = Lab::hostile(&["exits", "400", "3000"]) else { return };
+    let lab = lab.limit(|limits| limits.open_files = Some(64));
+    let before = ticks();
+    assert_eq!(lab.run().exit, Exit::Returned(0));
+    let used = ticks() - before;
+    assert!(used < 150, "{used} hundredths of a second");
+}
+
 /// Never answers, and counts.
 #[derive(Default)]
 struct Silent {

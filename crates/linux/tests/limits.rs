@@ -138,6 +138,21 @@ fn descriptors_beyond_the_limit_end_it() {
 }
 
 #[test]
+fn descriptors_are_counted_in_whatever_table_they_are() {
+    if !with(&["cgroup memory"]) {
+        return;
+    }
+    let limited = |words: &[&str]| Some(Lab::hostile(words)?.limit(|limits| limits.open_files = Some(64)).run());
+    let Some(outcome) = limited(&["first-threads-gone", "4", "30"]) else { return };
+    tripped(&outcome, LimitKind::OpenFiles);
+    let Some(outcome) = limited(&["tables-of-threads", "4", "30"]) else { return };
+    // Or threads with tables of their own are not made at all.
+    if outcome.stdout.trim() != "refused" {
+        tripped(&outcome, LimitKind::OpenFiles);
+    }
+}
+
+#[test]
 fn a_file_beyond_the_limit_ends_it() {
     if !here() {
         return;

@@ -7,11 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
-use rustix::io::{Errno, pread, read};
+use rustix::io::{pread, read};
 
 use super::folder::Folder;
 use super::{Cgroup, CgroupError, Controller, Tree, Version, Wanted};
-use crate::launch::STREAMS;
 
 /// Something that becomes ready when a limit trips. Only a hint: the counters say what happened.
 pub(crate) struct Alarm {
@@ -164,18 +163,12 @@ impl Cgroup {
         self.gauges.cpu_time.as_ref().map(|gauge| gauge.read().map(unit)).transpose()
     }
 
-    /// How many descriptors its processes hold, the standard streams of each not counted.
-    /// `first` is pid 1 of the place, which is ours.
-    pub(crate) fn open_files(&self, first: i32) -> io::Result<u64> {
+    /// Its processes.
+    pub(super) fn processes(&self) -> io::Result<Vec<i32>> {
         // Opened anew each time: version 1 gives who reads it again the list of before.
-        let Some(folder) = self.folders.first() else { return Ok(0) };
+        let Some(folder) = self.folders.first() else { return Ok(Vec::new()) };
         let list = self.tree.read(&folder.path.join("cgroup.procs"))?;
-        let processes = list.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|&pid| pid != first);
-        let mut sum: u64 = 0;
-        for process in processes {
-            sum += descriptors(process)?.saturating_sub(STREAMS);
-        }
-        Ok(sum)
+        Ok(list.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
     /// What becomes ready (`poll(2)`) when a limit trips.
@@ -193,20 +186,4 @@ fn sum(whole: &Option<Gauge>, part: &Option<Gauge>) -> io::Result<Option<u64>> {
     let Some(whole) = whole else { return Ok(None) };
     let part = part.as_ref().map_or(Ok(0), Gauge::read)?;
     Ok(Some(whole.read()?.saturating_add(part)))
-}
-
-/// How many descriptors a process holds: the size of the folder (Linux 6.2 and later), or what is in it.
-fn descriptors(pid: i32) -> io::Result<u64> {
-    let folder = format!("/proc/{pid}/fd");
-    let is_gone = |error: &io::Error| {
-        error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
-    };
-    let count = match std::fs::metadata(&folder) {
-        Ok(found) if found.len() > 0 => Ok(found.len()),
-        Ok(_) => std::fs::read_dir(&folder).map(|entries| entries.count() as u64),
-        Err(error) => Err(error),
-    };
-    // One that has ended holds nothing. One that may not be looked at has not become the program yet.
-    let holds_nothing = |error: &io::Error| is_gone(error) || error.kind() == io::ErrorKind::PermissionDenied;
-    count.or_else(|error| if holds_nothing(&error) { Ok(0) } else { Err(error) })
 }

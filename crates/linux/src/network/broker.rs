@@ -180,11 +180,11 @@ impl Broker {
 
     /// Takes one question and sees to it that it is answered; unless a process asks to end, which is
     /// for the caller to [let](Self::let_end).
-    pub(crate) fn serve_call(&mut self) -> Option<u64> {
+    pub(crate) fn serve_call(&mut self) -> Option<Notification> {
         // Who asked may be gone already.
         let notification = sys::notify_receive(self.desk.doors.listener.as_fd()).ok()?;
         if libc::c_long::from(notification.number) == libc::SYS_exit_group {
-            return Some(notification.id);
+            return Some(notification);
         }
         if self.calls.is_free() {
             self.work(notification);
@@ -209,9 +209,9 @@ impl Broker {
     }
 
     /// Lets a process end that asked to.
-    pub(crate) fn let_end(&self, id: u64) {
+    pub(crate) fn let_end(&self, ending: Notification) {
         // Killed meanwhile, it has ended.
-        let _ = sys::notify_continue(self.desk.doors.listener.as_fd(), id);
+        let _ = sys::notify_continue(self.desk.doors.listener.as_fd(), ending.id);
     }
 
     /// Takes one question for a name and sees to it that it is answered.
