@@ -11,7 +11,7 @@ use ringfence_isolation::{
     self as isolation, BoxFuture, CallError, Enforcement, Exec, Exit, Instance, Pause, StartError, Stop, Usage,
 };
 use ringfence_manifest::WindowSize;
-use rustix::io::{Errno, write};
+use rustix::io::{Errno, ioctl_fionbio, write};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
@@ -64,6 +64,8 @@ struct State {
     /// Closed when the place is gone.
     lines: Option<Lines>,
     killed: bool,
+    /// Whether anybody did.
+    dying: bool,
     usage: Usage,
     exit: Option<Exit>,
     waiting: Vec<Waker>,
@@ -72,10 +74,13 @@ struct State {
 
 impl Controls {
     pub(crate) fn new(pid: i32, lines: Lines) -> Self {
+        // Who passes signals on must not wait until somebody reads them.
+        let _ = ioctl_fionbio(&lines.commands, true);
         let state = State {
             phase: Phase::Built,
             lines: Some(lines),
             killed: false,
+            dying: false,
             usage: Usage::default(),
             exit: None,
             waiting: Vec::new(),
@@ -95,7 +100,14 @@ impl Controls {
 
     /// Ends everything of the place.
     pub(crate) fn kill(&self) {
-        self.state().kill();
+        let cgroup = {
+            let mut state = self.state();
+            state.kill();
+            state.cgroup.clone()
+        };
+        if let Some(cgroup) = cgroup {
+            cgroup.thaw_for_good();
+        }
     }
 
     /// Whether the owner killed it.
@@ -146,18 +158,27 @@ impl Controls {
         })
     }
 
+    /// Freezing takes time: the lock is not held meanwhile, or nobody could kill what does not stand still.
     fn freeze(&self, frozen: bool) -> Result<(), CallError> {
-        let state = self.state();
-        if let Some(exit) = &state.exit {
-            return Err(CallError::Ended(exit.clone()));
+        let cgroup = {
+            let state = self.state();
+            if let Some(exit) = &state.exit {
+                return Err(CallError::Ended(exit.clone()));
+            }
+            state.cgroup.clone().ok_or(CallError::Unsupported("there is no cgroup to freeze"))?
+        };
+        let done = cgroup.freeze(frozen);
+        // Half frozen is worse than not, and frozen while it should die is for ever.
+        if frozen && (done.is_err() || self.state().dying) {
+            let _ = cgroup.freeze(false);
         }
-        let cgroup = state.cgroup.as_ref().ok_or(CallError::Unsupported("there is no cgroup to freeze"))?;
-        cgroup.freeze(frozen).map_err(|_| CallError::Unsupported("the kernel does not freeze this cgroup"))
+        done.map_err(|_| CallError::Unsupported("the kernel does not freeze this cgroup"))
     }
 }
 
 impl State {
-    fn kill(&self) {
+    fn kill(&mut self) {
+        self.dying = true;
         if let Some(lines) = &self.lines {
             let _ = pidfd_send_signal(&lines.pidfd, Signal::KILL);
         }
@@ -210,11 +231,8 @@ impl Instance for LinuxInstance {
                     state.phase = Phase::Stopped;
                 }
                 state.killed = true;
-                state.kill();
-                // A frozen process dies when it thaws (cgroup v1).
-                if let Some(cgroup) = state.cgroup.clone() {
-                    let _ = cgroup.freeze(false);
-                }
+                drop(state);
+                self.controls.kill();
             }
         }
     }
@@ -241,9 +259,9 @@ impl Instance for LinuxInstance {
         match cgroup {
             None => usage,
             Some(cgroup) => Usage {
-                memory: cgroup.memory().unwrap_or(usage.memory),
-                memory_peak: cgroup.memory_peak().unwrap_or(usage.memory_peak),
-                cpu_time: cgroup.cpu_time().unwrap_or(usage.cpu_time),
+                memory: cgroup.memory().ok().flatten().unwrap_or(usage.memory),
+                memory_peak: cgroup.memory_peak().ok().flatten().unwrap_or(usage.memory_peak),
+                cpu_time: cgroup.cpu_time().ok().flatten().unwrap_or(usage.cpu_time),
                 ..usage
             },
         }
@@ -285,5 +303,120 @@ impl Pause for LinuxInstance {
 impl Drop for LinuxInstance {
     fn drop(&mut self) {
         self.stop(Stop::Kill);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+    use std::process::Command;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::{Duration, Instant};
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+    use crate::cgroup::{Hierarchies, Tree, Wanted};
+    use crate::launch;
+    use crate::support::{Keeper, Lab, executor};
+
+    /// A tree in which nothing ever stands still, and who asks it whether it does.
+    struct Restless {
+        asked: Mutex<Sender<()>>,
+        written: Mutex<Vec<String>>,
+    }
+
+    impl Tree for Restless {
+        fn make(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn remove(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn read(&self, file: &Path) -> io::Result<String> {
+            if file.ends_with("freezer.state") {
+                let _ = self.asked.lock().unwrap().send(());
+            }
+            Ok(String::new())
+        }
+
+        fn open(&self, _: &Path) -> io::Result<File> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn write(&self, file: &Path, value: &str) -> io::Result<()> {
+            if file.ends_with("freezer.state") {
+                self.written.lock().unwrap().push(value.to_owned());
+            }
+            Ok(())
+        }
+
+        fn writable(&self, _: &Path) -> bool {
+            true
+        }
+    }
+
+    fn restless() -> (Arc<Restless>, Cgroup, Receiver<()>) {
+        let (asked, asks) = channel();
+        let tree = Arc::new(Restless { asked: Mutex::new(asked), written: Mutex::default() });
+        let mounts =
+            "31 30 0:27 / /memory rw - cgroup cgroup rw,memory\n32 30 0:28 / /freezer rw - cgroup cgroup rw,freezer\n";
+        let found = Hierarchies::from_text(&*tree, mounts, "1:memory:/\n2:freezer:/\n");
+        let cgroup = Cgroup::create(tree.clone(), &found, &Wanted::default()).unwrap();
+        (tree, cgroup, asks)
+    }
+
+    /// An instance of which nothing is there but a process to kill, and what nobody reads.
+    fn instance() -> (LinuxInstance, std::process::Child, OwnedFd) {
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let pidfd = Arc::new(pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap());
+        let (unread, commands) = launch::line().unwrap();
+        let (gate, _) = launch::line().unwrap();
+        let controls = Arc::new(Controls::new(pid, Lines { pidfd, commands, gate, streams: None, terminal: None }));
+        let means = Means {
+            host: Arc::new(Keeper::default()),
+            spec: Arc::new(Lab::new("/bin/true").spec.clone()),
+            executor: executor().handle().clone(),
+        };
+        (LinuxInstance::new(controls, Enforcement::new(), means), child, unread)
+    }
+
+    #[test]
+    fn what_does_not_stand_still_can_be_killed_at_once_and_thaws() {
+        let (tree, cgroup, asks) = restless();
+        let (instance, mut child, _unread) = instance();
+        instance.controls.watch(Arc::new(cgroup));
+        std::thread::scope(|scope| {
+            let controls = instance.controls.clone();
+            let freezing = scope.spawn(move || controls.freeze(true));
+            asks.recv().unwrap();
+            let began = Instant::now();
+            instance.stop(Stop::Kill);
+            child.wait().unwrap();
+            assert!(freezing.join().unwrap().is_err());
+            assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        });
+        let written = tree.written.lock().unwrap();
+        assert_eq!(
+            (written.first().map(String::as_str), written.last().map(String::as_str)),
+            (Some("FROZEN"), Some("THAWED"))
+        );
+    }
+
+    #[test]
+    fn signals_that_nobody_takes_make_nobody_wait() {
+        let (instance, mut child, unread) = instance();
+        instance.start().unwrap();
+        for _ in 0..100_000 {
+            instance.stop(Stop::Signal(10));
+        }
+        instance.stop(Stop::Kill);
+        child.wait().unwrap();
+        drop(unread);
     }
 }

@@ -11,7 +11,7 @@ use crate::cgroup::{Cgroup, CgroupError, Wanted};
 use crate::facts::Facts;
 use crate::launch::{self, Ends, Message, Report, Step};
 use crate::namespaces::Privilege;
-use crate::network::Doors;
+use crate::network::{Doors, is_granted};
 use crate::observe;
 use crate::prepared::Ready;
 use crate::supervise::Watchman;
@@ -42,11 +42,9 @@ impl Place {
             ready.facts.privilege == Privilege::Root && ready.recipe.clone_flags & libc::CLONE_NEWNET as u64 != 0;
         let mut watchman =
             Watchman::start(apart).map_err(|source| host_error("cannot start the supervisor's thread", source))?;
-        let cgroup = Cgroup::create(
-            ready.facts.tree.clone(),
-            &ready.facts.cgroups,
-            &Wanted::of(&ready.spec.limits).possible(&ready.facts.cgroups),
-        );
+        let wanted = Wanted::of(&ready.spec.limits, is_granted(&ready.spec.permissions.network));
+        let wanted = wanted.possible(&ready.facts.cgroups);
+        let cgroup = Cgroup::create(ready.facts.tree.clone(), &ready.facts.cgroups, &wanted);
         let cgroup = cgroup.map_err(cgroup_error)?;
         let line = || launch::line().map_err(|errno| host_error("cannot make a socket pair", errno));
         let ((gate, gate_end), (report, report_end)) = (line()?, line()?);

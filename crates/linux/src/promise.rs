@@ -44,7 +44,9 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
                 by: "RLIMIT_NOFILE of each process",
                 missing: "without a cgroup the sum over its processes is not counted".into(),
             },
-            G::OpenFilesLimit => Held::by("RLIMIT_NOFILE of each process, and their sum by the supervisor"),
+            G::OpenFilesLimit => Held::by(
+                "RLIMIT_NOFILE of each process; their sum by the supervisor, which looks twice a second and when one ends",
+            ),
             G::FileSizeLimit => Held::by("RLIMIT_FSIZE"),
             G::DiskLimit => match plan {
                 Some(plan) if plan.writes_to_the_host() => Held::not(

@@ -13,7 +13,7 @@ use ringfence_manifest::Spec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::runtime;
 
-use crate::cgroup::{Alarm, Cgroup};
+use crate::cgroup::{Alarm, Cgroup, Descriptors};
 use crate::ending::{Known, exceeded, nanoseconds};
 use crate::instance::Controls;
 use crate::launch::{self, Message, Report};
@@ -36,6 +36,7 @@ pub(crate) struct Supervisor {
     pidfd: Arc<OwnedFd>,
     report: Report,
     cgroup: Arc<Cgroup>,
+    descriptors: Descriptors,
     broker: Option<Broker>,
     executor: runtime::Handle,
     streams: Vec<(OwnedFd, Handle)>,
@@ -102,8 +103,8 @@ impl Supervisor {
     ) -> Self {
         let Watched { pidfd, report, cgroup, broker } = watched;
         controls.watch(cgroup.clone());
-        let charged = Duration::ZERO;
-        Supervisor { host, controls, pidfd, report, cgroup, broker, executor, streams, spec, charged }
+        let (charged, descriptors) = (Duration::ZERO, Descriptors::new(controls.pid()));
+        Supervisor { host, controls, pidfd, report, cgroup, descriptors, broker, executor, streams, spec, charged }
     }
 
     fn run(self) {
@@ -136,16 +137,19 @@ impl Supervisor {
         for pump in pumps {
             let _ = pump.join();
         }
-        let cpu_time = self.cgroup.cpu_time().or(ended.ok().map(|ended| ended.cpu_time)).unwrap_or_default();
-        let memory_peak = self.cgroup.memory_peak().unwrap_or(0);
+        let counted = self.cgroup.cpu_time().ok().flatten();
+        let cpu_time = counted.or(ended.ok().map(|ended| ended.cpu_time)).unwrap_or_default();
+        let memory_peak = self.cgroup.memory_peak().ok().flatten().unwrap_or(0);
         self.charge(cpu_time);
         let usage = Usage { memory_peak, cpu_time, wall_time: started.elapsed(), ..Usage::default() };
         self.controls.measured(usage);
+        let (out_of_memory, too_many) = (self.cgroup.out_of_memory(), self.cgroup.too_many_processes());
+        let unknown = [&out_of_memory, &too_many].into_iter().find_map(|figure| figure.as_ref().err().map(blind));
         let known = Known {
-            verdict,
+            verdict: verdict.or(unknown),
             message: self.last_message(),
-            out_of_memory: self.cgroup.out_of_memory(),
-            too_many: self.cgroup.too_many_processes(),
+            out_of_memory: out_of_memory.unwrap_or(0),
+            too_many: too_many.unwrap_or(0),
             memory_peak,
             cpu_time,
             killed: self.controls.was_killed(),
@@ -164,9 +168,13 @@ impl Supervisor {
             let mut ready = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
             ready.extend(alarms.iter().map(|alarm| PollFd::new(&alarm.descriptor, alarm.interest)));
             let asked = ready.len();
+            let takes_calls = self.broker.as_mut().is_some_and(Broker::takes_calls);
             if let Some(broker) = self.broker.as_ref().filter(|_| somebody_asks) {
-                ready.push(PollFd::new(broker.listener(), PollFlags::IN));
-                ready.extend(broker.names().map(|names| PollFd::new(names, PollFlags::IN)));
+                ready.extend(broker.freed().map(|freed| PollFd::new(freed, PollFlags::IN)));
+                // A descriptor that is not waited for says only that nobody is left who could ask.
+                let when = |takes: bool| if takes { PollFlags::IN } else { PollFlags::empty() };
+                ready.push(PollFd::new(broker.listener(), when(takes_calls)));
+                ready.extend(broker.names().map(|names| PollFd::new(names, when(broker.takes_names()))));
             }
             let Ok(count) = poll(&mut ready, timeout.as_ref()) else { continue };
             let ready: Vec<PollFlags> = ready.iter().map(PollFd::revents).collect();
@@ -176,24 +184,29 @@ impl Supervisor {
             }
             let mut ending = None;
             if let Some(broker) = &mut self.broker {
-                if is_ready(asked) && ready[asked].contains(PollFlags::IN) {
+                if is_ready(asked) || is_ready(asked + 1) {
+                    broker.resume();
+                }
+                if is_ready(asked + 2) && ready[asked + 2].contains(PollFlags::IN) {
                     ending = broker.serve_call();
-                } else if is_ready(asked) {
+                } else if is_ready(asked + 2) {
                     // Nobody is left who could ask; it would be ready for ever.
                     somebody_asks = false;
                 }
-                if is_ready(asked + 1) {
+                if is_ready(asked + 3) {
                     broker.serve_name();
                 }
             }
-            if let (Some(id), Some(broker)) = (ending, &self.broker) {
+            if let Some(ending) = ending {
                 if verdict.is_none() {
-                    verdict = self.too_many_open();
+                    verdict = self.too_many_open(Some(ending.thread)).unwrap_or_else(|error| Some(blind(&error)));
                     if verdict.is_some() {
                         self.controls.kill();
                     }
                 }
-                broker.let_end(id);
+                if let Some(broker) = &self.broker {
+                    broker.let_end(ending);
+                }
             }
             // What is asked often must not make the looks at the limits frequent.
             let is_for_us = count == 0 || (1..asked).any(is_ready) || looked.elapsed() >= CLOSEST;
@@ -203,7 +216,8 @@ impl Supervisor {
             looked = Instant::now();
             alarms.iter().for_each(Alarm::rearm);
             if verdict.is_none() {
-                verdict = self.judge();
+                // A limit that cannot be looked at does not hold: nothing may go on behind it.
+                verdict = self.judge().unwrap_or_else(|error| Some(blind(&error)));
                 if verdict.is_some() {
                     self.controls.kill();
                 }
@@ -214,51 +228,56 @@ impl Supervisor {
     /// How long until the next look: sooner the less processor time is left.
     fn next_look(&self) -> Duration {
         let Some(allowed) = self.spec.limits.cpu_time else { return IDLE };
-        let left = allowed.saturating_sub(self.cgroup.cpu_time().unwrap_or_default());
+        let left = allowed.saturating_sub(self.cgroup.cpu_time().ok().flatten().unwrap_or_default());
         let at_once = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         (left / u32::try_from(at_once).unwrap_or(1)).clamp(CLOSEST, IDLE)
     }
 
     /// Whether a limit has tripped.
-    fn judge(&mut self) -> Option<Exit> {
-        let cpu_time = self.cgroup.cpu_time().unwrap_or_default();
-        let limits = &self.spec.limits;
+    fn judge(&mut self) -> io::Result<Option<Exit>> {
+        let cpu_time = self.cgroup.cpu_time()?.unwrap_or_default();
+        let spec = self.spec.clone();
+        let limits = &spec.limits;
         if let Some(allowed) = limits.cpu_time.filter(|allowed| cpu_time >= *allowed) {
-            return Some(exceeded(LimitKind::CpuTime, nanoseconds(allowed), nanoseconds(cpu_time)));
+            return Ok(Some(exceeded(LimitKind::CpuTime, nanoseconds(allowed), nanoseconds(cpu_time))));
         }
-        if limits.memory.is_some() && self.cgroup.out_of_memory() > 0
-            || limits.processes.is_some() && self.cgroup.too_many_processes() > 0
+        let (out_of_memory, too_many) = (self.cgroup.out_of_memory()?, self.cgroup.too_many_processes()?);
+        if limits.memory.is_some() && out_of_memory > 0 || limits.processes.is_some() && too_many > 0 {
+            let memory_peak = self.cgroup.memory_peak()?.unwrap_or(0);
+            let known = Known { out_of_memory, too_many, memory_peak, ..Known::default() };
+            return Ok(Some(known.exit(limits)));
+        }
+        if let (Some(allowed), Some(used)) = (limits.memory, self.cgroup.memory_in_parts()?)
+            && used > allowed.0
         {
-            let known = Known {
-                out_of_memory: self.cgroup.out_of_memory(),
-                too_many: self.cgroup.too_many_processes(),
-                memory_peak: self.cgroup.memory_peak().unwrap_or(0),
-                ..Known::default()
-            };
-            return Some(known.exit(limits));
+            return Ok(Some(exceeded(LimitKind::Memory, allowed.0, used)));
         }
-        if let Some(exit) = self.too_many_open() {
-            return Some(exit);
+        if let Some(exit) = self.too_many_open(None)? {
+            return Ok(Some(exit));
         }
-        match self.charge(cpu_time) {
+        Ok(match self.charge(cpu_time) {
             Verdict::Continue => None,
             Verdict::Exceeded(limit) => Some(Exit::Exceeded(limit)),
             Verdict::Denied(denial) => Some(Exit::Denied(denial)),
             Verdict::Stopped => Some(Exit::Stopped),
-        }
+        })
     }
 
-    /// Whether more is open than is allowed.
-    fn too_many_open(&self) -> Option<Exit> {
-        let allowed = self.spec.limits.open_files?;
-        let open = self.cgroup.open_files(self.controls.pid());
-        (open > allowed).then(|| exceeded(LimitKind::OpenFiles, allowed, open))
+    /// Whether more is open than is allowed; a process that ends is looked at once more, by its thread that asks.
+    fn too_many_open(&mut self, ending: Option<u32>) -> io::Result<Option<Exit>> {
+        let Some(allowed) = self.spec.limits.open_files else { return Ok(None) };
+        let open = match ending {
+            Some(thread) => self.descriptors.with(&self.cgroup, thread.cast_signed())?,
+            None => self.descriptors.all(&self.cgroup)?,
+        };
+        Ok((open > allowed).then(|| exceeded(LimitKind::OpenFiles, allowed, open)))
     }
 
     fn charge(&mut self, cpu_time: Duration) -> Verdict {
         let since = cpu_time.saturating_sub(self.charged);
         self.charged = cpu_time.max(self.charged);
-        self.host.charge(Usage { memory: self.cgroup.memory().unwrap_or(0), cpu_time: since, ..Usage::default() })
+        let memory = self.cgroup.memory().ok().flatten().unwrap_or(0);
+        self.host.charge(Usage { memory, cpu_time: since, ..Usage::default() })
     }
 
     fn start_pump(&self, (from, to): (OwnedFd, Handle), over: Arc<OwnedFd>) -> io::Result<thread::JoinHandle<()>> {
@@ -279,6 +298,11 @@ impl Supervisor {
             Message::Ready | Message::Doors(_) | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
         }
     }
+}
+
+/// The end of an instance whose limits cannot be looked at.
+fn blind(error: &io::Error) -> Exit {
+    Exit::Lost(LostReason::Backend(format!("its limits cannot be looked at: {error}")))
 }
 
 /// Says that the instance is lost should its thread end without a word.

@@ -59,6 +59,25 @@ fn memory_is_counted_wherever_it_is_taken() {
     }
 }
 
+/// The kernel bounds what datagrams take within the limit and loses those beyond; version 1 counts it apart.
+#[test]
+fn memory_of_datagrams_is_counted() {
+    if !with(&["cgroup memory", "seccomp notify"]) {
+        return;
+    }
+    let Some(lab) = Lab::hostile(&["take", "udp"]) else { return };
+    let lab = lab.permit(Permission::NetResolve, "here.test");
+    let mut lab = lab.limit(|limits| limits.memory = Some(Bytes(24 << 20)));
+    lab.spec.limits.wall_time = Some(Duration::from_secs(5));
+    let report = lab.judged();
+    let (allowed, used) = match report.exit {
+        Exit::Exceeded(limit) if limit.limit == LimitKind::Memory => (limit.allowed, limit.used),
+        // Version 2 counts it with the rest, and makes room by losing datagrams.
+        _ => (24 << 20, report.usage.memory_peak),
+    };
+    assert!(allowed == 24 << 20 && (20 << 20..49 << 20).contains(&used), "{used} {:?}", report.exit);
+}
+
 #[test]
 fn processor_time_beyond_the_limit_ends_it() {
     if !with(&["cgroup cpuacct"]) {
@@ -116,6 +135,21 @@ fn descriptors_beyond_the_limit_end_it() {
     let Some(lab) = Lab::hostile(&["descriptors-of-many", "4", "30"]) else { return };
     let (_, used) = tripped(&lab.limit(|limits| limits.open_files = Some(64)).run(), LimitKind::OpenFiles);
     assert!(used > 64);
+}
+
+#[test]
+fn descriptors_are_counted_in_whatever_table_they_are() {
+    if !with(&["cgroup memory"]) {
+        return;
+    }
+    let limited = |words: &[&str]| Some(Lab::hostile(words)?.limit(|limits| limits.open_files = Some(64)).run());
+    let Some(outcome) = limited(&["first-threads-gone", "4", "30"]) else { return };
+    tripped(&outcome, LimitKind::OpenFiles);
+    let Some(outcome) = limited(&["tables-of-threads", "4", "30"]) else { return };
+    // Or threads with tables of their own are not made at all.
+    if outcome.stdout.trim() != "refused" {
+        tripped(&outcome, LimitKind::OpenFiles);
+    }
 }
 
 #[test]

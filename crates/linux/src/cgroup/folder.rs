@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::freeze::Freezer;
+use super::measure::Gauges;
 use super::{Controller, Hierarchies, Tree, Version, Wanted, sweep};
 
 /// How long a cgroup that should be empty is tried to be removed.
@@ -18,6 +19,7 @@ pub(crate) struct Cgroup {
     pub(super) tree: Arc<dyn Tree>,
     pub(super) folders: Vec<Folder>,
     pub(super) freezer: Freezer,
+    pub(super) gauges: Gauges,
 }
 
 /// Its folder in one hierarchy, with the controllers it is used for.
@@ -52,7 +54,7 @@ pub(crate) enum CgroupError {
         /// Why.
         source: io::Error,
     },
-    /// Its list of processes cannot be opened.
+    /// A file of it cannot be opened.
     #[error("cannot open {}", .file.display())]
     Open {
         /// Which.
@@ -68,7 +70,7 @@ impl Cgroup {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = sweep::name(NUMBER.fetch_add(1, Relaxed));
         let freezer = Freezer::new(hierarchies, &name);
-        let mut cgroup = Cgroup { tree, folders: Vec::new(), freezer };
+        let mut cgroup = Cgroup { tree, folders: Vec::new(), freezer, gauges: Gauges::default() };
         for controller in wanted.used(hierarchies) {
             let place = hierarchies.place(controller).ok_or(CgroupError::Missing(controller))?;
             let path = place.folder.join(&name);
@@ -86,6 +88,7 @@ impl Cgroup {
                 applied.map_err(|(file, source)| CgroupError::Set { folder: folder.path.clone(), file, source })?;
             }
         }
+        cgroup.gauges = Gauges::open(&*cgroup.tree, &cgroup.folders, wanted)?;
         Ok(cgroup)
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use super::{Cgroup, Controller, Hierarchies, Version};
@@ -14,12 +15,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Freezer {
     path: Option<PathBuf>,
     made: OnceLock<()>,
+    /// Whether nobody is to wait any more until everything stands still.
+    called_off: AtomicBool,
 }
 
 impl Freezer {
     pub(super) fn new(hierarchies: &Hierarchies, name: &str) -> Self {
         let place = hierarchies.place(Controller::Freezer).filter(|place| place.version == Version::One);
-        Freezer { path: place.map(|place| place.folder.join(name)), made: OnceLock::new() }
+        Freezer {
+            path: place.map(|place| place.folder.join(name)),
+            made: OnceLock::new(),
+            called_off: AtomicBool::new(false),
+        }
     }
 
     /// The folder, if it was made.
@@ -32,6 +39,12 @@ impl Cgroup {
     /// Whether it can be frozen.
     pub(crate) fn freezes(&self) -> bool {
         self.folder(Controller::Freezer).is_some() || (self.freezer.path.is_some() && !self.folders.is_empty())
+    }
+
+    /// Lets everything in it run for good, because it is to die: in version 1 nothing dies that stands still.
+    pub(crate) fn thaw_for_good(&self) {
+        self.freezer.called_off.store(true, SeqCst);
+        let _ = self.freeze(false);
     }
 
     /// Freezes or thaws every process in it; returns when they stand still.
@@ -55,7 +68,9 @@ impl Cgroup {
         }
         self.tree.write(&path.join("freezer.state"), "FROZEN")?;
         // Who enters stands still. Whom they started meanwhile is found the next time.
-        while self.gather(path)? {}
+        while self.gather(path)? {
+            self.check_wanted()?;
+        }
         self.until(true, &path.join("freezer.state"), "FROZEN")
     }
 
@@ -72,10 +87,15 @@ impl Cgroup {
         Ok(moved)
     }
 
+    fn check_wanted(&self) -> io::Result<()> {
+        if self.freezer.called_off.load(SeqCst) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+    }
+
     /// Waits until a file says so; at once when nothing is to stand still.
     fn until(&self, frozen: bool, file: &Path, says: &str) -> io::Result<()> {
         let until = Instant::now() + PATIENCE;
         while frozen && !self.tree.read(file)?.lines().any(|line| line.trim() == says) {
+            self.check_wanted()?;
             if Instant::now() > until {
                 return Err(io::ErrorKind::TimedOut.into());
             }

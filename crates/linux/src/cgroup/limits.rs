@@ -12,6 +12,8 @@ use super::{Controller, Hierarchies, Place, Tree, Version};
 pub(crate) struct Wanted {
     /// Bytes, swap included.
     pub(crate) memory: Option<u64>,
+    /// Whether there is a network in which sockets can hold memory.
+    pub(crate) sockets: bool,
     /// Processes and threads.
     pub(crate) processes: Option<u64>,
     /// Thousandths of a processor.
@@ -24,8 +26,9 @@ pub(crate) struct Wanted {
 const PERIOD: u64 = 100_000;
 
 impl Wanted {
-    pub(crate) fn of(limits: &Limits) -> Self {
+    pub(crate) fn of(limits: &Limits, sockets: bool) -> Self {
         Wanted {
+            sockets,
             memory: limits.memory.map(|bytes| bytes.0),
             processes: limits.processes,
             cores: limits.cores.map(|cores| cores.0),
@@ -38,6 +41,7 @@ impl Wanted {
         let there = |controller| hierarchies.place(controller).is_some();
         Wanted {
             memory: self.memory.filter(|_| there(Controller::Memory)),
+            sockets: self.sockets,
             processes: self.processes.filter(|_| there(Controller::Pids)),
             cores: self.cores.filter(|_| there(Controller::Cpu)),
             cpu_time: self.cpu_time && there(Controller::CpuAccounting),
@@ -85,6 +89,10 @@ impl Wanted {
             (Controller::Memory, Version::One) => match self.memory {
                 Some(bytes) => {
                     write("memory.limit_in_bytes", bytes)?;
+                    if self.sockets {
+                        // What UDP sockets hold too, whatever its name says. Nothing is counted before it is set.
+                        write("memory.kmem.tcp.limit_in_bytes", bytes)?;
+                    }
                     match write("memory.memsw.limit_in_bytes", bytes) {
                         // Swap is not accounted: keep this cgroup out of it.
                         Err((_, error)) if error.kind() == io::ErrorKind::NotFound => write("memory.swappiness", 0),

@@ -7,6 +7,7 @@
 //! The folders are named `ringfence.<pid namespace>.<pid>.<start time>.<number>`: who finds one whose
 //! supervisor is gone may remove it ([`sweep`]).
 
+mod descriptors;
 mod find;
 mod folder;
 mod freeze;
@@ -15,6 +16,7 @@ mod measure;
 mod sweep;
 mod tree;
 
+pub(crate) use descriptors::Descriptors;
 pub(crate) use find::{Controller, Hierarchies, Place, Version};
 pub(crate) use folder::{Cgroup, CgroupError};
 pub(crate) use limits::Wanted;

@@ -1,6 +1,7 @@
 //! Both versions, on a tree that is none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,8 @@ struct Fake {
     writable: BTreeSet<PathBuf>,
     /// What is written here is refused.
     refused: BTreeSet<PathBuf>,
+    /// Files of these names cannot be opened.
+    unreadable: BTreeSet<String>,
     removed: Mutex<Vec<PathBuf>>,
 }
 
@@ -50,6 +53,15 @@ impl Tree for Fake {
         self.files.lock().unwrap().get(file).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn open(&self, file: &Path) -> io::Result<File> {
+        if self.unreadable.contains(file.file_name().unwrap().to_str().unwrap()) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        // Every cgroup that was made has whatever file the kernel has, with nothing in it.
+        let made = self.files.lock().unwrap().contains_key(&file.with_file_name("cgroup.procs"));
+        if made { tempfile::tempfile() } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
     fn write(&self, file: &Path, value: &str) -> io::Result<()> {
         if self.refused.contains(file) {
             return Err(io::ErrorKind::PermissionDenied.into());
@@ -74,7 +86,7 @@ const MOUNT_OF_TWO: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgro
 const DELEGATED: &str = "/sys/fs/cgroup/user.slice/app.scope";
 
 fn all() -> Wanted {
-    Wanted { memory: Some(1 << 20), processes: Some(8), cores: Some(1500), cpu_time: true }
+    Wanted { memory: Some(1 << 20), sockets: true, processes: Some(8), cores: Some(1500), cpu_time: true }
 }
 
 #[test]
@@ -128,7 +140,10 @@ fn version_two_that_passes_a_controller_on_from_nowhere_lacks_it_alone() {
     assert!(found.why_missing(Controller::Pids).contains("pids"));
     let missing = Cgroup::create(Arc::new(fake), &found, &all());
     assert!(matches!(missing, Err(CgroupError::Missing(Controller::Pids))));
-    assert_eq!(all().possible(&found), Wanted { memory: Some(1 << 20), cpu_time: true, ..Wanted::default() });
+    assert_eq!(
+        all().possible(&found),
+        Wanted { memory: Some(1 << 20), sockets: true, cpu_time: true, ..Wanted::default() }
+    );
 }
 
 /// A cgroup with processes in it passes nothing on; the one above can (the "no internal processes"
@@ -170,6 +185,7 @@ fn version_one_is_used_below_the_own_cgroup_of_each_hierarchy() {
     let name = cgroup.folders[0].path.file_name().unwrap().to_str().unwrap().to_owned();
     assert_eq!(fake.text(&format!("{memory}/{name}/memory.limit_in_bytes")).as_deref(), Some("1048576"));
     assert_eq!(fake.text(&format!("{memory}/{name}/memory.memsw.limit_in_bytes")).as_deref(), Some("1048576"));
+    assert_eq!(fake.text(&format!("{memory}/{name}/memory.kmem.tcp.limit_in_bytes")).as_deref(), Some("1048576"));
     assert_eq!(fake.text(&format!("{cpu}/{name}/cpu.cfs_quota_us")).as_deref(), Some("150000"));
     assert_eq!(fake.text(&format!("{pids}/{name}/pids.max")).as_deref(), Some("9"));
     assert!(!cgroup.freezes());
@@ -189,4 +205,21 @@ fn a_limit_that_cannot_be_set_leaves_nothing_behind() {
     let made = Cgroup::create(fake.clone(), &found, &all());
     assert!(matches!(made, Err(CgroupError::Missing(_))));
     assert_eq!(fake.removed.lock().unwrap().len(), 1);
+}
+
+/// What cannot be read must not look like a limit that has not tripped.
+#[test]
+fn a_figure_that_cannot_be_had_is_an_error_and_not_nothing() {
+    let (memory, cpu, pids) = ("/sys/fs/cgroup/memory/job", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/pids/job");
+    let mut fake = Fake::with(&[memory, cpu, pids], &[]);
+    let found = Hierarchies::from_text(&fake, MOUNTS_OF_ONE, OWN_OF_ONE);
+    for name in ["memory.oom_control", "pids.events", "cpuacct.usage"] {
+        fake.unreadable = [name.to_owned()].into();
+        let fake = Arc::new(std::mem::replace(&mut fake, Fake::with(&[memory, cpu, pids], &[])));
+        let made = Cgroup::create(fake.clone(), &found, &all());
+        assert!(matches!(made, Err(CgroupError::Open { .. })), "{name}");
+        assert!(!fake.removed.lock().unwrap().is_empty(), "{name}");
+    }
+    let cgroup = Cgroup::create(Arc::new(fake), &found, &all()).unwrap();
+    assert!(cgroup.out_of_memory().is_err() && cgroup.too_many_processes().is_err() && cgroup.cpu_time().is_err());
 }

@@ -12,6 +12,8 @@ pub(crate) trait Tree: Send + Sync {
     fn remove(&self, folder: &Path) -> io::Result<()>;
     /// Reads a file.
     fn read(&self, file: &Path) -> io::Result<String>;
+    /// Opens a file to be read again and again.
+    fn open(&self, file: &Path) -> io::Result<fs::File>;
     /// Writes an existing file at once.
     fn write(&self, file: &Path, value: &str) -> io::Result<()>;
     /// Whether this process may make cgroups in a folder.
@@ -32,6 +34,10 @@ impl Tree for Kernel {
 
     fn read(&self, file: &Path) -> io::Result<String> {
         read_text(file)
+    }
+
+    fn open(&self, file: &Path) -> io::Result<fs::File> {
+        fs::File::open(file)
     }
 
     fn write(&self, file: &Path, value: &str) -> io::Result<()> {

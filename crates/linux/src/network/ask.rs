@@ -85,8 +85,7 @@ impl Ask {
     /// The program's socket. Another thread may put another one in its place at any time: what is
     /// fetched here decides what kind of socket is made, never whether an address may be reached.
     pub(super) fn own(&self) -> Result<Own, Errno> {
-        let process = self.process().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-        let process = pidfd_open(process, PidfdFlags::empty())?;
+        let process = self.process()?;
         let number = i32::try_from(self.descriptor()).map_err(|_| Errno::BADF)?;
         let socket = pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?;
         let family = sockopt::socket_domain(&socket)?;
@@ -96,25 +95,34 @@ impl Ask {
     }
 
     /// Whether the program closes the socket when it executes another one.
-    pub(super) fn closes_on_exec(&self) -> bool {
-        let file = format!("/proc/{}/fdinfo/{}", self.notification.thread, self.descriptor());
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+    pub(super) fn closes_on_exec(&self) -> Result<bool, Errno> {
+        let text = self.read(&format!("fdinfo/{}", self.descriptor()))?;
         let flags = text.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
-        flags.is_some_and(|flags| flags & libc::O_CLOEXEC.cast_unsigned() != 0)
+        Ok(flags.is_some_and(|flags| flags & libc::O_CLOEXEC.cast_unsigned() != 0))
     }
 
     /// The UDP sockets in the network of the thread that asks: `/proc/net/udp` and `/proc/net/udp6` (`proc(5)`).
-    pub(super) fn datagram_sockets(&self) -> String {
-        let read = |name: &str| {
-            std::fs::read_to_string(format!("/proc/{}/net/{name}", self.notification.thread)).unwrap_or_default()
+    pub(super) fn datagram_sockets(&self) -> Result<String, Errno> {
+        let read = |name: &str| match self.read(name) {
+            // A kernel without IPv6.
+            Err(Errno::NOENT) => Ok(String::new()),
+            other => other,
         };
-        read("udp") + &read("udp6")
+        Ok(read("net/udp")? + &read("net/udp6")?)
     }
 
     /// The process of the thread that asks.
-    fn process(&self) -> Option<i32> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.notification.thread)).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
+    fn process(&self) -> Result<OwnedFd, Errno> {
+        let text = self.read("status")?;
+        let number = text.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+        let process = number.and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        pidfd_open(process, PidfdFlags::empty())
+    }
+
+    /// A file of the thread's in `/proc`.
+    fn read(&self, file: &str) -> Result<String, Errno> {
+        let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.notification.thread));
+        text.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 }
 

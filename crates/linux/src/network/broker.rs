@@ -1,6 +1,6 @@
 //! Answers what a capsule's programs ask of the network.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,6 +13,7 @@ use ringfence_abi::{Call, ErrorCode, Handle, Reply};
 use ringfence_isolation::Host;
 use ringfence_manifest::{HostRule, NetworkPermissions, Spec};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime;
 use tokio::task::JoinSet;
 
@@ -21,9 +22,23 @@ use super::address::Target;
 use super::ask::{Answer, Ask};
 use super::datagrams::{Ports, Relay};
 use super::signal::Signal;
+use super::slots::Slots;
 use super::streams::{Bucket, Counted};
 use crate::learn::Notes;
-use crate::sys;
+use crate::sys::{self, Notification};
+
+/// How many calls are worked on at once: each holds up to three descriptors of the supervisor.
+const MOST_CALLS: usize = 64;
+/// Nor do all of them together hold more than an eighth of those there are.
+const SHARE: u64 = 8 * 3;
+const LEAST_CALLS: usize = 8;
+/// How many names are looked up at once.
+const MOST_NAMES: usize = 32;
+/// How many more are taken and wait here. The end of a process is asked for at the same door as a connection,
+/// and must not wait for one.
+const MOST_WAITING: usize = 1024;
+/// How often it is looked whether who asked is still there.
+const GONE: Duration = Duration::from_millis(200);
 
 /// How long work that was called off may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,6 +49,12 @@ pub(crate) struct Broker {
     desk: Arc<Desk>,
     executor: runtime::Handle,
     tasks: JoinSet<()>,
+    calls: Slots,
+    lookups: Slots,
+    /// Taken, and not worked on.
+    waiting: VecDeque<Notification>,
+    /// When it was last looked for those among them who are gone.
+    swept: Instant,
     relay: Option<Relay>,
     working: Sender<()>,
     done: Receiver<()>,
@@ -98,7 +119,10 @@ impl Broker {
         });
         let wire = wire.zip(signal);
         let relay = wire.map(|(wire, signal)| Relay::start(wire, desk.clone(), signal, bucket)).transpose()?;
-        let mut broker = Broker { desk, executor, tasks: JoinSet::new(), relay, working, done, notes: None };
+        let (calls, lookups) = (Slots::new(most_calls())?, Slots::new(MOST_NAMES)?);
+        let (tasks, waiting, swept) = (JoinSet::new(), VecDeque::new(), Instant::now());
+        let mut broker =
+            Broker { desk, executor, tasks, calls, lookups, waiting, swept, relay, working, done, notes: None };
         broker.learn_localhost();
         Ok(broker)
     }
@@ -126,6 +150,38 @@ impl Broker {
         &self.desk.doors.listener
     }
 
+    /// Whether anybody's question can be taken now; they wait in the kernel otherwise.
+    pub(crate) fn takes_calls(&mut self) -> bool {
+        if self.waiting.len() >= MOST_WAITING && self.swept.elapsed() >= GONE {
+            // A program can end its processes while they ask, and ask with others.
+            let listener = self.desk.doors.listener.as_fd();
+            self.waiting.retain(|waiting| sys::notify_is_valid(listener, waiting.id));
+            self.swept = Instant::now();
+        }
+        self.waiting.len() < MOST_WAITING
+    }
+
+    /// Whether a question for a name can be taken now. Those beyond stay in the socket, which drops what it has
+    /// no room for, as any name server may: programs ask again.
+    pub(crate) fn takes_names(&self) -> bool {
+        self.lookups.is_free()
+    }
+
+    /// What becomes readable when [`resume`](Self::resume) has something to do, or more can be taken.
+    pub(crate) fn freed(&self) -> [&OwnedFd; 2] {
+        [self.calls.freed(), self.lookups.freed()]
+    }
+
+    /// Goes on with those who wait.
+    pub(crate) fn resume(&mut self) {
+        self.calls.hear();
+        self.lookups.hear();
+        while self.calls.is_free() {
+            let Some(next) = self.waiting.pop_front() else { break };
+            self.work(next);
+        }
+    }
+
     /// What becomes readable when somebody asks for a name.
     pub(crate) fn names(&self) -> Option<&OwnedFd> {
         self.desk.doors.names.as_ref()
@@ -133,36 +189,53 @@ impl Broker {
 
     /// Takes one question and sees to it that it is answered; unless a process asks to end, which is
     /// for the caller to [let](Self::let_end).
-    pub(crate) fn serve_call(&mut self) -> Option<u64> {
+    pub(crate) fn serve_call(&mut self) -> Option<Notification> {
         // Who asked may be gone already.
         let notification = sys::notify_receive(self.desk.doors.listener.as_fd()).ok()?;
         if self.notes.as_ref().is_some_and(|notes| notes.take(&notification)) {
-            self.let_end(notification.id);
+            self.let_end(notification);
             return None;
         }
         if libc::c_long::from(notification.number) == libc::SYS_exit_group {
-            return Some(notification.id);
+            return Some(notification);
         }
-        let desk = self.desk.clone();
-        self.spawn(async move {
-            let ask = Ask::new(notification);
-            let answer = desk.serve(&ask).await;
-            desk.answer(&ask, answer);
-        });
+        if self.calls.is_free() {
+            self.work(notification);
+        } else {
+            self.waiting.push_back(notification);
+        }
         None
     }
 
+    fn work(&mut self, notification: Notification) {
+        let Some(slot) = self.calls.take() else { return self.waiting.push_back(notification) };
+        let desk = self.desk.clone();
+        self.spawn(async move {
+            let _slot = slot;
+            let ask = Ask::new(notification);
+            // What is opened for somebody who is gone must not outlive them.
+            tokio::select! {
+                answer = desk.serve(&ask) => desk.answer(&ask, answer),
+                () = desk.gone(&ask) => {}
+            }
+        });
+    }
+
     /// Lets a process end that asked to.
-    pub(crate) fn let_end(&self, id: u64) {
+    pub(crate) fn let_end(&self, ending: Notification) {
         // Killed meanwhile, it has ended.
-        let _ = sys::notify_continue(self.desk.doors.listener.as_fd(), id);
+        let _ = sys::notify_continue(self.desk.doors.listener.as_fd(), ending.id);
     }
 
     /// Takes one question for a name and sees to it that it is answered.
     pub(crate) fn serve_name(&mut self) {
+        let Some(slot) = self.lookups.take() else { return };
         if let Some((question, from)) = self.names().and_then(super::names::receive) {
             let desk = self.desk.clone();
-            self.spawn(async move { desk.answer_name(&question, from).await });
+            self.spawn(async move {
+                let _slot = slot;
+                desk.answer_name(&question, from).await;
+            });
         }
     }
 
@@ -187,6 +260,11 @@ impl Broker {
     }
 }
 
+fn most_calls() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors / SHARE).unwrap_or(MOST_CALLS).clamp(LEAST_CALLS, MOST_CALLS)
+}
+
 impl Desk {
     async fn serve(&self, ask: &Ask) -> Answer {
         let served = match ask.number() {
@@ -198,17 +276,30 @@ impl Desk {
         served.unwrap_or_else(|errno| Answer::plain(Err(errno)))
     }
 
+    /// Returns when nobody waits for the answer any more.
+    async fn gone(&self, ask: &Ask) {
+        while self.check(ask).is_ok() {
+            tokio::time::sleep(GONE).await;
+        }
+    }
+
     /// Hands the answer over. When who asked is gone, so is what was made for it.
     fn answer(&self, ask: &Ask, answer: Answer) {
         let listener = self.doors.listener.as_fd();
         let mut result = answer.result.map(|()| 0);
         if let Some(socket) = &answer.socket {
-            let given =
-                sys::notify_add_descriptor(listener, ask.id(), socket.as_fd(), ask.descriptor(), ask.closes_on_exec());
+            let given = ask.closes_on_exec().and_then(|closes| {
+                sys::notify_add_descriptor(listener, ask.id(), socket.as_fd(), ask.descriptor(), closes)
+            });
             if let Err(errno) = given {
                 result = Err(errno);
             }
         }
+        let result = result.map_err(|errno| match errno {
+            // It is the supervisor who has too many open, not the program.
+            Errno::MFILE => Errno::NFILE,
+            errno => errno,
+        });
         let _ = sys::notify_respond(listener, ask.id(), result);
     }
 

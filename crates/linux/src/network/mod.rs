@@ -32,6 +32,7 @@ mod names;
 mod options;
 mod place;
 mod signal;
+mod slots;
 mod streams;
 
 use std::net::{SocketAddr, SocketAddrV4};

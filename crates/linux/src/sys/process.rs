@@ -1,5 +1,6 @@
 //! `clone3(2)`, `clone(2)`, `execve(2)` and the rest of a process's life.
 
+use std::cmp::Ordering;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -216,6 +217,18 @@ pub(crate) fn exit(status: i32) -> ! {
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: takes integers only.
     result(unsafe { libc::syscall(libc::SYS_kill, pid, signal) }).map(drop)
+}
+
+/// `kcmp(2)` of two threads' tables of descriptors: an order in which the same are equal.
+pub(crate) fn compare_descriptors(one: i32, other: i32) -> Result<Ordering, Errno> {
+    const FILES: libc::c_long = 2;
+    // SAFETY: takes integers only.
+    match result(unsafe { libc::syscall(libc::SYS_kcmp, one, other, FILES, 0_usize, 0_usize) })? {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        _ => Err(Errno::INVAL),
+    }
 }
 
 /// `unshare(2)`.

@@ -1,8 +1,10 @@
 /* What a hostile program tries, one thing for each first argument. Prints what came of it. */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +69,18 @@ static int take(const char *way) {
             memset(page, 1, sizeof page);
             while (write(ends[1], page, sizeof page) > 0) {}
         }
+    } else if (is(way, "udp")) { /* what was received and not read, in sockets that send to themselves */
+        static char datagram[60000];
+        for (int i = 0; i < 600; i++) {
+            struct sockaddr_in at = {.sin_family = AF_INET};
+            socklen_t length = sizeof at;
+            int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), most = 1 << 24;
+            if (fd < 0 || bind(fd, (void *)&at, length) || getsockname(fd, (void *)&at, &length)) return 5;
+            at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &most, sizeof most);
+            for (int k = 0; k < 16; k++) sendto(fd, datagram, sizeof datagram, 0, (void *)&at, length);
+        }
+        pause();
     } else if (is(way, "tables")) { /* one page in each 2 MiB: the page tables are what costs */
         const size_t step = 2u << 20;
         for (size_t i = 0; i < 40000; i++) {
@@ -106,6 +120,22 @@ static int descriptors(int count) {
     return 0;
 }
 
+/* In a thread: holds so many descriptors, and lives on when the first thread has ended. */
+static int holder(void *most) {
+    for (int i = 0; i < *(int *)most; i++)
+        if (syscall(SYS_dup, 0) < 0) break;
+    for (;;) syscall(SYS_pause);
+}
+
+/* Starts it by hand: with the table of descriptors of this thread, or with one of its own. */
+static void start_holder(int *most, int flags) {
+    char *stack = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int thread = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    if (clone(holder, stack + 65536, thread | flags, most) >= 0) return;
+    printf("refused\n");
+    exit(0);
+}
+
 int main(int count, char **words) {
     const char *what = count > 1 ? words[1] : "";
     if (is(what, "memory")) {
@@ -128,6 +158,34 @@ int main(int count, char **words) {
                 pause();
             }
         pause();
+    }
+    if (is(what, "tables-of-threads")) { /* how many threads, how many descriptors each has for itself */
+        int most = atoi(words[3]);
+        for (int i = 0; i < atoi(words[2]); i++) start_holder(&most, 0);
+        pause();
+    }
+    if (is(what, "first-threads-gone")) { /* how many processes, how many descriptors of their second threads */
+        int most = atoi(words[3]);
+        for (int i = 0; i < atoi(words[2]); i++)
+            if (fork() == 0) {
+                start_holder(&most, CLONE_FILES);
+                syscall(SYS_exit, 0);
+            }
+        pause();
+    }
+    if (is(what, "exits")) { /* how many processes sleep, how many end beside them */
+        for (int i = 0; i < atoi(words[2]); i++)
+            if (fork() == 0) {
+                pause();
+                _exit(0);
+            }
+        for (int i = 0; i < atoi(words[3]); i++) {
+            pid_t child = vfork();
+            if (child < 0) return 5;
+            if (child == 0) _exit(0);
+            waitpid(child, NULL, 0);
+        }
+        return 0;
     }
     fprintf(stderr, "unknown: %s\n", what);
     return 99;

@@ -36,11 +36,16 @@ impl Lab {
 
     /// Runs behind the real hal and waits for the report.
     pub(crate) fn judged(&self) -> Report {
+        self.judged_with(Arc::new(Names))
+    }
+
+    /// The same with names from elsewhere.
+    pub(crate) fn judged_with(&self, resolver: Arc<dyn Resolver>) -> Report {
         let mut spec = self.spec.clone();
         spec.limits.wall_time.get_or_insert(Duration::from_secs(20));
         let spec = Arc::new(spec);
         executor().block_on(async move {
-            let surroundings = Surroundings { resolver: Arc::new(Names), ..Surroundings::default() };
+            let surroundings = Surroundings { resolver, ..Surroundings::default() };
             let hal = Arc::new(ScopedHal::new(spec.clone(), surroundings).unwrap());
             let plan = Plan::new(&linux(), spec, Duration::ZERO).unwrap();
             plan.build(hal).unwrap().start().unwrap().supervision.await

@@ -40,7 +40,7 @@ impl Desk {
         if has_port(own)? {
             return Err(Errno::INVAL);
         }
-        self.ports.give_back(&ask.datagram_sockets());
+        self.ports.give_back(&ask.datagram_sockets()?);
         let asked = canonical(address);
         let opened = self.open(Call::UdpSocket { ipv6: asked.is_ipv6() }).map_err(errno)?;
         self.call(Call::Bind { socket: opened.handle, address: asked }).map_err(errno)?;

@@ -23,7 +23,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// Where connections whose bytes are counted begin.
 pub(in crate::network) struct Counted {
     /// Listens in the capsule's network. One connection at a time, so that who is accepted is who was sent.
-    door: Mutex<Arc<OwnedFd>>,
+    door: Arc<Mutex<OwnedFd>>,
     at: SocketAddr,
     relay: Relay,
 }
@@ -32,12 +32,12 @@ impl Counted {
     pub(in crate::network) fn new(door: OwnedFd, bucket: Arc<Bucket>) -> io::Result<Self> {
         let port = SocketAddr::try_from(getsockname(&door)?)?.port();
         let at = SocketAddrV4::new(NAME_SERVER, port).into();
-        Ok(Counted { door: Mutex::new(door.into()), at, relay: Relay::start(bucket)? })
+        Ok(Counted { door: Arc::new(Mutex::new(door)), at, relay: Relay::start(bucket)? })
     }
 
     /// Connects the program's socket to one of ours, and lets the relay pass on between that and the host's.
     pub(in crate::network) async fn join(&self, own: &Own, host: OwnedFd) -> Result<(), Errno> {
-        let door = self.door.lock().await;
+        let door = self.door.clone().lock_owned().await;
         let at = match (own.is_ipv6(), self.at) {
             (true, SocketAddr::V4(at)) => {
                 // It speaks to itself; what is spoken elsewhere is the host's socket's affair.
@@ -47,9 +47,10 @@ impl Counted {
             (_, at) => at,
         };
         let socket = own.socket.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        let (here, waits) = (door.clone(), own.waits);
+        let waits = own.waits;
+        // It takes the door along: it goes on when who asked is gone and nobody waits for it here.
         let meeting = tokio::task::spawn_blocking(move || {
-            let met = meet(&socket, &here, &at);
+            let met = meet(&socket, &door, &at);
             set_waiting(&socket, waits).and(met)
         });
         let ours = meeting.await.map_err(|_| Errno::IO)??;
