@@ -41,17 +41,17 @@ fn jobs_are_controlled_by_keys() {
     pty.shows_prompt();
     let job = |name: &str| format!("sh -c 'echo {name}; exec sleep 1000'\n");
     pty.types(&job("first"));
-    pty.shows("\r\nfirst");
+    pty.shows("first\r\n");
     assert!(!pty.is_as_before(), "what is typed goes to the program as it is");
     pty.types("\x03");
     pty.types("echo status=$?\n");
     assert!(pty.shows("status=130").contains("^C"));
     pty.types(&job("second"));
-    pty.shows("\r\nsecond");
+    pty.shows("second\r\n");
     pty.types("\x1a");
     pty.shows("Stopped");
     pty.types("kill -KILL %1; echo it is gone; exit\nexit\n");
-    pty.shows("\r\nit is gone");
+    pty.shows("it is gone\r\n");
     assert_eq!(pty.ends().0, Some(0));
 }
 
