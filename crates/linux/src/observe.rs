@@ -17,7 +17,15 @@ pub(crate) fn enforced(promised: &Enforcement, pid: i32, cgroup: &Cgroup) -> Enf
     };
     let shared = |kind: &str| {
         let namespace = |whose: &str| std::fs::read_link(format!("/proc/{whose}/ns/{kind}"));
-        !matches!((namespace("self"), namespace(&pid.to_string())), (Ok(own), Ok(theirs)) if own != theirs)
+        match (namespace("self"), namespace(&pid.to_string())) {
+            (Ok(own), Ok(theirs)) => own == theirs,
+            // The memory of pid 1 is closed, and only root may look nevertheless (`ptrace(2)`, access mode checks).
+            // The clone made every namespace or failed; that of processes shows in the status.
+            (Ok(_), Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                kind == "pid" && !is_nested(&read("status"))
+            }
+            _ => true,
+        }
     };
     for (kind, guarantee) in [
         ("mnt", Guarantee::FilesystemConfined),
@@ -41,6 +49,12 @@ pub(crate) fn enforced(promised: &Enforcement, pid: i32, cgroup: &Cgroup) -> Enf
         missing(&by_cgroup, "the process is not in its cgroup");
     }
     enforced
+}
+
+/// Whether a process has a number in a namespace below the one of who looks.
+fn is_nested(status: &str) -> bool {
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
 }
 
 /// What a process's `/proc/<pid>/status` (`proc(5)`) shows to be missing.
@@ -68,6 +82,11 @@ mod tests {
     const CONFINED: &str = "Name:\tx\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n\
         CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n\
         NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+
+    #[test]
+    fn a_namespace_of_processes_shows_in_the_status() {
+        assert!(is_nested("NSpid:\t812\t1\n") && !is_nested("NSpid:\t812\n") && !is_nested(""));
+    }
 
     #[test]
     fn a_confined_process_shows_nothing_missing() {

@@ -173,3 +173,47 @@ fn connections_are_learned() {
     lab.ringfence(&args);
     assert_eq!(granted(&lab, "net.connect"), "[\"203.0.113.9:9\"]");
 }
+
+#[test]
+fn the_same_works_for_a_user_who_is_not_root() {
+    let Some(lab) = lab(&["sh", "id", "setpriv"]) else { return };
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: these tests are run without root as they are");
+    }
+    // A place that everybody can get at, with a copy of the command.
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let open = |path: &Path, mode| std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
+    open(place.path(), 0o755).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_ringfence"), at("ringfence")).unwrap();
+    for folder in ["home", "data"] {
+        std::fs::create_dir(at(folder)).unwrap();
+        std::os::unix::fs::chown(at(folder), Some(65534), Some(65534)).unwrap();
+    }
+    let user = |args: &[&str]| -> crate::lab::Ran {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(at("ringfence")).args(args);
+        lab.prepare(&mut command).current_dir(place.path()).env("HOME", at("home"));
+        command.env_remove("XDG_DATA_HOME").env_remove("XDG_CACHE_HOME").output().unwrap().into()
+    };
+    let facts = user(&["doctor", "--json"]).exits(0).json();
+    let level = facts["levels"].as_array().unwrap().iter().find(|level| level["level"] == "sandbox").unwrap();
+    let missing = level["facts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|fact| fact["usable"] == false && !fact["name"].as_str().unwrap().starts_with("cgroup"));
+    if let Some(missing) = missing {
+        return eprintln!("skipped: {missing}");
+    }
+    let free = ["--limit", "memory=none", "--limit", "open_files=none"];
+    let ran = user(&[&["run"], &free[..], &["--tty", "sh", "--", "-c", "id -u; tty"]].concat()).exits(0);
+    assert_eq!(ran.stdout, "65534\r\n/dev/pts/0\r\n");
+    let grant = ["--mount", "./data:/data:rw", "--allow", "fs.read,fs.write,fs.create,fs.delete,fs.list=/data"];
+    let script = "echo x >/data/new; mkdir -p /data/closed/in; chmod 0 /data/closed";
+    user(&[&["run", "--dry-run-fs=mine"], &free[..], &grant, &["sh", "--", "-c", script]].concat()).exits(0);
+    assert!(!at("data/new").exists());
+    user(&["commit", "mine"]).exits(0);
+    assert!(at("data/new").exists() && at("data/closed/in").is_dir());
+    assert_eq!(user(&["clean"]).exits(0).stdout, "nothing is left over\n");
+}
