@@ -290,3 +290,27 @@ fn a_cache_that_others_may_write_to_is_not_used_and_told_of() {
     let told = told.lock().unwrap();
     assert!(matches!(&told[..], [reason] if reason.contains("can be written by")), "{told:?}");
 }
+
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+#[test]
+fn further_commands_run_in_the_place_of_an_instance() {
+    use ringfence::{Exit, Level, Stop};
+
+    let runtime = Runtime::builder().build().unwrap();
+    let sandbox = runtime.backends().iter().find(|backend| backend.level() == Level::Sandbox).unwrap();
+    if let Some(missing) = sandbox.probe().iter().find(|fact| !fact.usable) {
+        return eprintln!("skipped: {missing:?}");
+    }
+    let load = Load::path("/bin/sh").unwrap().args(["-c", "sleep 1000"]).stdout(StreamOut::Capture);
+    let instance = runtime.load_with(load).unwrap().start().unwrap();
+    runtime.block_on(async {
+        assert_eq!(instance.exec(["sh", "-c", "echo said; exit 3"]).await, Ok(Exit::Returned(3)));
+        instance.pause().await.unwrap();
+        instance.resume().await.unwrap();
+        assert_eq!(instance.exec(["true"]).await, Ok(Exit::Returned(0)));
+    });
+    instance.stop(Stop::Kill);
+    let report = instance.exited_blocking();
+    assert_eq!((report.exit, report.stdout), (Exit::Stopped, Some(b"said\n".to_vec())));
+    assert!(runtime.block_on(instance.exec(["true"])).is_err());
+}
