@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use ringfence_abi::{Interest, Value};
 use ringfence_isolation::{Limit, LimitKind};
-use ringfence_manifest::{Bytes, Limits, MountMode, NamePattern, StreamIn};
+use ringfence_manifest::{Bytes, FilePermissions, Limits, MountMode, NamePattern, StreamIn};
 
 use super::*;
 use crate::sample::{everything, mount, rules, spec};
@@ -250,6 +250,22 @@ fn a_rename_or_link_that_would_gain_a_right_is_denied() {
     assert_eq!(lab.rename("in/folder", "elsewhere/y"), Ok(Reply::Done));
     // Losing rights is nobody's harm.
     assert_eq!(lab.rename("out/own", "in/own"), Ok(Reply::Done));
+}
+
+#[test]
+fn a_verdict_alone_is_the_same_and_told() {
+    let lab = lab(|spec, _| {
+        spec.permissions.files = FilePermissions { write: rules(&["/tmp/own"]), ..FilePermissions::default() };
+    });
+    let judge = |path: &str, wanted: FileUse<'_>| lab.hal.judge(path.as_bytes(), wanted);
+    assert_eq!(judge("/tmp/own/x", FileUse::With(Permission::FsWrite)), Ok(()));
+    assert_eq!(judge("/tmp", FileUse::Look), Ok(()));
+    assert_eq!(judge("/tmp/x", FileUse::With(Permission::FsWrite)), Err(ErrorCode::Denied));
+    assert_eq!(lab.last_denial().0, "not in fs.write");
+    assert_eq!(judge("/srv", FileUse::Look), Err(ErrorCode::Denied));
+    assert_eq!(lab.last_denial().0, "nothing is granted on it or below it");
+    assert_eq!(judge("/tmp/x", FileUse::Move(b"/tmp/own/x")), Err(ErrorCode::CrossDevice));
+    assert_eq!(lab.last_denial().0, "would gain fs.write as /tmp/own/x");
 }
 
 #[test]

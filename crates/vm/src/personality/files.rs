@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
-use super::open::Open;
+use super::open::{Kind, Open};
 use super::process::lock;
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
@@ -173,7 +173,13 @@ pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Argume
         | libc::F_OFD_GETLK) => super::locks::fcntl(thread, &open, command, argument),
         libc::F_ADD_SEALS => super::memory_files::add_seals(&open, argument),
         libc::F_GET_SEALS => super::memory_files::seals(&open),
-        libc::F_GETPIPE_SZ => Ok(super::pipe::ROOM as u64),
+        command @ (libc::F_GETPIPE_SZ | libc::F_SETPIPE_SZ) => match &open.kind {
+            Kind::Reader(pipe) | Kind::Writer(pipe) if command == libc::F_SETPIPE_SZ => {
+                pipe.set_room(u64::from(argument as u32))
+            }
+            Kind::Reader(pipe) | Kind::Writer(pipe) => Ok(pipe.room() as u64),
+            _ => Err(Errno::BADF),
+        },
         _ => Err(Errno::INVAL),
     }
 }

@@ -50,6 +50,11 @@ pub(super) fn setresuid(_: &mut Thread, users: Arguments) -> Answer {
     if same { Ok(0) } else { Err(Errno::PERM) }
 }
 
+/// `setgroups(2)`: there are none, and none are had.
+pub(super) fn setgroups(_: &mut Thread, [count, ..]: Arguments) -> Answer {
+    if count as u32 == 0 { Ok(0) } else { Err(Errno::PERM) }
+}
+
 /// `getgroups(2)`: none.
 pub(super) fn getgroups(_: &mut Thread, _: Arguments) -> Answer {
     Ok(0)

@@ -14,8 +14,9 @@ use super::world::World;
 use super::{Answer, Arguments};
 use crate::kvm::Kept;
 
-/// How much a pipe holds.
-pub(super) const ROOM: usize = 65536;
+/// How much a pipe holds, and how much it can be made to.
+const ROOM: usize = 65536;
+const MOST_ROOM: usize = 1 << 20;
 /// A write of at most so much is not divided: `PIPE_BUF`.
 const ATOMIC: usize = 4096;
 
@@ -28,6 +29,7 @@ pub(super) struct Pipe {
 
 struct State {
     content: VecDeque<u8>,
+    room: usize,
     readers: usize,
     writers: usize,
     kept: Kept,
@@ -35,7 +37,8 @@ struct State {
 
 impl Pipe {
     fn new(world: &World) -> Pipe {
-        let state = State { content: VecDeque::new(), readers: 0, writers: 0, kept: Kept::new(world.machine.clone()) };
+        let kept = Kept::new(world.machine.clone());
+        let state = State { content: VecDeque::new(), room: ROOM, readers: 0, writers: 0, kept };
         Pipe { state: Mutex::new(state), bell: Bell::default() }
     }
 
@@ -70,7 +73,29 @@ impl Pipe {
     /// Whether a write would not wait.
     pub(super) fn is_writable(&self) -> bool {
         let state = lock(&self.state);
-        ROOM - state.content.len() >= ATOMIC || state.readers == 0
+        state.room - state.content.len() >= ATOMIC || state.readers == 0
+    }
+
+    /// How much it holds: `F_GETPIPE_SZ`.
+    pub(super) fn room(&self) -> usize {
+        lock(&self.state).room
+    }
+
+    /// Makes it hold more or less: `F_SETPIPE_SZ`.
+    pub(super) fn set_room(&self, wanted: u64) -> Answer {
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).max(ATOMIC);
+        if wanted > MOST_ROOM {
+            return Err(Errno::PERM);
+        }
+        let room = wanted.next_power_of_two();
+        let mut state = lock(&self.state);
+        if state.content.len() > room {
+            return Err(Errno::BUSY);
+        }
+        state.room = room;
+        drop(state);
+        self.bell.ring();
+        Ok(room as u64)
     }
 
     /// How many bytes can be read: `FIONREAD`.
@@ -97,7 +122,7 @@ impl Pipe {
         if state.readers == 0 {
             return Some(Err(Errno::PIPE));
         }
-        let room = ROOM - state.content.len();
+        let room = state.room - state.content.len();
         if room == 0 || (from.len() <= ATOMIC && room < from.len()) {
             return None;
         }
@@ -119,7 +144,7 @@ impl Pipe {
     }
 
     pub(super) fn write(&self, thread: &Thread, from: &[u8], at_once: bool) -> Result<usize, Errno> {
-        thread.world.may_keep(from.len().min(ROOM))?;
+        thread.world.may_keep(from.len().min(MOST_ROOM))?;
         let mut done = 0;
         while done < from.len() || from.is_empty() {
             let rest = &from[done..];

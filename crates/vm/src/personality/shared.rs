@@ -6,6 +6,7 @@
 //! instance that is killed loses what was written since.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 
 use ringfence_abi::{Call, Position, Reply};
@@ -21,7 +22,13 @@ pub(super) type Identity = (u64, u64);
 
 /// The files that are mapped.
 #[derive(Default)]
-pub(super) struct Shared(Mutex<HashMap<Identity, (Arc<Segment>, Arc<Behind>)>>);
+pub(super) struct Shared(Mutex<HashMap<Identity, Pages>>);
+
+/// The pages of a file.
+struct Pages {
+    segment: Arc<Segment>,
+    behind: Arc<Behind>,
+}
 
 /// The file behind pages.
 struct Behind {
@@ -67,17 +74,19 @@ impl Shared {
         let identity = open.identity()?;
         let is_writer = open.flags() & libc::O_ACCMODE as u32 == libc::O_RDWR as u32;
         let mut files = lock(&self.0);
-        if !files.contains_key(&identity) {
-            let size = Some(open.size()?);
-            let behind = Arc::new(Behind { reader: open.clone(), writer: Mutex::new(None) });
-            let segment = Segment::of(world.machine.clone(), Source::File(behind.clone()), size);
-            files.insert(identity, (segment, behind));
-        }
-        let (segment, behind) = files.get(&identity).ok_or(Errno::IO)?;
+        let pages = match files.entry(identity) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => {
+                let size = Some(open.size()?);
+                let behind = Arc::new(Behind { reader: open.clone(), writer: Mutex::new(None) });
+                let segment = Segment::of(world.machine.clone(), Source::File(behind.clone()), size);
+                place.insert(Pages { segment, behind })
+            }
+        };
         if is_writer {
-            lock(&behind.writer).get_or_insert(open.clone());
+            lock(&pages.behind.writer).get_or_insert(open.clone());
         }
-        Ok(segment.clone())
+        Ok(pages.segment.clone())
     }
 
     /// The pages of an open file, if anyone has it mapped.
@@ -88,13 +97,13 @@ impl Shared {
         }
         drop(files);
         let identity = open.identity().ok()?;
-        lock(&self.0).get(&identity).map(|(segment, _)| segment.clone())
+        lock(&self.0).get(&identity).map(|pages| pages.segment.clone())
     }
 
     /// Lets go of files that nobody has mapped any more. They get what was written first.
     pub(super) fn settle(&self) {
         let mut files = lock(&self.0);
-        files.retain(|_, (segment, _)| {
+        files.retain(|_, Pages { segment, .. }| {
             let is_mapped = Arc::strong_count(segment) > 1;
             if !is_mapped {
                 // A failure is the hal's verdict, which ends the instance, or the file is gone.

@@ -142,6 +142,7 @@ calls! {
     113 "setreuid" => identity::setresuid;
     114 "setregid" => identity::setresuid;
     115 "getgroups" => identity::getgroups;
+    116 "setgroups" => identity::setgroups;
     117 "setresuid" => identity::setresuid;
     118 "getresuid" => identity::getresuid;
     119 "setresgid" => identity::setresuid;

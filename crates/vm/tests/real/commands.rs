@@ -127,6 +127,7 @@ pub(crate) fn shell(shell: &str, script: &str) -> Lab {
 
 /// The same in a capsule and on the host.
 fn compare(script: &str) -> Came {
+    let Some(bash) = which("bash") else { return Came::Missing("there is no bash".into()) };
     let lab = shell("bash", script);
     furnish(&lab.host("/data"));
     let outcome = lab.run();
@@ -134,7 +135,7 @@ fn compare(script: &str) -> Came {
     let data = host.path().join("data");
     std::fs::create_dir(&data).unwrap();
     furnish(&data);
-    let mut command = Command::new("/bin/bash");
+    let mut command = Command::new(bash);
     command.args(["-c", script]).current_dir(&data).env_clear().stdin(Stdio::null());
     for (name, value) in [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("LC_ALL", "C")] {
         command.env(name, value);

@@ -28,6 +28,7 @@ pub(crate) fn judge(outcome: &Outcome, expected: &str) -> Came {
 pub(crate) fn command(name: &'static str, what: &str, script: &'static str, expected: &'static str) -> Trial {
     Trial::new(name, what, move || match which(name) {
         None => Came::Missing(format!("there is no {name}")),
+        Some(_) if which("bash").is_none() => Came::Missing("there is no bash".into()),
         Some(_) => {
             let lab = shell("bash", script).limit(|limits| limits.wall_time = Some(PATIENCE));
             judge(&lab.run(), expected)

@@ -25,7 +25,7 @@ fn serve() -> u16 {
 }
 
 fn curl() -> Came {
-    if which("curl").is_none() {
+    if which("curl").is_none() || which("bash").is_none() {
         return Came::Missing("there is no curl".into());
     }
     let port = serve();
@@ -38,7 +38,7 @@ fn curl() -> Came {
 }
 
 fn redis() -> Came {
-    if which("redis-server").is_none() || which("redis-cli").is_none() {
+    if which("bash").is_none() || which("redis-server").is_none() || which("redis-cli").is_none() {
         return Came::Missing("there is no redis-server, redis-cli".into());
     }
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
@@ -55,7 +55,7 @@ fn redis() -> Came {
 }
 
 fn python() -> Came {
-    if which("python3").is_none() {
+    if which("python3").is_none() || which("bash").is_none() {
         return Came::Missing("there is no python3".into());
     }
     let script = "python3 -c '\nimport http.server, threading, urllib.request\n\

@@ -37,7 +37,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/microvm-prog
 const INTRODUCTION: &str = "# Programs at level `microvm`\n\n\
     Written by `crates/vm/tests/real.rs` (`UPDATE_EXPECTED=1 cargo test -p ringfence-vm --test real`), which fails when a\n\
     line is not true any more. A command of the system or of busybox runs when it prints and returns the same as on the\n\
-    host.\n";
+    host; the tests of an interpreter's own run when none fails that does not fail on the host.\n";
 
 /// Tries everything, and holds what came of it against the table.
 pub(crate) fn check(section: &str, trials: Vec<Trial>) {
