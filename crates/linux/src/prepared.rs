@@ -56,9 +56,11 @@ impl Ready {
         let lines = Lines { pidfd: pidfd.clone(), commands, gate, streams: Some(streams.inside) };
         let controls = Arc::new(Controls::new(pid, lines));
         let executor = self.executor.clone();
-        let broker = doors.map(|doors| Broker::new(doors, host.clone(), executor.clone(), &self.spec)).transpose();
+        let cgroup = Arc::new(cgroup);
+        let broker =
+            doors.map(|doors| Broker::new(doors, host.clone(), executor.clone(), &self.spec, &cgroup)).transpose();
         let broker = broker.map_err(|source| host_error("cannot start what relays for the place", source))?;
-        let watched = Watched { pidfd, report, cgroup: Arc::new(cgroup), broker };
+        let watched = Watched { pidfd, report, cgroup, broker };
         let supervisor = Supervisor::new(host, controls.clone(), watched, streams.outside, self.spec.clone(), executor);
         let (swept, facts) = (self.swept.clone(), self.facts.clone());
         // What others left is removed while the program runs.

@@ -147,6 +147,20 @@ fn localhost_is_loopback() {
     prints(&lab.permit(NetConnect, &format!("localhost:{}", echo.port)), &["ok hello"], &[]);
 }
 
+/// What the program has closed neither counts nor keeps the port.
+#[test]
+fn a_port_that_was_bound_and_closed_is_free_again() {
+    if !support::has(&["cgroup memory"]) {
+        return;
+    }
+    let port = closed();
+    let Some(lab) = network(&["bind-again", "127.0.0.1", &port, "60", "bind-and-hand-over", "127.0.0.1"]) else {
+        return;
+    };
+    let lab = lab.permit(NetListen, "127.0.0.1:*").limit(|limits| limits.open_files = Some(16));
+    prints(&lab, &["ok", "ok"], &[]);
+}
+
 #[test]
 fn a_granted_port_is_listened_on() {
     for (words, rule) in [(&["serve", "127.0.0.1", "0"][..], "127.0.0.1:*"), (&["serve-unbound"][..], "*")] {
