@@ -147,6 +147,17 @@ fn localhost_is_loopback() {
     prints(&lab.permit(NetConnect, &format!("localhost:{}", echo.port)), &["ok hello"], &[]);
 }
 
+#[test]
+fn a_process_whose_first_thread_has_ended_is_served() {
+    let echo = Echo::new();
+    if !here() || !support::has(&["seccomp notify"]) {
+        return;
+    }
+    let Some(program) = support::compiled("asking.c") else { return };
+    let lab = Lab::new(program).args(&["first-thread-gone", &echo.port]).permit(NetConnect, "127.0.0.1:*");
+    prints(&lab.permit(NetListen, "127.0.0.1:*"), &["0 0 0"], &[]);
+}
+
 /// What the program has closed neither counts nor keeps the port.
 #[test]
 fn a_port_that_was_bound_and_closed_is_free_again() {
