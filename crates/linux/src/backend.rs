@@ -13,7 +13,7 @@ use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
 use crate::namespaces::{Identity, clone_flags};
 use crate::network::Opening;
-use crate::prepared::Ready;
+use crate::prepared::{Kept, Ready};
 use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, compile, default_profile};
 use crate::tree::{Plan, PlanError};
@@ -167,7 +167,7 @@ impl Backend for Linux {
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
-        Ok(Box::new(self.ready(spec)?))
+        Ok(Box::new(Kept(self.ready(spec)?)))
     }
 }
 

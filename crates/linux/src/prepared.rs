@@ -27,6 +27,30 @@ pub(crate) struct Ready {
     pub(crate) swept: Arc<Once>,
 }
 
+/// What the embedder holds. When it is gone, no place is kept for it: the thread that builds places has a
+/// [`Ready`] of its own.
+pub(crate) struct Kept(pub(crate) Ready);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.pool.close();
+    }
+}
+
+impl Prepared for Kept {
+    fn promised(&self) -> &Enforcement {
+        self.0.promised()
+    }
+
+    fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
+        self.0.build(host)
+    }
+
+    fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.0.keep_warm(count)
+    }
+}
+
 impl Prepared for Ready {
     fn promised(&self) -> &Enforcement {
         &self.promised
