@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::sockopt;
+use rustix::process::{Resource, getrlimit};
 
 use super::ask::Ask;
 use super::broker::{Desk, Opened};
 use crate::cgroup::Cgroup;
 
-/// How many there can be.
+/// How many there can be, and not more than an eighth of the descriptors there are: each takes one.
 const MOST: usize = 256;
+const LEAST: usize = 16;
 /// How much longer is waited than the search before took.
 const REST: u32 = 20;
 
@@ -48,7 +50,7 @@ impl Bound {
     pub(super) fn insert(&self, asked: Ask, socket: &OwnedFd, opened: Opened) -> Result<(), Errno> {
         let entry = Entry { opened, name: format!("socket:[{}]", fstat(socket)?.st_ino), asked };
         let mut sockets = self.sockets();
-        if sockets.len() >= MOST {
+        if sockets.len() >= most() {
             return Err(Errno::NOBUFS);
         }
         sockets.insert(sockopt::socket_cookie(socket)?, entry);
@@ -94,6 +96,11 @@ impl Desk {
         drop(gone);
         *searched = Some((began, began.elapsed()));
     }
+}
+
+fn most() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors / 8).unwrap_or(MOST).clamp(LEAST, MOST)
 }
 
 /// Which of these the processes of a cgroup hold; `None` where nobody counts the processes.

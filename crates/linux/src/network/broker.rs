@@ -189,7 +189,7 @@ impl Broker {
         if libc::c_long::from(notification.number) == libc::SYS_exit_group {
             return Some(notification);
         }
-        if self.calls.is_free() {
+        if self.waiting.is_empty() && self.calls.is_free() {
             self.work(notification);
         } else {
             self.waiting.push_back(notification);
