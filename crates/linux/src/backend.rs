@@ -17,7 +17,7 @@ use crate::launch::{Arguments, Confinement, Recipe, resources};
 use crate::learn;
 use crate::namespaces::{Identity, clone_flags};
 use crate::network::Opening;
-use crate::prepared::Ready;
+use crate::prepared::{Kept, Ready};
 use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, compile, default_profile};
 use crate::stdio;
@@ -197,7 +197,7 @@ impl Backend for Linux {
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
-        Ok(Box::new(self.ready(spec)?))
+        Ok(Box::new(Kept(self.ready(spec)?)))
     }
 }
 

@@ -7,12 +7,12 @@ use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Prepared};
 use ringfence_manifest::Spec;
 
 use crate::Linux;
-use crate::prepared::Ready;
+use crate::prepared::Kept;
 use crate::stdio::Streams;
 
 /// A program that speaks with its supervisor over three descriptors of the embedder's choice, in the
 /// places of its standard streams, and has nothing else.
-pub struct Carrier(Ready);
+pub struct Carrier(Kept);
 
 impl Linux {
     /// Gets a carrier ready; what its spec says of streams does not count.
@@ -20,7 +20,7 @@ impl Linux {
     /// # Errors
     /// As for [`prepare`](ringfence_isolation::Backend::prepare).
     pub fn carrier(&self, spec: &Spec) -> Result<Carrier, BuildError> {
-        Ok(Carrier(self.ready(spec)?))
+        Ok(Carrier(Kept(self.ready(spec)?)))
     }
 }
 
@@ -35,7 +35,7 @@ impl Carrier {
     /// # Errors
     /// As for [`Prepared::build`].
     pub fn build(&self, host: Arc<dyn Host>, descriptors: [OwnedFd; 3]) -> Result<Box<dyn Instance>, BuildError> {
-        self.0.build_with(host, Streams::of(descriptors))
+        self.0.0.build_with(host, Streams::of(descriptors))
     }
 
     /// Keeps so many places at hand; see [`Prepared::keep_warm`].

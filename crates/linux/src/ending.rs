@@ -70,12 +70,11 @@ pub(crate) fn nanoseconds(time: Duration) -> u64 {
 
 /// A status as `wait(2)` has it: as a shell shows it, unless a signal tells of a limit.
 fn ended(status: i32, cpu_time: Duration, limits: &Limits) -> Exit {
-    let signal = match libc::WIFEXITED(status) {
-        false => libc::WTERMSIG(status),
-        // What a shell makes of a command that wrote too much.
-        true if libc::WEXITSTATUS(status) == 128 + libc::SIGXFSZ => libc::SIGXFSZ,
-        true => return Exit::Returned(libc::WEXITSTATUS(status)),
-    };
+    if libc::WIFEXITED(status) {
+        // A status is the program's own word, also where a shell says that a command ended by a signal.
+        return Exit::Returned(libc::WEXITSTATUS(status));
+    }
+    let signal = libc::WTERMSIG(status);
     match (signal, limits.file_size, limits.cpu_time) {
         (libc::SIGXFSZ, Some(allowed), _) => exceeded(LimitKind::FileSize, allowed.0, allowed.0.saturating_add(1)),
         (libc::SIGXCPU | libc::SIGKILL, _, Some(allowed)) if cpu_time >= allowed => {
@@ -114,6 +113,7 @@ mod tests {
     #[test]
     fn statuses_and_signals_are_as_a_shell_shows_them() {
         assert_eq!(after(Message::Ended(3 << 8)).exit(&limits()), Exit::Returned(3));
+        assert_eq!(after(Message::Ended((128 + libc::SIGXFSZ) << 8)).exit(&limits()), Exit::Returned(153));
         assert_eq!(after(Message::Ended(libc::SIGSEGV | 0x80)).exit(&limits()), Exit::Returned(139));
         assert_eq!(after(Message::Ended(libc::SIGXFSZ)).exit(&Limits::default()), Exit::Returned(153));
     }
@@ -124,9 +124,7 @@ mod tests {
         assert_eq!(known.exit(&limits()), exceeded(LimitKind::Memory, 100, 100));
         let known = Known { too_many: 2, ..after(Message::Ended(0)) };
         assert_eq!(known.exit(&limits()), exceeded(LimitKind::Processes, 4, 5));
-        for status in [libc::SIGXFSZ, (128 + libc::SIGXFSZ) << 8] {
-            assert_eq!(after(Message::Ended(status)).exit(&limits()), exceeded(LimitKind::FileSize, 10, 11));
-        }
+        assert_eq!(after(Message::Ended(libc::SIGXFSZ)).exit(&limits()), exceeded(LimitKind::FileSize, 10, 11));
         let limits = Limits { disk: Some(Bytes(100)), ..Limits::default() };
         assert_eq!(after(Message::Full(2)).exit(&limits), exceeded(LimitKind::Disk, 100, 8192));
     }

@@ -45,6 +45,16 @@ impl Pool {
         place
     }
 
+    /// Keeps none from now on, and builds none any more.
+    pub(crate) fn close(&self) {
+        let places = {
+            let mut places = self.places();
+            self.wanted.store(0, Relaxed);
+            std::mem::take(&mut *places)
+        };
+        drop(places);
+    }
+
     fn fill(&self, ready: &Ready) -> Result<(), BuildError> {
         while self.places().len() < self.wanted.load(Relaxed) {
             let place = Place::build(ready)?;

@@ -30,6 +30,30 @@ pub(crate) struct Ready {
     pub(crate) swept: Arc<Once>,
 }
 
+/// What the embedder holds. When it is gone, no place is kept for it: the thread that builds places has a
+/// [`Ready`] of its own.
+pub(crate) struct Kept(pub(crate) Ready);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.pool.close();
+    }
+}
+
+impl Prepared for Kept {
+    fn promised(&self) -> &Enforcement {
+        self.0.promised()
+    }
+
+    fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
+        self.0.build(host)
+    }
+
+    fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.0.keep_warm(count)
+    }
+}
+
 impl Prepared for Ready {
     fn promised(&self) -> &Enforcement {
         &self.promised
@@ -67,14 +91,16 @@ impl Ready {
         let lines = Lines { pidfd: pidfd.clone(), commands, gate, streams: Some(streams.inside), terminal };
         let controls = Arc::new(Controls::new(pid, lines));
         let executor = self.executor.clone();
-        let broker = doors.map(|doors| Broker::new(doors, host.clone(), executor.clone(), &self.spec)).transpose();
+        let cgroup = Arc::new(cgroup);
+        let broker =
+            doors.map(|doors| Broker::new(doors, host.clone(), executor.clone(), &self.spec, &cgroup)).transpose();
         let broker = broker.map_err(|source| host_error("cannot start what relays for the place", source))?;
         let broker = broker.map(|broker| match self.spec.permissions.learn {
             true => broker.learning(Notes::new(host.clone(), &self.recipe.tree)),
             false => broker,
         });
         let means = Means { host: host.clone(), spec: self.spec.clone(), executor: executor.clone() };
-        let watched = Watched { pidfd, report, cgroup: Arc::new(cgroup), broker };
+        let watched = Watched { pidfd, report, cgroup, broker };
         let supervisor = Supervisor::new(host, controls.clone(), watched, streams.outside, self.spec.clone(), executor);
         self.swept.call_once(|| {
             let facts = self.facts.clone();

@@ -157,11 +157,18 @@ fn a_file_beyond_the_limit_ends_it() {
     if !here() {
         return;
     }
-    for script in ["exec head -c 200000 /dev/zero > /tmp/x", "head -c 200000 /dev/zero > /tmp/x"] {
-        let lab = Lab::shell(script).grant(Permission::FsWrite, "/tmp").grant(Permission::FsCreate, "/tmp");
-        let outcome = lab.limit(|limits| limits.file_size = Some(Bytes(100 << 10))).run();
-        assert_eq!(tripped(&outcome, LimitKind::FileSize).0, 100 << 10);
-    }
+    let lab = |script: &str| {
+        let all = [Permission::FsWrite, Permission::FsCreate, Permission::FsRead];
+        let lab = all.into_iter().fold(Lab::shell(script), |lab, permission| lab.grant(permission, "/tmp"));
+        lab.limit(|limits| limits.file_size = Some(Bytes(100 << 10))).run()
+    };
+    let outcome = lab("exec head -c 200000 /dev/zero > /tmp/x");
+    assert_eq!(tripped(&outcome, LimitKind::FileSize).0, 100 << 10);
+    // What a child ends by, the program makes a status of; and no status is a limit that tripped.
+    let size = "head -c 200000 /dev/zero > /tmp/x; status=$?; wc -c < /tmp/x; exit $status";
+    let outcome = lab(size);
+    assert_eq!((outcome.exit, outcome.stdout.trim()), (Exit::Returned(153), "102400"));
+    assert_eq!(lab("exit 153").exit, Exit::Returned(153));
 }
 
 #[test]

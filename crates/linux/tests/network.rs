@@ -148,6 +148,31 @@ fn localhost_is_loopback() {
 }
 
 #[test]
+fn a_process_whose_first_thread_has_ended_is_served() {
+    let echo = Echo::new();
+    if !here() || !support::has(&["seccomp notify"]) {
+        return;
+    }
+    let Some(program) = support::compiled("asking.c") else { return };
+    let lab = Lab::new(program).args(&["first-thread-gone", &echo.port]).permit(NetConnect, "127.0.0.1:*");
+    prints(&lab.permit(NetListen, "127.0.0.1:*"), &["0 0 0"], &[]);
+}
+
+/// What the program has closed neither counts nor keeps the port.
+#[test]
+fn a_port_that_was_bound_and_closed_is_free_again() {
+    if !support::has(&["cgroup memory"]) {
+        return;
+    }
+    let port = closed();
+    let Some(lab) = network(&["bind-again", "127.0.0.1", &port, "60", "bind-and-hand-over", "127.0.0.1"]) else {
+        return;
+    };
+    let lab = lab.permit(NetListen, "127.0.0.1:*").limit(|limits| limits.open_files = Some(16));
+    prints(&lab, &["ok", "ok"], &[]);
+}
+
+#[test]
 fn a_granted_port_is_listened_on() {
     for (words, rule) in [(&["serve", "127.0.0.1", "0"][..], "127.0.0.1:*"), (&["serve-unbound"][..], "*")] {
         let Some(mut lab) = network(words) else { return };

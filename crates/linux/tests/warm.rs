@@ -91,6 +91,17 @@ fn a_place_that_is_kept_warm_is_used_once_and_replaced() {
     drop(ready);
     eventually("nothing is left", || !Path::new(&format!("/proc/{place}")).exists() && places().is_empty());
 
+    // Nor is it kept by who builds another in the stead of what was used.
+    let ready = prepared(&lab);
+    ready.keep_warm(4).unwrap();
+    let standing = places();
+    let instance = ready.build(Arc::new(Keeper::default())).unwrap();
+    drop((ready, instance));
+    let used = 1;
+    let left = places().into_iter().filter(|pid| standing.contains(pid)).count();
+    assert!(left <= used, "{left} are kept for nobody");
+    eventually("nothing is left", || places().is_empty());
+
     // What cannot be built is said when it is asked for.
     let mut lab = Lab::new("/bin/true");
     lab.spec.program.working_directory = "/no/such/folder".into();

@@ -164,7 +164,7 @@ impl Cgroup {
     }
 
     /// Its processes.
-    pub(super) fn processes(&self) -> io::Result<Vec<i32>> {
+    pub(crate) fn processes(&self) -> io::Result<Vec<i32>> {
         // Opened anew each time: version 1 gives who reads it again the list of before.
         let Some(folder) = self.folders.first() else { return Ok(Vec::new()) };
         let list = self.tree.read(&folder.path.join("cgroup.procs"))?;

@@ -10,6 +10,9 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use super::address::{self, Target};
 use crate::sys::{self, Notification};
 
+/// `PIDFD_THREAD` of `pidfd_open(2)`.
+const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(OFlags::EXCL.bits());
+
 /// A system call that waits for an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask {
@@ -111,12 +114,17 @@ impl Ask {
         Ok(read("net/udp")? + &read("net/udp6")?)
     }
 
-    /// The process of the thread that asks.
+    /// The thread that asks: it has its process's descriptors also when the first thread has ended.
     fn process(&self) -> Result<OwnedFd, Errno> {
+        let thread = Pid::from_raw(self.notification.thread.cast_signed()).ok_or(Errno::SRCH)?;
+        match pidfd_open(thread, PIDFD_THREAD) {
+            // Before Linux 6.9 there are processes only.
+            Err(Errno::INVAL) => {}
+            other => return other,
+        }
         let text = self.read("status")?;
         let number = text.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-        let process = number.and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-        pidfd_open(process, PidfdFlags::empty())
+        pidfd_open(number.and_then(Pid::from_raw).ok_or(Errno::SRCH)?, PidfdFlags::empty())
     }
 
     /// A file of the thread's in `/proc`.

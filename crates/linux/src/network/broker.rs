@@ -1,12 +1,12 @@
 //! Answers what a capsule's programs ask of the network.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ringfence_abi::{Call, ErrorCode, Handle, Reply};
@@ -20,10 +20,12 @@ use tokio::task::JoinSet;
 use super::Doors;
 use super::address::Target;
 use super::ask::{Answer, Ask};
+use super::bound::Bound;
 use super::datagrams::{Ports, Relay};
 use super::signal::Signal;
 use super::slots::Slots;
 use super::streams::{Bucket, Counted};
+use crate::cgroup::Cgroup;
 use crate::learn::Notes;
 use crate::sys::{self, Notification};
 
@@ -66,8 +68,8 @@ pub(crate) struct Broker {
 pub(super) struct Desk {
     pub(super) doors: Doors,
     pub(super) host: Arc<dyn Host>,
-    /// Sockets that are bound and not yet listening or connected, by their cookies.
-    bound: Mutex<HashMap<u64, Opened>>,
+    /// Sockets that are bound and not yet listening or connected.
+    bound: Bound,
     localhost: Localhost,
     /// Where connections begin whose bytes are counted.
     pub(super) counted: Option<Counted>,
@@ -97,6 +99,7 @@ impl Broker {
         host: Arc<dyn Host>,
         executor: runtime::Handle,
         spec: &Spec,
+        cgroup: &Arc<Cgroup>,
     ) -> io::Result<Self> {
         // Saves time where the kernel can do it, and changes nothing else.
         let _ = sys::notify_synchronously(doors.listener.as_fd());
@@ -110,7 +113,7 @@ impl Broker {
         let desk = Arc::new(Desk {
             doors,
             host,
-            bound: Mutex::default(),
+            bound: Bound::of(cgroup),
             localhost,
             counted,
             relay: signal.clone(),
@@ -199,7 +202,7 @@ impl Broker {
         if libc::c_long::from(notification.number) == libc::SYS_exit_group {
             return Some(notification);
         }
-        if self.calls.is_free() {
+        if self.waiting.is_empty() && self.calls.is_free() {
             self.work(notification);
         } else {
             self.waiting.push_back(notification);
@@ -326,8 +329,8 @@ impl Desk {
         self.host.descriptor(opened.handle).map_err(errno)
     }
 
-    pub(super) fn bound(&self) -> MutexGuard<'_, HashMap<u64, Opened>> {
-        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn bound(&self) -> &Bound {
+        &self.bound
     }
 
     /// Before an address of the host itself is judged: what `localhost` stands for, if that is granted.
@@ -358,7 +361,7 @@ impl Desk {
         let localhost = Localhost { is_granted: localhost_is_granted, looked_up: tokio::sync::OnceCell::new() };
         let (listener, _) = crate::launch::pair().expect("a pipe");
         let doors = Doors::new(listener, None);
-        let (bound, ports, answers) = (Mutex::default(), Ports::default(), AtomicU64::new(0));
+        let (bound, ports, answers) = (Bound::default(), Ports::default(), AtomicU64::new(0));
         Desk { doors, host, bound, localhost, counted: None, relay, ports, answers }
     }
 }

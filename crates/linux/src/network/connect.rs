@@ -45,7 +45,7 @@ impl Desk {
         if carried && sockopt::ipv6_v6only(&own.socket).unwrap_or(true) {
             return Err(Errno::NETUNREACH);
         }
-        let bound = self.bound().remove(&own.cookie()?);
+        let bound = self.bound().remove(own.cookie()?);
         let opened = match bound {
             Some(_) if carried => return Err(Errno::NETUNREACH),
             Some(opened) => opened,

@@ -13,9 +13,6 @@ use super::broker::{Desk, Opened, errno};
 use super::connect::set_waiting;
 use super::options;
 
-/// How many sockets may be bound without listening before the oldest is forgotten.
-const MOST_BOUND: usize = 256;
-
 impl Desk {
     pub(super) async fn bind(&self, ask: &Ask) -> Result<Answer, Errno> {
         let own = ask.own()?;
@@ -37,17 +34,14 @@ impl Desk {
         if has_port(&own)? {
             return Err(Errno::INVAL);
         }
+        self.forget_closed().await;
         let (opened, socket) = self.bind_stream(&own, address)?;
         if self.counted.is_some() {
             // It stays in the place. Nothing is listened on where bytes are counted, so this is what the system
             // would have chosen.
             return rustix::net::bind(&own.socket, &address).map(|()| Answer::plain(Ok(())));
         }
-        let mut bound = self.bound();
-        if bound.len() >= MOST_BOUND {
-            return Err(Errno::NOBUFS);
-        }
-        bound.insert(sockopt::socket_cookie(&socket)?, opened);
+        self.bound().insert(*ask, &socket, opened)?;
         Ok(Answer::with(socket, Ok(())))
     }
 
@@ -72,9 +66,11 @@ impl Desk {
             // It listens by a grant: how many may wait is its own affair.
             return rustix::net::listen(&own.socket, backlog).map(|()| Answer::plain(Ok(())));
         }
-        let bound = self.bound().remove(&own.cookie()?);
+        let bound = self.bound().remove(own.cookie()?);
         let (opened, given) = match bound {
             Some(opened) => (opened, None),
+            // It was held where nobody looked, and is forgotten.
+            None if has_port(&own)? => return Err(Errno::INVAL),
             // Where the system would bind it.
             None => {
                 let anywhere = match own.is_ipv6() {

@@ -24,6 +24,7 @@
 
 mod address;
 mod ask;
+mod bound;
 mod broker;
 mod connect;
 mod datagrams;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +52,21 @@ static void meet(const char *port) {
     close(fd);
 }
 
+/* Waits until the first thread has ended, and reaches a port and listens at another. */
+static void *second(void *port) {
+    char state = 0;
+    while (state != 'Z') {
+        FILE *file = fopen("/proc/self/stat", "r");
+        if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1) exit(3);
+        fclose(file);
+    }
+    struct sockaddr_in at = local("0");
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int reached = reach(port), bound = bind(fd, (void *)&at, sizeof at);
+    printf("%d %d %d\n", reached < 0, bound, listen(fd, 1));
+    exit(0);
+}
+
 int main(int count, char **words) {
     const char *what = count > 1 ? words[1] : "";
     if (is(what, "wait-and-spin")) { /* a port that never answers, how many threads wait for it */
@@ -77,6 +93,11 @@ int main(int count, char **words) {
         }
         meet(words[4]);
         return 0;
+    }
+    if (is(what, "first-thread-gone")) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, second, words[2])) return 3;
+        syscall(SYS_exit, 0);
     }
     if (is(what, "names")) { /* asks for names without waiting for answers; the port to tell of it */
         int fd = socket(AF_INET, SOCK_DGRAM, 0), turns = atoi(words[2]);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int is(const char *a, const char *b) { return strcmp(a, b) == 0; }
@@ -372,6 +373,35 @@ static void bind_only(const char *host, const char *port, int kind) {
     close(fd);
 }
 
+/* Binds and closes over and over, each time the same port; then listens at it. */
+static void bind_again(const char *host, const char *port, int count) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at);
+    for (int i = 0; i < count; i++) {
+        int fd = socket(at.ss_family, SOCK_STREAM, 0);
+        if (bind(fd, (void *)&at, length)) return failed();
+        if (i == count - 1 && listen(fd, 8)) return failed();
+        close(fd);
+    }
+    printf("ok\n");
+}
+
+/* Binds in one process and listens in another, while others are bound. */
+static void bind_and_hand_over(const char *host) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, "0", &at);
+    int first = socket(at.ss_family, SOCK_STREAM, 0), second = socket(at.ss_family, SOCK_STREAM, 0);
+    if (bind(first, (void *)&at, length)) return failed();
+    fflush(stdout);
+    if (fork() == 0) {
+        if (bind(second, (void *)&at, length) || listen(first, 8) || listen(second, 8)) failed();
+        else printf("ok\n");
+        exit(0);
+    }
+    close(first);
+    wait(NULL);
+}
+
 /* One thread changes the address all the time while the other connects. */
 static struct sockaddr_in shared;
 static volatile int racing = 1;
@@ -450,6 +480,8 @@ int main(int count, char **words) {
         else if (is(what, "name")) by_name(words[i + 1], words[i + 2]), i += 2;
         else if (is(what, "serve")) serve(words[i + 1], words[i + 2], 1), i += 2;
         else if (is(what, "serve-unbound")) serve("0.0.0.0", "0", 0);
+        else if (is(what, "bind-again")) bind_again(words[i + 1], words[i + 2], atoi(words[i + 3])), i += 3;
+        else if (is(what, "bind-and-hand-over")) bind_and_hand_over(words[i + 1]), i += 1;
         else if (is(what, "bind")) bind_only(words[i + 1], words[i + 2], SOCK_STREAM), i += 2;
         else if (is(what, "bind-udp")) bind_only(words[i + 1], words[i + 2], SOCK_DGRAM), i += 2;
         else if (is(what, "race")) race(words[i + 1], words[i + 2]), i += 2;
