@@ -267,7 +267,7 @@ impl Supervisor {
     fn too_many_open(&mut self, ending: Option<u32>) -> io::Result<Option<Exit>> {
         let Some(allowed) = self.spec.limits.open_files else { return Ok(None) };
         let open = match ending {
-            Some(thread) => self.descriptors.with(&self.cgroup, thread.cast_signed())?,
+            Some(thread) => self.descriptors.with_ending(&self.cgroup, thread.cast_signed())?,
             None => self.descriptors.all(&self.cgroup)?,
         };
         Ok((open > allowed).then(|| exceeded(LimitKind::OpenFiles, allowed, open)))

@@ -42,12 +42,15 @@ impl Descriptors {
         Ok(self.sum)
     }
 
-    /// The same with the process of a thread looked at in any case.
-    pub(crate) fn with(&mut self, cgroup: &Cgroup, thread: i32) -> io::Result<u64> {
+    /// The same with the process of a thread looked at in any case, which is about to end: from then on it does
+    /// not count.
+    pub(crate) fn with_ending(&mut self, cgroup: &Cgroup, thread: i32) -> io::Result<u64> {
         self.all(cgroup)?;
         let process = if self.counts.contains_key(&thread) { thread } else { process_of(thread)? };
         self.count(process)?;
-        Ok(self.sum)
+        let sum = self.sum;
+        self.sum = sum.saturating_sub(self.counts.remove(&process).unwrap_or(0));
+        Ok(sum)
     }
 
     fn look(&mut self, cgroup: &Cgroup) -> io::Result<()> {

@@ -1,6 +1,7 @@
 /* Asks the supervisor more than it can do at once. One thing for each first argument. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,7 +25,9 @@ static int reach(const char *port) {
     struct sockaddr_in at = local(port);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(fd, (void *)&at, sizeof at) == 0) return fd;
+    int error = errno;
     close(fd);
+    errno = error;
     return -1;
 }
 
@@ -98,6 +101,22 @@ int main(int count, char **words) {
         pthread_t thread;
         if (pthread_create(&thread, NULL, second, words[2])) return 3;
         syscall(SYS_exit, 0);
+    }
+    if (is(what, "hold")) { /* so many connections at once, twice; how many there were, and why no more */
+        int most = atoi(words[3]);
+        for (int turn = 0; turn < 2; turn++) {
+            int held[256], n = 0;
+            while (n < most && (held[n] = reach(words[2])) >= 0) n++;
+            printf("%d %s\n", n, n < most ? strerrorname_np(errno) : "");
+            while (n > 0) close(held[--n]);
+            /* One after the other they are free again. */
+            for (n = 0; n < most && turn == 0; n++) {
+                int fd;
+                while ((fd = reach(words[2])) < 0) {}
+                close(fd);
+            }
+        }
+        return 0;
     }
     if (is(what, "names")) { /* asks for names without waiting for answers; the port to tell of it */
         int fd = socket(AF_INET, SOCK_DGRAM, 0), turns = atoi(words[2]);

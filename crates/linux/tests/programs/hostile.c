@@ -173,7 +173,7 @@ int main(int count, char **words) {
             }
         pause();
     }
-    if (is(what, "exits")) { /* how many processes sleep, how many end beside them */
+    if (is(what, "exits")) { /* how many processes sleep, how many end beside them, with ten descriptors each */
         for (int i = 0; i < atoi(words[2]); i++)
             if (fork() == 0) {
                 pause();
@@ -182,7 +182,10 @@ int main(int count, char **words) {
         for (int i = 0; i < atoi(words[3]); i++) {
             pid_t child = vfork();
             if (child < 0) return 5;
-            if (child == 0) _exit(0);
+            if (child == 0) {
+                for (int k = 0; k < 10; k++) dup(0);
+                _exit(0);
+            }
             waitpid(child, NULL, 0);
         }
         return 0;

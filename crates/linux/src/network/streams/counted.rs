@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, connect, getpeername, getsockname, sockopt};
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::Mutex;
 
 use super::{Bucket, Relay};
@@ -15,16 +16,23 @@ use crate::network::NAME_SERVER;
 use crate::network::address::canonical;
 use crate::network::ask::Own;
 use crate::network::connect::set_waiting;
+use crate::network::slots::Slots;
 
 /// How long two sockets of one network may take to be connected. A program can set on its own what keeps
 /// it from ever being (`SO_BINDTODEVICE`), and makes nobody wait but itself.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// How many there can be at once.
+const MOST: usize = 4096;
+const LEAST: usize = 16;
 
 /// Where connections whose bytes are counted begin.
 pub(in crate::network) struct Counted {
     /// Listens in the capsule's network. One connection at a time, so that who is accepted is who was sent.
     door: Arc<Mutex<OwnedFd>>,
     at: SocketAddr,
+    /// Each connection takes two descriptors of the supervisor for as long as it lasts.
+    connections: Slots,
     relay: Relay,
 }
 
@@ -32,11 +40,17 @@ impl Counted {
     pub(in crate::network) fn new(door: OwnedFd, bucket: Arc<Bucket>) -> io::Result<Self> {
         let port = SocketAddr::try_from(getsockname(&door)?)?.port();
         let at = SocketAddrV4::new(NAME_SERVER, port).into();
-        Ok(Counted { door: Arc::new(Mutex::new(door)), at, relay: Relay::start(bucket)? })
+        Ok(Counted {
+            door: Arc::new(Mutex::new(door)),
+            at,
+            connections: Slots::new(most())?,
+            relay: Relay::start(bucket)?,
+        })
     }
 
     /// Connects the program's socket to one of ours, and lets the relay pass on between that and the host's.
     pub(in crate::network) async fn join(&self, own: &Own, host: OwnedFd) -> Result<(), Errno> {
+        let connection = self.connections.take().ok_or(Errno::NFILE)?;
         let door = self.door.clone().lock_owned().await;
         let at = match (own.is_ipv6(), self.at) {
             (true, SocketAddr::V4(at)) => {
@@ -54,9 +68,15 @@ impl Counted {
             set_waiting(&socket, waits).and(met)
         });
         let ours = meeting.await.map_err(|_| Errno::IO)??;
-        self.relay.join(ours, host);
+        self.relay.join(ours, host, connection);
         Ok(())
     }
+}
+
+/// So many that they have a quarter of the descriptors there are.
+fn most() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors / 8).unwrap_or(MOST).clamp(LEAST, MOST)
 }
 
 /// Connects a socket to the door; the other end.

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
 use super::Bucket;
+use crate::network::slots::Slot;
 
 /// How much is taken at once.
 const CHUNK: usize = 16 * 1024;
@@ -19,6 +20,8 @@ pub(super) struct Pair {
     ends: [OwnedFd; 2],
     /// From the program and to it.
     ways: [Way; 2],
+    /// Free for another when both ends are closed.
+    _slot: Slot,
 }
 
 /// One direction.
@@ -46,8 +49,8 @@ enum State {
 pub(super) struct Broken;
 
 impl Pair {
-    pub(super) fn new(program: OwnedFd, host: OwnedFd) -> Self {
-        Pair { ends: [program, host], ways: Default::default() }
+    pub(super) fn new(program: OwnedFd, host: OwnedFd, slot: Slot) -> Self {
+        Pair { ends: [program, host], ways: Default::default(), _slot: slot }
     }
 
     /// Whether everything was said in both directions.

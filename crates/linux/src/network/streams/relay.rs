@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::Bucket;
 use super::pair::Pair;
 use crate::network::signal::Signal;
+use crate::network::slots::Slot;
 
 /// How long what a program said last is passed on after its end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,9 +35,9 @@ impl Relay {
     }
 
     /// Passes on between a program's connection and one of the host's from now on.
-    pub(super) fn join(&self, program: OwnedFd, host: OwnedFd) {
+    pub(super) fn join(&self, program: OwnedFd, host: OwnedFd, slot: Slot) {
         // It is gone only when the instance is.
-        let _ = self.pairs.send(Pair::new(program, host));
+        let _ = self.pairs.send(Pair::new(program, host, slot));
         self.signal.ring();
     }
 }
