@@ -45,7 +45,7 @@ pub(crate) fn enforced(promised: &Enforcement, pid: i32, cgroup: &Cgroup) -> Enf
     }
     if !cgroup.holds(&read("cgroup")) {
         use Guarantee as G;
-        let by_cgroup = [G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit];
+        let by_cgroup = [G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
         missing(&by_cgroup, "the process is not in its cgroup");
     }
     enforced

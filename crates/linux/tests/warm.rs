@@ -31,11 +31,16 @@ fn places() -> Vec<u32> {
         let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
         found.extend(children.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
     }
-    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let lives = |pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| !status.contains("State:\tZ"))
+    // `NSpid` has a number for each pid namespace it is in; `ns/pid` tells root alone.
+    let depth = |status: &str| {
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        Some(numbers.split_whitespace().count())
     };
-    found.retain(|pid| lives(pid) && namespace(&pid.to_string()).is_some_and(|own| Some(own) != namespace("self")));
+    let own = depth(&std::fs::read_to_string("/proc/self/status").unwrap());
+    found.retain(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        !status.contains("State:\tZ") && depth(&status) > own
+    });
     found
 }
 

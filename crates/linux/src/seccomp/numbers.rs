@@ -19,6 +19,7 @@ pub(super) struct WithTests {
     pub(super) exit_group: c_long,
     pub(super) fcntl: c_long,
     pub(super) openat2: c_long,
+    pub(super) close_range: c_long,
 }
 
 /// Their numbers.
@@ -38,6 +39,7 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     exit_group: libc::SYS_exit_group,
     fcntl: libc::SYS_fcntl,
     openat2: libc::SYS_openat2,
+    close_range: libc::SYS_close_range,
 };
 
 macro_rules! numbers {
@@ -56,7 +58,7 @@ numbers! {
     /// What ordinary programs use.
     ALLOWED = [
         SYS_accept SYS_accept4 SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_getres SYS_clock_gettime
-        SYS_clock_nanosleep SYS_close SYS_close_range SYS_copy_file_range SYS_dup SYS_dup3
+        SYS_clock_nanosleep SYS_close SYS_copy_file_range SYS_dup SYS_dup3
         SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2 SYS_execve SYS_execveat
         SYS_exit SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fchdir
         SYS_fdatasync SYS_fgetxattr SYS_flistxattr SYS_flock SYS_fstat SYS_fstatfs SYS_fsync SYS_ftruncate

@@ -94,6 +94,7 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     give(&[calls.clone3], &UNKNOWN);
     give(&[calls.ioctl], &ioctl());
     give(&[calls.fcntl], &fcntl());
+    give(&[calls.close_range], &close_range());
     give(&[calls.socket, calls.socketpair], &socket());
     let network = match network {
         Network::Asked => Rule::Ask,
@@ -139,8 +140,18 @@ pub(crate) fn permissive() -> super::Filter {
     super::compile(&Profile { rules: BTreeMap::from([(0, Rule::Allow)]), otherwise: Rule::Allow })
 }
 
+/// No namespaces, and no thread with descriptors of its own, which would escape the sum of a process.
 fn clone() -> Rule {
+    let mask = (libc::CLONE_THREAD | libc::CLONE_FILES) as u32;
+    let apart = Test { argument: 0, mask, equals: libc::CLONE_THREAD as u32, then: PERMISSION };
     let plain = Test { argument: 0, mask: NAMESPACES, equals: 0, then: Rule::Allow };
+    Rule::Test(vec![apart, plain], Box::new(PERMISSION))
+}
+
+/// The same by the way of closing: `CLOSE_RANGE_UNSHARE`.
+fn close_range() -> Rule {
+    const UNSHARE: u32 = 1 << 1;
+    let plain = Test { argument: 2, mask: UNSHARE, equals: 0, then: Rule::Allow };
     Rule::Test(vec![plain], Box::new(PERMISSION))
 }
 
