@@ -2,11 +2,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
 
 use ringfence_isolation::{CallError, Exit, Instance, LimitKind, Stop, Trap};
 use ringfence_manifest::{MountMode, Permission};
-use support::{Keeper, Lab, has, here, wait};
+use support::{Keeper, Lab, eventually, has, here, wait};
 
 /// A program that has begun and waits.
 fn waiting(lab: &Lab) -> Option<(Box<dyn Instance>, std::sync::Arc<Keeper>)> {
@@ -33,15 +32,6 @@ fn prints(instance: &dyn Instance, keeper: &Keeper, command: &[&str]) -> String 
     let before = keeper.printed().len();
     assert_eq!(run(instance, command), Ok(Exit::Returned(0)));
     String::from_utf8(keeper.printed()[before..].to_vec()).unwrap()
-}
-
-#[track_caller]
-fn eventually(what: &str, done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringfence_isolation::{BoxFuture, Exit, LimitKind};
 use ringfence_manifest::{BitRate, Permission};
@@ -17,7 +17,7 @@ use ringfence_runtime::Resolver;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::judged::lines;
-use support::{Lab, here};
+use support::{Lab, eventually, here};
 
 /// How many descriptors this process may have.
 const FEW: u64 = 256;
@@ -66,15 +66,6 @@ fn asking(words: &[&str]) -> Option<Lab> {
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(usize::MAX, Iterator::count)
-}
-
-#[track_caller]
-fn eventually(what: &str, done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(15);
-    while !done() {
-        assert!(Instant::now() < until, "{what}");
-        thread::yield_now();
-    }
 }
 
 #[test]

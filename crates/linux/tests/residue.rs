@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_isolation::{Backend, Exit, Stop};
 use ringfence_manifest::{BitRate, Permission};
-use support::{Lab, here, linux, wait};
+use support::{Lab, eventually, here, linux, wait};
 
 /// An argument by which the processes of one test are found: `sleep` adds its arguments up.
 fn mark() -> String {
@@ -43,16 +43,6 @@ fn cgroups(supervisor: u32) -> Vec<String> {
     let mut found = Vec::new();
     below(std::path::Path::new("/sys/fs/cgroup"), 8, &supervisor.to_string(), &mut found);
     found
-}
-
-/// Waits until `done`, for what the kernel finishes in its own time; fails after a while.
-#[track_caller]
-fn eventually(what: &str, done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 /// A daemon in a session of its own, with its output elsewhere, and a family of processes.

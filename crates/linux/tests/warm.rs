@@ -4,12 +4,11 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ringfence_isolation::{Backend, Exit, Prepared};
 use ringfence_manifest::Permission::{FsCreate, FsList, FsRead, FsWrite};
 use ringfence_manifest::StreamIn;
-use support::{Keeper, Lab, here, linux, wait};
+use support::{Keeper, Lab, eventually, here, linux, wait};
 
 fn prepared(lab: &Lab) -> Box<dyn Prepared> {
     linux().prepare(&lab.spec).unwrap()
@@ -42,15 +41,6 @@ fn places() -> Vec<u32> {
         !status.contains("State:\tZ") && depth(&status) > own
     });
     found
-}
-
-#[track_caller]
-fn eventually(what: &str, done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 /// One test, because all of it counts the children of this process.

@@ -217,3 +217,23 @@ fn the_same_works_for_a_user_who_is_not_root() {
     assert!(at("data/new").exists() && at("data/closed/in").is_dir());
     assert_eq!(user(&["clean"]).exits(0).stdout, "nothing is left over\n");
 }
+
+/// A folder as a stream would lead to every file of the host's.
+#[test]
+fn a_stream_that_is_more_than_a_stream_is_refused() {
+    let Some(lab) = lab(&["true", "cat"]) else { return };
+    let folder = || std::fs::File::open("/").unwrap();
+    let ran: crate::lab::Ran = lab.command(&["run", "true"]).stdin(folder()).output().unwrap().into();
+    let ran = ran.exits(117);
+    assert!(ran.stderr.contains("it is a folder"), "{}", ran.stderr);
+    let socket = std::os::unix::net::UnixListener::bind(lab.at("socket")).unwrap();
+    let command = lab.command(&["run", "true"]).stdin(std::os::fd::OwnedFd::from(socket)).output().unwrap();
+    let ran = crate::lab::Ran::from(command).exits(117);
+    assert!(ran.stderr.contains("a socket that is not connected"), "{}", ran.stderr);
+    // A file is a stream like any other, in both directions.
+    let (input, output) = (lab.write("in.txt", "text\n"), lab.at("out.txt"));
+    let mut command = lab.command(&["run", "cat"]);
+    command.stdin(std::fs::File::open(input).unwrap()).stdout(std::fs::File::create(&output).unwrap());
+    assert!(command.status().unwrap().success());
+    assert_eq!(std::fs::read_to_string(output).unwrap(), "text\n");
+}

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use ringfence_abi::{Call, ErrorCode, Handle, Reply};
 use ringfence_isolation::{
@@ -259,6 +260,16 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
             Poll::Ready(value) => return value,
             Poll::Pending => thread::park(),
         }
+    }
+}
+
+/// Waits until `done`, for what the kernel or another thread finishes in its own time; fails after a while.
+#[track_caller]
+pub(crate) fn eventually(what: &str, done: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < until, "{what}");
+        thread::yield_now();
     }
 }
 
