@@ -21,6 +21,8 @@ mod exit;
 mod fact;
 mod host;
 pub mod names;
+#[cfg(unix)]
+mod program;
 mod remnant;
 mod usage;
 
@@ -36,6 +38,8 @@ pub use enforcement::{Enforcement, Held, Refusal, Shortfall};
 pub use exit::{Exit, LostReason, Trap};
 pub use fact::Fact;
 pub use host::{Answer, FileUse, Folder, Host, Verdict};
+#[cfg(unix)]
+pub use program::check_linux_program;
 pub use remnant::Remnant;
 pub use ringfence_manifest::{Guarantee, Level, Spec, Strength};
 pub use usage::{Limit, LimitKind, Usage};

@@ -1,11 +1,10 @@
 //! The backend: what it needs, what it refuses, what it prepares.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Once, OnceLock};
 
 use ringfence_isolation::{
-    Backend, BuildError, Enforcement, Fact, Feature, Guarantee, Level, Prepared, Refusal, Remnant,
+    Backend, BuildError, Enforcement, Fact, Feature, Guarantee, Level, Prepared, Refusal, Remnant, check_linux_program,
 };
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
@@ -89,7 +88,7 @@ impl Linux {
 
     /// Everything that is decided before something is built.
     pub(crate) fn ready(&self, spec: &Spec) -> Result<Ready, BuildError> {
-        check_program(spec)?;
+        check_linux_program(spec)?;
         self.check_machine()?;
         check_permissions(spec)?;
         if let Err(Missing { found, remedy }) = &self.facts().notify
@@ -201,28 +200,6 @@ impl Backend for Linux {
     }
 }
 
-fn refuse_program(spec: &Spec, reason: impl Into<String>) -> BuildError {
-    BuildError::Program { path: spec.program.path.clone(), level: Level::Sandbox, reason: reason.into() }
-}
-
-fn check_program(spec: &Spec) -> Result<(), BuildError> {
-    if spec.program.kind != Kind::Linux {
-        return Err(refuse_program(
-            spec,
-            "this version of level sandbox runs programs of kind linux; choose level wasm for WebAssembly",
-        ));
-    }
-    let path = &spec.program.path;
-    let metadata = std::fs::metadata(path).map_err(|source| BuildError::Unreadable { path: path.clone(), source })?;
-    if !metadata.is_file() {
-        return Err(refuse_program(spec, "it is not a file"));
-    }
-    if metadata.permissions().mode() & 0o111 == 0 {
-        return Err(refuse_program(spec, "it is not executable: `chmod +x` makes it so"));
-    }
-    Ok(())
-}
-
 /// What permissions say that this level has no way to hold.
 fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
     let Permissions { clock, random, channel_send, channel_receive, log, learn, .. } = &spec.permissions;
@@ -246,7 +223,7 @@ fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
         ),
     ];
     match reasons.into_iter().find(|(hit, _)| *hit) {
-        Some((_, reason)) => Err(refuse_program(spec, reason)),
+        Some((_, reason)) => Err(BuildError::program(spec, reason)),
         None => Ok(()),
     }
 }
@@ -257,7 +234,7 @@ fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
             BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() }
         }
         PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Overlay { .. } | PlanError::Path(_) => {
-            refuse_program(spec, error.to_string())
+            BuildError::program(spec, error.to_string())
         }
     }
 }

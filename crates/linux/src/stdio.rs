@@ -64,7 +64,12 @@ impl Streams {
         let mut out = |to: &StreamOut, handle: Handle, own: &dyn AsFd| -> io::Result<OwnedFd> {
             match to {
                 StreamOut::Null if !counted => Ok(OpenOptions::new().write(true).open("/dev/null")?.into()),
-                StreamOut::Inherit if !counted && Inherited::of(own.as_fd())? == Inherited::Harmless => {
+                StreamOut::Inherit
+                    if !counted
+                        && Inherited::of(own.as_fd())
+                            .map_err(|error| of_stream("standard output or error", &error))?
+                            == Inherited::Harmless =>
+                {
                     Ok(own.as_fd().try_clone_to_owned()?)
                 }
                 _ => {
@@ -84,7 +89,7 @@ impl Streams {
 fn input(from: &StreamIn) -> io::Result<OwnedFd> {
     Ok(match from {
         StreamIn::Inherit => {
-            Inherited::of(io::stdin().as_fd())?;
+            Inherited::of(io::stdin().as_fd()).map_err(|error| of_stream("standard input", &error))?;
             io::stdin().as_fd().try_clone_to_owned()?
         }
         StreamIn::Null => OpenOptions::new().read(true).open("/dev/null")?.into(),
@@ -124,6 +129,10 @@ impl Inherited {
             _ => refuse("a device"),
         }
     }
+}
+
+fn of_stream(name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
 /// Whether a regular file is handed over as standard input.

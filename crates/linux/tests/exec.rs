@@ -2,7 +2,6 @@
 
 mod support;
 
-
 use ringfence_isolation::{CallError, Exit, Instance, LimitKind, Stop, Trap};
 use ringfence_manifest::{MountMode, Permission};
 use support::{Keeper, Lab, eventually, has, here, wait};

@@ -1,10 +1,9 @@
 //! The backend: what it needs, what it refuses, what it prepares.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use ringfence_isolation::{Backend, BuildError, Fact, Guarantee, Level, Prepared, Refusal};
+use ringfence_isolation::{Backend, BuildError, Fact, Guarantee, Level, Prepared, Refusal, check_linux_program};
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
@@ -70,7 +69,7 @@ impl Backend for Vm {
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
-        check_program(spec)?;
+        check_linux_program(spec)?;
         let (kvm, kind) = self.kvm().as_ref().map_err(|missing| Refusal {
             level: Level::MicroVm,
             guarantee: Guarantee::OwnKernel,
@@ -95,32 +94,6 @@ impl Backend for Vm {
     }
 }
 
-fn refuse_program(spec: &Spec, reason: impl Into<String>) -> BuildError {
-    BuildError::Program { path: spec.program.path.clone(), level: Level::MicroVm, reason: reason.into() }
-}
-
-fn check_program(spec: &Spec) -> Result<(), BuildError> {
-    if spec.program.kind != Kind::Linux {
-        return Err(refuse_program(
-            spec,
-            "this version of level microvm runs programs of kind linux; choose level wasm for WebAssembly",
-        ));
-    }
-    let path = &spec.program.path;
-    let metadata = std::fs::metadata(path).map_err(|source| BuildError::Unreadable { path: path.clone(), source })?;
-    if !metadata.is_file() {
-        return Err(refuse_program(spec, "it is not a file"));
-    }
-    if metadata.permissions().mode() & 0o111 == 0 {
-        return Err(refuse_program(spec, "it is not executable: `chmod +x` makes it so"));
-    }
-    let texts = spec.program.args.iter().chain(spec.environment.keys()).chain(spec.environment.values());
-    if texts.chain([&spec.program.working_directory]).any(|text| text.contains('\0')) {
-        return Err(refuse_program(spec, "an argument, variable or folder contains a NUL character"));
-    }
-    Ok(())
-}
-
 /// An ELF file of this processor's, or a script: what its interpreter is shows when it is loaded.
 fn check_elf(spec: &Spec, system: &System) -> Result<(), BuildError> {
     use crate::memory::Content;
@@ -132,7 +105,7 @@ fn check_elf(spec: &Spec, system: &System) -> Result<(), BuildError> {
     if start[..length] == *b"#!" {
         return Ok(());
     }
-    Elf::read(&file).map(drop).map_err(|error| refuse_program(spec, error.to_string()))
+    Elf::read(&file).map(drop).map_err(|error| BuildError::program(spec, error.to_string()))
 }
 
 /// What permissions say that this level has no way to hold.
@@ -154,7 +127,7 @@ fn check_permissions(spec: &Spec) -> Result<(), BuildError> {
         (*log, "`log` is not in this version of level microvm; take it out and print instead, or choose level wasm"),
     ];
     match reasons.into_iter().find(|(hit, _)| *hit) {
-        Some((_, reason)) => Err(refuse_program(spec, reason)),
+        Some((_, reason)) => Err(BuildError::program(spec, reason)),
         None => Ok(()),
     }
 }
