@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use ringfence::{Exit, LimitKind, Load, LoadError, Report, Runtime, StreamOut};
+use ringfence::{BuildError, Exit, Level, LimitKind, Load, LoadError, Report, Runtime, StreamOut};
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
@@ -19,22 +19,23 @@ fn main() -> ExitCode {
     }
     let trials: Vec<Trial> = TRIALS
         .iter()
-        .map(|&(name, limits, check)| {
-            Trial::ignorable_test(name, move || match run(name, limits) {
-                Ok(report) => match check(&report) {
-                    true => Ok(Completion::Completed),
-                    false => Err(Failed::from(format!("{} {:?}", report.exit, report.denials))),
-                },
-                Err(LoadError::Build(ringfence::BuildError::Refused(refusal)))
-                    if refusal.facts.iter().any(|fact| !fact.usable) =>
-                {
-                    Ok(Completion::ignored_with(format!("skipped: {refusal}").replace('\n', " ")))
-                }
-                Err(error) => Err(Failed::from(error.to_string())),
-            })
-        })
+        .map(|&(name, limits, check)| Trial::ignorable_test(name, move || attempt(name, limits, check)))
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn attempt(name: &str, limits: &[&str], check: Check) -> Result<Completion, Failed> {
+    if let Some(missing) = lacks(limits) {
+        return Ok(Completion::ignored_with(missing));
+    }
+    match run(name, limits) {
+        Ok(report) if check(&report) => Ok(Completion::Completed),
+        Ok(report) => Err(Failed::from(format!("{} {:?}", report.exit, report.denials))),
+        Err(LoadError::Build(BuildError::Refused(refusal))) if refusal.facts.iter().any(|fact| !fact.usable) => {
+            Ok(Completion::ignored_with(format!("skipped: {refusal}").replace('\n', " ")))
+        }
+        Err(error) => Err(Failed::from(error.to_string())),
+    }
 }
 
 type Check = fn(&Report) -> bool;
@@ -59,6 +60,18 @@ const TRIALS: &[(&str, &[&str], Check)] = &[
 
 fn exceeded(report: &Report, limit: LimitKind) -> bool {
     matches!(report.exit, Exit::Exceeded(found) if found.limit == limit)
+}
+
+/// What is missing here of what bounds a runner. Without a cgroup nothing but the engine itself does: such
+/// a run would take all of this machine's memory.
+fn lacks(limits: &[&str]) -> Option<String> {
+    let needs = |limit: &str| limits.iter().any(|given| given.starts_with(limit));
+    let bounds = [("memory", "cgroup memory"), ("cpu_time", "cgroup cpuacct")];
+    let runtime = Runtime::builder().build().expect("a runtime is set up");
+    let sandbox = runtime.backends().iter().find(|backend| backend.level() == Level::Sandbox)?;
+    let mut missing = sandbox.probe().into_iter().filter(|fact| !fact.usable);
+    let missing = missing.find(|fact| bounds.iter().any(|(limit, name)| fact.name == *name && needs(limit)))?;
+    Some(format!("skipped: {}: {}", missing.name, missing.found))
 }
 
 fn run(name: &str, limits: &[&str]) -> Result<Report, LoadError> {

@@ -65,8 +65,7 @@ impl Lab {
         command
             .current_dir(self.path("work"))
             .env("XDG_DATA_HOME", self.path("data"))
-            // Compiled code is kept for all tests: the cache is made for concurrent use.
-            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env("XDG_CACHE_HOME", cache())
             .env("HOME", self.path("home"))
             .stdin(Stdio::null())
     }
@@ -100,6 +99,17 @@ impl Lab {
 }
 
 /// Whether one of the signals 1, 2, 3 and 15 is ignored here: `SigIgn` of proc_pid_status(5).
+/// Compiled code is kept for all tests: the cache is made for concurrent use. Another user than the one who
+/// built the tests has one of their own.
+fn cache() -> PathBuf {
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let own = format!("ringfence-cli-cache-{}", rustix::process::geteuid().as_raw());
+    match tempfile::tempfile_in(built) {
+        Ok(_) => built.join("cache"),
+        Err(_) => std::env::temp_dir().join(own),
+    }
+}
+
 fn ignores_signals() -> bool {
     const WATCHED: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
