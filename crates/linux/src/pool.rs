@@ -1,20 +1,27 @@
 //! Places of one spec that were built ahead: who asks for an instance waits for `execve(2)` only.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use ringfence_isolation::BuildError;
 
 use crate::place::Place;
 use crate::prepared::Ready;
 
+/// How long the building of another place waits after one was taken: a program that was just started goes
+/// first, and the two would slow each other down.
+const PRECEDENCE: Duration = Duration::from_millis(5);
+
 /// The places, and how many there are to be.
 #[derive(Default)]
 pub(crate) struct Pool {
     places: Mutex<VecDeque<Place>>,
     wanted: AtomicUsize,
+    /// Whether a thread is at work that fills it.
+    filling: AtomicBool,
 }
 
 impl Pool {
@@ -39,10 +46,32 @@ impl Pool {
                 break place;
             }
         };
-        let ready = ready.clone();
-        // When it fails the next one is built by who needs it, who is told why.
-        let _ = thread::Builder::new().name("ringfence-pool".into()).spawn(move || ready.pool.fill(&ready));
+        self.refill(ready);
         place
+    }
+
+    /// Builds what is missing, on a thread of its own.
+    fn refill(&self, ready: &Ready) {
+        if self.filling.swap(true, SeqCst) {
+            return;
+        }
+        let ready = ready.clone();
+        let work = move || {
+            thread::sleep(PRECEDENCE);
+            // When it fails the next one is built by who needs it, who is told why.
+            let filled = ready.pool.fill(&ready);
+            ready.pool.filling.store(false, SeqCst);
+            if filled.is_ok() && ready.pool.is_short() {
+                ready.pool.refill(&ready);
+            }
+        };
+        if thread::Builder::new().name("ringfence-pool".into()).spawn(work).is_err() {
+            self.filling.store(false, SeqCst);
+        }
+    }
+
+    fn is_short(&self) -> bool {
+        self.places().len() < self.wanted.load(Relaxed)
     }
 
     /// Keeps none from now on, and builds none any more.
@@ -56,7 +85,7 @@ impl Pool {
     }
 
     fn fill(&self, ready: &Ready) -> Result<(), BuildError> {
-        while self.places().len() < self.wanted.load(Relaxed) {
+        while self.is_short() {
             let place = Place::build(ready)?;
             let mut places = self.places();
             if places.len() < self.wanted.load(Relaxed) {
