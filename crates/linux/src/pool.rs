@@ -22,6 +22,8 @@ pub(crate) struct Pool {
     wanted: AtomicUsize,
     /// Whether a thread is at work that fills it.
     filling: AtomicBool,
+    /// How many were taken, or would have been.
+    taken: AtomicUsize,
 }
 
 impl Pool {
@@ -46,6 +48,7 @@ impl Pool {
                 break place;
             }
         };
+        self.taken.fetch_add(1, SeqCst);
         self.refill(ready);
         place
     }
@@ -57,11 +60,14 @@ impl Pool {
         }
         let ready = ready.clone();
         let work = move || {
+            let taken = ready.pool.taken.load(SeqCst);
             thread::sleep(PRECEDENCE);
             // When it fails the next one is built by who needs it, who is told why.
             let filled = ready.pool.fill(&ready);
             ready.pool.filling.store(false, SeqCst);
-            if filled.is_ok() && ready.pool.is_short() {
+            // Who took one while this went on left the rest to this thread.
+            let is_asked = filled.is_ok() || ready.pool.taken.load(SeqCst) != taken;
+            if is_asked && ready.pool.is_short() {
                 ready.pool.refill(&ready);
             }
         };
@@ -70,8 +76,11 @@ impl Pool {
         }
     }
 
+    /// Whether fewer stand than there are to be; one that somebody ended does not.
     fn is_short(&self) -> bool {
-        self.places().len() < self.wanted.load(Relaxed)
+        let mut places = self.places();
+        places.retain(Place::lives);
+        places.len() < self.wanted.load(Relaxed)
     }
 
     /// Keeps none from now on, and builds none any more.
