@@ -14,6 +14,7 @@
 //! are judged.
 #![forbid(unsafe_code)]
 
+mod address;
 mod backend;
 mod denial;
 mod enforcement;
@@ -29,6 +30,7 @@ mod usage;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use address::canonical;
 pub use backend::{
     Attest, Backend, BuildError, CallError, Exec, Feature, Instance, Invoke, Pause, Prepared, Snapshot, StartError,
     Stop, Terminal,

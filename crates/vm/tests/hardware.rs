@@ -28,11 +28,13 @@ fn programs_run_on_svm_with_shadow_paging() {
     boot("0");
 }
 
-/// Runs within the machine.
+/// Runs within the machine, which the other tests boot.
 #[test]
-#[ignore = "the other tests run it in an emulated machine"]
 fn inside() {
-    assert!(std::env::var_os(EMULATED).is_some(), "only in an emulated machine");
+    if std::env::var_os(EMULATED).is_none() {
+        println!("skipped: this is not the emulated machine");
+        return;
+    }
     let facts = vm().probe();
     assert_eq!(facts[0].found, "usable", "system calls lead to the supervisor's stub");
     let ordinary = |arguments: &[&str]| Lab::new("/programs/ordinary").args(arguments);

@@ -5,7 +5,7 @@ use rustix::io::{Errno, write};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, set_capabilities,
-    set_capabilities_secure_bits, set_no_new_privs, set_thread_groups,
+    set_capabilities_secure_bits, set_thread_groups,
 };
 
 use crate::launch::Step;
@@ -84,6 +84,5 @@ pub(crate) fn drop_capabilities() -> Result<(), (Step, Errno)> {
         permitted: CapabilitySet::empty(),
         inheritable: CapabilitySet::empty(),
     };
-    set_capabilities(None, none).map_err(|errno| (Step::Capabilities, errno))?;
-    set_no_new_privs(true).map_err(|errno| (Step::NoNewPrivileges, errno))
+    set_capabilities(None, none).map_err(|errno| (Step::Capabilities, errno))
 }

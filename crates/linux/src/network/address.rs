@@ -1,7 +1,8 @@
 //! Addresses as system calls take them: `ip(7)`, `ipv6(7)`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+pub(super) use ringfence_isolation::canonical;
 use rustix::io::Errno;
 
 /// The most a system call takes: `struct sockaddr_storage`.
@@ -47,15 +48,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Target, Errno> {
             Ok(Target::Internet(SocketAddrV6::new(Ipv6Addr::from(address), port, 0, scope).into()))
         }
         _ => Ok(Target::Foreign),
-    }
-}
-
-/// An IPv4 address in the place of an IPv6 address that carries it (RFC 4291, 2.5.5.2): it is where the
-/// packets go.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
-        IpAddr::V6(_) => address,
     }
 }
 

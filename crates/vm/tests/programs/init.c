@@ -33,7 +33,7 @@ int main(void) {
     if (child == 0) {
         setenv("RINGFENCE_EMULATED", "1", 1);
         setenv("RUST_BACKTRACE", "0", 1);
-        execl("/inside", "inside", "--ignored", "--exact", "inside", "--nocapture", NULL);
+        execl("/inside", "inside", "--exact", "inside", "--nocapture", NULL);
         perror("/inside");
         _exit(127);
     }

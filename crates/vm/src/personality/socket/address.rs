@@ -1,7 +1,8 @@
 //! Addresses as system calls have them: `ip(7)`, `ipv6(7)`, `unix(7)`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+pub(super) use ringfence_isolation::canonical;
 use rustix::io::Errno;
 
 use crate::memory::Space;
@@ -100,15 +101,6 @@ pub(super) fn write(space: &Space, at: u64, length_at: u64, address: &[u8]) -> R
     let room = usize::try_from(space.read_u32(length_at)? as i32).map_err(|_| Errno::INVAL)?;
     space.write(at, &address[..address.len().min(room)])?;
     space.write_u32(length_at, address.len() as u32)
-}
-
-/// An IPv4 address in the place of an IPv6 address that carries it (RFC 4291, 2.5.5.2): it is where the
-/// packets go.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
-        IpAddr::V6(_) => address,
-    }
 }
 
 #[cfg(test)]
