@@ -73,7 +73,7 @@ pub(crate) fn run() {
     for path in ["file", "deep/er/still/file"] {
         compare(
             &format!("open and close of {path}"),
-        OFTEN,
+            OFTEN,
             "open, close",
             || close(&hal, open(path, false)),
             || drop(black_box(File::open(root.join(path)).unwrap())),

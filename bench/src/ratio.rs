@@ -25,12 +25,30 @@ pub(crate) fn compare(what: &str, often: Often, peer: &str, mut mine: impl FnMut
     report(what, &show(mine), peer, &show(theirs), mine.as_secs_f64() / theirs.as_secs_f64());
 }
 
+/// Runs three things in turns and prints what the median times of the first two are above that of the
+/// third, and the ratio of these.
+pub(crate) fn overhead(what: &str, often: Often, peer: &str, mut works: [&mut dyn FnMut(); 3]) {
+    let mut times = [const { Vec::new() }; 3];
+    for round in 0..often.rounds + often.rounds / 10 + 1 {
+        for (work, times) in works.iter_mut().zip(&mut times) {
+            let took = time(often.calls, work);
+            // The first tenth warms up.
+            if round > often.rounds / 10 {
+                times.push(took);
+            }
+        }
+    }
+    let [mine, theirs, floor] = times.map(median);
+    let [mine, theirs] = [mine, theirs].map(|time| time.saturating_sub(floor));
+    report(what, &show(mine), peer, &show(theirs), mine.as_secs_f64() / theirs.as_secs_f64());
+}
+
 /// One line of the result.
 pub(crate) fn report(what: &str, mine: &str, peer: &str, theirs: &str, ratio: f64) {
     println!("{what}: ringfence {mine}, {peer} {theirs}, ratio {ratio:.2}");
 }
 
-fn time(calls: u32, work: &mut impl FnMut()) -> Duration {
+fn time(calls: u32, work: &mut (impl FnMut() + ?Sized)) -> Duration {
     let began = Instant::now();
     (0..calls).for_each(|_| work());
     began.elapsed() / calls

@@ -1,12 +1,16 @@
 //! Level `sandbox`: `/bin/true` behind it, from the start of the command to its exit.
 
-use std::path::PathBuf;
+mod idle;
+mod sandlock;
+mod traffic;
+
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringfence::{Capsule, Load, Runtime, StreamIn, StreamOut};
 
-use crate::ratio::{Often, compare, report};
+use crate::ratio::{Often, compare, overhead, report};
 
 const OFTEN: Often = Often { rounds: 100, calls: 1 };
 const PROGRAM: &str = "/bin/true";
@@ -17,6 +21,8 @@ pub(crate) fn run() {
     warm();
     many();
     inside();
+    traffic::run();
+    idle::run();
 }
 
 /// The command against bubblewrap with the same namespaces, which sets no limit on memory.
@@ -39,12 +45,36 @@ fn command() {
         println!("skipped: there is no bwrap (Debian's package bubblewrap)");
     }
     compare("/bin/true", OFTEN, "plain exec", mine, || once(&mut Command::new(PROGRAM)));
+    match sandlock::command() {
+        Some(mut command) => {
+            let theirs = command.arg("--").arg(PROGRAM);
+            let plain = || once(&mut Command::new(PROGRAM));
+            overhead(
+                "/bin/true, above plain exec",
+                OFTEN,
+                "sandlock",
+                [&mut { mine }, &mut || once(theirs), &mut { plain }],
+            );
+        }
+        None => println!("skipped: there is no sandlock (bench/run fetches it from crates.io)"),
+    }
 }
 
 /// A read-only view of the system, and every namespace.
 const BUBBLEWRAP: [&str; 13] = [
-    "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
-    "--tmpfs", "/tmp", "--",
+    "--unshare-all",
+    "--die-with-parent",
+    "--new-session",
+    "--ro-bind",
+    "/",
+    "/",
+    "--proc",
+    "/proc",
+    "--dev",
+    "/dev",
+    "--tmpfs",
+    "/tmp",
+    "--",
 ];
 
 /// The library from a warm runtime, against plain fork and exec.
@@ -109,25 +139,23 @@ fn many() {
 /// A program that makes system calls, inside against outside.
 fn inside() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
-    let program = folder.path().join("calls");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/calls.c");
-    if !Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source).status().is_ok_and(|made| made.success()) {
-        println!("skipped: there is no C compiler");
-        return;
-    }
+    let Some(program) = compiled("calls", folder.path()) else { return };
     let Some((tokio, capsule, _folder)) = capsule(&program.to_string_lossy(), StreamOut::Capture) else { return };
-    let mut best: Vec<(String, [f64; 2])> = Vec::new();
+    let mut best: Vec<(String, [f64; 3])> = Vec::new();
     for _ in 0..5 {
         let outside = Command::new(&program).output().expect("it starts").stdout;
         let inside = tokio.block_on(capsule.run()).expect("it starts").stdout.expect("it is kept");
-        for (side, printed) in [inside, outside].iter().enumerate() {
+        let peer = sandlock::command().map(|mut command| {
+            command.arg("-r").arg(folder.path()).arg("--").arg(&program).output().expect("it starts").stdout
+        });
+        for (side, printed) in [inside, outside, peer.unwrap_or_default()].iter().enumerate() {
             for line in String::from_utf8_lossy(printed).lines() {
                 let (name, time) = line.rsplit_once(' ').expect("a name and a time");
                 let time: f64 = time.parse().expect("a number");
                 match best.iter_mut().find(|(known, _)| known == name) {
                     Some((_, times)) => times[side] = times[side].min(time),
                     None => {
-                        let mut times = [f64::MAX; 2];
+                        let mut times = [f64::MAX; 3];
                         times[side] = time;
                         best.push((name.to_owned(), times));
                     }
@@ -135,12 +163,32 @@ fn inside() {
             }
         }
     }
-    for (name, [inside, outside]) in best {
+    for (name, [inside, outside, sandlock]) in best {
         report(&name, &format!("{inside:.0} ns"), "outside", &format!("{outside:.0} ns"), inside / outside);
+        if sandlock < f64::MAX {
+            report(&name, &format!("{inside:.0} ns"), "sandlock", &format!("{sandlock:.0} ns"), inside / sandlock);
+        }
     }
 }
 
-fn capsule(program: &str, stdout: StreamOut) -> Option<(tokio::runtime::Runtime, Capsule, tempfile::TempDir)> {
+/// A program of `bench/programs`, compiled into this folder.
+fn compiled(name: &str, folder: &Path) -> Option<PathBuf> {
+    let program = folder.join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(name).with_extension("c");
+    if Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source).status().is_ok_and(|made| made.success()) {
+        return Some(program);
+    }
+    println!("skipped: there is no C compiler");
+    None
+}
+
+type Held = (tokio::runtime::Runtime, Capsule, tempfile::TempDir);
+
+fn capsule(program: &str, stdout: StreamOut) -> Option<Held> {
+    capsule_allowed(program, &[], stdout, &[])
+}
+
+fn capsule_allowed(program: &str, arguments: &[&str], stdout: StreamOut, allowed: &[&str]) -> Option<Held> {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a Tokio runtime");
     let runtime = Runtime::builder()
@@ -149,10 +197,13 @@ fn capsule(program: &str, stdout: StreamOut) -> Option<(tokio::runtime::Runtime,
         .without_cache()
         .build()
         .expect("a runtime");
-    let load = Load::path(program)
-        .expect("it is there")
+    let load = Load::path(program).expect("it is there");
+    let load = allowed
+        .iter()
+        .fold(load, |load, &allowed| load.allow(allowed))
         .limit("memory=64MiB")
         .limit("processes=16")
+        .args(arguments.iter().copied())
         .stdin(StreamIn::Null)
         .stdout(stdout)
         .stderr(StreamOut::Null);
