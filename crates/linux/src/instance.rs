@@ -1,6 +1,5 @@
 //! A place with a program in it.
 
-use std::ffi::CString;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
 use crate::exec::Means;
-use crate::launch::{order, pass_streams};
+use crate::launch::{Order, order, pass_streams};
 use crate::terminal::Terminal;
 
 /// A built place.
@@ -137,13 +136,22 @@ impl Controls {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Orders a command from pid 1; the line on which its end is reported.
-    pub(crate) fn order(
-        &self,
-        streams: &[OwnedFd; 3],
-        paths: &[CString],
-        arguments: &[CString],
-    ) -> Result<OwnedFd, CallError> {
+    /// Resolves when the place is gone, to how it ended.
+    pub(crate) fn ended(&self) -> impl Future<Output = Exit> {
+        poll_fn(|context| {
+            let mut state = self.state();
+            if let Some(exit) = &state.exit {
+                return Poll::Ready(exit.clone());
+            }
+            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+    }
+
+    /// Orders a command from pid 1; the line on which its end is reported, and the one on which it is steered.
+    pub(crate) fn order(&self, streams: &[OwnedFd; 3], wanted: &Order) -> Result<(OwnedFd, OwnedFd), CallError> {
         let state = self.state();
         if let Some(exit) = &state.exit {
             return Err(CallError::Ended(exit.clone()));
@@ -152,8 +160,8 @@ impl Controls {
             return Err(CallError::Unsupported("the instance has not been started"));
         }
         let lines = state.lines.as_ref().ok_or(CallError::Unsupported("the instance is ending"))?;
-        order(&lines.commands, streams, paths, arguments).map_err(|errno| match errno {
-            Errno::TOOBIG => CallError::Unsupported("the words of the command are too long together"),
+        order(&lines.commands, streams, wanted).map_err(|errno| match errno {
+            Errno::TOOBIG => CallError::Unsupported("the words and variables of the command are too long together"),
             _ => CallError::Unsupported("the command cannot be passed on"),
         })
     }
@@ -239,16 +247,7 @@ impl Instance for LinuxInstance {
 
     fn exited(&self) -> BoxFuture<'static, Exit> {
         let controls = self.controls.clone();
-        Box::pin(poll_fn(move |context| {
-            let mut state = controls.state();
-            if let Some(exit) = &state.exit {
-                return Poll::Ready(exit.clone());
-            }
-            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                state.waiting.push(context.waker().clone());
-            }
-            Poll::Pending
-        }))
+        Box::pin(async move { controls.ended().await })
     }
 
     fn usage(&self) -> Usage {
