@@ -19,7 +19,7 @@ mod visitor;
 mod wire;
 
 pub(crate) use door::Door;
-pub(crate) use folder::{check_name, hide, left};
+pub(crate) use folder::{hide, left};
 pub(crate) use moment::{ago, rfc3339};
 pub(crate) use visitor::{Visit, all, refused};
 pub(crate) use wire::{Answer, Ask, Status, Streams};

@@ -123,13 +123,7 @@ pub(crate) fn loaded(target: Target, tty: bool) -> Result<Load, LoadError> {
     Ok(if tty { load.terminal(terminal::size()) } else { load })
 }
 
-fn attempt(
-    target: Target,
-    tty: bool,
-    door: Door,
-    events: &Events,
-    watchdog: &Watchdog,
-) -> Result<Ended, Failure> {
+fn attempt(target: Target, tty: bool, door: Door, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
     let load = loaded(target, tty)?;
     let runtime = runtime(events)?;
     let mut resolved = runtime.resolve(&load)?;

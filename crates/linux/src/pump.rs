@@ -113,8 +113,7 @@ pub(crate) fn feed(input: &OwnedFd, over: &OwnedFd, to: &OwnedFd, end: Option<u8
 /// Writes all of it, as fast as it is taken; `None` when there is no use in going on.
 fn write_all(mut rest: &[u8], to: &OwnedFd, over: Option<&OwnedFd>) -> Option<()> {
     while !rest.is_empty() {
-        let mut ready =
-            [PollFd::new(to, PollFlags::OUT), PollFd::new(over.unwrap_or(to), PollFlags::empty())];
+        let mut ready = [PollFd::new(to, PollFlags::OUT), PollFd::new(over.unwrap_or(to), PollFlags::empty())];
         if poll(&mut ready, None).is_err() {
             continue;
         }

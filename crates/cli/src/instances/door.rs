@@ -17,14 +17,13 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::geteuid;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 use super::folder::{Entry, check_name, make_name};
-use super::wire::{Answer, Ask, Line, Status};
+use super::wire::{Answer, Ask, Line, Status, watch_for};
 use crate::failure::Failure;
 use crate::watchdog::Watchdog;
 
@@ -89,7 +88,9 @@ impl Door {
                 "an instance named {name} is running: choose another name, or end it with `ringfence stop {name}`"
             ))),
             Err(error) => {
-                let what = format!("there is no place for the name {name}: {error}; set XDG_RUNTIME_DIR, or run without --name");
+                let what = format!(
+                    "there is no place for the name {name}: {error}; set XDG_RUNTIME_DIR, or run without --name"
+                );
                 Err(Failure::host(&io::Error::new(error.kind(), what)))
             }
         }
@@ -163,7 +164,7 @@ impl Drop for Door {
 
 /// Lets in who may come.
 async fn serve(listener: OwnedFd, served: &Rc<Served>) -> io::Result<()> {
-    let listener = AsyncFd::with_interest(listener, Interest::READABLE)?;
+    let listener = watch_for(listener, Interest::READABLE)?;
     let inside = Rc::new(());
     loop {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

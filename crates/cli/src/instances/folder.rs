@@ -208,15 +208,13 @@ fn possible() -> Vec<PathBuf> {
 
 /// Whether it is a folder of this user's that nobody else can look into.
 fn is_private(folder: &Path) -> bool {
-    fs::symlink_metadata(folder).is_ok_and(|found| {
-        found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0
-    })
+    fs::symlink_metadata(folder)
+        .is_ok_and(|found| found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0)
 }
 
 fn is_held(folder: &Path) -> bool {
-    File::open(folder).is_ok_and(|opened| {
-        opened.metadata().is_ok_and(|found| found.is_dir()) && opened.try_lock_shared().is_err()
-    })
+    File::open(folder)
+        .is_ok_and(|opened| opened.metadata().is_ok_and(|found| found.is_dir()) && opened.try_lock_shared().is_err())
 }
 
 /// The socket in a folder, however long the folder's path is (`unix(7)` has room for 108 bytes).

@@ -49,6 +49,9 @@ mod tests {
 
     #[test]
     fn spans_have_two_units() {
-        assert_eq!([5, 65, 7265, 180_000].map(|span| ago(Duration::from_secs(span))), ["5s", "1m 05s", "2h 01m", "2d 02h"]);
+        assert_eq!(
+            [5, 65, 7265, 180_000].map(|span| ago(Duration::from_secs(span))),
+            ["5s", "1m 05s", "2h 01m", "2d 02h"]
+        );
     }
 }

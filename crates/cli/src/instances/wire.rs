@@ -64,9 +64,15 @@ pub(crate) enum Answer {
     /// The command has ended, with a status as a shell shows it.
     Ended(i32),
     /// The command cannot be executed.
-    NotExecuted { missing: bool, message: String },
+    NotExecuted {
+        missing: bool,
+        message: String,
+    },
     /// It will not be done.
-    Refused { by_level: bool, message: String },
+    Refused {
+        by_level: bool,
+        message: String,
+    },
 }
 
 /// How an instance is.
@@ -91,7 +97,7 @@ pub(super) struct Line(AsyncFd<OwnedFd>);
 impl Line {
     /// From a socket that does not block.
     pub(super) fn of(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Line(AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)?))
+        Ok(Line(watch_for(socket, Interest::READABLE | Interest::WRITABLE)?))
     }
 
     /// Sends a message with these descriptors.
@@ -109,6 +115,15 @@ impl Line {
         let Some((text, descriptors)) = received else { return Ok(None) };
         Ok(Some((serde_json::from_slice(&text)?, descriptors)))
     }
+}
+
+#[allow(
+    deprecated,
+    reason = "its successor is the same but `unsafe`, for inner types that may give another descriptor later; an \
+              `OwnedFd` does not"
+)]
+pub(super) fn watch_for(descriptor: OwnedFd, events: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, events)
 }
 
 fn send(socket: BorrowedFd<'_>, text: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
