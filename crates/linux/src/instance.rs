@@ -162,7 +162,10 @@ impl Controls {
         }
         let lines = state.lines.as_ref().ok_or(CallError::Unsupported("the instance is ending"))?;
         order(&lines.commands, streams, wanted).map_err(|errno| match errno {
-            Errno::TOOBIG => CallError::Unsupported("the words and variables of the command are too long together"),
+            Errno::TOOBIG => CallError::Arguments {
+                function: "exec".into(),
+                reason: "the words and variables of the command are too long together".into(),
+            },
             _ => CallError::Unsupported("the command cannot be passed on"),
         })
     }

@@ -413,7 +413,7 @@ fn a_level_that_runs_no_further_commands_is_named() {
     assert_eq!(listed(&lab)[0]["level"], "wasm");
     for command in [&["exec", "w", "true"][..], &["pause", "w"]] {
         let ran = lab.ringfence(command).exits(121);
-        assert!(ran.stderr.contains("w runs at level wasm"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("w is a wasm program at level wasm"), "{}", ran.stderr);
     }
     lab.ringfence(&["stop", "w", "--time", "0"]).exits(0);
     let mut running = running;
@@ -540,7 +540,7 @@ except OSError as error:
         "--clear-groups",
         "--inh-caps=-all",
         "--bounding-set=-all",
-        "python3",
+        "/usr/bin/python3",
         "-c",
         script,
     ]);

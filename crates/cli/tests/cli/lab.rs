@@ -9,6 +9,7 @@ pub(crate) struct Lab {
 }
 
 /// What came of a command.
+#[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
