@@ -45,6 +45,18 @@ impl Lab {
         path
     }
 
+    /// The same manifest with other arguments.
+    pub(crate) fn with_args(&self, name: &str, args: &[&str]) {
+        let lines = self.read(name);
+        let lines = lines.lines().map(|line| match line.starts_with("args = ") {
+            true => format!("args = {args:?}\n"),
+            false => format!("{line}\n"),
+        });
+        let changed: String = lines.collect();
+        assert_ne!(changed, self.read(name));
+        self.write(name, &changed);
+    }
+
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.at(name)).unwrap()
     }
