@@ -438,9 +438,10 @@ fn the_folder_is_private_and_one_that_is_not_is_not_used() {
     assert_eq!(other.ringfence(&["run", "sh", "--", "-c", "sleep 0.1; echo ran"]).exits(0).stdout, "ran\n");
     assert_eq!(names(&other), [""; 0]);
     // The other place is used then.
-    let running = Running::shell(&other, &name, &[], "true");
+    let mut running = Running::shell(&other, &name, &[], "true");
     assert!(names(&other).is_empty() && listed(&other).iter().any(|found| found["name"] == name.as_str()));
-    drop(running);
+    drop(running.stdin.take());
+    running.end().exits(5);
 }
 
 #[test]
