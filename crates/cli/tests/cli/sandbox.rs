@@ -122,10 +122,11 @@ print(sorted(os.listdir('/data/made')), os.path.exists('/data/none'))";
     assert!(granted(&lab, "fs.read").contains("\"/data/in\"") && !granted(&lab, "fs.read").contains("other"));
     assert!(granted(&lab, "fs.create").contains("\"/data/made\""), "{}", lab.read("learned.toml"));
 
-    let ran = lab.ringfence(&["run", "learned.toml", "--", "/data/main.py"]).exits(0);
+    let ran = lab.ringfence(&["run", "learned.toml"]).exits(0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (expected, ""));
     assert_eq!((lab.read("data/made/new"), lab.read("data/made/moved")), ("one\none\n".into(), "one\n".into()));
-    let ran = lab.ringfence(&["run", "learned.toml", "--", "-c", "open('/data/other').read()"]).exits(1);
+    lab.with_args("learned.toml", &["-c", "open('/data/other').read()"]);
+    let ran = lab.ringfence(&["run", "learned.toml"]).exits(1);
     assert!(ran.stderr.contains("Error"), "{}", ran.stderr);
 }
 
@@ -139,7 +140,7 @@ fn what_a_shell_pipeline_used_is_learned_and_is_enough() {
     let (ran, _) = lab.scratch(&[&["run", "sh"], &args[..]].concat());
     assert_eq!(ran.exits(0).stdout, "1a\n2b\n");
     assert_eq!(lab.read("out/old"), "old");
-    let ran = lab.ringfence(&["run", "learned.toml", "--", "-c", script]).exits(0);
+    let ran = lab.ringfence(&["run", "learned.toml"]).exits(0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("1a\n2b\n", ""));
     assert_eq!(lab.read("out/old"), "1a\n2b\n");
     assert_eq!(granted(&lab, "fs.read"), "[\"/in/words\", \"/out\"]");
@@ -158,7 +159,7 @@ fn files_of_the_host_are_learned_in_their_own_places() {
     assert_eq!(ran.stdout, "text");
     assert!(!folder.join("out/copy").exists());
     assert_eq!(granted(&lab, "fs.read"), format!("[\"{0}/in\", \"{0}/out\"]", folder.display()));
-    let ran = lab.ringfence(&["run", "learned.toml", "--", "-c", &script]).exits(0);
+    let ran = lab.ringfence(&["run", "learned.toml"]).exits(0);
     assert_eq!(
         (ran.stdout.as_str(), std::fs::read_to_string(folder.join("out/copy")).unwrap().as_str()),
         ("text", "text")
