@@ -16,6 +16,7 @@ use crate::launch::{Arguments, Confinement, Recipe, resources};
 use crate::learn;
 use crate::namespaces::{Identity, clone_flags};
 use crate::network::Opening;
+use crate::operations;
 use crate::prepared::{Kept, Ready};
 use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, compile, default_profile};
@@ -141,9 +142,13 @@ impl Linux {
         if spec.permissions.learn {
             profile = profile.asking(learn::numbers());
         }
+        let counts = asks && spec.limits.io_operations.is_some();
+        if counts {
+            profile = profile.asking(operations::numbers()).asking_about_mappings();
+        }
         let filter = compile(&profile);
         let opening = if asks { Opening::new(spec) } else { None };
-        let confinement = Confinement { landlock, filter, asks, opening };
+        let confinement = Confinement { landlock, filter, asks, counts, opening };
         Ok(Recipe {
             clone_flags: clone_flags(self.facts().privilege),
             identity,

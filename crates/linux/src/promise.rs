@@ -64,7 +64,11 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
             ),
             G::BandwidthLimit if network::is_counted(spec) => Held::by("a token bucket that every byte passes through"),
             G::BandwidthLimit => Held::by("no network at all"),
-            G::IoOperationsLimit | G::IoBytesLimit => Held::not(
+            G::IoOperationsLimit => match &facts.notify {
+                Ok(()) => Held::by("each call counted by the supervisor before it is made (seccomp notify)"),
+                Err(missing) => Held::not(missing.found.clone()),
+            },
+            G::IoBytesLimit => Held::not(
                 "the kernel does not count all that a Linux program reads and writes, nor that of every child; level wasm counts it",
             ),
             G::FuelLimit => Held::not("native instructions are not counted; level wasm counts them"),

@@ -19,8 +19,9 @@ use crate::instance::Controls;
 use crate::launch::{self, Message, Report};
 use crate::namespaces::make_network;
 use crate::network::Broker;
+use crate::operations::Operations;
 use crate::pump::pump;
-use crate::sys;
+use crate::sys::{self, Notification};
 
 /// Enough for a loop around `poll`.
 const STACK: usize = 128 * 1024;
@@ -42,6 +43,9 @@ pub(crate) struct Supervisor {
     streams: Vec<(OwnedFd, Handle)>,
     spec: Arc<Spec>,
     charged: Duration,
+    operations: Operations,
+    /// How much memory there was at the last look.
+    memory: u64,
 }
 
 /// What there is to watch.
@@ -103,8 +107,22 @@ impl Supervisor {
     ) -> Self {
         let Watched { pidfd, report, cgroup, broker } = watched;
         controls.watch(cgroup.clone());
-        let (charged, descriptors) = (Duration::ZERO, Descriptors::new(controls.pid()));
-        Supervisor { host, controls, pidfd, report, cgroup, descriptors, broker, executor, streams, spec, charged }
+        let (descriptors, operations) = (Descriptors::new(controls.pid()), Operations::new(controls.pid()));
+        Supervisor {
+            host,
+            controls,
+            pidfd,
+            report,
+            cgroup,
+            descriptors,
+            broker,
+            executor,
+            streams,
+            spec,
+            charged: Duration::ZERO,
+            operations,
+            memory: 0,
+        }
     }
 
     fn run(self) {
@@ -182,13 +200,13 @@ impl Supervisor {
             if is_ready(0) {
                 return verdict;
             }
-            let mut ending = None;
+            let mut call = None;
             if let Some(broker) = &mut self.broker {
                 if is_ready(asked) || is_ready(asked + 1) {
                     broker.resume();
                 }
                 if is_ready(asked + 2) && ready[asked + 2].contains(PollFlags::IN) {
-                    ending = broker.serve_call();
+                    call = broker.serve_call();
                 } else if is_ready(asked + 2) {
                     // Nobody is left who could ask; it would be ready for ever.
                     somebody_asks = false;
@@ -197,15 +215,16 @@ impl Supervisor {
                     broker.serve_name();
                 }
             }
-            if let Some(ending) = ending {
+            if let Some(call) = call {
                 if verdict.is_none() {
-                    verdict = self.too_many_open(Some(ending.thread)).unwrap_or_else(|error| Some(blind(&error)));
+                    verdict = self.weigh(&call);
                     if verdict.is_some() {
                         self.controls.kill();
                     }
                 }
-                if let Some(broker) = &self.broker {
-                    broker.let_end(ending);
+                // What would be one too many waits until its process is gone.
+                if let Some(broker) = self.broker.as_ref().filter(|_| verdict.is_none()) {
+                    broker.let_go_on(call);
                 }
             }
             // What is asked often must not make the looks at the limits frequent.
@@ -255,12 +274,24 @@ impl Supervisor {
         if let Some(exit) = self.too_many_open(None)? {
             return Ok(Some(exit));
         }
-        Ok(match self.charge(cpu_time) {
-            Verdict::Continue => None,
-            Verdict::Exceeded(limit) => Some(Exit::Exceeded(limit)),
-            Verdict::Denied(denial) => Some(Exit::Denied(denial)),
-            Verdict::Stopped => Some(Exit::Stopped),
-        })
+        Ok(ending_by(self.charge(cpu_time)))
+    }
+
+    /// Whether a call that is asked for may not be made.
+    fn weigh(&mut self, call: &Notification) -> Option<Exit> {
+        if libc::c_long::from(call.number) == libc::SYS_exit_group {
+            return self.too_many_open(Some(call.thread)).unwrap_or_else(|error| Some(blind(&error)));
+        }
+        let allowed = self.spec.limits.io_operations?;
+        let io_operations = self.operations.count(call);
+        if io_operations == 0 {
+            return None;
+        }
+        let usage = Usage { memory: self.memory, io_operations, ..Usage::default() };
+        let verdict = self.host.charge(usage);
+        let made = self.operations.made();
+        let passed = (made > allowed).then(|| exceeded(LimitKind::IoOperations, allowed, made));
+        ending_by(verdict).or(passed)
     }
 
     /// Whether more is open than is allowed; a process that ends is looked at once more, by its thread that asks.
@@ -276,8 +307,8 @@ impl Supervisor {
     fn charge(&mut self, cpu_time: Duration) -> Verdict {
         let since = cpu_time.saturating_sub(self.charged);
         self.charged = cpu_time.max(self.charged);
-        let memory = self.cgroup.memory().ok().flatten().unwrap_or(0);
-        self.host.charge(Usage { memory, cpu_time: since, ..Usage::default() })
+        self.memory = self.cgroup.memory().ok().flatten().unwrap_or(0);
+        self.host.charge(Usage { memory: self.memory, cpu_time: since, ..Usage::default() })
     }
 
     fn start_pump(&self, (from, to): (OwnedFd, Handle), over: Arc<OwnedFd>) -> io::Result<thread::JoinHandle<()>> {
@@ -297,6 +328,16 @@ impl Supervisor {
             Message::Failed(..) | Message::Full(_) => Some(first),
             Message::Ready | Message::Doors(_) | Message::Ended(_) => Some(self.report.next().unwrap_or(first)),
         }
+    }
+}
+
+/// How an instance ends by the host's verdict, if it does.
+fn ending_by(verdict: Verdict) -> Option<Exit> {
+    match verdict {
+        Verdict::Continue => None,
+        Verdict::Exceeded(limit) => Some(Exit::Exceeded(limit)),
+        Verdict::Denied(denial) => Some(Exit::Denied(denial)),
+        Verdict::Stopped => Some(Exit::Stopped),
     }
 }
 

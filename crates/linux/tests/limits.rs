@@ -220,3 +220,44 @@ fn output_beyond_what_the_hal_takes_ends_it() {
     assert!(matches!(exit, Exit::Returned(141 | 1 | 2)) || matches!(exit, Exit::Exceeded(_)), "{exit:?}");
     assert_eq!(keeper.printed().len(), 10_000);
 }
+
+/// How many lines `steps` wrote: what was done is seen from outside, not by what the program says.
+fn steps_done(lab: &Lab) -> u64 {
+    std::fs::metadata(lab.host("/data").join("steps")).map_or(0, |found| found.len())
+}
+
+#[test]
+fn operations_beyond_the_limit_are_not_made() {
+    if !with(&["seccomp notify"]) {
+        return;
+    }
+    let all = [Permission::FsWrite, Permission::FsCreate, Permission::FsRead];
+    let steps = |words: &[&str], allowed: u64| {
+        let lab = Lab::hostile(words)?.mount("/data", ringfence_manifest::MountMode::ReadWrite);
+        let lab = all.into_iter().fold(lab, |lab, permission| lab.grant(permission, "/data"));
+        Some(lab.limit(|limits| limits.io_operations = Some(allowed)))
+    };
+    // What it takes to start is known from a run that writes nothing, and one byte is one operation.
+    let least = (1..500).find(|&allowed| {
+        steps(&["steps", "/data/steps", "0"], allowed).is_none_or(|lab| lab.run().exit == Exit::Returned(0))
+    });
+    let Some(lab) = steps(&["steps", "/data/steps", "1000"], least.unwrap() + 100) else { return };
+    assert_eq!(tripped(&lab.run(), LimitKind::IoOperations), (least.unwrap() + 100, least.unwrap() + 101));
+    assert_eq!(steps_done(&lab), 100);
+    let lab = steps(&["steps", "/data/steps", "100"], least.unwrap() + 100).expect("it is compiled");
+    assert_eq!((lab.run().exit, steps_done(&lab)), (Exit::Returned(0), 100));
+    // Nor by children that nobody waits for, and that end by a signal.
+    let lab = steps(&["steps-of-children", "/data/steps", "50", "10"], least.unwrap() + 200).expect("it is compiled");
+    tripped(&lab.run(), LimitKind::IoOperations);
+    assert!((150..=200).contains(&steps_done(&lab)), "{}", steps_done(&lab));
+}
+
+#[test]
+fn a_loop_of_reads_ends_by_the_one_that_is_too_many() {
+    if !with(&["seccomp notify"]) {
+        return;
+    }
+    let lab = Lab::shell("while :; do read line < /etc/hosts; done").limit(|limits| limits.io_operations = Some(5_000));
+    let (allowed, used) = tripped(&lab.run(), LimitKind::IoOperations);
+    assert_eq!((allowed, used), (5_000, 5_001));
+}

@@ -30,8 +30,7 @@ fn limits_without_a_mechanism_are_refused_by_name() {
         return;
     }
     type Case = (fn(&mut Limits), Guarantee);
-    let cases: [Case; 3] = [
-        (|limits| limits.io_operations = Some(10), Guarantee::IoOperationsLimit),
+    let cases: [Case; 2] = [
         (|limits| limits.io_bytes = Some(Bytes(10)), Guarantee::IoBytesLimit),
         (|limits| limits.fuel = Some(10), Guarantee::FuelLimit),
     ];
@@ -75,9 +74,9 @@ fn a_run_that_was_told_to_be_weaker_says_what_does_not_hold() {
         return;
     }
     let mut lab = Lab::new("/bin/true");
-    lab.spec.limits.io_operations = Some(10);
+    lab.spec.limits.io_bytes = Some(Bytes(10));
     let prepared = linux().prepare(&lab.spec).unwrap();
-    assert!(matches!(prepared.promised().get(Guarantee::IoOperationsLimit), Held::Not { .. }));
+    assert!(matches!(prepared.promised().get(Guarantee::IoBytesLimit), Held::Not { .. }));
 }
 
 #[test]
