@@ -10,7 +10,7 @@ use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
 use crate::cgroup;
-use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
+use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS, REMEDY_FOR_DISK};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
 use crate::learn;
@@ -77,6 +77,7 @@ impl Linux {
                     let limit = guarantee.name().trim_end_matches("-limit").replace('-', "_");
                     format!("{REMEDY_FOR_CGROUPS}; to run without this limit: `--limit {limit}=none`")
                 }
+                Guarantee::DiskLimit => REMEDY_FOR_DISK.to_owned(),
                 Guarantee::NetworkConfined => match &self.facts().notify {
                     Err(Missing { remedy, .. }) => remedy.clone(),
                     Ok(()) => refusal.remedy,
@@ -156,7 +157,7 @@ impl Linux {
             confinement,
             arguments,
             resources: resources(spec),
-            disk: spec.limits.disk.map(|bytes| bytes.0),
+            disk: spec.limits.disk.map(|bytes| tree.left_for_scratch(bytes.0)),
             tree,
         })
     }
@@ -238,9 +239,12 @@ fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
         PlanError::Open { .. } | PlanError::NoRoot => {
             BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() }
         }
-        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Overlay { .. } | PlanError::Path(_) => {
-            BuildError::program(spec, error.to_string())
-        }
+        PlanError::Room(_) => BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() },
+        PlanError::Unclear { .. }
+        | PlanError::Mount { .. }
+        | PlanError::Missing { .. }
+        | PlanError::Overlay { .. }
+        | PlanError::Path(_) => BuildError::program(spec, error.to_string()),
     }
 }
 

@@ -92,6 +92,11 @@ impl Facts {
 pub(crate) const REMEDY_FOR_CGROUPS: &str = "run as root, or have a cgroup delegated: \
      `systemd-run --user --scope -p Delegate=yes …` gives a shell one with cgroup v2";
 
+/// What to do when nothing bounds what a folder of the host can hold.
+pub(crate) const REMEDY_FOR_DISK: &str = "have the folder on a file system, or under a project quota, of no more than \
+     the limit: `truncate -s 100M data.img && mkfs.ext4 data.img && mount -o loop data.img data` makes one of 100 MB; \
+     or choose level wasm or microvm, which count what each file grows by; to run without this limit: `--limit disk=none`";
+
 fn fact<T>(name: &'static str, found: &Result<T, Missing>, text: impl Fn(&T) -> String) -> Fact {
     match found {
         Ok(value) => Fact::good(name, text(value)),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -22,11 +23,14 @@ use crate::network::Broker;
 use crate::operations::Operations;
 use crate::pump::pump;
 use crate::sys::{self, Notification};
+use crate::tree::{Room, is_full};
 
 /// Enough for a loop around `poll`.
 const STACK: usize = 128 * 1024;
 /// How often usage is charged when nothing happens.
 const IDLE: Duration = Duration::from_millis(500);
+/// The same while files of the host can grow up to a limit.
+const WRITING: Duration = Duration::from_millis(50);
 /// How close together two looks at the processor time are at least.
 const CLOSEST: Duration = Duration::from_millis(1);
 
@@ -46,6 +50,32 @@ pub(crate) struct Supervisor {
     operations: Operations,
     /// How much memory there was at the last look.
     memory: u64,
+    disk: Disk,
+}
+
+/// What of the host's can be changed, when the disk is limited.
+struct Disk {
+    /// How much it can hold at all.
+    bytes: u64,
+    /// Where there was room when the program began.
+    folders: Vec<PathBuf>,
+}
+
+impl Disk {
+    fn new(room: Option<&Room>) -> Self {
+        match room {
+            Some(Room::Bounded { bytes, folders }) => {
+                let folders = folders.iter().filter(|folder| !is_full(folder)).cloned().collect();
+                Disk { bytes: *bytes, folders }
+            }
+            Some(Room::Unbounded(_)) | None => Disk { bytes: 0, folders: Vec::new() },
+        }
+    }
+
+    /// Whether one of them is full now: the kernel held the limit, and the program ran into it.
+    fn is_full(&self) -> bool {
+        self.folders.iter().any(|folder| is_full(folder))
+    }
 }
 
 /// What there is to watch.
@@ -54,6 +84,8 @@ pub(crate) struct Watched {
     pub(crate) report: Report,
     pub(crate) cgroup: Arc<Cgroup>,
     pub(crate) broker: Option<Broker>,
+    /// How much the host's folders can hold.
+    pub(crate) room: Option<Room>,
 }
 
 /// The thread of a supervisor that is still to come: it starts while the place is built.
@@ -105,7 +137,7 @@ impl Supervisor {
         spec: Arc<Spec>,
         executor: runtime::Handle,
     ) -> Self {
-        let Watched { pidfd, report, cgroup, broker } = watched;
+        let Watched { pidfd, report, cgroup, broker, room } = watched;
         controls.watch(cgroup.clone());
         let (descriptors, operations) = (Descriptors::new(controls.pid()), Operations::new(controls.pid()));
         Supervisor {
@@ -122,6 +154,7 @@ impl Supervisor {
             charged: Duration::ZERO,
             operations,
             memory: 0,
+            disk: Disk::new(room.as_ref()),
         }
     }
 
@@ -170,6 +203,7 @@ impl Supervisor {
             too_many: too_many.unwrap_or(0),
             memory_peak,
             cpu_time,
+            set_aside: self.disk.bytes,
             killed: self.controls.was_killed(),
         };
         known.exit(&self.spec.limits)
@@ -246,10 +280,11 @@ impl Supervisor {
 
     /// How long until the next look: sooner the less processor time is left.
     fn next_look(&self) -> Duration {
-        let Some(allowed) = self.spec.limits.cpu_time else { return IDLE };
+        let idle = if self.disk.folders.is_empty() { IDLE } else { WRITING };
+        let Some(allowed) = self.spec.limits.cpu_time else { return idle };
         let left = allowed.saturating_sub(self.cgroup.cpu_time().ok().flatten().unwrap_or_default());
         let at_once = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        (left / u32::try_from(at_once).unwrap_or(1)).clamp(CLOSEST, IDLE)
+        (left / u32::try_from(at_once).unwrap_or(1)).clamp(CLOSEST, idle)
     }
 
     /// Whether a limit has tripped.
@@ -273,6 +308,9 @@ impl Supervisor {
         }
         if let Some(exit) = self.too_many_open(None)? {
             return Ok(Some(exit));
+        }
+        if let Some(allowed) = limits.disk.filter(|_| self.disk.is_full()) {
+            return Ok(Some(exceeded(LimitKind::Disk, allowed.0, allowed.0)));
         }
         Ok(ending_by(self.charge(cpu_time)))
     }

@@ -261,3 +261,88 @@ fn a_loop_of_reads_ends_by_the_one_that_is_too_many() {
     let (allowed, used) = tripped(&lab.run(), LimitKind::IoOperations);
     assert_eq!((allowed, used), (5_000, 5_001));
 }
+
+/// A file system of its own for tests; taken away when dropped.
+struct Volume(tempfile::TempDir);
+
+impl Volume {
+    /// In memory, or `None`, said aloud, where nothing can be mounted.
+    fn in_memory(bytes: u64) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = std::ffi::CString::new(format!("size={bytes},mode=0777")).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        match rustix::mount::mount("ringfence-test", folder.path(), "tmpfs", flags, Some(size.as_c_str())) {
+            Ok(()) => Some(Volume(folder)),
+            Err(errno) => {
+                eprintln!("skipped: nothing can be mounted here: {errno}");
+                None
+            }
+        }
+    }
+
+    /// An image with ext4 in a file.
+    fn in_a_file(bytes: u64) -> Option<Self> {
+        let (folder, image) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        image.as_file().set_len(bytes).unwrap();
+        let made = std::process::Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(image.path()).status();
+        let mounted = made.is_ok_and(|made| made.success()).then(|| {
+            std::process::Command::new("mount").args(["-o", "loop"]).arg(image.path()).arg(folder.path()).output()
+        });
+        if mounted.is_some_and(|mounted| mounted.is_ok_and(|mounted| mounted.status.success())) {
+            return Some(Volume(folder));
+        }
+        eprintln!("skipped: no image can be mounted here (mkfs.ext4, loop devices, root)");
+        None
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// `script` with everything granted on this folder, and in the folders in memory.
+fn writing_to(volume: &Volume, script: &str, disk: u64) -> Lab {
+    let mut lab = Lab::shell(script);
+    lab.spec.mounts.push(ringfence_manifest::Mount {
+        at: "/data".into(),
+        name: "/data".into(),
+        from: volume.0.path().to_owned(),
+        mode: ringfence_manifest::MountMode::ReadWrite,
+    });
+    let all = [Permission::FsWrite, Permission::FsCreate, Permission::FsRead, Permission::FsDelete];
+    let lab = all.into_iter().fold(lab, |lab, permission| lab.grant(permission, "/data").grant(permission, "/tmp"));
+    lab.limit(|limits| limits.disk = Some(Bytes(disk)))
+}
+
+#[test]
+fn a_folder_on_a_file_system_of_its_own_holds_a_limit_on_the_disk() {
+    if !here() {
+        return;
+    }
+    let mebibyte = 1 << 20;
+    for volume in [Volume::in_memory(mebibyte), Volume::in_a_file(2 * mebibyte)].into_iter().flatten() {
+        let fits = "head -c 300000 /dev/zero > /data/x && wc -c < /data/x && rm /data/x";
+        assert_eq!(writing_to(&volume, fits, 2 * mebibyte).run().stdout.trim(), "300000");
+        let fills = "head -c 3000000 /dev/zero > /data/x; sleep 20";
+        let (allowed, _) = tripped(&writing_to(&volume, fills, 2 * mebibyte).run(), LimitKind::Disk);
+        assert_eq!(allowed, 2 * mebibyte);
+        let held = std::fs::metadata(volume.0.path().join("x")).unwrap().len();
+        assert!(held < 2 * mebibyte, "{held}");
+        // One that is full from the beginning is not the program's doing.
+        let outcome = writing_to(&volume, "echo x > /data/y", 2 * mebibyte).run();
+        assert!(matches!(outcome.exit, Exit::Returned(_)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_the_hosts_folders_can_hold_is_taken_from_the_folders_in_memory() {
+    let mebibyte = 1 << 20;
+    let Some(volume) = here().then(|| Volume::in_memory(mebibyte)).flatten() else { return };
+    let both = "head -c 900000 /dev/zero > /data/x && head -c 900000 /dev/zero > /tmp/x && echo both; rm /data/x";
+    assert_eq!(writing_to(&volume, both, 2 * mebibyte).run().stdout.trim(), "both");
+    let outcome = writing_to(&volume, both, mebibyte + mebibyte / 2).run();
+    let (allowed, used) = tripped(&outcome, LimitKind::Disk);
+    assert!(used > allowed && outcome.stdout.is_empty(), "{used} {outcome:?}");
+}

@@ -19,6 +19,7 @@ mod overlay;
 mod place;
 mod plan;
 mod raise;
+mod room;
 mod system;
 
 pub(crate) use extent::{FILES, covers};
@@ -27,3 +28,4 @@ pub(crate) use overlay::Overlay;
 pub(crate) use place::{Identity, Source};
 pub(crate) use plan::{Place, Plan, PlanError, Root};
 pub(crate) use raise::raise;
+pub(crate) use room::{Room, is_full};

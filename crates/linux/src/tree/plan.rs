@@ -5,13 +5,13 @@ use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ringfence_manifest::{Mount, MountMode, Spec};
+use ringfence_manifest::{Mount, MountMode, Permission, Spec};
 
 use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
 use crate::{network, terminal};
 
-use super::{Operation, Overlay, PAGE, Protection, Source, Spot, overlay};
+use super::{Operation, Overlay, PAGE, Protection, Room, Source, Spot, overlay};
 
 /// The size of the folders in memory when no limit on the disk says otherwise. What is in them counts
 /// as memory too.
@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) program: CString,
     /// Where what is made in memory can be measured, when the capsule has a folder there.
     pub(crate) scratch: Option<CString>,
+    /// What the folders of the host that can be changed can hold, when the disk is limited.
+    pub(crate) room: Option<Room>,
 }
 
 /// What lies at `/`.
@@ -97,6 +99,20 @@ pub(crate) enum PlanError {
         /// Why not.
         why: &'static str,
     },
+    /// What cannot be a file or a folder without more being said.
+    #[error(
+        "{at} is granted and is not there yet, and whether it is to be a file or a folder is not said: \
+             grant {folder} for a file, or fs.list on it for a folder"
+    )]
+    Unclear {
+        /// Where in the capsule's tree.
+        at: String,
+        /// The folder in memory it would be in.
+        folder: &'static str,
+    },
+    /// How much the host's folders can hold cannot be found out.
+    #[error("cannot find out how much the folders that can be changed can hold")]
+    Room(#[source] io::Error),
     /// A path that is not text for the kernel.
     #[error("{0:?} contains a NUL character")]
     Path(String),
@@ -136,12 +152,25 @@ impl Plan {
         if let Root::Own { from, writable, .. } = &root {
             places.insert(0, Place { at: "/".into(), from: from.clone(), is_folder: true, writable: *writable });
         }
+        let room = spec.limits.disk.map(|allowed| Room::of(&places, allowed.0, builder.overlays.below.is_some()));
+        let room = room.transpose().map_err(PlanError::Room)?;
+        if let (Some(allowed), Some(Room::Bounded { bytes, .. })) = (spec.limits.disk, &room) {
+            builder.bound_scratch(allowed.0.saturating_sub(*bytes))?;
+        }
         let program = builder.program(spec, &system, &places)?;
         let ours = if own { &["/dev", "/etc"] as &[_] } else { &["/"] };
         for at in ours {
             builder.operations.push(Operation::Seal { at: relative(at)? });
         }
-        Ok(Plan { root, operations: builder.operations, places, system, devices, program, scratch })
+        Ok(Plan { root, operations: builder.operations, places, system, devices, program, scratch, room })
+    }
+
+    /// How much the folders in memory may hold of what is allowed: the rest is the host's folders'.
+    pub(crate) fn left_for_scratch(&self, allowed: u64) -> u64 {
+        match &self.room {
+            Some(Room::Bounded { bytes, .. }) => allowed.saturating_sub(*bytes),
+            _ => allowed,
+        }
     }
 
     /// Whether any folder of the host's can be changed.
@@ -334,24 +363,48 @@ impl Builder {
         let free: Vec<&str> =
             SCRATCH_FOLDERS.into_iter().filter(|folder| !spec.mounts.iter().any(|mount| mount.at == *folder)).collect();
         let Some((first, others)) = free.split_first() else { return Ok(None) };
-        // One page more than is allowed: who takes it has gone over the limit.
-        let bytes = spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0 / PAGE * PAGE + PAGE);
-        self.memory(first, bytes, bytes / PAGE + OWN_FILES)?;
+        self.folder(first)?;
+        let (size, files) = Self::scratch_bounds(spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0))?;
+        self.operations.push(Operation::Memory { at: spot(first)?, size, files, protection: Protection::WRITABLE });
         for other in others {
             let part = format!("{first}/.shm");
             self.operations.push(Operation::Folder(spot(&part)?));
             self.folder(other)?;
             self.operations.push(Operation::Again { from: relative(&part)?, at: spot(other)? });
         }
+        let mounts: Vec<&str> = spec.mounts.iter().map(|mount| mount.at.as_str()).collect();
         for &folder in &free {
             // A rule names a folder below: it is there from the beginning.
-            if let Extent::Parts(parts) = extent(&spec.permissions.files, folder, &[]) {
+            if let Extent::Parts(parts) = extent(&spec.permissions.files, folder, &mounts) {
                 for part in parts {
+                    if !spec.permissions.files.allows(Permission::FsList, part.as_bytes()) {
+                        return Err(PlanError::Unclear { at: part, folder });
+                    }
                     self.folder(&part)?;
                 }
             }
         }
         Ok(Some(text(first)?))
+    }
+
+    /// Gives the folders in memory less room.
+    fn bound_scratch(&mut self, bytes: u64) -> Result<(), PlanError> {
+        let bounds = Self::scratch_bounds(bytes)?;
+        let first = SCRATCH_FOLDERS.map(spot).into_iter().collect::<Result<Vec<_>, _>>()?;
+        for operation in &mut self.operations {
+            if let Operation::Memory { at, size, files, .. } = operation
+                && first.contains(at)
+            {
+                (*size, *files) = bounds.clone();
+            }
+        }
+        Ok(())
+    }
+
+    /// One page more than is allowed: who takes it has gone over the limit.
+    fn scratch_bounds(bytes: u64) -> Result<(CString, CString), PlanError> {
+        let bytes = bytes / PAGE * PAGE + PAGE;
+        Ok((text(&bytes.to_string())?, text(&(bytes / PAGE + OWN_FILES).to_string())?))
     }
 
     fn mounts(&mut self, spec: &Spec) -> Result<Vec<Place>, PlanError> {
@@ -360,8 +413,8 @@ impl Builder {
         let mut places: Vec<Place> = Vec::new();
         let files = &spec.permissions.files;
         for mount in mounts {
-            if ["/proc", "/dev", "/etc", "/usr"].contains(&mount.at.as_str()) {
-                return Err(PlanError::Mount { at: mount.at.clone(), why: "that folder is part of the system" });
+            if let Some(why) = obstacle(&mount.at) {
+                return Err(PlanError::Mount { at: mount.at.clone(), why });
             }
             let deeper: Vec<&str> =
                 spec.mounts.iter().map(|other| other.at.as_str()).filter(|other| *other != mount.at).collect();
@@ -436,6 +489,25 @@ impl Builder {
             }
             _ => false,
         })
+    }
+}
+
+/// Why nothing of the host can be mounted at a path, when something of ours speaks against it.
+fn obstacle(at: &str) -> Option<&'static str> {
+    const SYSTEM: &str = "the system's programs and libraries lie there, and nothing is put among them";
+    let within = |folder: &str| covers(folder, at);
+    let around = |folder: &str| within(folder) || covers(at, folder);
+    if system::FOLDERS.iter().any(|name| around(&format!("/{name}"))) {
+        return Some(SYSTEM);
+    }
+    let strictly = |name: &&str| format!("/etc/{name}") != at && within(&format!("/etc/{name}"));
+    match at {
+        "/etc" => Some("that folder is part of the system; mount a file or folder in it"),
+        _ if system::FOLDERS_OF_ETC.iter().any(|name| strictly(&name)) => Some(SYSTEM),
+        _ if within("/proc") => Some("the kernel shows the capsule's processes there"),
+        _ if within(PROGRAM) => Some("the program lies there"),
+        _ if within("/dev") && !SCRATCH_FOLDERS.iter().any(|folder| within(folder)) => Some("the devices lie there"),
+        _ => None,
     }
 }
 
