@@ -78,7 +78,7 @@ impl Linux {
                     format!("{REMEDY_FOR_CGROUPS}; to run without this limit: `--limit {limit}=none`")
                 }
                 Guarantee::DiskLimit => REMEDY_FOR_DISK.to_owned(),
-                Guarantee::NetworkConfined => match &self.facts().notify {
+                Guarantee::NetworkConfined | Guarantee::IoOperationsLimit => match &self.facts().notify {
                     Err(Missing { remedy, .. }) => remedy.clone(),
                     Ok(()) => refusal.remedy,
                 },

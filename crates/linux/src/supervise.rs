@@ -189,7 +189,7 @@ impl Supervisor {
             let _ = pump.join();
         }
         let counted = self.cgroup.cpu_time().ok().flatten();
-        let cpu_time = counted.or(ended.ok().map(|ended| ended.cpu_time)).unwrap_or_default();
+        let cpu_time = counted.or(ended.ok()).unwrap_or_default();
         let memory_peak = self.cgroup.memory_peak().ok().flatten().unwrap_or(0);
         self.charge(cpu_time);
         let usage = Usage { memory_peak, cpu_time, wall_time: started.elapsed(), ..Usage::default() };

@@ -256,19 +256,9 @@ pub(crate) fn unshare(flags: i32) -> Result<(), Errno> {
     result(unsafe { system_call!(libc::SYS_unshare, flags) }).map(drop)
 }
 
-/// How a process ended, and what it and those it waited for used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// The signal that ended it, if one did.
-    pub(crate) signal: Option<i32>,
-    /// Its exit status otherwise.
-    pub(crate) status: i32,
-    /// Processor time.
-    pub(crate) cpu_time: Duration,
-}
-
-/// `waitid(2)` for the process behind a pidfd: waits for its end and reaps it.
-pub(crate) fn wait_for(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
+/// `waitid(2)` for the process behind a pidfd: waits for its end and reaps it; the processor time that it and those it
+/// waited for used.
+pub(crate) fn wait_for(pidfd: BorrowedFd<'_>) -> Result<Duration, Errno> {
     // SAFETY: both are plain data for which zero is a value.
     let (mut information, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { std::mem::zeroed() };
     loop {
@@ -292,10 +282,7 @@ pub(crate) fn wait_for(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
     let time = |value: libc::timeval| {
         Duration::new(value.tv_sec.unsigned_abs(), 0) + Duration::from_micros(value.tv_usec.unsigned_abs())
     };
-    // SAFETY: the kernel filled the structure in for a child's end, so `si_status` is the field that is set.
-    let status = unsafe { information.si_status() };
-    let signal = (information.si_code != libc::CLD_EXITED).then_some(status);
-    Ok(Ended { signal, status, cpu_time: time(usage.ru_utime) + time(usage.ru_stime) })
+    Ok(time(usage.ru_utime) + time(usage.ru_stime))
 }
 
 /// `prctl(PR_CAPBSET_DROP)` for every capability the kernel has.
