@@ -21,7 +21,7 @@ use crate::launch::{self, Message, Report};
 use crate::namespaces::make_network;
 use crate::network::Broker;
 use crate::operations::Operations;
-use crate::pump::pump;
+use crate::pump::{Sink, pump};
 use crate::sys::{self, Notification};
 use crate::tree::{Room, is_full};
 
@@ -355,7 +355,7 @@ impl Supervisor {
         builder.spawn(move || {
             // The hal waits with the executor's drivers.
             let _entered = executor.enter();
-            pump(&from, &over, &host, to);
+            pump(&from, &over, &host, &Sink::Hal(to));
         })
     }
 
