@@ -258,9 +258,45 @@ fn a_loop_of_reads_ends_by_the_one_that_is_too_many() {
     if !with(&["seccomp notify"]) {
         return;
     }
-    let lab = Lab::shell("while :; do read line < /etc/hosts; done").limit(|limits| limits.io_operations = Some(5_000));
+    let lab = Lab::shell(READS).limit(|limits| limits.io_operations = Some(5_000));
     let (allowed, used) = tripped(&lab.run(), LimitKind::IoOperations);
     assert_eq!((allowed, used), (5_000, 5_001));
+}
+
+/// Reads a file of the system again and again.
+const READS: &str = "while :; do read line < /etc/hosts; done";
+
+#[test]
+fn a_command_in_the_same_place_uses_up_the_same_operations() {
+    if !with(&["seccomp notify"]) {
+        return;
+    }
+    let lab = Lab::shell("sleep 20").limit(|limits| limits.io_operations = Some(3_000));
+    let (instance, _) = lab.build().unwrap();
+    instance.start().unwrap();
+    let words = |script: &str| vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()];
+    assert_eq!(support::wait(instance.exec().unwrap().exec(words("read line < /etc/hosts"))), Ok(Exit::Returned(0)));
+    let ended = support::wait(instance.exec().unwrap().exec(words(READS)));
+    assert!(!matches!(ended, Ok(Exit::Returned(0))), "{ended:?}");
+    let Exit::Exceeded(limit) = support::wait(instance.exited()) else { panic!("{:?}", instance.usage()) };
+    assert_eq!((limit.limit, limit.allowed, limit.used), (LimitKind::IoOperations, 3_000, 3_001));
+}
+
+#[test]
+fn a_place_that_was_built_ahead_counts_operations_as_any_other() {
+    use ringfence_isolation::Backend;
+    if !with(&["seccomp notify"]) {
+        return;
+    }
+    let lab = Lab::shell(READS).limit(|limits| limits.io_operations = Some(500));
+    let prepared = support::linux().prepare(&lab.spec).unwrap();
+    prepared.keep_warm(2).unwrap();
+    for _ in 0..4 {
+        let instance = prepared.build(std::sync::Arc::new(support::Keeper::default())).unwrap();
+        instance.start().unwrap();
+        let Exit::Exceeded(limit) = support::wait(instance.exited()) else { panic!("it was let go on") };
+        assert_eq!((limit.limit, limit.used), (LimitKind::IoOperations, 501));
+    }
 }
 
 /// A file system of its own for tests; taken away when dropped.

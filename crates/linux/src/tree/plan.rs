@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use ringfence_manifest::{Mount, MountMode, Permission, Spec};
 
+use super::PlanError;
 use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
+use super::target::{check_target, obstacle};
 use crate::{network, terminal};
 
 use super::{Operation, Overlay, PAGE, Protection, Room, Source, Spot, overlay};
@@ -19,9 +21,9 @@ const SCRATCH: u64 = 1 << 30;
 /// Folders of ours in them.
 const OWN_FILES: u64 = 16;
 /// Folders of the new tree that live in memory: the capsule's to use where its permissions say so.
-const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
+pub(super) const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Where the program is mounted when it is not part of the system.
-const PROGRAM: &str = "/program";
+pub(super) const PROGRAM: &str = "/program";
 
 /// What a tree is made of.
 pub(crate) struct Plan {
@@ -56,66 +58,6 @@ pub(crate) struct Place {
     pub(crate) from: PathBuf,
     pub(crate) is_folder: bool,
     pub(crate) writable: bool,
-}
-
-/// Why a tree cannot be planned; the manifest's fault or the host's.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum PlanError {
-    /// Something that is to be mounted cannot be opened.
-    #[error("cannot open {} to mount it on {at}", .from.display())]
-    Open {
-        /// What of the host.
-        from: PathBuf,
-        /// Where in the capsule's tree.
-        at: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Something is granted in the capsule's own folder, and there is no place for it.
-    #[error("there is no place for the capsule's own files, where something is granted: set XDG_DATA_HOME")]
-    NoRoot,
-    /// A mount cannot be where it is asked to be.
-    #[error("{at} cannot be mounted: {why}")]
-    Mount {
-        /// Where.
-        at: String,
-        /// Why not.
-        why: &'static str,
-    },
-    /// A part of a mount is granted that is not there.
-    #[error("{at} is granted and {} does not exist: make it, or grant the folder above it", .from.display())]
-    Missing {
-        /// Where in the capsule's tree.
-        at: String,
-        /// What of the host.
-        from: PathBuf,
-    },
-    /// Changes to something cannot be kept apart.
-    #[error("changes to {} cannot be kept apart: {why}", .from.display())]
-    Overlay {
-        /// What of the host.
-        from: PathBuf,
-        /// Why not.
-        why: &'static str,
-    },
-    /// What cannot be a file or a folder without more being said.
-    #[error(
-        "{at} is granted and is not there yet, and whether it is to be a file or a folder is not said: \
-             grant {folder} for a file, or fs.list on it for a folder"
-    )]
-    Unclear {
-        /// Where in the capsule's tree.
-        at: String,
-        /// The folder in memory it would be in.
-        folder: &'static str,
-    },
-    /// How much the host's folders can hold cannot be found out.
-    #[error("cannot find out how much the folders that can be changed can hold")]
-    Room(#[source] io::Error),
-    /// A path that is not text for the kernel.
-    #[error("{0:?} contains a NUL character")]
-    Path(String),
 }
 
 /// Collects operations, making each folder once.
@@ -489,37 +431,6 @@ impl Builder {
             }
             _ => false,
         })
-    }
-}
-
-/// Why nothing of the host can be mounted at a path, when something of ours speaks against it.
-fn obstacle(at: &str) -> Option<&'static str> {
-    const SYSTEM: &str = "the system's programs and libraries lie there, and nothing is put among them";
-    let within = |folder: &str| covers(folder, at);
-    let around = |folder: &str| within(folder) || covers(at, folder);
-    if system::FOLDERS.iter().any(|name| around(&format!("/{name}"))) {
-        return Some(SYSTEM);
-    }
-    let strictly = |name: &&str| format!("/etc/{name}") != at && within(&format!("/etc/{name}"));
-    match at {
-        "/etc" => Some("that folder is part of the system; mount a file or folder in it"),
-        _ if system::FOLDERS_OF_ETC.iter().any(|name| strictly(&name)) => Some(SYSTEM),
-        _ if within("/proc") => Some("the kernel shows the capsule's processes there"),
-        _ if within(PROGRAM) => Some("the program lies there"),
-        _ if within("/dev") && !SCRATCH_FOLDERS.iter().any(|folder| within(folder)) => Some("the devices lie there"),
-        _ => None,
-    }
-}
-
-/// A mount inside another one needs something of its kind to be mounted on: the host's folder is not
-/// changed for it.
-fn check_target(above: &Place, at: &str, is_folder: bool) -> Result<(), PlanError> {
-    let rest = at[above.at.len()..].trim_start_matches('/');
-    let wrong = |why| Err(PlanError::Mount { at: at.to_owned(), why });
-    match Source::look_below(&above.from, rest) {
-        Ok(found) if found.is_folder == is_folder => Ok(()),
-        Ok(_) => wrong("what is there in the mount above is not of the same kind"),
-        Err(_) => wrong("the mount above has nothing of that name to mount it on"),
     }
 }
 
