@@ -34,6 +34,7 @@ mod learn;
 mod namespaces;
 mod network;
 mod observe;
+mod operations;
 mod place;
 mod pool;
 mod prepared;
