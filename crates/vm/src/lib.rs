@@ -36,4 +36,4 @@ mod scratch;
 mod sys;
 mod tree;
 
-pub use backend::Vm;
+pub use backend::{Examined, Vm};
