@@ -35,5 +35,6 @@ mod promise;
 mod scratch;
 mod sys;
 mod tree;
+mod vdso;
 
 pub use backend::Vm;

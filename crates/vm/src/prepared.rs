@@ -32,7 +32,8 @@ impl Prepared for Ready {
         let machine = Machine::new(&self.kvm, self.kind, memory)
             .map_err(|source| BuildError::Host { doing: "cannot make a virtual machine", source: source.into() })?;
         let control = Control::new(host.clone(), self.spec.limits.clone());
-        let world = World::new(host, machine, self.spec.clone(), self.system.clone(), control.clone());
+        let world =
+            World::new(host, machine, self.spec.clone(), self.system.clone(), control.clone(), self.kvm.counter());
         let first = personality::first_thread(&world).map_err(|errno| self.program_error(errno))?;
         Ok(Box::new(VmInstance::new(self.executor.clone(), control, world, first, self.promised.clone())))
     }

@@ -105,6 +105,12 @@ pub(super) fn failed(doing: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> M
 impl Machine {
     /// A machine whose programs can have `memory_wanted` bytes.
     pub(crate) fn new(kvm: &Kvm, kind: StubKind, memory_wanted: Option<u64>) -> Result<Machine, MachineError> {
+        if let Some(spare) = kvm.take_spare(kind) {
+            match spare.adopted(memory_wanted) {
+                Ok(machine) => return Ok(machine),
+                Err(too_small) => drop(too_small),
+            }
+        }
         let cpuid = kvm.cpuid().clone();
         let features = features(&cpuid, kind == StubKind::Supervisor);
         let most = (1_u64 << features.address_bits.clamp(32, 39)) - SLOT;
@@ -138,6 +144,20 @@ impl Machine {
         };
         layout::furnish(&machine);
         Ok(machine)
+    }
+
+    /// This machine, whose programs can have `memory_wanted` bytes from now on; nothing of it is in use.
+    /// Back as it is when it has less.
+    fn adopted(mut self, memory_wanted: Option<u64>) -> Result<Machine, Box<Machine>> {
+        let size = self.region.size() as u64;
+        let memory = memory_wanted.unwrap_or(0).next_multiple_of(SLOT);
+        if memory > size - SLOT {
+            return Err(Box::new(self));
+        }
+        let end = memory_wanted.map_or(size, |_| SLOT + memory);
+        self.grown().frames = Frames::new(SLOT / PAGE..end / PAGE);
+        self.allowed = memory_wanted.unwrap_or(u64::MAX);
+        Ok(self)
     }
 
     pub(crate) fn kind(&self) -> StubKind {
