@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_ioctls::VmFd;
@@ -39,6 +39,8 @@ pub(crate) struct Machine {
     features: Features,
     cpuid: kvm_bindings::CpuId,
     allowed: u64,
+    /// Whether everything of it is about to go at once.
+    retired: AtomicBool,
     /// Bytes that the host keeps for programs: pipes, sockets.
     kept: AtomicU64,
 }
@@ -124,6 +126,9 @@ impl Machine {
         let copy = file.try_clone().map_err(|error| no_memory(&error))?;
         let region =
             MmapRegion::from_file(FileOffset::new(copy, 0), size as usize).map_err(|error| no_memory(&error))?;
+        if kvm.is_tried() {
+            kvm.keep_branch();
+        }
         let vm = kvm.create_vm().map_err(failed("cannot create a virtual machine"))?;
         sys::add_slot(&vm, 0, &region, 0..SLOT).map_err(failed("cannot give memory to a virtual machine"))?;
         let frames = Grown { frames: Frames::new(SLOT / PAGE..size / PAGE), slots: SLOT };
@@ -140,6 +145,7 @@ impl Machine {
             features,
             cpuid,
             allowed,
+            retired: AtomicBool::new(false),
             kept: AtomicU64::new(0),
         };
         layout::furnish(&machine);
@@ -216,8 +222,21 @@ impl Machine {
         Ok(run)
     }
 
+    /// No program runs in it any more: what is given back from here on goes with the machine itself.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether no program runs in it any more.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
     /// Gives pages back, to which no page table leads any more. Their content is gone.
     pub(crate) fn give_frames(&self, runs: impl IntoIterator<Item = Range<u64>>) {
+        if self.is_retired() {
+            return;
+        }
         for run in runs {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             // A hole reads as zeroes, and KVM forgets every translation to it.

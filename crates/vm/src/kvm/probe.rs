@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
-use kvm_ioctls::{Cap, VmFd};
+use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use rustix::io::Errno;
 
 use super::processor::{Event, Registers};
@@ -27,6 +27,8 @@ pub(crate) struct Kvm {
     found: OnceLock<Found>,
     /// The machine things were found out in, for the first instance of the same kind.
     spare: Mutex<Option<Machine>>,
+    /// See [`Kvm::keep_branch`].
+    keeper: OnceLock<Option<(VcpuFd, VmFd)>>,
     processors: Processors,
 }
 
@@ -86,7 +88,7 @@ impl Kvm {
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))?;
-        Ok(Kvm { kvm, cpuid, found: OnceLock::new(), spare: Mutex::default(), processors })
+        Ok(Kvm { kvm, cpuid, found: OnceLock::new(), spare: Mutex::default(), keeper: OnceLock::new(), processors })
     }
 
     /// `type` of the descriptor of a task state: `kvm_segment`.
@@ -127,6 +129,22 @@ impl Kvm {
     /// evenly, the host's kernel keeps its own time by it, and guests read the same one.
     pub(crate) fn counter(&self) -> Option<u32> {
         self.found.get()?.counter
+    }
+
+    /// Whether a first machine has been tried out.
+    pub(super) fn is_tried(&self) -> bool {
+        self.found.get().is_some()
+    }
+
+    /// Keeps an empty processor from the second machine on. With the first processor that has no interrupt
+    /// controller, and again when the last one goes, KVM rewrites a branch of its own code, for which it
+    /// stops every processor of the host: nobody who runs one instance after the other is to pay for that
+    /// twice each.
+    pub(super) fn keep_branch(&self) {
+        self.keeper.get_or_init(|| {
+            let vm = self.create_vm().ok()?;
+            Some((vm.create_vcpu(0).ok()?, vm))
+        });
     }
 
     fn spare(&self) -> MutexGuard<'_, Option<Machine>> {

@@ -385,6 +385,9 @@ pub(super) fn whole_pages(start: u64, length: u64) -> Result<Range<u64>, Errno> 
 
 impl Drop for Space {
     fn drop(&mut self) {
+        if self.machine.is_retired() {
+            return;
+        }
         let mut inner = self.inner();
         self.drop_pages(&mut inner, 0..USER_END);
         if let Some(tables) = inner.tables.take() {
