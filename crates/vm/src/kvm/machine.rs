@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_ioctls::VmFd;
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use rustix::io::Errno;
 use vm_memory::mmap::MmapRegion;
 use vm_memory::{Bytes, FileOffset, VolatileMemory};
 
@@ -274,6 +275,21 @@ impl Machine {
     /// Copies into guest memory. What does not fit is left out: callers stay within pages they own.
     pub(crate) fn write(&self, at: u64, from: &[u8]) {
         let _ = self.region.as_volatile_slice().write_slice(from, at as usize);
+    }
+
+    /// Copies into pages that are empty, whole ones. They are made by writing to the file, which neither faults
+    /// nor clears what is overwritten, and then mapped together: both cost several times as much page by page.
+    pub(crate) fn fill(&self, run: Range<u64>, from: &[u8]) {
+        let mut done = 0;
+        while done < from.len() {
+            match rustix::io::pwrite(&self.file, &from[done..], run.start * PAGE + done as u64) {
+                Ok(count) if count > 0 => done += count,
+                Err(Errno::INTR) => {}
+                // The other way there is.
+                _ => return self.write(run.start * PAGE + done as u64, &from[done..]),
+            }
+        }
+        sys::map_ahead(&self.region, run.start * PAGE..run.end * PAGE);
     }
 
     /// Copies out of guest memory.
