@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::kvm::{Kvm, Missing, Processors, StubKind};
 use crate::loader::Elf;
+use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
 use crate::promise::promise;
 use crate::tree::System;
@@ -85,7 +86,7 @@ impl Backend for Vm {
         check_elf(spec, &system)?;
         Ok(Box::new(Ready {
             kvm: kvm.clone(),
-            kind: *kind,
+            pool: Pool::new(Wanted { kvm: kvm.clone(), kind: *kind, memory: spec.limits.memory.map(|bytes| bytes.0) }),
             spec: Arc::new(spec.clone()),
             system: Arc::new(system),
             promised,

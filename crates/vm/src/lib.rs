@@ -30,6 +30,7 @@ mod kvm;
 mod loader;
 mod memory;
 mod personality;
+mod pool;
 mod prepared;
 mod promise;
 mod scratch;

@@ -22,6 +22,8 @@ use crate::sys;
 const SLOT: u64 = 64 << 20;
 /// Where page tables are, in guest physical memory: all of the first slot but the control area.
 pub(crate) const TABLE_AREA: Range<u64> = 2 << 20..SLOT;
+/// How much of a program's memory is really there in a machine that waits for one.
+const WARM: u64 = 1 << 20;
 /// How much memory a machine has when no limit says so.
 const UNLIMITED: u64 = 16 << 30;
 
@@ -200,6 +202,16 @@ impl Machine {
         let processor = Processor::create(self, *created)?;
         *created += 1;
         Ok(processor)
+    }
+
+    /// Makes ahead what an instance needs of it in any case: a processor, and memory for its first pages.
+    pub(crate) fn warm(&self) -> Result<(), MachineError> {
+        let processor = self.processor()?;
+        self.put_back(processor);
+        for area in [TABLE_AREA.start..TABLE_AREA.start + 32 * PAGE, SLOT..SLOT + WARM] {
+            sys::make_ahead(&self.region, area);
+        }
+        Ok(())
     }
 
     /// Takes a processor back.
