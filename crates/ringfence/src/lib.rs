@@ -82,8 +82,8 @@ pub use load::{Load, LoadError};
 pub use places::Places;
 pub use ringfence_abi::{ErrorCode, Value};
 pub use ringfence_isolation::{
-    Backend, BuildError, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit, LimitKind, LostReason,
-    Refusal, Remnant, Stop, Strength, Trap, Usage,
+    Activity, Backend, BuildError, Count, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit, LimitKind,
+    LostReason, Refusal, Remnant, Served, Stop, Strength, SystemCall, Trap, Usage,
 };
 pub use ringfence_manifest::{
     self as manifest, Diagnostic, Diagnostics, Identity, Manifest, Overrides, Permission, ReadError, ResolveError,

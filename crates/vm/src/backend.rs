@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use ringfence_isolation::{Backend, BuildError, Fact, Guarantee, Level, Prepared, Refusal, check_linux_program};
+use ringfence_isolation::{
+    Backend, BuildError, Fact, Guarantee, Level, Prepared, Refusal, SystemCall, check_linux_program,
+};
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
@@ -67,6 +69,10 @@ impl Backend for Vm {
             Ok((_, StubKind::Supervisor)) => vec![Fact::good("kvm", "usable")],
             Err(missing) => vec![Fact::missing("kvm", missing.found.clone(), missing.remedy)],
         }
+    }
+
+    fn system_calls(&self) -> Vec<SystemCall> {
+        crate::personality::system_calls()
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {

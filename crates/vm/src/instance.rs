@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ringfence_isolation::{BoxFuture, Enforcement, Exit, Instance, LostReason, StartError, Stop, Usage};
+use ringfence_isolation::{Activity, BoxFuture, Enforcement, Exit, Instance, LostReason, StartError, Stop, Usage};
 use tokio::runtime::Handle;
 
 use crate::control::{Control, LastWord};
@@ -132,6 +132,10 @@ impl Instance for VmInstance {
 
     fn usage(&self) -> Usage {
         self.control.usage()
+    }
+
+    fn activity(&self) -> Option<Activity> {
+        Some(self.control.activity())
     }
 }
 
