@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use ringfence_isolation::{
-    Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal, check_linux_program,
+    Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal, SystemCall, check_linux_program,
 };
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
 use crate::kvm::{Kvm, Missing, Processors, StubKind};
 use crate::loader::Elf;
+use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
 use crate::promise::{UNCONFINED, promise};
 use crate::tree::{HostFile, System};
@@ -25,6 +26,8 @@ pub struct Examined {
     pub program: OwnedFd,
     /// Whether this machine's KVM virtualizes in software.
     pub software: bool,
+    /// Whether Linux keeps its time by the processor's counter.
+    pub even: bool,
     /// What would be enforced by a monitor in the process of whoever runs it.
     pub promised: Enforcement,
 }
@@ -56,14 +59,17 @@ impl Vm {
         Vm { processors: Processors::Emulated, ..Self::new(executor) }
     }
 
-    /// The backend in a process that others made for it, on KVM's device that they opened. `software` is whether
-    /// this machine's KVM virtualizes in software ([`Examined::software`]).
+    /// The backend in a process that others made for it, on KVM's device that they opened; what they found comes
+    /// from [`Examined`].
     ///
     /// # Errors
-    /// What of KVM is missing.
-    pub fn passed(device: OwnedFd, software: bool, executor: Handle) -> Result<Self, String> {
-        let kind = if software { StubKind::User } else { StubKind::Supervisor };
-        let kvm = Kvm::passed(device, kind).map_err(|missing| missing.found)?;
+    /// What of KVM is missing, or not as they found it.
+    pub fn passed(device: OwnedFd, software: bool, even: bool, executor: Handle) -> Result<Self, String> {
+        let kvm = Kvm::passed(device, even).map_err(|missing| missing.found)?;
+        let kind = kvm.stub_kind().map_err(|missing| missing.found)?;
+        if software != (kind == StubKind::User) {
+            return Err("KVM virtualizes in another way than its modules say".into());
+        }
         Ok(Vm { kvm: Ok((Arc::new(kvm), kind)).into(), ..Self::new(executor) })
     }
 
@@ -85,7 +91,8 @@ impl Vm {
         let file = HostFile::new(program.try_clone().map_err(unreadable)?, b"");
         check_elf(spec, file)?;
         let software = kind == StubKind::User;
-        Ok(Examined { device, program, software, promised: promise(spec, software, UNCONFINED) })
+        let promised = promise(spec, software, UNCONFINED);
+        Ok(Examined { device, program, software, even: Kvm::is_clock_even(), promised })
     }
 
     /// The second half of [`prepare`](Backend::prepare), for a spec that another process examined: everything that
@@ -129,7 +136,7 @@ impl Vm {
     ) -> Box<dyn Prepared> {
         Box::new(Ready {
             kvm: kvm.clone(),
-            kind,
+            pool: Pool::new(Wanted { kvm: kvm.clone(), kind, memory: spec.limits.memory.map(|bytes| bytes.0) }),
             spec: Arc::new(spec.clone()),
             system: Arc::new(system),
             promised,
@@ -173,6 +180,10 @@ impl Backend for Vm {
             Ok((_, StubKind::Supervisor)) => vec![Fact::good("kvm", "usable")],
             Err(missing) => vec![Fact::missing("kvm", missing.found.clone(), missing.remedy)],
         }
+    }
+
+    fn system_calls(&self) -> Vec<SystemCall> {
+        crate::personality::system_calls()
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {

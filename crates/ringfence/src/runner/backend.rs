@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_abi::{Call, ErrorCode};
@@ -225,7 +225,7 @@ impl Prepared for Ready {
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
             functions: host.functions().to_vec(),
         };
-        let told = Arc::new(Told { host, limits: self.spec.limits.clone(), said: Mutex::default() });
+        let told = Told::new(host, self.spec.limits.clone());
         let (desk, served) = Desk::new(told.clone(), self.executor.clone(), answers, Some(order), None);
         desk.serve(asks).map_err(failed)?;
         Ok(Box::new(Carried { process, enforced, told, served, signals: None, own: Own::default() }))

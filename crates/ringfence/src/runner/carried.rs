@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringfence_isolation::{
-    BoxFuture, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError, Stop, Trap, Usage,
-    Verdict,
+    Activity, BoxFuture, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError, Stop,
+    Trap, Usage, Verdict,
 };
 use ringfence_manifest::Limits;
 use tokio::runtime::Handle;
@@ -40,6 +40,8 @@ pub(super) struct Told {
     pub(super) host: Arc<dyn Host>,
     pub(super) limits: Limits,
     pub(super) said: Mutex<Option<Said>>,
+    /// What the guest asked of its monitor, as that says.
+    pub(super) activity: Mutex<Option<Activity>>,
 }
 
 impl Instance for Carried {
@@ -83,12 +85,25 @@ impl Instance for Carried {
         }
     }
 
+    fn activity(&self) -> Option<Activity> {
+        self.told.activity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn pause(&self) -> Option<&dyn Pause> {
         self.process.pause()
     }
 }
 
 impl Told {
+    pub(super) fn new(host: Arc<dyn Host>, limits: Limits) -> Arc<Self> {
+        Arc::new(Told { host, limits, said: Mutex::default(), activity: Mutex::default() })
+    }
+
+    /// Keeps what the guest asked for.
+    pub(super) fn count(&self, activity: Activity) {
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Some(activity);
+    }
+
     /// Keeps the runner's word on how its guest ended; the first one counts.
     pub(super) fn say(&self, said: Said) {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);

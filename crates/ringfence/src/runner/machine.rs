@@ -5,12 +5,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_isolation::{
     Backend, BuildError, Enforcement, Fact, Feature, Folder, Guarantee, Held, Host, Instance, Level, Prepared, Refusal,
-    Remnant,
+    Remnant, SystemCall,
 };
 use ringfence_linux::{Carrier, Linux};
 use ringfence_manifest::{
@@ -105,6 +105,10 @@ impl Backend for Machines {
 
     fn offers(&self, feature: Feature, kind: Kind) -> bool {
         self.vm.offers(feature, kind)
+    }
+
+    fn system_calls(&self) -> Vec<SystemCall> {
+        self.vm.system_calls()
     }
 
     fn remnants(&self) -> Vec<Remnant> {
@@ -208,6 +212,7 @@ impl Ready {
             counts_each: limits.io_operations.is_some() || limits.io_bytes.is_some(),
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
             software: self.examined.software,
+            even: self.examined.even,
         }
     }
 
@@ -243,7 +248,7 @@ impl Prepared for Ready {
         let (Ours { asks, answers, parcels }, theirs) = self.lines(&*host).map_err(failed)?;
         let process = self.carrier.build(Arc::new(Nobody), theirs)?;
         let enforced = combined(&self.examined.promised, process.enforced());
-        let told = Arc::new(Told { host, limits: self.spec.limits.clone(), said: Mutex::default() });
+        let told = Told::new(host, self.spec.limits.clone());
         let executor = self.executor.clone();
         let signals = Some((answers.clone(), executor.clone()));
         let (desk, served) = Desk::new(told.clone(), executor, answers, None, Some(parcels));

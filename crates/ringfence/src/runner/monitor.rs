@@ -106,7 +106,11 @@ async fn live(
         }
         signalled.instance = Some(instance.clone());
     }
-    end(instance.exited().await)
+    let exit = instance.exited().await;
+    if let Some(activity) = instance.activity() {
+        remote.tell(&Ask::Counted(activity));
+    }
+    end(exit)
 }
 
 fn built(
@@ -115,7 +119,7 @@ fn built(
     program: OwnedFd,
     order: &MachineOrder,
 ) -> Result<Arc<dyn Instance>, End> {
-    let vm = Vm::passed(device, order.software, tokio::runtime::Handle::current()).map_err(End::Lost)?;
+    let vm = Vm::passed(device, order.software, order.even, tokio::runtime::Handle::current()).map_err(End::Lost)?;
     let failed = |error: BuildError| match error {
         BuildError::Program { reason, .. } => End::Trapped(format!("the program cannot be executed: {reason}")),
         other => {

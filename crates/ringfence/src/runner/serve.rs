@@ -139,6 +139,10 @@ impl Desk {
                     },
                 }),
                 Ask::Line => Told::Line(self.one_more_line()?),
+                Ask::Counted(activity) => {
+                    self.known.count(activity);
+                    continue;
+                }
                 Ask::Ended { end, fuel } => {
                     self.known.say((end, fuel));
                     return Ok(());

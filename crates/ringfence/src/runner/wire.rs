@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use ringfence_abi::{Call, ErrorCode, Handle, Reply};
-use ringfence_isolation::Usage;
+use ringfence_isolation::{Activity, Usage};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -38,6 +38,8 @@ pub(super) enum Ask<'a> {
     Judge { path: &'a [u8], wanted: Wanted<'a> },
     /// One more line to ask on. [`Told::Line`].
     Line,
+    /// What the guest asked of its monitor; its end is next. Not answered.
+    Counted(Activity),
 }
 
 /// What was used.
@@ -166,6 +168,8 @@ pub(super) struct MachineOrder {
     pub(super) folders: Vec<(String, Handle)>,
     /// Whether this machine's KVM virtualizes in software.
     pub(super) software: bool,
+    /// Whether Linux keeps its time by the processor's counter.
+    pub(super) even: bool,
 }
 
 /// The limits that a monitor counts itself, in bytes and nanoseconds.

@@ -2,14 +2,15 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
-use kvm_ioctls::{Cap, VmFd};
+use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use rustix::io::Errno;
 
 use super::processor::{Event, Registers};
 use super::{Machine, PAGE, Tables, Translation, USER_STUB};
+use crate::sys::time_stamp;
 
 /// What stub of system calls this machine's KVM needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +25,22 @@ pub(crate) enum StubKind {
 pub(crate) struct Kvm {
     kvm: kvm_ioctls::Kvm,
     cpuid: CpuId,
-    kind: OnceLock<StubKind>,
+    found: OnceLock<Found>,
+    /// The machine things were found out in, for the first instance of the same kind.
+    spare: Mutex<Option<Machine>>,
+    /// See [`Kvm::keep_branch`].
+    keeper: OnceLock<Option<(VcpuFd, VmFd)>>,
     processors: Processors,
+    /// Whether Linux keeps its time by the counter, when that cannot be seen here.
+    even: Option<bool>,
+}
+
+/// What a first machine showed.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    kind: StubKind,
+    /// The frequency of a counter that guests and the host share.
+    counter: Option<u32>,
 }
 
 /// What the processors are under KVM.
@@ -63,12 +78,11 @@ impl Kvm {
         Self::with(kvm, processors)
     }
 
-    /// The same with the device that somebody else opened, and found to need this kind of stub.
-    pub(crate) fn passed(device: OwnedFd, kind: StubKind) -> Result<Kvm, Missing> {
+    /// The same with the device that somebody else opened, who can see whether the clock is even
+    /// ([`Kvm::is_clock_even`]).
+    pub(crate) fn passed(device: OwnedFd, even: bool) -> Result<Kvm, Missing> {
         let (kvm, _) = usable(device, Path::new("/dev/kvm"))?;
-        let kvm = Self::with(kvm, Processors::Real)?;
-        let _ = kvm.kind.set(kind);
-        Ok(kvm)
+        Ok(Kvm { even: Some(even), ..Self::with(kvm, Processors::Real)? })
     }
 
     /// Opens the device for another process, which is to make the machine; the kind of stub when the
@@ -84,7 +98,15 @@ impl Kvm {
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))?;
-        Ok(Kvm { kvm, cpuid, kind: OnceLock::new(), processors })
+        Ok(Kvm {
+            kvm,
+            cpuid,
+            found: OnceLock::new(),
+            spare: Mutex::default(),
+            keeper: OnceLock::new(),
+            processors,
+            even: None,
+        })
     }
 
     /// `type` of the descriptor of a task state: `kvm_segment`.
@@ -111,38 +133,98 @@ impl Kvm {
 
     /// The kind of stub: the first time, a machine is made in which one system call is made.
     pub(crate) fn stub_kind(&self) -> Result<StubKind, Missing> {
-        if let Some(&kind) = self.kind.get() {
-            return Ok(kind);
+        if let Some(found) = self.found.get() {
+            return Ok(found.kind);
         }
-        let kind = self.try_out().map_err(|found| Missing::new(found, NO_DEVICE))?;
-        Ok(*self.kind.get_or_init(|| kind))
+        let (found, machine) = self.try_out().map_err(|found| Missing::new(found, NO_DEVICE))?;
+        if found.kind == machine.kind() {
+            *self.spare() = Some(machine);
+        }
+        Ok(self.found.get_or_init(|| found).kind)
     }
 
-    fn try_out(&self) -> Result<StubKind, String> {
+    /// The frequency in kilohertz of the time stamp counter, if time can be told by it in a guest: it runs
+    /// evenly, the host's kernel keeps its own time by it, and guests read the same one.
+    pub(crate) fn counter(&self) -> Option<u32> {
+        self.found.get()?.counter
+    }
+
+    /// Whether a first machine has been tried out.
+    pub(super) fn is_tried(&self) -> bool {
+        self.found.get().is_some()
+    }
+
+    /// Keeps an empty processor from the second machine on. With the first processor that has no interrupt
+    /// controller, and again when the last one goes, KVM rewrites a branch of its own code, for which it
+    /// stops every processor of the host: nobody who runs one instance after the other is to pay for that
+    /// twice each.
+    pub(super) fn keep_branch(&self) {
+        self.keeper.get_or_init(|| {
+            let vm = self.create_vm().ok()?;
+            Some((vm.create_vcpu(0).ok()?, vm))
+        });
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Option<Machine>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The machine things were found out in, if it is of this kind and nobody has had it. Nothing of a
+    /// program ever ran in it.
+    pub(super) fn take_spare(&self, kind: StubKind) -> Option<Machine> {
+        self.spare().take_if(|machine| machine.kind() == kind)
+    }
+
+    fn try_out(&self) -> Result<(Found, Machine), String> {
         // In a page that programs can read the stub serves both kinds, as long as the supervisor may
         // run it: SMEP and SMAP are off for this kind.
-        let machine = Machine::new(self, StubKind::User, Some(PAGE)).map_err(|error| error.to_string())?;
+        let machine = Machine::new(self, StubKind::User, None).map_err(|error| error.to_string())?;
         let mut tables = Tables::new(&machine).ok_or("no page tables")?;
         let frame = machine.take_frames(1).map_err(|error| error.to_string())?.start;
         const CODE: u64 = 0x40_0000;
-        // syscall; hlt
-        machine.write(frame * PAGE, &[0x0f, 0x05, 0xf4]);
+        // rdtsc; syscall; hlt
+        machine.write(frame * PAGE, &[0x0f, 0x31, 0x0f, 0x05, 0xf4]);
         let translation = Translation { frame, write: false, execute: true };
         tables.set(&machine, CODE / PAGE, translation).ok_or("no page tables")?;
         let mut processor = machine.processor().map_err(|error| error.to_string())?;
-        let start = Registers { rip: CODE, rsp: CODE, rflags: 0x202, rax: 0x1234, ..Registers::default() };
+        let start = Registers { rip: CODE, rsp: CODE, rflags: 0x202, ..Registers::default() };
         processor.enter(&machine, tables.root(), 0, &start).map_err(|error| error.to_string())?;
+        let before = time_stamp();
         for _ in 0..16 {
             match processor.run(&machine) {
-                Event::Syscall if processor.user_context(&machine).rcx == CODE + 2 => {
+                Event::Syscall if processor.user_context(&machine).rcx == CODE + 4 => {
+                    let after = time_stamp();
                     let level = processor.privilege().map_err(|error| error.to_string())?;
-                    return Ok(if level == 3 { StubKind::User } else { StubKind::Supervisor });
+                    let kind = if level == 3 { StubKind::User } else { StubKind::Supervisor };
+                    let registers = processor.user_context(&machine);
+                    let read = registers.rdx << 32 | registers.rax & 0xffff_ffff;
+                    let is_shared = (before..=after).contains(&read) && self.has_even_counter();
+                    let counter = processor.counter_kilohertz().filter(|_| is_shared);
+                    machine.put_back(processor);
+                    tables.clear(&machine, CODE / PAGE);
+                    tables.give_back(&machine);
+                    machine.give_frames([frame..frame + 1]);
+                    return Ok((Found { kind, counter }, machine));
                 }
                 Event::Interrupted => {}
                 other => return Err(format!("a first system call ended in {other:?} (stub at {USER_STUB:x})")),
             }
         }
         Err("a first system call was interrupted again and again".into())
+    }
+
+    /// Whether the counter runs evenly whatever the processor does, and Linux trusts it: CPUID 8000'0007,
+    /// and the clock source, which it leaves when it sees the counter go wrong.
+    fn has_even_counter(&self) -> bool {
+        let is_invariant =
+            |leaf: &kvm_bindings::kvm_cpuid_entry2| leaf.function == 0x8000_0007 && leaf.edx >> 8 & 1 != 0;
+        self.cpuid.as_slice().iter().any(is_invariant) && self.even.unwrap_or_else(Self::is_clock_even)
+    }
+
+    /// Whether Linux keeps its time by the processor's counter.
+    pub(crate) fn is_clock_even() -> bool {
+        let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        source.is_ok_and(|source| source.trim_ascii() == b"tsc")
     }
 }
 
