@@ -30,6 +30,15 @@ pub struct Linux {
     swept: Arc<Once>,
 }
 
+/// Whether a program has any use for a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Talks {
+    /// Its permissions say.
+    AsGranted,
+    /// It never does: it makes no socket, and nobody waits for what it asks.
+    Never,
+}
+
 impl Linux {
     /// The backend. Looks at the machine when it is first asked, and changes nothing before the first program. What instances
     /// wait for, such as connections, is waited for on `executor`, which needs its drivers of time and
@@ -90,6 +99,11 @@ impl Linux {
 
     /// Everything that is decided before something is built.
     pub(crate) fn ready(&self, spec: &Spec) -> Result<Ready, BuildError> {
+        self.ready_as(spec, Talks::AsGranted)
+    }
+
+    /// The same for a program of which is known whether it has any use for a network.
+    pub(crate) fn ready_as(&self, spec: &Spec, talks: Talks) -> Result<Ready, BuildError> {
         check_linux_program(spec)?;
         self.check_machine()?;
         check_permissions(spec)?;
@@ -109,7 +123,7 @@ impl Linux {
             let found = format!("{found}; mounts alone cannot hold these fs.* permissions apart");
             return Err(self.refusal(Guarantee::FilesystemConfined, found, remedy.clone()).into());
         }
-        let recipe = self.recipe(spec, identity, tree)?;
+        let recipe = self.recipe(spec, identity, tree, talks)?;
         Ok(Ready {
             recipe: Arc::new(recipe),
             spec: Arc::new(spec.clone()),
@@ -121,7 +135,7 @@ impl Linux {
         })
     }
 
-    fn recipe(&self, spec: &Spec, identity: Identity, tree: Plan) -> Result<Recipe, BuildError> {
+    fn recipe(&self, spec: &Spec, identity: Identity, tree: Plan, talks: Talks) -> Result<Recipe, BuildError> {
         let not_text = |path: &Path| BuildError::Program {
             path: path.to_owned(),
             level: Level::Sandbox,
@@ -135,8 +149,12 @@ impl Linux {
             }
             Err(_) => None,
         };
-        let asks = self.facts().notify.is_ok();
-        let network = if asks { Network::Asked } else { Network::Denied };
+        let asks = self.facts().notify.is_ok() && talks == Talks::AsGranted;
+        let network = match talks {
+            Talks::Never => Network::None,
+            Talks::AsGranted if asks => Network::Asked,
+            Talks::AsGranted => Network::Denied,
+        };
         // Who ends with more open than is allowed shows that the limit tripped.
         let end = if asks && spec.limits.open_files.is_some() { End::Asked } else { End::Free };
         let mut profile = default_profile(metadata(spec, &tree), network, end);

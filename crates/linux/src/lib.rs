@@ -58,4 +58,4 @@ mod support;
 mod walls;
 
 pub use backend::Linux;
-pub use carrier::Carrier;
+pub use carrier::{Carrier, confine_monitor};

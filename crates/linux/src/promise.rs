@@ -73,6 +73,7 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
             ),
             G::FuelLimit => Held::not("native instructions are not counted; level wasm counts them"),
             G::OwnKernel | G::HardwareBoundary => Held::not("it makes system calls of the host's kernel"),
+            G::MonitorConfined => Held::not("the host's kernel runs it, and nothing stands around that"),
             G::MemoryEncrypted | G::Attested => Held::not("no trusted hardware at this level"),
             _ => continue,
         };

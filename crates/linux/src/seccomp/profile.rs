@@ -33,6 +33,8 @@ pub(crate) enum Network {
     Asked,
     /// They fail: nobody can be asked.
     Denied,
+    /// They fail, and no socket is made but a pair.
+    None,
 }
 
 /// What the end of a process gets.
@@ -96,10 +98,11 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     give(&[calls.fcntl], &fcntl());
     give(&[calls.close_range], &close_range());
     give(&[calls.prlimit64], &prlimit());
-    give(&[calls.socket, calls.socketpair], &socket());
+    give(&[calls.socketpair], &socket());
+    give(&[calls.socket], &if network == Network::None { Rule::Fail(libc::EACCES as u16) } else { socket() });
     let network = match network {
         Network::Asked => Rule::Ask,
-        Network::Denied => Rule::Fail(libc::EACCES as u16),
+        Network::Denied | Network::None => Rule::Fail(libc::EACCES as u16),
     };
     give(&Network::CALLS, &network);
     give(&[calls.sendto, calls.sendmmsg], &not_connecting(3));
