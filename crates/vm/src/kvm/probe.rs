@@ -8,7 +8,7 @@ use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use rustix::io::Errno;
 
 use super::processor::{Event, Registers};
-use super::{Machine, PAGE, Tables, Translation, USER_STUB};
+use super::{Machine, PAGE, Shortcuts, Tables, Translation, USER_STUB};
 use crate::sys::time_stamp;
 
 /// What stub of system calls this machine's KVM needs.
@@ -30,6 +30,7 @@ pub(crate) struct Kvm {
     /// See [`Kvm::keep_branch`].
     keeper: OnceLock<Option<(VcpuFd, VmFd)>>,
     processors: Processors,
+    shortcuts: Shortcuts,
 }
 
 /// What a first machine showed.
@@ -70,7 +71,7 @@ impl Missing {
 
 impl Kvm {
     /// Opens the device and looks at what it can do.
-    pub(crate) fn open(device: &Path, processors: Processors) -> Result<Kvm, Missing> {
+    pub(crate) fn open(device: &Path, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
         use rustix::fs::{Mode, OFlags};
         let opened = rustix::fs::open(device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let descriptor = opened.map_err(|errno| missing(device, errno))?;
@@ -88,7 +89,15 @@ impl Kvm {
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))?;
-        Ok(Kvm { kvm, cpuid, found: OnceLock::new(), spare: Mutex::default(), keeper: OnceLock::new(), processors })
+        Ok(Kvm {
+            kvm,
+            cpuid,
+            found: OnceLock::new(),
+            spare: Mutex::default(),
+            keeper: OnceLock::new(),
+            processors,
+            shortcuts,
+        })
     }
 
     /// `type` of the descriptor of a task state: `kvm_segment`.
@@ -119,7 +128,7 @@ impl Kvm {
             return Ok(found.kind);
         }
         let (found, machine) = self.try_out().map_err(|found| Missing::new(found, NO_DEVICE))?;
-        if found.kind == machine.kind() {
+        if found.kind == machine.kind() && self.shortcuts.contains(Shortcuts::SPARE) {
             *self.spare() = Some(machine);
         }
         Ok(self.found.get_or_init(|| found).kind)
@@ -128,7 +137,12 @@ impl Kvm {
     /// The frequency in kilohertz of the time stamp counter, if time can be told by it in a guest: it runs
     /// evenly, the host's kernel keeps its own time by it, and guests read the same one.
     pub(crate) fn counter(&self) -> Option<u32> {
-        self.found.get()?.counter
+        self.found.get()?.counter.filter(|_| self.shortcuts.contains(Shortcuts::TIME))
+    }
+
+    /// Which ways to be faster are taken.
+    pub(super) fn shortcuts(&self) -> Shortcuts {
+        self.shortcuts
     }
 
     /// Whether a first machine has been tried out.
