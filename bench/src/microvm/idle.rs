@@ -64,7 +64,7 @@ fn machines(program: &Path) -> [f64; 3] {
     let bytes = before - available();
     instances.iter().for_each(|instance| instance.stop(Stop::Signal(SIGNAL)));
     let reports = instances.iter().map(|instance| lab.tokio.block_on(instance.exited()));
-    let answered = reports.filter(|report| report.exit == Exit::Returned(ANSWER)).count() - 1;
+    let answered = reports.filter(|report| report.exit == Exit::Returned(ANSWER)).count().saturating_sub(1);
     [bytes / INSTANCES as f64, seconds / INSTANCES as f64, answered as f64]
 }
 
