@@ -41,6 +41,7 @@ mod prepared;
 mod promise;
 mod pump;
 mod seccomp;
+mod spent;
 mod stdio;
 mod supervise;
 mod sys;

@@ -21,7 +21,8 @@ use crate::launch::{self, Message, Report};
 use crate::namespaces::make_network;
 use crate::network::Broker;
 use crate::operations::Operations;
-use crate::pump::{Sink, pump};
+use crate::pump::{Sink, feed, pump};
+use crate::stdio::Passed;
 use crate::sys::{self, Notification};
 use crate::tree::{Room, is_full};
 
@@ -44,7 +45,7 @@ pub(crate) struct Supervisor {
     descriptors: Descriptors,
     broker: Option<Broker>,
     executor: runtime::Handle,
-    streams: Vec<(OwnedFd, Handle)>,
+    streams: Passed,
     spec: Arc<Spec>,
     charged: Duration,
     operations: Operations,
@@ -133,7 +134,7 @@ impl Supervisor {
         host: Arc<dyn Host>,
         controls: Arc<Controls>,
         watched: Watched,
-        streams: Vec<(OwnedFd, Handle)>,
+        streams: Passed,
         spec: Arc<Spec>,
         executor: runtime::Handle,
     ) -> Self {
@@ -168,7 +169,10 @@ impl Supervisor {
         let streams = std::mem::take(&mut self.streams);
         let pumps = launch::pair().map_err(io::Error::from).and_then(|(over, still_there)| {
             let over = Arc::new(over);
-            let pumps = streams.into_iter().map(|stream| self.start_pump(stream, over.clone()));
+            if let Some(fed) = streams.fed {
+                start_feeding(fed, over.clone())?;
+            }
+            let pumps = streams.printed.into_iter().map(|stream| self.start_pump(stream, over.clone()));
             Ok((pumps.collect::<io::Result<Vec<_>>>()?, still_there))
         });
         let (pumps, still_there) = match pumps {
@@ -382,6 +386,18 @@ fn ending_by(verdict: Verdict) -> Option<Exit> {
 /// The end of an instance whose limits cannot be looked at.
 fn blind(error: &io::Error) -> Exit {
     Exit::Lost(LostReason::Backend(format!("its limits cannot be looked at: {error}")))
+}
+
+/// Passes on what the program is to read, until it is gone. Nobody waits for this thread: it holds nothing of the
+/// place.
+fn start_feeding((from, to): (OwnedFd, OwnedFd), over: Arc<OwnedFd>) -> io::Result<()> {
+    let builder = thread::Builder::new().name("ringfence-feed".into()).stack_size(STACK);
+    let feeding = builder.spawn(move || {
+        // SIGPIPE of its own writing included.
+        let _ = sys::block_all_signals();
+        feed(&from, &over, &to, None);
+    });
+    feeding.map(drop)
 }
 
 /// Says that the instance is lost should its thread end without a word.

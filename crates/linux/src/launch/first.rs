@@ -132,8 +132,11 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
                 None => PollFd::new(&children, PollFlags::empty()),
             },
         });
-        if poll(&mut ready, timeout).is_err() {
-            continue;
+        match poll(&mut ready, timeout) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            // Who does not see its children or its supervisor any more keeps nothing alive.
+            Err(_) => sys::exit(1),
         }
         let ready = ready.map(|ready| !ready.revents().is_empty());
         if let Some(pages) = scratch.and_then(too_many_pages) {

@@ -95,6 +95,7 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     give(&[calls.ioctl], &ioctl());
     give(&[calls.fcntl], &fcntl());
     give(&[calls.close_range], &close_range());
+    give(&[calls.prlimit64], &prlimit());
     give(&[calls.socket, calls.socketpair], &socket());
     let network = match network {
         Network::Asked => Rule::Ask,
@@ -171,6 +172,12 @@ fn close_range() -> Rule {
     const UNSHARE: u32 = 1 << 1;
     let plain = Test { argument: 2, mask: UNSHARE, equals: 0, then: Rule::Allow };
     Rule::Test(vec![plain], Box::new(PERMISSION))
+}
+
+/// The caller's own limits, not those of another process: pid 1 watches with few descriptors, and must keep them.
+fn prlimit() -> Rule {
+    let own = Test { argument: 0, mask: u32::MAX, equals: 0, then: Rule::Allow };
+    Rule::Test(vec![own], Box::new(PERMISSION))
 }
 
 /// A mode in this argument without the set-user-id and set-group-id bits.

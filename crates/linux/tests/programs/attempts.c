@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -36,6 +37,9 @@ static void calls(void) {
     char buffer[256] = {0};
     struct iovec here = {buffer, sizeof buffer}, there = {buffer, sizeof buffer};
     say("ptrace", ptrace(PTRACE_ATTACH, 1, 0, 0));
+    struct rlimit few = {3, 3};
+    say("prlimit_of_pid_1", prlimit(1, RLIMIT_NOFILE, &few, 0));
+    say("prlimit_of_itself", prlimit(0, RLIMIT_NOFILE, 0, &few));
     say("process_vm_readv", process_vm_readv(1, &here, 1, &there, 1, 0));
     say("process_vm_writev", process_vm_writev(1, &here, 1, &there, 1, 0));
     say("kcmp", syscall(SYS_kcmp, 1, 1, 0, 0, 0));
