@@ -123,6 +123,9 @@ impl Linux {
             let found = format!("{found}; mounts alone cannot hold these fs.* permissions apart");
             return Err(self.refusal(Guarantee::FilesystemConfined, found, remedy.clone()).into());
         }
+        if let (Err(_), Err(Missing { found, remedy })) = (&self.facts().landlock, &self.facts().own_program) {
+            return Err(self.refusal(Guarantee::FilesystemConfined, found.clone(), remedy.clone()).into());
+        }
         let recipe = self.recipe(spec, identity, tree, talks)?;
         Ok(Ready {
             recipe: Arc::new(recipe),

@@ -17,6 +17,8 @@ pub(crate) struct Facts {
     /// Why namespaces cannot be made, if they cannot.
     pub(crate) namespaces: Result<(), Missing>,
     pub(crate) landlock: Result<Abi, Missing>,
+    /// Whether the program that runs here is safe from those it starts where nothing else keeps them from it.
+    pub(crate) own_program: Result<(), Missing>,
     pub(crate) seccomp: Result<(), Missing>,
     /// Whether system calls can wait for the supervisor's answer.
     pub(crate) notify: Result<(), Missing>,
@@ -49,6 +51,7 @@ impl Facts {
             privilege,
             namespaces: namespaces(privilege),
             landlock: landlock(sys::landlock_abi()),
+            own_program: own_program(),
             seccomp: seccomp(),
             notify: notify(),
             mounts: mounts(),
@@ -191,6 +194,24 @@ fn landlock(abi: Result<u32, Errno>) -> Result<Abi, Missing> {
         Err(Errno::OPNOTSUPP) => Err(Missing::new("Landlock was not switched on when this machine booted", remedy)),
         Err(errno) => Err(Missing::new(format!("Landlock does not answer: {errno}"), remedy)),
     }
+}
+
+/// What a process executes is still this program when it becomes another one, and a script's interpreter may be
+/// `/proc/self/exe`: from there it can be opened for writing by who may write it (CVE-2019-5736). No mount hides it, because
+/// it was opened before there were any of the place's; Landlock does.
+fn own_program() -> Result<(), Missing> {
+    use std::os::unix::fs::MetadataExt;
+    let path = std::path::Path::new("/proc/self/exe");
+    let owner = std::fs::metadata(path).map_or(0, |found| found.uid());
+    let writable =
+        rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::EACCESS);
+    if owner != rustix::process::geteuid().as_raw() && writable.is_err() {
+        return Ok(());
+    }
+    Err(Missing::new(
+        "who runs ringfence here may change its program, and without Landlock so could what it runs (/proc/self/exe)",
+        "boot a kernel of 6.2 or newer with Landlock, or have ringfence belong to root and run it as another user",
+    ))
 }
 
 fn seccomp() -> Result<(), Missing> {

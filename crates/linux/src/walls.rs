@@ -24,7 +24,8 @@ fn ready(lab: &Lab) -> Ready {
 /// On a kernel that has no Landlock.
 fn without_landlock(lab: &Lab) -> Ready {
     let missing = Missing { found: "taken away".into(), remedy: "none".into() };
-    let facts = Facts { landlock: Err(missing), ..Facts::find() };
+    // These tests are run by who built them; what that means without Landlock has a test of its own.
+    let facts = Facts { landlock: Err(missing), own_program: Ok(()), ..Facts::find() };
     let linux = Linux::with_facts(facts, executor().handle().clone());
     let ready = linux.ready(&lab.spec).unwrap_or_else(|error| panic!("{}", explain(&error)));
     assert!(ready.recipe.confinement.landlock.is_none());
@@ -129,6 +130,32 @@ fn files_are_safe_behind_both_walls_and_behind_each_alone() {
     holds(&mounts, &without_landlock(&mounts));
     let landlock = files(ATTEMPTS);
     holds(&landlock, &without_mounts(ready(&landlock)));
+}
+
+/// CVE-2019-5736: the interpreter of a script is what the process is when it becomes the script, this very program.
+/// Only Landlock stands there, and so a machine without it is refused where that program could be changed.
+#[test]
+fn a_script_that_leads_to_the_supervisor_is_stopped_by_landlock() {
+    if !here() {
+        return;
+    }
+    let script = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(script.path(), "#!/proc/self/exe --list\n").unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(script.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Nobody who has it open for writing may be left.
+    let script = script.into_temp_path();
+    let lab = scratch(Lab::new(&*script));
+    let (exit, printed) = run(&ready(&lab));
+    assert!(matches!(exit, Exit::Trapped(_)) && printed.is_empty(), "{exit:?} {printed}");
+    let (exit, printed) = run(&without_mounts(ready(&lab)));
+    assert!(matches!(exit, Exit::Trapped(_)) && printed.is_empty(), "{exit:?} {printed}");
+    let (_, printed) = run(&without_landlock(&lab));
+    // What a list of tests ends with, here of those that the script's path is part of.
+    assert!(
+        printed.contains("0 tests, 0 benchmarks"),
+        "{printed}: it is not run by this kernel, and the refusal is not needed"
+    );
 }
 
 /// A filter stops the calls, and a namespace of processes leaves nobody to name; so does the second without the first.

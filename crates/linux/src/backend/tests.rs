@@ -16,6 +16,7 @@ fn machine() -> Facts {
         privilege: Privilege::User,
         namespaces: Ok(()),
         landlock: Ok(Abi(7)),
+        own_program: Ok(()),
         seccomp: Ok(()),
         notify: Ok(()),
         mounts: Ok(()),
@@ -107,6 +108,16 @@ fn without_landlock_only_what_mounts_can_hold_apart_is_run() {
     let ready = on(without()).ready(&whole.spec).unwrap();
     assert!(ready.recipe.confinement.landlock.is_none());
     assert_eq!(ready.promised.get(Guarantee::FilesystemConfined), Held::by("mount namespace and pivot_root"));
+}
+
+#[test]
+fn without_landlock_ringfence_itself_must_not_be_theirs_to_change() {
+    let whole = all_of_the_folders_in_memory(Lab::new("/bin/sh"));
+    let own = || Facts { own_program: Err(missing()), ..machine() };
+    assert!(on(own()).ready(&whole.spec).is_ok());
+    let refusal =
+        refused(Facts { landlock: Err(Missing { found: "none".into(), remedy: "none".into() }), ..own() }, &whole);
+    assert_eq!((refusal.guarantee, refusal.remedy.as_str()), (Guarantee::FilesystemConfined, "add it"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(super) fn obstacle(at: &str) -> Option<&'static str> {
     let strictly = |name: &&str| format!("/etc/{name}") != at && within(&format!("/etc/{name}"));
     match at {
         "/etc" => Some("that folder is part of the system; mount a file or folder in it"),
-        _ if system::FOLDERS_OF_ETC.iter().any(|name| strictly(&name)) => Some(SYSTEM),
+        _ if system::FOLDERS_OF_ETC.iter().any(strictly) => Some(SYSTEM),
         _ if within("/proc") => Some("the kernel shows the capsule's processes there"),
         _ if within(PROGRAM) => Some("the program lies there"),
         _ if within("/dev") && !SCRATCH_FOLDERS.iter().any(|folder| within(folder)) => Some("the devices lie there"),
