@@ -1,7 +1,7 @@
 //! The program's standard streams.
 //!
 //! What is inherited is given to the program as it is, if it can do nothing with it but read and write:
-//! pipes, connected sockets, terminals, devices that hold nothing, and for input a file. All else it prints, and
+//! pipes without a name, connected sockets, terminals, the place's own `/dev/null`, and for input a file. All else it prints, and
 //! what a terminal of its own shows, goes through a pipe to the hal, which writes, keeps and counts: whoever holds
 //! a file can do more with it than append. Folders lead out of the tree and are refused.
 
@@ -11,11 +11,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_abi::Handle;
 use ringfence_manifest::{Spec, Stdio, StreamIn, StreamOut, WindowSize};
-use rustix::fs::{FileType, MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, fstat, major, memfd_create, seek};
+use rustix::fs::{
+    FileType, MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, fstat, fstatfs, major, memfd_create, seek,
+};
 use rustix::io::{Errno, write};
 use rustix::net::getpeername;
 
-use crate::launch::{above_streams, pair};
+use crate::launch::{above_streams, is_nothing, pair};
 use crate::pump::Sink;
 use crate::terminal::{self, Terminal};
 
@@ -152,12 +154,11 @@ impl CommandStreams {
     }
 }
 
-/// Whether it is a pipe, or a device that holds nothing; folders and devices are refused.
+/// Whether it is a pipe without a name, or nothing; folders and other devices are refused.
 fn is_pipe(descriptor: &OwnedFd) -> io::Result<bool> {
-    let found = Inherited::of(descriptor.as_fd())?;
+    let is_harmless = Inherited::of(descriptor.as_fd())? == Inherited::Harmless;
     let kind = FileType::from_raw_mode(fstat(descriptor)?.st_mode);
-    let plain = kind == FileType::Fifo || kind == FileType::CharacterDevice && !descriptor.is_terminal();
-    Ok(found == Inherited::Harmless && plain)
+    Ok(is_harmless && (kind == FileType::Fifo || is_nothing(descriptor)))
 }
 
 /// What a descriptor of ours is that a program is to have.
@@ -165,7 +166,7 @@ fn is_pipe(descriptor: &OwnedFd) -> io::Result<bool> {
 enum Inherited {
     /// It can be read and written, and that is all.
     Harmless,
-    /// A regular file.
+    /// Something with a name and a mode: a regular file, a named pipe, a device.
     File,
 }
 
@@ -173,6 +174,8 @@ impl Inherited {
     fn of(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
         /// `/dev/null`, `zero`, `full`, `random` and `urandom` (`mem(4)`).
         const MEMORY: u32 = 1;
+        /// The file system of pipes that have no name (`fstatfs(2)`, PIPEFS_MAGIC).
+        const PIPES: u64 = 0x5049_5045;
         let refuse = |what: &str| Err(io::Error::other(format!("it is {what}, which is not given to a capsule")));
         let found = match fstat(descriptor) {
             // A stream that is closed is closed inside, too.
@@ -181,10 +184,13 @@ impl Inherited {
         };
         match FileType::from_raw_mode(found.st_mode) {
             FileType::RegularFile => Ok(Inherited::File),
-            FileType::Fifo => Ok(Inherited::Harmless),
-            FileType::CharacterDevice if major(found.st_rdev) == MEMORY || descriptor.is_terminal() => {
-                Ok(Inherited::Harmless)
-            }
+            FileType::Fifo if fstatfs(descriptor)?.f_type as u64 == PIPES => Ok(Inherited::Harmless),
+            // It has a name, and with that a mode and an owner that can be changed.
+            FileType::Fifo => Ok(Inherited::File),
+            // The place has its own.
+            FileType::CharacterDevice if is_nothing(&descriptor) => Ok(Inherited::Harmless),
+            FileType::CharacterDevice if major(found.st_rdev) == MEMORY => Ok(Inherited::File),
+            FileType::CharacterDevice if descriptor.is_terminal() => Ok(Inherited::Harmless),
             FileType::Socket if getpeername(descriptor).is_ok() => Ok(Inherited::Harmless),
             FileType::Socket => refuse("a socket that is not connected"),
             FileType::Directory => refuse("a folder"),
@@ -197,7 +203,7 @@ fn of_stream(name: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
-/// Whether a regular file is handed over as standard input.
+/// Whether a file is handed over as standard input.
 pub(crate) fn passes_a_file(spec: &Spec) -> bool {
     match &spec.stdio.stdin {
         // With a terminal of its own it is read here, and typed there.
