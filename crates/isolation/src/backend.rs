@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ringfence_abi::Value;
 use ringfence_manifest::{Kind, Level, Spec, WindowSize};
 
-use crate::{BoxFuture, Enforcement, Exit, Fact, Host, Refusal, Remnant, Shortfall, Usage};
+use crate::{Activity, BoxFuture, Enforcement, Exit, Fact, Host, Refusal, Remnant, Shortfall, SystemCall, Usage};
 
 /// The code that provides one level on this machine.
 pub trait Backend: Send + Sync {
@@ -31,6 +31,11 @@ pub trait Backend: Send + Sync {
     fn offers(&self, feature: Feature, kind: Kind) -> bool {
         let _ = (feature, kind);
         false
+    }
+    /// Every system call of Linux and whether it is served, for a level that serves them itself; none
+    /// otherwise.
+    fn system_calls(&self) -> Vec<SystemCall> {
+        Vec::new()
     }
     /// What processes that were killed left of this level. Looks, never changes anything.
     fn remnants(&self) -> Vec<Remnant> {
@@ -96,6 +101,10 @@ pub trait Instance: Send + Sync {
     fn exited(&self) -> BoxFuture<'static, Exit>;
     /// What the backend itself measures: memory, processor time, fuel. The runtime adds the rest.
     fn usage(&self) -> Usage;
+    /// What it asked of its level so far, for a level that counts that.
+    fn activity(&self) -> Option<Activity> {
+        None
+    }
 
     /// Calling exported functions.
     fn invoke(&self) -> Option<&dyn Invoke> {
@@ -179,8 +188,8 @@ pub struct Command {
     pub environment: BTreeMap<String, String>,
     /// Where it begins, absolute in the tree of the instance; where the instance began if nothing is said.
     pub working_directory: Option<String>,
-    /// Its standard streams, to which nothing else leads from the instance: only pipes are handed over, everything
-    /// else is read and written on its behalf. Without them it has those of the instance, but for standard input.
+    /// Its standard streams, to which nothing else leads from the instance: they are read and
+    /// written on its behalf. Without them it has those of the instance, but for standard input.
     pub streams: Option<[OwnedFd; 3]>,
     /// It gets a terminal of this size. The first of the streams is typed into it, and what it shows goes to the
     /// second one.

@@ -46,11 +46,12 @@ pub(crate) struct Lines {
     pub(crate) terminal: Option<Terminal>,
 }
 
-/// How far an instance has come.
+/// What its owner has done with an instance. That it has ended is not among them: the thread that watches it
+/// says so by [`State::exit`], whatever the owner did.
 ///
 /// ```text
-/// Built ──start──▶ Started ──(the thread)──▶ Ended
-///   └────stop────▶ Stopped ──(the thread)──▶ Ended
+/// Built ──start──▶ Started
+///   └────stop────▶ Stopped
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

@@ -34,6 +34,7 @@ mod learn;
 mod namespaces;
 mod network;
 mod observe;
+mod operations;
 mod place;
 mod pool;
 mod prepared;
@@ -57,4 +58,4 @@ mod support;
 mod walls;
 
 pub use backend::Linux;
-pub use carrier::Carrier;
+pub use carrier::{Carrier, confine_monitor};
