@@ -188,8 +188,8 @@ pub struct Command {
     pub environment: BTreeMap<String, String>,
     /// Where it begins, absolute in the tree of the instance; where the instance began if nothing is said.
     pub working_directory: Option<String>,
-    /// Its standard streams, to which nothing else leads from the instance: only pipes are handed over, everything
-    /// else is read and written on its behalf. Without them it has those of the instance, but for standard input.
+    /// Its standard streams, to which nothing else leads from the instance: they are read and
+    /// written on its behalf. Without them it has those of the instance, but for standard input.
     pub streams: Option<[OwnedFd; 3]>,
     /// It gets a terminal of this size. The first of the streams is typed into it, and what it shows goes to the
     /// second one.
