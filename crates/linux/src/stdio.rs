@@ -1,7 +1,7 @@
 //! The program's standard streams.
 //!
 //! What is inherited is given to the program as it is, if it can do nothing with it but read and write:
-//! connected stream sockets, terminals, devices that hold nothing, and for input a file. All else it prints, and
+//! connected stream sockets, terminals, the place's own `/dev/null`, and for input a file. All else it prints, and
 //! what a terminal of its own shows, goes through a pipe to the hal, which writes, keeps and counts: whoever holds
 //! a file can do more with it than append. A pipe is not handed over in either direction, but passed on through
 //! one of the program's own: whoever has one end of a pipe opens the other by its name in `/proc/self/fd`
@@ -18,7 +18,7 @@ use rustix::fs::{FileType, MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, fst
 use rustix::io::{Errno, write};
 use rustix::net::{AddressFamily, SocketType, getpeername, sockopt};
 
-use crate::launch::{above_streams, pair};
+use crate::launch::{above_streams, is_nothing, pair};
 use crate::pump::Sink;
 use crate::terminal::{self, Terminal};
 
@@ -192,11 +192,9 @@ impl CommandStreams {
     }
 }
 
-/// Whether it is a device that holds nothing; folders and other devices are refused.
+/// Whether it is nothing; folders and devices that are more are refused.
 fn is_empty(descriptor: &OwnedFd) -> io::Result<bool> {
-    let found = Inherited::of(descriptor.as_fd())?;
-    let kind = FileType::from_raw_mode(fstat(descriptor)?.st_mode);
-    Ok(found == Inherited::Harmless && kind == FileType::CharacterDevice && !descriptor.is_terminal())
+    Ok(Inherited::of(descriptor.as_fd())? == Inherited::Harmless && is_nothing(descriptor))
 }
 
 /// What a descriptor of ours is that a program is to have.
@@ -206,7 +204,7 @@ enum Inherited {
     Harmless,
     /// A pipe: whoever has one end can open the other.
     Pipe,
-    /// A regular file.
+    /// Something with a name and a mode: a regular file, a device.
     File,
 }
 
@@ -223,9 +221,10 @@ impl Inherited {
         match FileType::from_raw_mode(found.st_mode) {
             FileType::RegularFile => Ok(Inherited::File),
             FileType::Fifo => Ok(Inherited::Pipe),
-            FileType::CharacterDevice if major(found.st_rdev) == MEMORY || descriptor.is_terminal() => {
-                Ok(Inherited::Harmless)
-            }
+            // The place has its own.
+            FileType::CharacterDevice if is_nothing(&descriptor) => Ok(Inherited::Harmless),
+            FileType::CharacterDevice if major(found.st_rdev) == MEMORY => Ok(Inherited::File),
+            FileType::CharacterDevice if descriptor.is_terminal() => Ok(Inherited::Harmless),
             FileType::Socket if is_connected_stream(descriptor) => Ok(Inherited::Harmless),
             FileType::Socket => refuse("a socket that is not a connected stream"),
             FileType::Directory => refuse("a folder"),
@@ -247,7 +246,7 @@ fn of_stream(name: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
-/// Whether a regular file is handed over as standard input.
+/// Whether a file is handed over as standard input.
 pub(crate) fn passes_a_file(spec: &Spec) -> bool {
     match &spec.stdio.stdin {
         // With a terminal of its own it is read here, and typed there.

@@ -176,6 +176,34 @@ fn connections_are_learned() {
 }
 
 #[test]
+fn the_files_of_streams_cannot_be_changed() {
+    let Some(lab) = lab(&["sh", "touch"]) else { return };
+    use std::os::unix::fs::MetadataExt;
+    // What is changed is a time, which harms nobody should it work.
+    let tries = "touch -c -d @1 /proc/self/fd/0; touch -c -d @1 /proc/self/fd/1; touch -c -d @1 /proc/self/fd/2; true";
+    let pipe = lab.at("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    for path in [Path::new("/dev/null"), Path::new("/dev/zero"), &pipe] {
+        let open = || std::fs::File::options().read(true).write(true).open(path).unwrap();
+        for args in [
+            &["run", "sh", "--", "-c", tries][..],
+            &["run", "--stdin", "null", "--stdout", "null", "sh", "--", "-c", tries],
+        ] {
+            let mut command = lab.command(args);
+            let ran = command.stdin(open()).stdout(open()).stderr(open()).status().unwrap();
+            assert_eq!(ran.code(), Some(0));
+            let found = std::fs::metadata(path).unwrap();
+            assert!(found.mtime() != 1 && found.atime() != 1, "{}", path.display());
+        }
+    }
+    // It is the same nothing all the same, to read and to write.
+    let script = "test -c /dev/stdin -a /dev/stdin -ef /dev/null && echo same >&2; cat; echo x";
+    let ran = lab.ringfence(&["run", "--stdout", "null", "sh", "--", "-c", script]).exits(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", "same\n"));
+}
+
+#[test]
 fn the_same_works_for_a_user_who_is_not_root() {
     let Some(lab) = lab(&["sh", "id", "setpriv"]) else { return };
     if !rustix::process::geteuid().is_root() {
