@@ -14,7 +14,7 @@ use crate::changes;
 use crate::exit_code::ExitCode;
 use crate::held::{self, Held};
 use crate::instances;
-use crate::output::{print, print_json, visible};
+use crate::output::{print, print_json, visible_line};
 use crate::scratch;
 
 #[derive(Args)]
@@ -87,7 +87,7 @@ fn show(found: &[Found], arguments: &Arguments) -> anyhow::Result<()> {
             None => format!("{}  {}", remnant.what, remnant.place.display()),
             Some(error) => format!("{}  {}  is still there: {error}", remnant.what, remnant.place.display()),
         };
-        text.push_str(&visible(&line).replace('\n', "\\n"));
+        text.push_str(&visible_line(&line));
         text.push('\n');
     }
     let verb = if arguments.dry_run { "would be removed" } else { "removed" };

@@ -5,6 +5,7 @@
 //! ```text
 //! 0/at     where it is in the capsule's tree      0/upper  what was changed, as overlayfs keeps it
 //! 0/from   where it is on the host                0/work   overlayfs's own
+//! 0/which  its device and inode there
 //! ```
 //!
 //! A single file is copied into `upper`, and `at` and `from` name the folders it is in: overlayfs knows
@@ -59,6 +60,8 @@ fn furnish(folder: &Path, at: &str, from: &Path) -> io::Result<[std::path::PathB
     private(folder)?;
     fs::write(folder.join("at"), at)?;
     fs::write(folder.join("from"), from.as_os_str().as_bytes())?;
+    let found = fs::metadata(from)?;
+    fs::write(folder.join("which"), format!("{} {}", found.dev(), found.ino()))?;
     let (upper, work) = (folder.join("upper"), folder.join("work"));
     private(&upper)?;
     private(&work)?;

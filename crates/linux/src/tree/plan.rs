@@ -200,7 +200,7 @@ impl Builder {
 
     /// The same for what can be changed: in its place, or with its changes kept apart.
     fn attach_writable(&mut self, source: Source, at: &str, protection: Protection) -> Result<(), PlanError> {
-        let from = source.display();
+        let from = source.path();
         if !source.is_folder {
             let source = self.overlays.file(at, &from)?.unwrap_or(source);
             return self.attach(source, at, protection);
@@ -386,7 +386,7 @@ impl Builder {
                 let writable = mount.mode == MountMode::ReadWrite && changes(files, &at);
                 let protection = Protection { read_only: !writable, ..Protection::WRITABLE };
                 let is_folder = source.is_folder;
-                let from = source.display();
+                let from = source.path();
                 match writable {
                     true => self.attach_writable(source, &at, protection)?,
                     false => self.attach(source, &at, protection)?,
