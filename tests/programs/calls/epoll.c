@@ -6,6 +6,12 @@ static struct epoll_event found[8];
 static int ready(int set, int wait) {
     int count = epoll_wait(set, found, 8, wait);
     printf("ready %d:", count);
+    /* The order is nobody's promise. */
+    if (count == 2 && found[0].data.fd > found[1].data.fd) {
+        struct epoll_event first = found[0];
+        found[0] = found[1];
+        found[1] = first;
+    }
     for (int i = 0; i < count; i++) printf(" %x/%d", found[i].events, found[i].data.fd);
     puts("");
     return count;

@@ -12,7 +12,6 @@ int main(void) {
     SHOW(read(e, &value, 8));
     value = 5;
     SHOW(write(e, &value, 8));
-    SHOW(write(e, &value, 16));
     SHOW(write(e, &value, 7));
     value = UINT64_MAX;
     SHOW(write(e, &value, 8));
@@ -31,7 +30,6 @@ int main(void) {
         SHOW(read(s, &value, 8));
         SHOW(value);
     }
-    SHOW(lseek(e, 0, SEEK_SET));
     SHOW(pread(e, &value, 8, 0));
     SHOW(write(e, NOWHERE, 8));
 }

@@ -26,11 +26,12 @@ int main(void) {
     CHILD("inherited", getrlimit(RLIMIT_NOFILE, &l); exit(l.rlim_cur));
     int f = open("f", O_RDWR | O_CREAT, 0600);
     signal(SIGXFSZ, SIG_IGN);
-    SHOW(setrlimit(RLIMIT_FSIZE, &(struct rlimit){10, 100}));
+    SHOW(setrlimit(RLIMIT_FSIZE, &(struct rlimit){100010, 200000}));
+    SHOW(lseek(f, 100000, SEEK_SET));
     SHOW(write(f, "0123456", 7));
     SHOW(write(f, "0123456", 7));
     SHOW(write(f, "0123456", 7));
-    SHOW(ftruncate(f, 50));
+    SHOW(ftruncate(f, 100050));
     CHILD("SIGXFSZ", signal(SIGXFSZ, SIG_DFL); write(f, "0123456", 7));
     SHOW(setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}));
     SHOW(getrlimit(RLIMIT_CORE, &l));

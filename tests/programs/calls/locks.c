@@ -49,7 +49,7 @@ int main(void) {
     SHOW(flock(g, LOCK_EX | LOCK_NB));
     SHOW(flock(f, LOCK_UN));
     SHOW(flock(g, LOCK_EX | LOCK_NB));
-    SHOW(flock(f, 99));
+    SHOW(flock(f, 16));
     SHOW(flock(99, LOCK_EX));
     int copy = dup(g);
     close(g);

@@ -50,7 +50,6 @@ int main(void) {
     CHILD("inherited", exit(getpriority(PRIO_PROCESS, 0)));
     SHOW(syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0) >= 0);
     SHOW(syscall(SYS_membarrier, 1 << 30, 0, 0));
-    SHOW(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0));
     char name[17] = {0};
     SHOW(prctl(PR_SET_NAME, "fifteen letters and more"));
     SHOW(prctl(PR_GET_NAME, name));
@@ -68,9 +67,6 @@ int main(void) {
     SHOW(signal);
     SHOW(prctl(PR_SET_PDEATHSIG, 99));
     SHOW(prctl(98765));
-    SHOW(prctl(PR_SET_CHILD_SUBREAPER, 1));
-    SHOW(prctl(PR_GET_CHILD_SUBREAPER, &signal));
-    SHOW(signal);
     struct utsname names;
     SHOW(uname(&names));
     puts(names.sysname);

@@ -338,6 +338,13 @@ impl Space {
         lines.collect()
     }
 
+    /// How many bytes are mapped, and how many of them are there.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        let inner = self.inner();
+        let mapped = inner.areas.iter().map(|(start, area)| area.end - start).sum();
+        (mapped, inner.pages.len() as u64 * PAGE)
+    }
+
     /// A copy for a child: its own pages where they are private, the same where they are shared.
     pub(crate) fn duplicate(&self) -> Result<Space, Errno> {
         let copy = Space::new(self.machine.clone(), self.ledger.clone())?;

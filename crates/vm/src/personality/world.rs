@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use ringfence_abi::{Call, Handle, Reply};
 use ringfence_isolation::{Exit, Host, Limit, LimitKind};
@@ -13,9 +14,11 @@ use tokio::runtime;
 
 use super::futex::Futexes;
 use super::locks::Locks;
+use super::pipe::Fifos;
 use super::process::Process;
 use super::shared::Shared;
 use super::socket::{Names, Queues};
+use super::terminal::{Terminal, Terminals};
 use super::{MOST_THREADS, errno};
 use crate::control::Control;
 use crate::kvm::Machine;
@@ -43,12 +46,17 @@ pub(crate) struct World {
     /// Unix sockets: what is on its way, and their names.
     pub(super) links: Queues,
     pub(super) names: Names,
+    pub(super) fifos: Fifos,
+    pub(super) terminals: Terminals,
+    /// The one that is the user's.
+    pub(super) console: Option<Arc<Terminal>>,
     /// `localhost` was asked for, so that its addresses are known as such.
     pub(super) localhost: OnceLock<()>,
     /// The folder at the top of what the hal serves.
     pub(super) root: Option<Handle>,
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(super) began: Instant,
     living: AtomicU32,
     open: AtomicU64,
     next: AtomicU32,
@@ -68,6 +76,8 @@ impl World {
             Ok(Reply::Time(time)) => time,
             _ => 0,
         };
+        let terminals = Terminals::default();
+        let console = spec.session.terminal.and_then(|_| terminals.create().ok());
         let scratch = Scratch::new(&spec, &machine, &control, now);
         Arc::new(World {
             host,
@@ -82,14 +92,23 @@ impl World {
             executor: OnceLock::new(),
             links: Queues::default(),
             names: Names::default(),
+            fifos: Fifos::default(),
+            terminals,
+            console,
             localhost: OnceLock::new(),
             root,
             processes: Mutex::default(),
             threads: Mutex::default(),
+            began: Instant::now(),
             living: AtomicU32::new(0),
             open: AtomicU64::new(0),
             next: AtomicU32::new(FIRST),
         })
+    }
+
+    /// Whether it has a terminal of the user's.
+    pub(crate) fn has_console(&self) -> bool {
+        self.console.is_some()
     }
 
     pub(super) fn ledger(&self) -> Arc<dyn Ledger> {
