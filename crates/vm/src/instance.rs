@@ -8,7 +8,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringfence_isolation::{
-    Activity, BoxFuture, CallError, Enforcement, Exec, Exit, Instance, LostReason, Pause, StartError, Stop, Terminal, Usage,
+    Activity, BoxFuture, CallError, Enforcement, Exec, Exit, Instance, LostReason, Pause, StartError, Stop, Terminal,
+    Usage,
 };
 use ringfence_manifest::WindowSize;
 use tokio::runtime::Handle;

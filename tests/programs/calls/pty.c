@@ -110,7 +110,10 @@ int main(void) {
         waitpid(behind, &status, WUNTRACED);
         printf("read: exit %d\n", WEXITSTATUS(status));
         tcsetpgrp(0, getpgrp());
-        signal(SIGTSTP, SIG_DFL);
+        /* Echo and output come in no order that anyone promised. */
+        tcgetattr(0, &t);
+        t.c_lflag &= ~ECHO;
+        tcsetattr(0, TCSANOW, &t);
         puts("last");
         char line[32];
         long count = read(0, line, sizeof line);

@@ -92,8 +92,9 @@ int main(void) {
     char byte;
     MUST(pipe(ends) == 0);
     on(SIGALRM, plain, 0);
-    ualarm(20000, 0);
+    ualarm(20000, 20000);
     SHOW(read(ends[0], &byte, 1));
+    ualarm(0, 0);
     on(SIGALRM, plain, SA_RESTART);
     fflush(stdout);
     if (fork() == 0) {
@@ -101,9 +102,10 @@ int main(void) {
         write(ends[1], "x", 1);
         exit(0);
     }
-    ualarm(20000, 0);
+    ualarm(20000, 20000);
     SHOW(read(ends[0], &byte, 1));
-    wait(NULL);
+    ualarm(0, 0);
+    while (wait(NULL) < 0 && errno == EINTR) {}
     SHOW(kill(99999, 0));
     SHOW(kill(getpid(), 65));
     SHOW(kill(getpid(), 0));

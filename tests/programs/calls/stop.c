@@ -17,10 +17,14 @@ int main(void) {
     SHOW(waitpid(child, &status, WUNTRACED) == child);
     show_end("child", status);
     SHOW(waitpid(child, &status, WUNTRACED | WNOHANG));
-    SHOW(kill(child, SIGUSR1));
     SHOW(kill(child, SIGCONT));
     SHOW(waitpid(child, &status, WCONTINUED) == child);
     show_end("child", status);
+    SHOW(kill(child, SIGSTOP));
+    SHOW(waitpid(child, &status, WUNTRACED) == child);
+    SHOW(kill(child, SIGUSR1));
+    SHOW(waitpid(child, &status, WNOHANG));
+    SHOW(kill(child, SIGCONT));
     SHOW(waitpid(child, &status, 0) == child);
     show_end("child", status);
     fflush(stdout);

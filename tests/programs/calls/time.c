@@ -33,10 +33,10 @@ int main(void) {
     SHOW(a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec >= b.tv_nsec));
     struct sigaction action = {.sa_handler = handler};
     sigaction(SIGALRM, &action, NULL);
-    ualarm(10000, 0);
+    ualarm(20000, 20000);
     SHOW(nanosleep(&(struct timespec){5, 0}, &left));
     SHOW(left.tv_sec == 4 && left.tv_nsec > 0);
-    ualarm(10000, 0);
+    ualarm(20000, 20000);
     SHOW(clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){5, 0}, &left));
     SHOW(left.tv_sec);
     struct tms ticks;

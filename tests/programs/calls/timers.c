@@ -7,6 +7,9 @@ static void handler(int signal, siginfo_t *info, void *context) {
     counts[signal]++;
     value = info->si_code == SI_TIMER ? info->si_value.sival_int : -1;
 }
+static void arrives(int signal) {
+    while (counts[signal] == 0) usleep(1000);
+}
 static void spin(int signal) {
     for (volatile long i = 0; counts[signal] == 0 && i < 4000000000; i++) {}
 }
@@ -20,7 +23,7 @@ int main(void) {
     SHOW(setitimer(ITIMER_REAL, NOWHERE, NULL));
     SHOW(setitimer(ITIMER_REAL, &it, &old));
     SHOW(old.it_value.tv_sec + old.it_value.tv_usec);
-    SHOW(pause());
+    arrives(SIGALRM);
     SHOW(counts[SIGALRM]);
     SHOW(alarm(100));
     SHOW(alarm(0));
@@ -41,7 +44,7 @@ int main(void) {
     SHOW(timer_create(CLOCK_MONOTONIC, &event, &t));
     struct itimerspec set = {.it_value = {0, 5000000}}, was;
     SHOW(timer_settime(t, 0, &set, &was));
-    SHOW(pause());
+    arrives(SIGUSR1);
     SHOW(counts[SIGUSR1]);
     SHOW(value);
     SHOW(timer_getoverrun(t));
@@ -68,7 +71,7 @@ int main(void) {
     counts[SIGUSR1] = 0;
     SHOW(timer_create(CLOCK_MONOTONIC, &event, &t));
     SHOW(timer_settime(t, 0, &set, NULL));
-    SHOW(pause());
+    arrives(SIGUSR1);
     SHOW(counts[SIGUSR1]);
     CHILD("no more processor time", signal(SIGXCPU, SIG_DFL); setrlimit(RLIMIT_CPU, &(struct rlimit){1, 1}); for (;;) {});
 }

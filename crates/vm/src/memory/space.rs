@@ -162,6 +162,13 @@ impl Space {
         let range = whole_pages(start, length)?;
         let mut inner = self.inner();
         if !inner.areas.cover(range.clone()) {
+            // What lies before the gap is changed all the same.
+            let reach = |end: u64, (start, area): (u64, &Area)| if start <= end { end.max(area.end) } else { end };
+            let end = inner.areas.iter().fold(range.start, reach).min(range.end);
+            drop(inner);
+            if end > range.start {
+                self.protect(range.start, end - range.start, protection)?;
+            }
             return Err(Errno::NOMEM);
         }
         if inner.areas.count() + 2 >= MOST_AREAS {

@@ -144,9 +144,19 @@ async fn expire(
 
 /// Sets one; how long it still had, and its interval.
 fn set(thread: &Thread, number: i32, left: Duration, interval: Duration) -> Result<(Duration, Duration), Errno> {
-    let mut alarms = lock(&thread.process.alarms.0);
+    set_of(&thread.world, &thread.process, number, left, interval)
+}
+
+fn set_of(
+    world: &Arc<World>,
+    process: &Arc<Process>,
+    number: i32,
+    left: Duration,
+    interval: Duration,
+) -> Result<(Duration, Duration), Errno> {
+    let mut alarms = lock(&process.alarms.0);
     let alarm = alarms.get_mut(&number).ok_or(Errno::INVAL)?;
-    let before = (alarm.left(&thread.process), alarm.interval);
+    let before = (alarm.left(process), alarm.interval);
     if let Some(running) = alarm.running.take() {
         running.abort();
     }
@@ -154,12 +164,12 @@ fn set(thread: &Thread, number: i32, left: Duration, interval: Duration) -> Resu
     alarm.next = match left.is_zero() {
         true => None,
         // Beyond all counting is never.
-        false => alarm.measure.now(&thread.process, alarm.start).and_then(|now| now.checked_add(left)),
+        false => alarm.measure.now(process, alarm.start).and_then(|now| now.checked_add(left)),
     };
     let Some(next) = alarm.next.filter(|_| alarm.effect.cause.is_some()) else { return Ok(before) };
-    let (world, process) = (Arc::downgrade(&thread.world), Arc::downgrade(&thread.process));
-    let executor = thread.world.executor.get().ok_or(Errno::AGAIN)?;
-    let expiring = expire(world, process, alarm.measure, alarm.effect, alarm.start, (next, interval));
+    let (living, owner) = (Arc::downgrade(world), Arc::downgrade(process));
+    let executor = world.executor.get().ok_or(Errno::AGAIN)?;
+    let expiring = expire(living, owner, alarm.measure, alarm.effect, alarm.start, (next, interval));
     alarm.running = Some(executor.spawn(expiring).abort_handle());
     Ok(before)
 }
@@ -179,17 +189,18 @@ fn interval_timer(thread: &Thread, which: u64) -> Result<i32, Errno> {
 
 /// Sends `SIGXCPU` when the process has used so many seconds, and each second afterwards: `RLIMIT_CPU`.
 /// When it has used `hard`, it ends.
-pub(super) fn limit_processor(thread: &Thread, soft: u64, hard: u64) -> Result<(), Errno> {
+pub(super) fn limit_processor(world: &Arc<World>, process: &Arc<Process>) -> Result<(), Errno> {
+    let [soft, hard] = lock(&process.limits).of(libc::RLIMIT_CPU);
     let effect = |signal| Effect { cause: Some(Cause::own(signal)), thread: None };
-    let used = thread.process.cpu_time();
+    let used = process.cpu_time();
     for (number, seconds, signal, interval) in
         [(LIMIT, soft, libc::SIGXCPU, Duration::from_secs(1)), (LIMIT - 1, hard, libc::SIGKILL, Duration::ZERO)]
     {
-        lock(&thread.process.alarms.0).insert(number, Alarm::new(Measure::Process, effect(signal)));
+        lock(&process.alarms.0).insert(number, Alarm::new(Measure::Process, effect(signal)));
         if seconds != u64::MAX {
             // What is used up is used up now, which is not never.
             let left = Duration::from_secs(seconds).saturating_sub(used).max(Duration::from_nanos(1));
-            set(thread, number, left, interval)?;
+            set_of(world, process, number, left, interval)?;
         }
     }
     Ok(())

@@ -49,9 +49,7 @@ impl Drop for Running {
             return;
         }
         let processes: Vec<Arc<Process>> = world.processes().values().cloned().collect();
-        let mine = |process: &&Arc<Process>| {
-            process.session.load(std::sync::atomic::Ordering::SeqCst) == self.session
-        };
+        let mine = |process: &&Arc<Process>| process.session.load(std::sync::atomic::Ordering::SeqCst) == self.session;
         processes.iter().filter(mine).for_each(|process| super::ending::end(&world, process, libc::SIGKILL));
     }
 }

@@ -7,8 +7,8 @@ use ringfence_isolation::Exit;
 use rustix::io::Errno;
 
 use super::locks::Owner;
-use super::process::{Process, lock};
 use super::open::Kind;
+use super::process::{Process, lock};
 use super::signals::{self, Cause};
 use super::stopping::News;
 use super::thread::{Next, Thread};
@@ -68,7 +68,8 @@ fn over(world: &World, process: &Arc<Process>) {
         let mut processes = world.processes();
         process.is_over.store(true, SeqCst);
         // Its children belong to nobody: nobody asks for those that are over.
-        orphans = processes.values().filter(|child| child.parent.load(SeqCst) == process.id).cloned().collect::<Vec<_>>();
+        orphans =
+            processes.values().filter(|child| child.parent.load(SeqCst) == process.id).cloned().collect::<Vec<_>>();
         processes.retain(|_, child| {
             let orphan = child.parent.load(SeqCst) == process.id && child.id != process.id;
             if orphan {

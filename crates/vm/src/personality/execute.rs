@@ -57,7 +57,8 @@ pub(super) fn execveat(thread: &mut Thread, [folder, path, arguments, environmen
         true if flags & libc::AT_EMPTY_PATH == 0 => return Err(Errno::NOENT),
         true => {
             let open = thread.process.descriptors().get(int(folder))?;
-            if matches!(open.kind, Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_)) {
+            if matches!(open.kind, Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_))
+            {
                 return Err(Errno::ACCESS);
             }
             format!("/proc/self/fd/{}", int(folder)).into_bytes()

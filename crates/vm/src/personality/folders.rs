@@ -378,6 +378,9 @@ pub(super) fn chmod(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer 
 
 /// `fchmod(2)`
 pub(super) fn fchmod(thread: &mut Thread, [number, mode, ..]: Arguments) -> Answer {
+    if thread.process.descriptors().get(int(number))?.flags() & libc::O_PATH as u32 != 0 {
+        return Err(Errno::BADF);
+    }
     if let Kind::Memory(node) | Kind::MemoryFolder(node) = &thread.process.descriptors().get(int(number))?.kind {
         node.state().mode = mode as u32 & 0o7777;
     }
@@ -483,9 +486,7 @@ pub(super) fn futimesat(thread: &mut Thread, [folder, path, at, ..]: Arguments) 
     let space = thread.process.space()?;
     let time = |at: u64| match (space.read_u64(at)?, space.read_u64(at.wrapping_add(8))?) {
         (_, micros) if micros >= 1_000_000 => Err(Errno::INVAL),
-        (seconds, micros) => {
-            Ok(Some(Timestamp::from(seconds as i64) * 1_000_000_000 + Timestamp::from(micros) * 1000))
-        }
+        (seconds, micros) => Ok(Some(Timestamp::from(seconds as i64) * 1_000_000_000 + Timestamp::from(micros) * 1000)),
     };
     set_times(thread, [folder, path, 0], time(at)?, time(at.wrapping_add(16))?)
 }

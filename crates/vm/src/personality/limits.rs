@@ -64,7 +64,7 @@ pub(super) fn setrlimit(thread: &mut Thread, [resource, at, ..]: Arguments) -> A
     }
     match index as u32 {
         libc::RLIMIT_NOFILE => thread.process.descriptors().set_most(soft),
-        libc::RLIMIT_CPU => alarms::limit_processor(thread, soft, hard)?,
+        libc::RLIMIT_CPU => alarms::limit_processor(&thread.world, &thread.process)?,
         _ => {}
     }
     Ok(0)

@@ -17,13 +17,41 @@ const TICK: u128 = 10;
 
 /// The files of a process.
 const OF_A_PROCESS: [&str; 19] = [
-    "cgroup", "cmdline", "comm", "cwd", "exe", "fd", "limits", "maps", "mountinfo", "mounts", "oom_score", "oom_score_adj",
-    "root", "sched", "stat", "statm", "status", "task", "wchan",
+    "cgroup",
+    "cmdline",
+    "comm",
+    "cwd",
+    "exe",
+    "fd",
+    "limits",
+    "maps",
+    "mountinfo",
+    "mounts",
+    "oom_score",
+    "oom_score_adj",
+    "root",
+    "sched",
+    "stat",
+    "statm",
+    "status",
+    "task",
+    "wchan",
 ];
 /// Those that stand beside the processes.
 const OF_ALL: [&str; 13] = [
-    "cmdline", "cpuinfo", "filesystems", "loadavg", "meminfo", "mounts", "self", "stat", "swaps", "sys", "thread-self",
-    "uptime", "version",
+    "cmdline",
+    "cpuinfo",
+    "filesystems",
+    "loadavg",
+    "meminfo",
+    "mounts",
+    "self",
+    "stat",
+    "swaps",
+    "sys",
+    "thread-self",
+    "uptime",
+    "version",
 ];
 /// Settings of a kernel, as they are for a program that cannot change them.
 const SETTINGS: [(&str, &str); 17] = [
@@ -132,7 +160,8 @@ fn of_all(thread: &Thread, name: &str) -> Option<Kind> {
     let used = world.control.cpu_time();
     match name {
         "cpuinfo" => {
-            let one = |number| format!("processor\t: {number}\nvendor_id\t: ringfence\nmodel name\t: ringfence microvm\n\n");
+            let one =
+                |number| format!("processor\t: {number}\nvendor_id\t: ringfence\nmodel name\t: ringfence microvm\n\n");
             text((0..processors()).map(one).collect::<String>())
         }
         "meminfo" => {
@@ -167,7 +196,10 @@ fn of_all(thread: &Thread, name: &str) -> Option<Kind> {
             }
             let began = (world.now() / 1_000_000_000).saturating_sub(uptime.as_secs().into());
             let processes = world.processes().len();
-            let _ = write!(lines, "intr 0\nctxt 0\nbtime {began}\nprocesses {processes}\nprocs_running 1\nprocs_blocked 0\n");
+            let _ = write!(
+                lines,
+                "intr 0\nctxt 0\nbtime {began}\nprocesses {processes}\nprocs_running 1\nprocs_blocked 0\n"
+            );
             text(lines)
         }
         "uptime" => {
@@ -192,7 +224,11 @@ fn of_all(thread: &Thread, name: &str) -> Option<Kind> {
 fn mounts(thread: &Thread, long: bool) -> String {
     let spec = &thread.world.spec;
     let own = [("capsule", "/", "capsule", true), ("proc", "/proc", "proc", true)];
-    let memory = [("tmpfs", "/tmp", "tmpfs", false), ("tmpfs", "/dev/shm", "tmpfs", false), ("devpts", "/dev/pts", "devpts", false)];
+    let memory = [
+        ("tmpfs", "/tmp", "tmpfs", false),
+        ("tmpfs", "/dev/shm", "tmpfs", false),
+        ("devpts", "/dev/pts", "devpts", false),
+    ];
     let mounted = spec.mounts.iter().map(|mount| {
         let read_only = matches!(mount.mode, ringfence_manifest::MountMode::ReadOnly);
         ("capsule", mount.at.as_str(), "capsule", read_only)
@@ -263,12 +299,8 @@ fn stat(process: &Process) -> String {
     let (used, children) = (ticks(process.cpu_time()), ticks(*lock(&process.children_time)));
     let threads = lock(&process.threads).len();
     let niceness = process.niceness.load(SeqCst);
-    let [id, parent, group, session] = [
-        process.id,
-        process.parent.load(SeqCst),
-        process.group.load(SeqCst),
-        process.session.load(SeqCst),
-    ];
+    let [id, parent, group, session] =
+        [process.id, process.parent.load(SeqCst), process.group.load(SeqCst), process.session.load(SeqCst)];
     format!(
         "{id} ({}) {} {parent} {group} {session} 0 -1 0 0 0 0 0 {used} 0 {children} 0 {} {niceness} {threads} 0 0 {size} {} \
          18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",

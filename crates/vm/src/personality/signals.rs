@@ -78,8 +78,6 @@ impl Alternate {
     }
 }
 
-
-
 /// Signals that nothing stops.
 pub(super) fn never_blocked() -> u64 {
     bit(libc::SIGKILL) | bit(libc::SIGSTOP)
@@ -282,7 +280,8 @@ impl Thread {
     fn enter_handler(&mut self, action: Action, cause: Cause) -> bool {
         let Ok(space) = self.process.space() else { return false };
         let other = self.alternate;
-        let top = match action.flags & libc::SA_ONSTACK as u64 != 0 && other.size > 0 && !other.is_on(self.context.rsp) {
+        let top = match action.flags & libc::SA_ONSTACK as u64 != 0 && other.size > 0 && !other.is_on(self.context.rsp)
+        {
             true => other.at.wrapping_add(other.size),
             false => self.context.rsp.wrapping_sub(128),
         };

@@ -37,7 +37,14 @@ struct Begin {
 
 fn member(id: u32, blocked: u64) -> Arc<Member> {
     let (pending, blocked) = (AtomicU64::new(0), AtomicU64::new(blocked));
-    Arc::new(Member { id, number: AtomicI32::new(0), pending, queue: Default::default(), blocked, ends: Default::default() })
+    Arc::new(Member {
+        id,
+        number: AtomicI32::new(0),
+        pending,
+        queue: Default::default(),
+        blocked,
+        ends: Default::default(),
+    })
 }
 
 /// Loads the program of the spec.
@@ -86,8 +93,9 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
 /// The streams of the first process: those of the hal, or a terminal.
 fn standard_streams(world: &Arc<World>) -> Result<Descriptors, Errno> {
     let descriptors = Descriptors::default();
-    let mut handles = [(Handle::STDIN, libc::O_RDONLY), (Handle::STDOUT, libc::O_WRONLY), (Handle::STDERR, libc::O_WRONLY)]
-        .map(|(handle, flags)| (Kind::Stream(handle), &b"/dev/stdio"[..], flags));
+    let mut handles =
+        [(Handle::STDIN, libc::O_RDONLY), (Handle::STDOUT, libc::O_WRONLY), (Handle::STDERR, libc::O_WRONLY)]
+            .map(|(handle, flags)| (Kind::Stream(handle), &b"/dev/stdio"[..], flags));
     let path;
     if let (Some(console), Some(size)) = (&world.console, world.spec.session.terminal) {
         console.open_master();
@@ -119,13 +127,11 @@ pub(crate) fn live(world: &Arc<World>, first: First, executor: &tokio::runtime::
     let _ = world.executor.set(executor.clone());
     let First(begin) = first;
     let process = begin.process.clone();
-    if let Some(console) = &world.console {
-        super::terminal::serve(world, console, executor);
-    }
+    let served = world.console.as_ref().map(|console| super::terminal::serve(world, console, executor));
     run(world, begin);
     world.join();
-    if let Some(console) = &world.console {
-        super::terminal::finish(world, console, executor);
+    if let (Some(console), Some(served)) = (&world.console, served) {
+        super::terminal::finish(world, console, served, executor);
     }
     clear(world);
     super::ending::shell_status(process.status.load(SeqCst))
@@ -167,21 +173,20 @@ pub(super) fn begin_command(world: &Arc<World>, process: Arc<Process>, beginning
     lock(&process.threads).insert(id, member.clone());
     world.processes().insert(id, process.clone());
     let registers = Registers::default();
-    let begin = Begin { process: process.clone(), member, registers, fs_base: 0, vectors: None, clear_at_end: 0, alternate: Default::default() };
-    let spawned = std::thread::Builder::new().name("microvm".into()).spawn({
-        let world = world.clone();
-        move || run_with(&world, begin, Some(beginning))
+    let begin = Begin {
+        process: process.clone(),
+        member,
+        registers,
+        fs_base: 0,
+        vectors: None,
+        clear_at_end: 0,
+        alternate: Default::default(),
+    };
+    let living = world.clone();
+    let spawned = world.keep(|| {
+        std::thread::Builder::new().name("microvm".into()).spawn(move || run_with(&living, begin, Some(beginning)))
     });
-    match spawned {
-        Ok(spawned) => {
-            world.keep(spawned);
-            Ok(())
-        }
-        Err(_) => {
-            super::ending::forget(world, &process, id);
-            Err(Errno::AGAIN)
-        }
-    }
+    spawned.inspect_err(|_| super::ending::forget(world, &process, id))
 }
 
 /// The first instruction of a command is that of its program.
@@ -300,6 +305,9 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         true => parent.clone(),
         false => child(&parent, id, flags, space.clone()),
     };
+    if !is_thread && lock(&process.limits).of(libc::RLIMIT_CPU)[0] != u64::MAX {
+        super::alarms::limit_processor(&world, &process)?;
+    }
     if flags & PARENT_SET_ID != 0 {
         // As in Linux: the child is there also when this cannot be told.
         let _ = parent.space()?.write_u32(wanted.parent_id, id);
@@ -330,17 +338,10 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let alternate = if flags & (VM | VFORK) == VM { Default::default() } else { thread.alternate };
     let vectors = Some(Box::new(vectors));
     let begin = Begin { process: process.clone(), member, registers, fs_base, vectors, clear_at_end, alternate };
-    let spawned = std::thread::Builder::new().name("microvm".into()).spawn({
-        let world = world.clone();
-        move || run(&world, begin)
-    });
-    match spawned {
-        Ok(spawned) => world.keep(spawned),
-        Err(_) => {
-            super::ending::forget(&world, &process, id);
-            return Err(Errno::AGAIN);
-        }
-    }
+    let living = world.clone();
+    let spawned =
+        world.keep(|| std::thread::Builder::new().name("microvm".into()).spawn(move || run(&living, begin)));
+    spawned.inspect_err(|_| super::ending::forget(&world, &process, id))?;
     if flags & VFORK != 0 {
         while !process.has_left.load(SeqCst) && !thread.has_to_end() {
             // A signal waits until the child has left.

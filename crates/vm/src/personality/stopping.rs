@@ -1,8 +1,8 @@
 //! Stopping and continuing processes: `signal(7)`, "job control".
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::causes::{Cause, bit};
 use super::ending;
@@ -42,10 +42,8 @@ impl Halt {
     }
 }
 
-const STOPS: u64 = 1 << (libc::SIGSTOP - 1)
-    | 1 << (libc::SIGTSTP - 1)
-    | 1 << (libc::SIGTTIN - 1)
-    | 1 << (libc::SIGTTOU - 1);
+const STOPS: u64 =
+    1 << (libc::SIGSTOP - 1) | 1 << (libc::SIGTSTP - 1) | 1 << (libc::SIGTTIN - 1) | 1 << (libc::SIGTTOU - 1);
 
 /// Whether a signal stops who does nothing about it.
 pub(super) fn stops(signal: i32) -> bool {
@@ -125,9 +123,9 @@ impl World {
             processes.iter().find(|process| process.id == parent)
         };
         let members = processes.iter().filter(|process| process.group.load(SeqCst) == group);
-        !members.filter_map(|member| parent_of(member)).any(|parent| {
-            parent.group.load(SeqCst) != group && parent.session.load(SeqCst) == session
-        })
+        !members
+            .filter_map(|member| parent_of(member))
+            .any(|parent| parent.group.load(SeqCst) != group && parent.session.load(SeqCst) == session)
     }
 }
 

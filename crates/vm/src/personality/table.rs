@@ -14,10 +14,13 @@ use super::socket::{calls as sockets, message as messages};
 use super::thread::Thread;
 use super::transfer;
 use super::{
-    Answer, Arguments, alarms, attributes, counter, ending, epoll, execute, files, folders, futex, identity, limits, locks, mapping,
-    memory_files,
+    Answer, Arguments, alarms, attributes, counter, ending, epoll, execute, files, folders, futex, identity, limits,
+    locks, mapping, memory_files,
 };
-use super::{opening, pidfd, pipe, polling, reading, robust, scheduling, signalfd, signals, splicing, starting, status, time, timer};
+use super::{
+    opening, pidfd, pipe, polling, reading, robust, scheduling, signalfd, signals, splicing, starting, status, time,
+    timer,
+};
 
 /// Serves one call.
 type Service = fn(&mut Thread, Arguments) -> Answer;

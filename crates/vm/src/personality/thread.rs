@@ -88,7 +88,8 @@ impl Thread {
     pub(super) fn has_to_end(&self) -> bool {
         self.next == Next::End
             || self.member.ends.load(SeqCst)
-            || self.process.status.load(SeqCst) >= 0 || self.world.control.is_stopping()
+            || self.process.status.load(SeqCst) >= 0
+            || self.world.control.is_stopping()
     }
 
     /// Whether a wait has to end.

@@ -19,9 +19,7 @@ fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
         clock => {
             return match processor_clock(thread, clock).ok_or(Errno::INVAL)? {
                 Used::Process(process) => Ok(process.cpu_time().as_nanos() as Timestamp),
-                Used::Thread(process, id) => {
-                    Ok(process.thread_time(id).ok_or(Errno::INVAL)?.as_nanos() as Timestamp)
-                }
+                Used::Thread(process, id) => Ok(process.thread_time(id).ok_or(Errno::INVAL)?.as_nanos() as Timestamp),
             };
         }
     };

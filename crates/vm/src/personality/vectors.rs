@@ -60,7 +60,8 @@ impl Thread {
         bytes[MXCSR_AT..MXCSR_AT + 4].copy_from_slice(&masked.to_le_bytes());
         bytes[SOFTWARE_AT..HEADER_AT].fill(0);
         if parts != 0 {
-            let found = bytes[HEADER_AT..HEADER_AT + 8].iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+            let found =
+                bytes[HEADER_AT..HEADER_AT + 8].iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
             let kept = if has_parts { found & parts } else { 3 };
             bytes[HEADER_AT..HEADER_AT + 64].fill(0);
             bytes[HEADER_AT..HEADER_AT + 8].copy_from_slice(&kept.to_le_bytes());
@@ -68,6 +69,10 @@ impl Thread {
         let mut vectors = kvm_xsave::default();
         for (place, chunk) in vectors.region.iter_mut().zip(bytes.chunks_exact(4)) {
             *place = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        }
+        if parts == 0 {
+            // Without `xsave` KVM takes what its header says is there, all the same.
+            vectors.region[HEADER_AT / 4] = 3;
         }
         self.processor.set_vectors(&vectors).ok()
     }

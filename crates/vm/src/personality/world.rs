@@ -55,11 +55,19 @@ pub(crate) struct World {
     /// The folder at the top of what the hal serves.
     pub(super) root: Option<Handle>,
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
     pub(super) began: Instant,
     living: AtomicU32,
     open: AtomicU64,
     next: AtomicU32,
+}
+
+/// Threads of the host beside the first one.
+#[derive(Default)]
+struct Threads {
+    kept: Vec<JoinHandle<()>>,
+    /// All were waited for.
+    is_over: bool,
 }
 
 impl World {
@@ -174,17 +182,26 @@ impl World {
         self.open.fetch_sub(1, SeqCst);
     }
 
-    /// Keeps the thread of the host, to wait for it at the end.
-    pub(super) fn keep(&self, thread: JoinHandle<()>) {
+    /// Keeps a thread of the host, to wait for it at the end, after which none begins any more.
+    pub(super) fn keep(&self, begin: impl FnOnce() -> std::io::Result<JoinHandle<()>>) -> Result<(), Errno> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain(|thread| !thread.is_finished());
-        threads.push(thread);
+        if threads.is_over {
+            return Err(Errno::AGAIN);
+        }
+        let thread = begin().map_err(|_| Errno::AGAIN)?;
+        threads.kept.retain(|thread| !thread.is_finished());
+        threads.kept.push(thread);
+        Ok(())
     }
 
     /// Waits until every thread has ended.
     pub(super) fn join(&self) {
         loop {
-            let thread = self.threads.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let thread = {
+                let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+                threads.is_over = threads.kept.is_empty();
+                threads.kept.pop()
+            };
             match thread {
                 // A thread that panicked has said so; what it held is gone with it.
                 Some(thread) => drop(thread.join()),

@@ -229,8 +229,14 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("execveat", "as execve"),
     ("mknod", "named pipes and files in folders in memory (/tmp, /dev/shm); no devices"),
     ("mknodat", "as mknod"),
-    ("openat2", "of the ways to resolve a path RESOLVE_NO_MAGICLINKS; others answer ENOSYS, at which programs take care themselves"),
-    ("prlimit64", "of the calling process; NOFILE, FSIZE and CPU are enforced, the others kept, and the manifest's lie over them"),
+    (
+        "openat2",
+        "of the ways to resolve a path RESOLVE_NO_MAGICLINKS; others answer ENOSYS, at which programs take care themselves",
+    ),
+    (
+        "prlimit64",
+        "of the calling process; NOFILE, FSIZE and CPU are enforced, the others kept, and the manifest's lie over them",
+    ),
     ("setrlimit", "as prlimit64"),
     ("setitimer", "ITIMER_VIRTUAL measures all processor time, that of calls too"),
     ("setxattr", "files have no attributes: EOPNOTSUPP"),

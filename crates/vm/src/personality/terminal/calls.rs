@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use rustix::io::Errno;
 
+use super::super::Answer;
 use super::super::open::{Kind, Open};
 use super::super::process::lock;
 use super::super::thread::Thread;
-use super::super::Answer;
 use super::settings::{LONG, SHORT};
 use super::{Terminal, open_slave};
 

@@ -107,8 +107,7 @@ impl Discipline {
             }
         }
         if has(flag::ISIG) {
-            let signals =
-                [(flag::VINTR, libc::SIGINT), (flag::VQUIT, libc::SIGQUIT), (flag::VSUSP, libc::SIGTSTP)];
+            let signals = [(flag::VINTR, libc::SIGINT), (flag::VQUIT, libc::SIGQUIT), (flag::VSUSP, libc::SIGTSTP)];
             if let Some((_, signal)) = signals.into_iter().find(|&(index, _)| is(index)) {
                 self.is_held = false;
                 if !has(flag::NOFLSH) {

@@ -30,12 +30,15 @@ use super::signals::{self, Cause};
 use super::thread::Thread;
 use super::waiting::Bell;
 use super::world::World;
+use crate::kvm::Kept;
 
 pub(super) use self::calls::ioctl;
 pub(super) use self::outside::{finish, serve};
 
 /// How many there can be.
 const MOST: usize = 64;
+/// About what one takes on the host.
+const ROOM: usize = 64 << 10;
 /// How much is shown and not taken away.
 const SHOWN: usize = 16 << 10;
 
@@ -65,6 +68,8 @@ struct State {
     /// The session it controls, and the group in front; 0 for none.
     session: u32,
     group: u32,
+    /// What it takes on the host.
+    kept: Option<Kept>,
 }
 
 /// All of an instance.
@@ -91,6 +96,7 @@ impl Terminals {
             is_locked: true,
             session: 0,
             group: 0,
+            kept: None,
         };
         let terminal = Arc::new(Terminal {
             number,
@@ -423,9 +429,9 @@ pub(super) fn open(thread: &Thread, path: &[u8], flags: u32) -> Option<Result<Ar
     let is_path_only = flags & libc::O_PATH as u32 != 0;
     match path {
         _ if is_path_only => None,
-        b"/dev/ptmx" | b"/dev/pts/ptmx" => Some(
-            world.terminals.create().map(|terminal| Open::new(world, Kind::Master(terminal), b"/dev/ptmx", flags)),
-        ),
+        b"/dev/ptmx" | b"/dev/pts/ptmx" => {
+            Some(create(world).map(|terminal| Open::new(world, Kind::Master(terminal), b"/dev/ptmx", flags)))
+        }
         b"/dev/tty" | b"/dev/console" => {
             let mine = world.terminals.of_session(thread.process.session.load(SeqCst));
             Some(mine.ok_or(Errno::NXIO).map(|terminal| open_slave(thread, terminal, flags)))
@@ -439,6 +445,16 @@ pub(super) fn open(thread: &Thread, path: &[u8], flags: u32) -> Option<Result<Ar
             Some(Ok(open_slave(thread, terminal, flags)))
         }
     }
+}
+
+/// One that counts as the program's memory.
+fn create(world: &Arc<World>) -> Result<Arc<Terminal>, Errno> {
+    world.may_keep(ROOM)?;
+    let terminal = world.terminals.create()?;
+    let mut kept = Kept::new(world.machine.clone());
+    kept.set(ROOM);
+    lock(&terminal.state).kept = Some(kept);
+    Ok(terminal)
 }
 
 fn open_slave(thread: &Thread, terminal: Arc<Terminal>, flags: u32) -> Arc<Open> {

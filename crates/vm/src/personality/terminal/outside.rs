@@ -4,14 +4,18 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ringfence_abi::{Call, ErrorCode, Handle, Interest, Reply};
+use ringfence_abi::{Call, ErrorCode, Interest, Reply};
 use ringfence_isolation::{Answer as Answered, Host};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 use super::super::process::lock;
 use super::super::world::World;
 use super::Terminal;
 use super::settings::flag;
 
+const STDIN: ringfence_abi::Handle = ringfence_abi::Handle::STDIN;
+const STDOUT: ringfence_abi::Handle = ringfence_abi::Handle::STDOUT;
 /// How much is typed or shown at once.
 const CHUNK: usize = 4096;
 /// Who takes nothing for so long does not see the rest.
@@ -25,23 +29,34 @@ async fn answered(answer: Answered<'_>) -> Result<Reply, ErrorCode> {
 }
 
 /// Types what comes, and shows what there is to show, until the instance has ended.
-pub(in super::super) fn serve(world: &Arc<World>, terminal: &Arc<Terminal>, executor: &tokio::runtime::Handle) {
-    executor.spawn(type_in(Arc::downgrade(world), world.host.clone(), terminal.clone()));
-    executor.spawn(show(Arc::downgrade(world), world.host.clone(), terminal.clone()));
+pub(in super::super) fn serve(world: &Arc<World>, terminal: &Arc<Terminal>, executor: &Handle) -> Served {
+    Served([
+        executor.spawn(type_in(Arc::downgrade(world), world.host.clone(), terminal.clone())).abort_handle(),
+        executor.spawn(show(Arc::downgrade(world), world.host.clone(), terminal.clone())).abort_handle(),
+    ])
+}
+
+/// Who types and who shows. Dropping it ends both.
+pub(in super::super) struct Served([AbortHandle; 2]);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
 }
 
 async fn type_in(world: Weak<World>, host: Arc<dyn Host>, terminal: Arc<Terminal>) {
     let mut chunk = vec![0; CHUNK];
     let mut line_is_open = false;
     loop {
-        let received = host.call(Call::Receive { stream: Handle::STDIN, into: &mut chunk }).now();
+        let received = host.call(Call::Receive { stream: STDIN, into: &mut chunk }).now();
         let typed = match received {
             Ok(Reply::Count(count)) if count > 0 => {
                 line_is_open = chunk[count - 1] != b'\n';
                 chunk[..count].to_vec()
             }
             Err(ErrorCode::WouldBlock) => {
-                let ready = Call::Ready { handle: Handle::STDIN, interest: Interest::Readable };
+                let ready = Call::Ready { handle: STDIN, interest: Interest::Readable };
                 match answered(host.call(ready)).await {
                     Ok(_) => continue,
                     Err(_) => return,
@@ -95,7 +110,7 @@ async fn pass_on(host: &dyn Host, terminal: &Terminal, patience: Option<Duration
         if chunk.is_empty() {
             return true;
         }
-        match host.call(Call::Send { stream: Handle::STDOUT, from: &chunk }).now() {
+        match host.call(Call::Send { stream: STDOUT, from: &chunk }).now() {
             Ok(Reply::Count(count)) => {
                 let mut state = lock(&terminal.state);
                 let count = count.min(state.shown.len());
@@ -105,7 +120,7 @@ async fn pass_on(host: &dyn Host, terminal: &Terminal, patience: Option<Duration
                 terminal.outside.notify_waiters();
             }
             Err(ErrorCode::WouldBlock) => {
-                let ready = answered(host.call(Call::Ready { handle: Handle::STDOUT, interest: Interest::Writable }));
+                let ready = answered(host.call(Call::Ready { handle: STDOUT, interest: Interest::Writable }));
                 let waited = match patience {
                     None => ready.await.is_ok(),
                     Some(patience) => matches!(tokio::time::timeout(patience, ready).await, Ok(Ok(_))),
@@ -120,11 +135,12 @@ async fn pass_on(host: &dyn Host, terminal: &Terminal, patience: Option<Duration
 }
 
 /// Shows what is left when the instance has ended.
-pub(in super::super) fn finish(world: &World, terminal: &Terminal, executor: &tokio::runtime::Handle) {
+pub(in super::super) fn finish(world: &World, terminal: &Terminal, served: Served, executor: &Handle) {
     executor.block_on(async {
         // Whoever shows now and cannot go on has lost the rest.
         if let Ok(_one) = tokio::time::timeout(PATIENCE, terminal.showing.lock()).await {
             pass_on(&*world.host, terminal, Some(PATIENCE)).await;
         }
     });
+    drop(served);
 }

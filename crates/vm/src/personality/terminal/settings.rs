@@ -97,7 +97,8 @@ impl Settings {
 
     /// What a program wrote down; without speeds they stay.
     pub(super) fn read(&self, bytes: &[u8]) -> Settings {
-        let word = |at: usize| bytes.get(at..at + 4).map(|part| u32::from_le_bytes([part[0], part[1], part[2], part[3]]));
+        let word =
+            |at: usize| bytes.get(at..at + 4).map(|part| u32::from_le_bytes([part[0], part[1], part[2], part[3]]));
         let mut characters = self.characters;
         if let Some(found) = bytes.get(17..36) {
             characters.copy_from_slice(found);
