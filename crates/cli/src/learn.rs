@@ -18,6 +18,7 @@ use ringfence::{Manifest, Permission, Report, Resolved, Runtime, Spec, StreamIn,
 use crate::events::Events;
 use crate::failure::Failure;
 use crate::held::Held;
+use crate::instances::{self, Door};
 use crate::run::{Ended, loaded, runtime, supervise};
 use crate::scratch::{self, Scratch};
 use crate::target::Target;
@@ -31,6 +32,7 @@ pub(crate) fn learn(
     target: Target,
     tty: bool,
     file: &Path,
+    door: Door,
     events: &Events,
     watchdog: &Watchdog,
 ) -> Result<Ended, Failure> {
@@ -44,8 +46,8 @@ pub(crate) fn learn(
     let runtime = runtime(events)?;
     let resolved = runtime.resolve(&load)?;
     let run = match resolved.spec.program.kind {
-        Kind::Linux => learn_linux(resolved, &runtime, events, watchdog),
-        _ => learn_wasm(resolved, &runtime, events, watchdog),
+        Kind::Linux => learn_linux(resolved, &runtime, door, events, watchdog),
+        _ => learn_wasm(resolved, &runtime, door, events, watchdog),
     };
     let Learned { ended, original, files } = run?;
     let before = &written.permissions.granted;
@@ -68,6 +70,7 @@ struct Learned {
 fn learn_wasm(
     mut resolved: Resolved,
     runtime: &Runtime,
+    door: Door,
     events: &Events,
     watchdog: &Watchdog,
 ) -> Result<Learned, Failure> {
@@ -78,7 +81,7 @@ fn learn_wasm(
     let scratch = runtime.block_on(Scratch::of(&mut resolved.spec, events, watchdog))?;
     resolved.spec.permissions.learn = true;
     let capsule = runtime.prepare(resolved)?;
-    let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
+    let ended = runtime.block_on(supervise(&capsule, door, events, watchdog))?;
     scratch.remove()?;
     watchdog.guard(None);
     let of = |permission| -> Vec<PathRule> {
@@ -99,6 +102,7 @@ fn learn_wasm(
 fn learn_linux(
     mut resolved: Resolved,
     runtime: &Runtime,
+    door: Door,
     events: &Events,
     watchdog: &Watchdog,
 ) -> Result<Learned, Failure> {
@@ -112,12 +116,13 @@ fn learn_linux(
     spec.session.overlay = Some(overlay);
     spec.permissions.learn = true;
     let mounts = spec.mounts.clone();
+    instances::hide(spec)?;
     events.note(
         "while it is learned what it needs, the program sees the files of this machine as you do, and \
                  reaches the network; what it changes is thrown away",
     );
     let capsule = runtime.prepare(resolved)?;
-    let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
+    let ended = runtime.block_on(supervise(&capsule, door, events, watchdog))?;
     apart.remove()?;
     watchdog.guard(None);
     let needed = files::needed(&mounts, &shown, &ended.learned);

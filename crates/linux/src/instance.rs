@@ -1,11 +1,11 @@
 //! A place with a program in it.
 
-use std::ffi::CString;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use ringfence_isolation::{
     self as isolation, BoxFuture, CallError, Enforcement, Exec, Exit, Instance, Pause, StartError, Stop, Usage,
@@ -16,7 +16,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
 use crate::exec::Means;
-use crate::launch::{order, pass_streams};
+use crate::launch::{Order, order, pass_streams};
 use crate::terminal::Terminal;
 
 /// A built place.
@@ -137,13 +137,22 @@ impl Controls {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Orders a command from pid 1; the line on which its end is reported.
-    pub(crate) fn order(
-        &self,
-        streams: &[OwnedFd; 3],
-        paths: &[CString],
-        arguments: &[CString],
-    ) -> Result<OwnedFd, CallError> {
+    /// Resolves when the place is gone, to how it ended.
+    pub(crate) fn ended(&self) -> impl Future<Output = Exit> {
+        poll_fn(|context| {
+            let mut state = self.state();
+            if let Some(exit) = &state.exit {
+                return Poll::Ready(exit.clone());
+            }
+            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+    }
+
+    /// Orders a command from pid 1; the line on which its end is reported, and the one on which it is steered.
+    pub(crate) fn order(&self, streams: &[OwnedFd; 3], wanted: &Order) -> Result<(OwnedFd, OwnedFd), CallError> {
         let state = self.state();
         if let Some(exit) = &state.exit {
             return Err(CallError::Ended(exit.clone()));
@@ -152,8 +161,8 @@ impl Controls {
             return Err(CallError::Unsupported("the instance has not been started"));
         }
         let lines = state.lines.as_ref().ok_or(CallError::Unsupported("the instance is ending"))?;
-        order(&lines.commands, streams, paths, arguments).map_err(|errno| match errno {
-            Errno::TOOBIG => CallError::Unsupported("the words of the command are too long together"),
+        order(&lines.commands, streams, wanted).map_err(|errno| match errno {
+            Errno::TOOBIG => CallError::Unsupported("the words and variables of the command are too long together"),
             _ => CallError::Unsupported("the command cannot be passed on"),
         })
     }
@@ -183,6 +192,17 @@ impl State {
             let _ = pidfd_send_signal(&lines.pidfd, Signal::KILL);
         }
     }
+}
+
+/// What a process and the children it waited for have used of the processor: `proc_pid_stat(5)`, fields 14 to 17.
+fn processor_time(pid: i32) -> Option<Duration> {
+    /// Hundredths of a second, on every architecture this runs on (`time(7)`, USER_HZ).
+    const TICK: Duration = Duration::from_millis(10);
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in the second field may contain anything.
+    let (_, rest) = text.rsplit_once(')')?;
+    let ticks: u64 = rest.split_whitespace().skip(11).take(4).map(|field| field.parse().unwrap_or(0)).sum();
+    Some(TICK * u32::try_from(ticks).unwrap_or(u32::MAX))
 }
 
 impl LinuxInstance {
@@ -239,16 +259,7 @@ impl Instance for LinuxInstance {
 
     fn exited(&self) -> BoxFuture<'static, Exit> {
         let controls = self.controls.clone();
-        Box::pin(poll_fn(move |context| {
-            let mut state = controls.state();
-            if let Some(exit) = &state.exit {
-                return Poll::Ready(exit.clone());
-            }
-            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                state.waiting.push(context.waker().clone());
-            }
-            Poll::Pending
-        }))
+        Box::pin(async move { controls.ended().await })
     }
 
     fn usage(&self) -> Usage {
@@ -256,12 +267,17 @@ impl Instance for LinuxInstance {
             let state = self.controls.state();
             (state.usage, state.cgroup.clone())
         };
+        let spent = |cgroup: &Cgroup| match cgroup.cpu_time() {
+            Ok(Some(time)) => time,
+            // Where no limit wants it counted, it is looked up when somebody asks.
+            _ => cgroup.processes().map(|all| all.into_iter().filter_map(processor_time).sum()).unwrap_or_default(),
+        };
         match cgroup {
             None => usage,
             Some(cgroup) => Usage {
                 memory: cgroup.memory().ok().flatten().unwrap_or(usage.memory),
                 memory_peak: cgroup.memory_peak().ok().flatten().unwrap_or(usage.memory_peak),
-                cpu_time: cgroup.cpu_time().ok().flatten().unwrap_or(usage.cpu_time),
+                cpu_time: spent(&cgroup).max(usage.cpu_time),
                 ..usage
             },
         }
@@ -313,7 +329,7 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
     use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 

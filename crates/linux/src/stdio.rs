@@ -10,12 +10,13 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_abi::Handle;
-use ringfence_manifest::{Spec, Stdio, StreamIn, StreamOut};
+use ringfence_manifest::{Spec, Stdio, StreamIn, StreamOut, WindowSize};
 use rustix::fs::{FileType, MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, fstat, major, memfd_create, seek};
 use rustix::io::{Errno, write};
 use rustix::net::getpeername;
 
 use crate::launch::{above_streams, pair};
+use crate::pump::Sink;
 use crate::terminal::{self, Terminal};
 
 /// The program's ends, and the ends of the pipes that lead to the hal.
@@ -96,6 +97,67 @@ fn input(from: &StreamIn) -> io::Result<OwnedFd> {
         StreamIn::File(path) => OpenOptions::new().read(true).open(path)?.into(),
         StreamIn::Bytes(bytes) => holding(bytes)?,
     })
+}
+
+/// The streams of a further command.
+pub(crate) struct CommandStreams {
+    pub(crate) inside: [OwnedFd; 3],
+    /// What it prints, and where that goes.
+    pub(crate) printed: Vec<(OwnedFd, Sink)>,
+    /// What it is to read, and the pipe it reads from.
+    pub(crate) fed: Option<(OwnedFd, OwnedFd)>,
+    pub(crate) terminal: Option<Terminal>,
+}
+
+impl CommandStreams {
+    /// Those of the instance, but for standard input: that, and the terminal, are the program's.
+    pub(crate) fn of_instance(spec: &Spec) -> io::Result<Self> {
+        let stdio = Stdio { stdin: StreamIn::Null, ..spec.stdio.clone() };
+        let Streams { inside, outside, .. } = Streams::plain(&stdio, spec.limits.output.is_some())?;
+        let printed = outside.into_iter().map(|(from, to)| (from, Sink::Hal(to))).collect();
+        Ok(CommandStreams { inside, printed, fed: None, terminal: None })
+    }
+
+    /// These. Pipes are handed over, everything else is read and written on behalf of the command: others in
+    /// the place may look into it, and through a descriptor at more than what passes through it. What is printed
+    /// is counted where it has to be.
+    pub(crate) fn own([input, output, error]: [OwnedFd; 3], counted: bool) -> io::Result<Self> {
+        let mut printed = Vec::new();
+        let mut out = |to: OwnedFd| -> io::Result<OwnedFd> {
+            if !counted && is_pipe(&to)? {
+                return above_streams(to).map_err(Into::into);
+            }
+            let (reader, writer) = pair()?;
+            printed.push((reader, Sink::Descriptor(above_streams(to)?)));
+            Ok(writer)
+        };
+        let (output, error) = (out(output)?, out(error)?);
+        let (input, fed) = match is_pipe(&input)? {
+            true => (above_streams(input)?, None),
+            false => {
+                let (reader, writer) = pair()?;
+                // Who feeds it must be able to stop.
+                rustix::io::ioctl_fionbio(&writer, true)?;
+                (reader, Some((above_streams(input)?, writer)))
+            }
+        };
+        Ok(CommandStreams { inside: [input, output, error], printed, fed, terminal: None })
+    }
+
+    /// A terminal of this size, into which the first is typed and which shows on the second.
+    pub(crate) fn of_terminal(size: WindowSize, [input, output, _]: [OwnedFd; 3]) -> io::Result<Self> {
+        let (terminal, inside) = Terminal::of_command(size, input)?;
+        let printed = vec![(terminal.shown()?, Sink::Descriptor(above_streams(output)?))];
+        Ok(CommandStreams { inside, printed, fed: None, terminal: Some(terminal) })
+    }
+}
+
+/// Whether it is a pipe, or a device that holds nothing; folders and devices are refused.
+fn is_pipe(descriptor: &OwnedFd) -> io::Result<bool> {
+    let found = Inherited::of(descriptor.as_fd())?;
+    let kind = FileType::from_raw_mode(fstat(descriptor)?.st_mode);
+    let plain = kind == FileType::Fifo || kind == FileType::CharacterDevice && !descriptor.is_terminal();
+    Ok(found == Inherited::Harmless && plain)
 }
 
 /// What a descriptor of ours is that a program is to have.

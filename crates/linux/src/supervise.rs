@@ -19,7 +19,7 @@ use crate::instance::Controls;
 use crate::launch::{self, Message, Report};
 use crate::namespaces::make_network;
 use crate::network::Broker;
-use crate::pump::pump;
+use crate::pump::{Sink, pump};
 use crate::sys;
 
 /// Enough for a loop around `poll`.
@@ -286,7 +286,7 @@ impl Supervisor {
         builder.spawn(move || {
             // The hal waits with the executor's drivers.
             let _entered = executor.enter();
-            pump(&from, &over, &host, to);
+            pump(&from, &over, &host, &Sink::Hal(to));
         })
     }
 

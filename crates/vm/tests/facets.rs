@@ -10,7 +10,8 @@ use support::{Lab, executor, here};
 
 /// A shell that says that it is there and waits for its end.
 fn waiting() -> Option<Lab> {
-    Lab::shell("echo mine > /tmp/file; echo ready; while :; do /bin/busybox sleep 1000; done").map(|lab| lab.grant_all("/tmp"))
+    Lab::shell("echo mine > /tmp/file; echo ready; while :; do /bin/busybox sleep 1000; done")
+        .map(|lab| lab.grant_all("/tmp"))
 }
 
 fn words(command: &[&str]) -> Vec<String> {
@@ -24,7 +25,10 @@ fn another_command_runs_in_the_same_place() {
     let exec = |command: &[&str]| executor().block_on(started.instance.exec().unwrap().exec(words(command)));
     let shell = |script: &str| exec(&["/bin/busybox", "sh", "-c", script]);
     // The first command finds what the program has made as soon as it has made it.
-    assert_eq!(shell("until [ -e /tmp/file ]; do :; done; read -r word < /tmp/file; exec [ $word = mine ]"), Ok(Exit::Returned(0)));
+    assert_eq!(
+        shell("until [ -e /tmp/file ]; do :; done; read -r word < /tmp/file; exec [ $word = mine ]"),
+        Ok(Exit::Returned(0))
+    );
     assert_eq!(shell("echo from here; exit 3"), Ok(Exit::Returned(3)));
     assert_eq!(shell("kill -TERM $$"), Ok(Exit::Returned(143)));
     assert_eq!(exec(&["busybox", "true"]), Ok(Exit::Returned(0)), "looked up without a path");
@@ -109,7 +113,8 @@ fn python_opens_terminals_of_its_own() {
         eprintln!("skipped: there is no {}", python.display());
         return;
     }
-    let script = "import pty, os\nstatus = pty.spawn(['/bin/busybox', 'tty'])\nprint(os.waitstatus_to_exitcode(status))";
+    let script =
+        "import pty, os\nstatus = pty.spawn(['/bin/busybox', 'tty'])\nprint(os.waitstatus_to_exitcode(status))";
     let outcome = Lab::new(python).args(&["-c", script]).run();
     assert_eq!(outcome.stdout.replace('\r', ""), "/dev/pts/0\n0\n", "{}", outcome.stderr);
 }

@@ -19,7 +19,13 @@ impl Lab {
     pub(crate) fn new() -> Self {
         let lab = Lab { place: tempfile::tempdir().unwrap() };
         std::fs::create_dir(lab.path("work")).unwrap();
+        std::fs::create_dir(lab.runtime()).unwrap();
         lab
+    }
+
+    /// Where running instances are found.
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.path("runtime")
     }
 
     /// A path in the folder the command runs in.
@@ -66,6 +72,7 @@ impl Lab {
             .current_dir(self.path("work"))
             .env("XDG_DATA_HOME", self.path("data"))
             .env("XDG_CACHE_HOME", cache())
+            .env("XDG_RUNTIME_DIR", self.runtime())
             .env("HOME", self.path("home"))
             .stdin(Stdio::null())
     }

@@ -83,7 +83,11 @@ fn put_back(lab: &Lab, level: &str) {
     ];
     for (limits, signal, code) in ends {
         let script = "echo ready; while :; do echo and on; sleep 0.05; done";
-        let mut pty = Pty::run(&lab.heeding(&[&["run", "--level", level, "-t"], limits, &["sh", "--", "-c", script]].concat()), 24, 80);
+        let mut pty = Pty::run(
+            &lab.heeding(&[&["run", "--level", level, "-t"], limits, &["sh", "--", "-c", script]].concat()),
+            24,
+            80,
+        );
         pty.shows("ready");
         assert!(!pty.is_as_before());
         if let Some(signal) = signal {

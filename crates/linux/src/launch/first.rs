@@ -95,8 +95,10 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
         let mut ready: [PollFd<'_>; 2 + MOST] = std::array::from_fn(|index| match index {
             0 => PollFd::new(&children, PollFlags::IN),
             1 => PollFd::new(&launch.ends.commands, PollFlags::IN),
-            // Of a line only its end is of interest.
-            index => PollFd::new(orders.line(index - 2).unwrap_or(&children), PollFlags::empty()),
+            index => match orders.steering(index - 2) {
+                Some(steering) => PollFd::new(steering, PollFlags::IN),
+                None => PollFd::new(&children, PollFlags::empty()),
+            },
         });
         if poll(&mut ready, timeout).is_err() {
             continue;
@@ -107,8 +109,8 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
             sys::exit(1);
         }
         // First of all: a command that begins below may take the place of one that ended.
-        for (index, _) in ready[2..].iter().enumerate().filter(|(_, ended)| **ended) {
-            orders.give_up(index);
+        for (index, _) in ready[2..].iter().enumerate().filter(|(_, steered)| **steered) {
+            orders.steer(index);
         }
         if ready[0] {
             let mut drained = [0; 128];
@@ -146,7 +148,7 @@ fn reap(report: &OwnedFd, program: i32, orders: &mut Orders) {
 fn obey(launch: &Launch<'_>, program: i32, orders: &mut Orders) {
     match gate::take_command(&launch.ends.commands) {
         Ok(Command::Signal(signal)) => _ = sys::kill(program, signal),
-        Ok(Command::Order(line)) => orders.start(launch, line),
+        Ok(Command::Order(line, steering)) => orders.start(launch, line, steering),
         Ok(Command::End) => sys::exit(1),
         Err(_) => {}
     }

@@ -23,7 +23,7 @@ pub(crate) use notify::{
 };
 pub(crate) use process::{
     CloneArguments, Stack, Strings, Words, clone_copying_memory, clone_sharing_memory, clone3, compare_descriptors,
-    drop_bounding_set, execve, execve_words, exit, kill, unshare, wait_for,
+    drop_bounding_set, execve, execve_words, exit, is_within_root, kill, unshare, wait_for,
 };
 pub(crate) use seccomp::{Instruction, seccomp_filter, seccomp_has_action};
 pub(crate) use signals::{block_all_signals, reset_signal_handlers, set_signal_mask, signal_descriptor};

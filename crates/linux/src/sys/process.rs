@@ -121,7 +121,16 @@ impl Strings {
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
         Strings { pointers, _owned: strings }
     }
+
+    /// They, as `execve(2)` takes them.
+    pub(crate) fn pointers(&self) -> Pointers<'_> {
+        Pointers(&self.pointers)
+    }
 }
+
+/// A null-terminated array of strings that somebody keeps.
+#[derive(Clone, Copy)]
+pub(crate) struct Pointers<'a>(&'a [*const c_char]);
 
 /// Words of a command, in memory of their own: for where nothing may be allocated. Whoever has them becomes
 /// another program or ends, so that memory is never given back.
@@ -180,23 +189,29 @@ impl Words {
         })
         .take(count)
     }
+
+    /// The words after the one of this index.
+    pub(crate) fn after(&self, index: usize) -> Pointers<'_> {
+        let end = self.pointers.iter().position(|pointer| pointer.is_null()).unwrap_or(0);
+        Pointers(&self.pointers[(index + 1).min(end)..=end])
+    }
 }
 
 /// `execve(2)`; returns only when it failed.
 pub(crate) fn execve(path: &CStr, arguments: &Strings, environment: &Strings) -> Errno {
-    execute(path, &arguments.pointers, environment)
+    execute(path, &arguments.pointers, environment.pointers())
 }
 
 /// The same with words that were not allocated.
-pub(crate) fn execve_words(path: &CStr, arguments: &Words, environment: &Strings) -> Errno {
+pub(crate) fn execve_words(path: &CStr, arguments: &Words, environment: Pointers<'_>) -> Errno {
     execute(path, arguments.pointers, environment)
 }
 
-fn execute(path: &CStr, arguments: &[*const c_char], environment: &Strings) -> Errno {
+fn execute(path: &CStr, arguments: &[*const c_char], environment: Pointers<'_>) -> Errno {
     // SAFETY: `path` is NUL-terminated, and both arrays are null-terminated arrays of such strings: only this
     // module makes them.
     let returned =
-        unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), arguments.as_ptr(), environment.pointers.as_ptr()) };
+        unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), arguments.as_ptr(), environment.0.as_ptr()) };
     match result(returned) {
         Err(errno) => errno,
         Ok(_) => Errno::INVAL,
@@ -211,6 +226,14 @@ pub(crate) fn exit(status: i32) -> ! {
         // SAFETY: ends the thread without running anything more of it; takes an integer only.
         unsafe { libc::syscall(libc::SYS_exit, status) };
     }
+}
+
+/// Whether the working directory can be named from the root, as `getcwd(2)` says of one that cannot.
+pub(crate) fn is_within_root() -> Result<(), Errno> {
+    let mut path = [0_u8; 4096];
+    // SAFETY: the kernel writes at most so many bytes to the array, which outlives the call.
+    result(unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) })?;
+    if path[0] == b'/' { Ok(()) } else { Err(Errno::XDEV) }
 }
 
 /// `kill(2)` by number.

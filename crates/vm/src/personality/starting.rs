@@ -339,8 +339,7 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let vectors = Some(Box::new(vectors));
     let begin = Begin { process: process.clone(), member, registers, fs_base, vectors, clear_at_end, alternate };
     let living = world.clone();
-    let spawned =
-        world.keep(|| std::thread::Builder::new().name("microvm".into()).spawn(move || run(&living, begin)));
+    let spawned = world.keep(|| std::thread::Builder::new().name("microvm".into()).spawn(move || run(&living, begin)));
     spawned.inspect_err(|_| super::ending::forget(&world, &process, id))?;
     if flags & VFORK != 0 {
         while !process.has_left.load(SeqCst) && !thread.has_to_end() {
