@@ -98,6 +98,7 @@ pub(super) const ABSENT: &[(&str, &str, &[(usize, &str)])] = &[
         "obsolete",
         "Linux itself no longer has it, or programs have had a better one for decades",
         &[
+            (78, "getdents"),
             (134, "uselib"),
             (136, "ustat"),
             (139, "sysfs"),
