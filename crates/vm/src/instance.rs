@@ -8,8 +8,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringfence_isolation::{
-    Activity, BoxFuture, CallError, Enforcement, Exec, Exit, Instance, LostReason, Pause, StartError, Stop, Terminal,
-    Usage,
+    Activity, BoxFuture, CallError, Command, Enforcement, Exec, Exit, Instance, LostReason, Pause, Running, StartError,
+    Stop, Terminal, Trap, Usage,
 };
 use ringfence_manifest::WindowSize;
 use tokio::runtime::Handle;
@@ -183,15 +183,19 @@ impl Pause for VmInstance {
 impl Exec for VmInstance {
     fn exec(&self, command: Vec<String>) -> BoxFuture<'_, Result<Exit, CallError>> {
         Box::pin(async move {
-            let world = self.check_running()?;
-            let mut running = personality::begin(&world, command)?;
-            // It keeps the world while it waits; the end of an instance lets go of everything.
-            drop(world);
-            match running.ended().await {
-                Some(result) => Ok(result),
-                None => Err(CallError::Ended(self.exited().await)),
+            let command = Command { words: command, ..Command::default() };
+            let begun = personality::begin(&self.check_running()?, command)?;
+            match begun.ended().await {
+                Err(CallError::NotExecuted { reason, .. }) => {
+                    Ok(Exit::Trapped(Trap::Other(format!("the command cannot be executed: {reason}"))))
+                }
+                ended => ended,
             }
         })
+    }
+
+    fn begin(&self, command: Command) -> Result<Box<dyn Running>, CallError> {
+        Ok(Box::new(personality::begin(&self.check_running()?, command)?))
     }
 }
 

@@ -24,6 +24,7 @@ mod mapping;
 mod memory_files;
 mod open;
 mod opening;
+mod outside;
 mod pidfd;
 mod pipe;
 mod polling;

@@ -38,7 +38,7 @@ struct State {
 }
 
 impl Pipe {
-    fn new(world: &World) -> Pipe {
+    pub(super) fn new(world: &World) -> Pipe {
         let kept = Kept::new(world.machine.clone());
         let state = State { content: VecDeque::new(), room: ROOM, readers: 0, writers: 0, opened: [0; 2], kept };
         Pipe { state: Mutex::new(state), bell: Bell::default() }
@@ -108,6 +108,35 @@ impl Pipe {
     pub(super) fn left(&self) -> usize {
         let state = lock(&self.state);
         state.room - state.content.len()
+    }
+
+    /// Takes what there is, for who reads from outside: nothing at the end, `None` when there may be more later.
+    pub(super) fn take(&self, most: usize) -> Option<Vec<u8>> {
+        let mut state = lock(&self.state);
+        if state.content.is_empty() && state.writers > 0 {
+            return None;
+        }
+        let count = most.min(state.content.len());
+        let taken: Vec<u8> = state.content.drain(..count).collect();
+        let left = state.content.len();
+        state.kept.set(left);
+        drop(state);
+        if count > 0 {
+            self.bell.ring();
+        }
+        Some(taken)
+    }
+
+    /// Puts what there is room for, for who writes from outside; all of it goes nowhere when nobody reads.
+    pub(super) fn put(&self, from: &[u8]) -> usize {
+        match self.try_write(&from[..from.len().min(ATOMIC)]) {
+            Some(Ok(count)) => {
+                self.bell.ring();
+                count
+            }
+            Some(Err(_)) => from.len(),
+            None => 0,
+        }
     }
 
     /// What can be read, which stays; nothing when nobody writes any more.

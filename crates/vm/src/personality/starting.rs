@@ -162,8 +162,18 @@ pub(super) struct Beginning {
     pub(super) paths: Vec<Vec<u8>>,
     pub(super) arguments: Vec<Vec<u8>>,
     pub(super) environment: Vec<Vec<u8>>,
+    /// Where it begins, when that is elsewhere than where the instance began.
+    pub(super) folder: Option<String>,
     /// Told why none can.
-    pub(super) failed: oneshot::Sender<Errno>,
+    pub(super) failed: oneshot::Sender<Failed>,
+}
+
+/// Why a command did not begin.
+#[derive(Clone)]
+pub(super) enum Failed {
+    Execute(Errno),
+    /// Its working directory.
+    Folder(String, Errno),
 }
 
 /// Begins a process that has nothing in its memory yet and executes a program first.
@@ -191,7 +201,18 @@ pub(super) fn begin_command(world: &Arc<World>, process: Arc<Process>, beginning
 
 /// The first instruction of a command is that of its program.
 fn execute_first(thread: &mut Thread, beginning: Beginning) {
-    let Beginning { paths, arguments, environment, failed } = beginning;
+    let Beginning { paths, arguments, environment, folder, failed } = beginning;
+    if let Some(folder) = folder {
+        let path = thread.absolute(libc::AT_FDCWD, folder.as_bytes());
+        match path.and_then(|path| thread.open(&path, (libc::O_DIRECTORY | libc::O_PATH) as u32, true)) {
+            Ok(open) => lock(&thread.process.place()).folder = open.path.clone(),
+            Err(errno) => {
+                // Who asked may have gone.
+                let _ = failed.send(Failed::Folder(folder, errno));
+                return super::ending::end(&thread.world, &thread.process, 127 << 8);
+            }
+        }
+    }
     let mut why = Errno::NOENT;
     for path in paths {
         match super::execute::execute(thread, path, arguments.clone(), environment.clone()) {
@@ -200,7 +221,7 @@ fn execute_first(thread: &mut Thread, beginning: Beginning) {
             Err(errno) => why = errno,
         }
     }
-    let _ = failed.send(why);
+    let _ = failed.send(Failed::Execute(why));
     super::ending::end(&thread.world, &thread.process, 127 << 8);
 }
 

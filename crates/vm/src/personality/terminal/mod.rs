@@ -224,7 +224,7 @@ impl Terminal {
     }
 
     /// Types what there is room for; how much that was.
-    fn try_type(&self, world: &World, bytes: &[u8]) -> usize {
+    pub(super) fn try_type(&self, world: &World, bytes: &[u8]) -> usize {
         let mut count = 0;
         let mut told = Vec::new();
         let group = {
@@ -244,6 +244,27 @@ impl Terminal {
         }
         self.tell(world, group, &told);
         count
+    }
+
+    /// Nothing more is typed: the first end of file ends a line that is not finished.
+    pub(super) fn type_end(&self, world: &World, line_is_open: bool) {
+        let end = lock(&self.state).settings.characters[flag::VEOF];
+        self.try_type(world, &[end, end][..if line_is_open { 2 } else { 1 }]);
+    }
+
+    /// Takes what is shown, for who looks from outside; `None` when there is nothing.
+    pub(super) fn take_shown(&self, most: usize) -> Option<Vec<u8>> {
+        let mut state = lock(&self.state);
+        if state.shown.is_empty() {
+            return None;
+        }
+        let count = most.min(state.shown.len());
+        let taken = state.shown.drain(..count).collect();
+        drop(state);
+        if count > 0 {
+            self.changed();
+        }
+        Some(taken)
     }
 
     /// `write(2)` at the end of who types.
@@ -448,7 +469,7 @@ pub(super) fn open(thread: &Thread, path: &[u8], flags: u32) -> Option<Result<Ar
 }
 
 /// One that counts as the program's memory.
-fn create(world: &Arc<World>) -> Result<Arc<Terminal>, Errno> {
+pub(super) fn create(world: &Arc<World>) -> Result<Arc<Terminal>, Errno> {
     world.may_keep(ROOM)?;
     let terminal = world.terminals.create()?;
     let mut kept = Kept::new(world.machine.clone());
