@@ -48,6 +48,8 @@ pub(super) struct Inner {
     pub(super) areas: Areas,
     /// The pages that are there, by number.
     pub(super) pages: BTreeMap<u64, Page>,
+    /// Where content is read to on its way to a page.
+    pub(super) buffer: Vec<u8>,
     root: u64,
     break_start: u64,
     break_end: u64,
@@ -67,7 +69,8 @@ impl Space {
         let tables = Tables::new(&machine).ok_or(Errno::NOMEM)?;
         let root = tables.root();
         let (areas, pages) = (Areas::default(), BTreeMap::new());
-        let inner = Inner { tables: Some(tables), areas, pages, root, break_start: 0, break_end: 0 };
+        let inner =
+            Inner { tables: Some(tables), areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0 };
         Ok(Space { machine, ledger, inner: Mutex::new(inner) })
     }
 
@@ -399,6 +402,9 @@ pub(super) fn whole_pages(start: u64, length: u64) -> Result<Range<u64>, Errno> 
 
 impl Drop for Space {
     fn drop(&mut self) {
+        if self.machine.is_retired() {
+            return;
+        }
         let mut inner = self.inner();
         self.drop_pages(&mut inner, 0..USER_END);
         if let Some(tables) = inner.tables.take() {

@@ -123,7 +123,8 @@ pub(super) fn execute(
     world.call(Call::Random { into: &mut random })?;
     let user = rustix::process::getuid().as_raw();
     let command = Command { path, arguments, environment, random, user };
-    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &|path| thread.open_program(path))?;
+    let open = |path: &[u8]| thread.open_program(path);
+    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     if thread.member.id != thread.process.id && lock(&thread.process.threads).len() > 1 {
         // The one that goes on is the first one: it would have to take its number over.
         return Err(Errno::AGAIN);

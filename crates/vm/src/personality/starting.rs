@@ -64,7 +64,7 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
         let looked = world.system.look(path, true)?;
         Ok(Arc::new(HostFile::new(world.system.read(&looked)?, path)))
     };
-    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open)?;
+    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     let descriptors = standard_streams(world)?;
     let id = world.begin_thread()?;
     debug_assert_eq!(id, FIRST);

@@ -25,6 +25,7 @@ use crate::kvm::Machine;
 use crate::memory::{Content, Ledger};
 use crate::scratch::Scratch;
 use crate::tree::{HostFile, System};
+use crate::vdso::Vdso;
 
 /// The first process; 1 is whoever started it.
 pub(super) const FIRST: u32 = 2;
@@ -42,6 +43,8 @@ pub(crate) struct World {
     /// Files that are mapped and shared.
     pub(super) shared: Shared,
     pub(super) locks: Locks,
+    /// The page of time, where the processor's counter can tell it.
+    pub(super) vdso: Option<Vdso>,
     pub(super) executor: OnceLock<runtime::Handle>,
     /// Unix sockets: what is on its way, and their names.
     pub(super) links: Queues,
@@ -77,6 +80,7 @@ impl World {
         spec: Arc<Spec>,
         system: Arc<System>,
         control: Arc<Control>,
+        counter: Option<u32>,
     ) -> Arc<Self> {
         let root = host.folders().first().map(|folder| folder.handle);
         let machine = Arc::new(machine);
@@ -86,6 +90,7 @@ impl World {
         };
         let terminals = Terminals::default();
         let console = spec.session.terminal.and_then(|_| terminals.create().ok());
+        let vdso = counter.and_then(|kilohertz| Vdso::new(&machine, &*host, kilohertz));
         let scratch = Scratch::new(&spec, &machine, &control, now);
         Arc::new(World {
             host,
@@ -95,6 +100,7 @@ impl World {
             control,
             futexes: Futexes::default(),
             scratch,
+            vdso,
             shared: Shared::default(),
             locks: Locks::default(),
             executor: OnceLock::new(),
@@ -117,6 +123,13 @@ impl World {
     /// Whether it has a terminal of the user's.
     pub(crate) fn has_console(&self) -> bool {
         self.console.is_some()
+    }
+
+    /// Keeps the page of time right; to be called now and then.
+    pub(crate) fn refresh_clock(&self) {
+        if let Some(vdso) = &self.vdso {
+            vdso.refresh(&*self.host);
+        }
     }
 
     pub(super) fn ledger(&self) -> Arc<dyn Ledger> {
