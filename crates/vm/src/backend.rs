@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use ringfence_isolation::{
-    Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal, SystemCall, check_linux_program,
+    Backend, BuildError, Enforcement, Fact, Feature, Guarantee, Level, Prepared, Refusal, SystemCall,
+    check_linux_program,
 };
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
@@ -187,6 +188,10 @@ impl Backend for Vm {
             Ok((_, StubKind::Supervisor)) => vec![Fact::good("kvm", "usable")],
             Err(missing) => vec![Fact::missing("kvm", missing.found.clone(), missing.remedy)],
         }
+    }
+
+    fn offers(&self, feature: Feature, kind: Kind) -> bool {
+        feature == Feature::Terminal && self.runs(kind)
     }
 
     fn system_calls(&self) -> Vec<SystemCall> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicBool, AtomicI64, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ringfence_isolation::{Activity, Exit, Host, Limit, LimitKind, LostReason, Usage, Verdict};
 use ringfence_manifest::Limits;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::memory::Ledger;
 use crate::personality::{NUMBERS, name};
@@ -27,6 +27,10 @@ pub(crate) struct Control {
     memory_peak: AtomicU64,
     exit: watch::Sender<Option<Exit>>,
     counts: Counts,
+    paused: AtomicBool,
+    /// How many threads are not waiting for anything.
+    working: AtomicI64,
+    idle: Notify,
 }
 
 /// What is counted of a program's calls and of the guest's exits.
@@ -84,6 +88,9 @@ impl Control {
             memory_peak: AtomicU64::new(0),
             exit: watch::Sender::new(None),
             counts: Counts::new(),
+            paused: AtomicBool::new(false),
+            working: AtomicI64::new(0),
+            idle: Notify::new(),
         })
     }
 
@@ -106,11 +113,57 @@ impl Control {
         self.stopping.load(SeqCst)
     }
 
+    /// The calling thread does nothing while this runs.
+    pub(crate) fn parked(&self, wait: impl FnOnce()) {
+        self.busy(-1);
+        wait();
+        self.busy(1);
+    }
+
+    /// Waits as long as everything is paused.
+    pub(crate) fn hold(&self) {
+        while self.paused.load(SeqCst) && !self.is_stopping() {
+            self.parked(std::thread::park);
+        }
+    }
+
+    fn busy(&self, change: i64) {
+        if self.working.fetch_add(change, SeqCst) + change == 0 && self.paused.load(SeqCst) {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Lets every thread stop before its next instruction; resolves when none does anything any more.
+    pub(crate) async fn pause(&self) {
+        self.paused.store(true, SeqCst);
+        for &number in self.state().threads.keys() {
+            sys::kick(number);
+        }
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            if self.working.load(SeqCst) <= 0 || !self.paused.load(SeqCst) || self.is_stopping() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Lets them go on.
+    pub(crate) fn resume(&self) {
+        self.paused.store(false, SeqCst);
+        self.idle.notify_waiters();
+        for thread in self.state().threads.values() {
+            thread.unpark();
+        }
+    }
+
     /// Ends everything for this reason.
     pub(crate) fn stop(&self, reason: Exit) {
         let mut state = self.state();
         state.reason.get_or_insert(reason);
         self.stopping.store(true, SeqCst);
+        self.idle.notify_waiters();
         for (&number, thread) in &state.threads {
             thread.unpark();
             sys::kick(number);
@@ -132,6 +185,7 @@ impl Control {
         let mut state = self.state();
         let number = rustix::thread::gettid().as_raw_nonzero().get();
         state.threads.insert(number, std::thread::current());
+        self.working.fetch_add(1, SeqCst);
         !self.is_stopping()
     }
 
@@ -140,6 +194,7 @@ impl Control {
         let number = rustix::thread::gettid().as_raw_nonzero().get();
         let mut state = self.state();
         if state.threads.remove(&number).is_some() {
+            self.busy(-1);
             state.ended_time += sys::thread_time(number).unwrap_or_default();
         }
     }
@@ -232,6 +287,11 @@ impl Control {
             slot.get_or_insert(exit);
             first
         });
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&self) -> Option<Exit> {
+        self.exit.borrow().clone()
     }
 
     /// A way to wait for the end.

@@ -7,7 +7,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ringfence_isolation::{Activity, BoxFuture, Enforcement, Exit, Instance, LostReason, StartError, Stop, Usage};
+use ringfence_isolation::{
+    Activity, BoxFuture, CallError, Command, Enforcement, Exec, Exit, Instance, LostReason, Pause, Running, StartError,
+    Stop, Terminal, Trap, Usage,
+};
+use ringfence_manifest::WindowSize;
 use tokio::runtime::Handle;
 
 use crate::control::{Control, LastWord};
@@ -19,6 +23,7 @@ pub(crate) struct VmInstance {
     control: Arc<Control>,
     enforced: Enforcement,
     phase: Mutex<Phase>,
+    has_terminal: bool,
 }
 
 /// How far an instance has come.
@@ -36,8 +41,9 @@ impl VmInstance {
         first: First,
         enforced: Enforcement,
     ) -> Self {
+        let has_terminal = world.has_console();
         let phase = Mutex::new(Phase::Built(Box::new((world, first))));
-        VmInstance { executor, control, enforced, phase }
+        VmInstance { executor, control, enforced, phase, has_terminal }
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
@@ -134,8 +140,86 @@ impl Instance for VmInstance {
         self.control.usage()
     }
 
+    fn terminal(&self) -> Option<&dyn Terminal> {
+        self.has_terminal.then_some(self)
+    }
+
+    fn pause(&self) -> Option<&dyn Pause> {
+        Some(self)
+    }
+
+    fn exec(&self) -> Option<&dyn Exec> {
+        Some(self)
+    }
+
     fn activity(&self) -> Option<Activity> {
         Some(self.control.activity())
+    }
+}
+
+impl Terminal for VmInstance {
+    fn resize(&self, size: WindowSize) {
+        match &*self.phase() {
+            Phase::Built(parts) => personality::resize(&parts.0, size),
+            Phase::Started(world) => {
+                if let Some(world) = world.upgrade() {
+                    personality::resize(&world, size);
+                }
+            }
+            Phase::Stopped => {}
+        }
+    }
+}
+
+impl Pause for VmInstance {
+    fn pause(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(async {
+            self.check_running()?;
+            self.control.pause().await;
+            self.check_running().map(drop)
+        })
+    }
+
+    fn resume(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(async {
+            self.control.resume();
+            self.check_running().map(drop)
+        })
+    }
+}
+
+impl Exec for VmInstance {
+    fn exec(&self, command: Vec<String>) -> BoxFuture<'_, Result<Exit, CallError>> {
+        Box::pin(async move {
+            let command = Command { words: command, ..Command::default() };
+            let begun = personality::begin(&self.check_running()?, command)?;
+            match begun.ended().await {
+                Err(CallError::NotExecuted { reason, .. }) => {
+                    Ok(Exit::Trapped(Trap::Other(format!("the command cannot be executed: {reason}"))))
+                }
+                ended => ended,
+            }
+        })
+    }
+
+    fn begin(&self, command: Command) -> Result<Box<dyn Running>, CallError> {
+        Ok(Box::new(personality::begin(&self.check_running()?, command)?))
+    }
+}
+
+impl VmInstance {
+    /// What it lives in, as long as it does.
+    fn check_running(&self) -> Result<Arc<World>, CallError> {
+        let world = match &*self.phase() {
+            Phase::Started(world) => world.upgrade(),
+            Phase::Built(_) => return Err(CallError::Unsupported("it has not been started")),
+            Phase::Stopped => None,
+        };
+        let ended = self.control.ended();
+        match (world, ended) {
+            (Some(world), None) => Ok(world),
+            (_, ended) => Err(CallError::Ended(ended.unwrap_or(Exit::Stopped))),
+        }
     }
 }
 

@@ -228,7 +228,15 @@ impl Prepared for Ready {
         let told = Told::new(host, self.spec.limits.clone());
         let (desk, served) = Desk::new(told.clone(), self.executor.clone(), answers, Some(order), None);
         desk.serve(asks).map_err(failed)?;
-        Ok(Box::new(Carried { process, enforced, told, served, signals: None, own: Own::default() }))
+        Ok(Box::new(Carried {
+            process,
+            enforced,
+            told,
+            served,
+            signals: None,
+            has_terminal: false,
+            own: Own::default(),
+        }))
     }
 
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use ringfence_isolation::{
     Activity, BoxFuture, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError, Stop,
-    Trap, Usage, Verdict,
+    Terminal, Trap, Usage, Verdict,
 };
-use ringfence_manifest::Limits;
+use ringfence_manifest::{Limits, WindowSize};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::serve::{Answers, Said};
-use super::wire::{End, News};
+use super::wire::{End, News, Steer};
 
 /// The runner's process, and what it says.
 pub(super) struct Carried {
@@ -23,6 +23,8 @@ pub(super) struct Carried {
     pub(super) served: watch::Receiver<bool>,
     /// Where signals for the guest go, if it has any.
     pub(super) signals: Option<(Answers, Handle)>,
+    /// Whether the guest has a terminal.
+    pub(super) has_terminal: bool,
     /// What of its process is the runner's own.
     pub(super) own: Own,
 }
@@ -57,7 +59,7 @@ impl Instance for Carried {
     fn stop(&self, how: Stop) {
         match (how, &self.signals) {
             (Stop::Signal(signal), Some((answers, executor))) if (1..=64).contains(&signal) => {
-                executor.spawn(answers.clone().tell(News::Signal(signal)));
+                executor.spawn(answers.clone().tell(News::Steer(Steer::Signal(signal))));
             }
             _ => self.process.stop(Stop::Kill),
         }
@@ -91,6 +93,18 @@ impl Instance for Carried {
 
     fn pause(&self) -> Option<&dyn Pause> {
         self.process.pause()
+    }
+
+    fn terminal(&self) -> Option<&dyn Terminal> {
+        self.has_terminal.then_some(self)
+    }
+}
+
+impl Terminal for Carried {
+    fn resize(&self, size: WindowSize) {
+        if let Some((answers, executor)) = &self.signals {
+            executor.spawn(answers.clone().tell(News::Steer(Steer::Resize(size.rows, size.columns))));
+        }
     }
 }
 

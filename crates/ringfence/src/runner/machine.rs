@@ -201,6 +201,8 @@ impl Ready {
             mounts: mounts.iter().map(|mount| mount.at.clone()).collect(),
             rules: rules.map(|(name, permission)| (name, permissions.texts(permission))).collect(),
             learn: permissions.learn,
+            terminal: self.spec.session.terminal.map(|size| (size.rows, size.columns)),
+            error_apart: self.spec.stdio.stderr != StreamOut::Inherit,
             limits: Counted {
                 memory: limits.memory.map(|bytes| bytes.0),
                 cpu_time: limits.cpu_time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
@@ -256,7 +258,8 @@ impl Prepared for Ready {
             desk.serve(line).map_err(failed)?;
         }
         let own = Own { memory: overhead(&self.spec), cpu_time: SET_UP };
-        Ok(Box::new(Carried { process, enforced, told, served, signals, own }))
+        let has_terminal = self.spec.session.terminal.is_some();
+        Ok(Box::new(Carried { process, enforced, told, served, signals, has_terminal, own }))
     }
 
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {

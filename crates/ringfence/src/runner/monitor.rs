@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use ringfence_isolation::{BuildError, Exit, Instance, Level, LostReason, Stop, Trap};
 use ringfence_manifest::{
-    Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Spec,
-    Stdio, StreamIn, StreamOut,
+    Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Session,
+    Spec, Stdio, StreamIn, StreamOut, WindowSize,
 };
 use ringfence_vm::Vm;
 
 use super::parcel;
 use super::remote::{Given, Remote, gone};
-use super::wire::{Ask, Counted, End, MachineOrder, decode};
+use super::wire::{Ask, Counted, End, MachineOrder, Steer, decode};
 
 /// What comes with the first parcel.
 struct Parcel {
@@ -55,12 +55,12 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
         if ringfence_linux::confine_monitor().is_err() {
             gone();
         }
-        let instance: Arc<Mutex<Signalled>> = Arc::default();
-        let signals = instance.clone();
+        let instance: Arc<Mutex<Steered>> = Arc::default();
+        let steered = instance.clone();
         let (folders, functions) = (order.folders.clone(), Vec::new());
         let given = Given { folders, functions, counts_each: order.counts_each };
-        let remote = Remote::new(vec![asks, line], Some(parcels), answers, given, move |signal| {
-            signals.lock().unwrap_or_else(PoisonError::into_inner).deliver(signal);
+        let remote = Remote::new(vec![asks, line], Some(parcels), answers, given, move |steer| {
+            steered.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
         });
         let remote = Arc::new(remote);
         let end = live(&remote, device, program, &order, &instance).await;
@@ -69,18 +69,29 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
     std::process::exit(0)
 }
 
-/// The instance, and signals that came before it.
+/// The instance, and what was to be done with it before it was there.
 #[derive(Default)]
-struct Signalled {
+struct Steered {
     instance: Option<Arc<dyn Instance>>,
-    early: Vec<i32>,
+    early: Vec<Steer>,
 }
 
-impl Signalled {
-    fn deliver(&mut self, signal: i32) {
+impl Steered {
+    fn steer(&mut self, steer: Steer) {
         match &self.instance {
-            Some(instance) => instance.stop(Stop::Signal(signal)),
-            None => self.early.push(signal),
+            Some(instance) => apply(&**instance, steer),
+            None => self.early.push(steer),
+        }
+    }
+}
+
+fn apply(instance: &dyn Instance, steer: Steer) {
+    match steer {
+        Steer::Signal(signal) => instance.stop(Stop::Signal(signal)),
+        Steer::Resize(rows, columns) => {
+            if let Some(terminal) = instance.terminal() {
+                terminal.resize(WindowSize { rows, columns });
+            }
         }
     }
 }
@@ -90,7 +101,7 @@ async fn live(
     device: OwnedFd,
     program: OwnedFd,
     order: &MachineOrder,
-    signalled: &Mutex<Signalled>,
+    steered: &Mutex<Steered>,
 ) -> End {
     let instance = match built(remote, device, program, order) {
         Ok(instance) => instance,
@@ -100,11 +111,11 @@ async fn live(
         return End::Lost(error.to_string());
     }
     {
-        let mut signalled = signalled.lock().unwrap_or_else(PoisonError::into_inner);
-        for signal in std::mem::take(&mut signalled.early) {
-            instance.stop(Stop::Signal(signal));
+        let mut steered = steered.lock().unwrap_or_else(PoisonError::into_inner);
+        for steer in std::mem::take(&mut steered.early) {
+            apply(&*instance, steer);
         }
-        signalled.instance = Some(instance.clone());
+        steered.instance = Some(instance.clone());
     }
     let exit = instance.exited().await;
     if let Some(activity) = instance.activity() {
@@ -153,6 +164,8 @@ fn spec(order: &MachineOrder) -> Option<Spec> {
         from: std::path::PathBuf::new(),
         mode: MountMode::ReadOnly,
     };
+    // All that is read of it is whether it leads elsewhere than to the terminal.
+    let stderr = if order.error_apart { StreamOut::Null } else { StreamOut::Inherit };
     Some(Spec {
         capsule: Identity { name: order.name.clone(), version: None },
         program: Program {
@@ -174,10 +187,13 @@ fn spec(order: &MachineOrder) -> Option<Spec> {
             file_size: file_size.map(Bytes),
             ..Limits::default()
         },
-        stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
+        stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr },
         root: None,
         defaults: Default::default(),
-        session: Default::default(),
+        session: Session {
+            terminal: order.terminal.map(|(rows, columns)| WindowSize { rows, columns }),
+            overlay: None,
+        },
     })
 }
 

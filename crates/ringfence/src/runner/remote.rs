@@ -11,7 +11,7 @@ use ringfence_isolation::{Answer, FileUse, Folder, Host, Usage, Verdict};
 use tokio::sync::oneshot;
 
 use super::parcel;
-use super::wire::{Answered, Ask, Charge, Late, MOST, News, Told, Wanted, decode, next_frame, receive, send};
+use super::wire::{Answered, Ask, Charge, Late, MOST, News, Steer, Told, Wanted, decode, next_frame, receive, send};
 
 /// Asks the supervisor.
 pub(super) struct Remote {
@@ -108,7 +108,7 @@ impl Remote {
         parcels: Option<UnixStream>,
         answers: tokio::net::UnixStream,
         given: Given,
-        signals: impl Fn(i32) + Send + 'static,
+        steered: impl Fn(Steer) + Send + 'static,
     ) -> Self {
         let mut answers = tokio::io::BufReader::new(answers);
         let waiting = Arc::new(Waiting::default());
@@ -122,7 +122,7 @@ impl Remote {
                             let _ = who.send(answered);
                         }
                     }
-                    Ok(News::Signal(signal)) => signals(signal),
+                    Ok(News::Steer(steer)) => steered(steer),
                     Err(_) => break,
                 }
             }

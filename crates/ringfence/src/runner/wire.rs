@@ -130,8 +130,16 @@ pub(super) enum Told {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum News {
     Late(Late),
-    /// A signal for the guest.
+    /// Something from outside, for the guest.
+    Steer(Steer),
+}
+
+/// What is done with a guest from outside.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Steer {
     Signal(i32),
+    /// Its terminal has so many lines and columns.
+    Resize(u16, u16),
 }
 
 /// An answer with the bytes that go where the call wants them.
@@ -162,6 +170,9 @@ pub(super) struct MachineOrder {
     /// The rules of the permissions of these names. What they grant is the host's to say.
     pub(super) rules: Vec<(String, Vec<String>)>,
     pub(super) learn: bool,
+    /// The lines and columns of its terminal, if it has one, and whether standard error leads elsewhere.
+    pub(super) terminal: Option<(u16, u16)>,
+    pub(super) error_apart: bool,
     pub(super) limits: Counted,
     /// Whether the host is told of each operation before it is done.
     pub(super) counts_each: bool,

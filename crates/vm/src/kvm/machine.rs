@@ -183,6 +183,11 @@ impl Machine {
         &self.vm
     }
 
+    /// The parts of a processor's vector registers that programs have: `xcr0`.
+    pub(crate) fn vector_parts(&self) -> u64 {
+        self.features.xcr0
+    }
+
     pub(super) fn features(&self) -> Features {
         self.features
     }

@@ -165,6 +165,13 @@ impl Space {
         let range = whole_pages(start, length)?;
         let mut inner = self.inner();
         if !inner.areas.cover(range.clone()) {
+            // What lies before the gap is changed all the same.
+            let reach = |end: u64, (start, area): (u64, &Area)| if start <= end { end.max(area.end) } else { end };
+            let end = inner.areas.iter().fold(range.start, reach).min(range.end);
+            drop(inner);
+            if end > range.start {
+                self.protect(range.start, end - range.start, protection)?;
+            }
             return Err(Errno::NOMEM);
         }
         if inner.areas.count() + 2 >= MOST_AREAS {
@@ -339,6 +346,13 @@ impl Space {
             format!("{start:08x}-{:08x} {read}{write}{run}{kind} {offset:08x} 00:00 0 {path}\n", area.end)
         });
         lines.collect()
+    }
+
+    /// How many bytes are mapped, and how many of them are there.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        let inner = self.inner();
+        let mapped = inner.areas.iter().map(|(start, area)| area.end - start).sum();
+        (mapped, inner.pages.len() as u64 * PAGE)
     }
 
     /// A copy for a child: its own pages where they are private, the same where they are shared.

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use ringfence_abi::Call;
 use rustix::io::Errno;
 
+use super::open::Kind;
 use super::process::{Image, lock};
 use super::thread::{Next, Thread};
-use super::{Answer, Arguments};
+use super::{Answer, Arguments, int};
 use crate::loader::{self, Command};
 
 /// How many bytes of arguments and environment there can be: `ARG_MAX`.
@@ -42,13 +43,71 @@ fn texts(thread: &Thread, at: u64) -> Result<Vec<Vec<u8>>, Errno> {
 
 /// `execve(2)`
 pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Arguments) -> Answer {
-    let path = thread.path(libc::AT_FDCWD, path)?.normal;
-    let (mut arguments, environment) = (texts(thread, arguments)?, texts(thread, environment)?);
+    execveat(thread, [libc::AT_FDCWD as u64, path, arguments, environment, 0, 0])
+}
+
+/// `execveat(2)`
+pub(super) fn execveat(thread: &mut Thread, [folder, path, arguments, environment, flags, _]: Arguments) -> Answer {
+    let flags = flags as u32 as i32;
+    if flags & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let text = thread.process.space()?.text(path)?;
+    let path = match text.is_empty() {
+        true if flags & libc::AT_EMPTY_PATH == 0 => return Err(Errno::NOENT),
+        true => {
+            let open = thread.process.descriptors().get(int(folder))?;
+            if matches!(open.kind, Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_))
+            {
+                return Err(Errno::ACCESS);
+            }
+            format!("/proc/self/fd/{}", int(folder)).into_bytes()
+        }
+        false => {
+            let path = thread.absolute(int(folder), &text)?;
+            if flags & libc::AT_SYMLINK_NOFOLLOW != 0 && thread.status_at(&path, false)?.is_link() {
+                return Err(Errno::LOOP);
+            }
+            path.normal
+        }
+    };
+    let (arguments, environment) = (texts(thread, arguments)?, texts(thread, environment)?);
+    execute(thread, path, arguments, environment)
+}
+
+/// Ends the other threads of a process that begins another program, and waits until they are gone.
+fn end_others(thread: &Thread) -> Result<(), Errno> {
+    let me = thread.member.id;
+    let others = |process: &super::process::Process| -> Vec<_> {
+        lock(&process.threads).values().filter(|member| member.id != me).cloned().collect()
+    };
+    for member in others(&thread.process) {
+        member.ends.store(true, SeqCst);
+        thread.world.control.interrupt(member.number.load(SeqCst));
+    }
+    while !others(&thread.process).is_empty() {
+        match thread.wait(&[&thread.process.left], None, || others(&thread.process).is_empty().then_some(())) {
+            Ok(()) => {}
+            // A signal waits until the program has begun.
+            Err(Errno::INTR) if !thread.has_to_end() => {
+                let moment = std::time::Duration::from_millis(1);
+                thread.world.control.parked(|| std::thread::park_timeout(moment));
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Lets the calling thread go on as another program.
+pub(super) fn execute(
+    thread: &mut Thread,
+    path: Vec<u8>,
+    mut arguments: Vec<Vec<u8>>,
+    environment: Vec<Vec<u8>>,
+) -> Answer {
     if arguments.is_empty() {
         arguments.push(Vec::new());
-    }
-    if lock(&thread.process.threads).len() > 1 {
-        return Err(Errno::AGAIN);
     }
     let world = thread.world.clone();
     let path = match super::special::link(thread, &path) {
@@ -66,6 +125,11 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     let command = Command { path, arguments, environment, random, user };
     let open = |path: &[u8]| thread.open_program(path);
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
+    if thread.member.id != thread.process.id && lock(&thread.process.threads).len() > 1 {
+        // The one that goes on is the first one: it would have to take its number over.
+        return Err(Errno::AGAIN);
+    }
+    end_others(thread)?;
     thread.give_up_locks();
     thread.process.alarms.clear(false);
     let root = loaded.space.root();
@@ -78,6 +142,7 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     let actions = lock(&process.actions()).after_exec();
     *lock(&process.actions) = Arc::new(std::sync::Mutex::new(actions));
     process.set_image(Image { path: loaded.path, arguments: loaded.arguments });
+    process.has_executed.store(true, SeqCst);
     process.has_left.store(true, SeqCst);
     process.left.ring();
     (thread.clear_at_end, thread.alternate) = (0, Default::default());

@@ -12,11 +12,12 @@ use super::folders::Stage;
 use super::locks::Owner;
 use super::memory_files;
 use super::pipe::Pipe;
-use super::process::lock;
+use super::process::{Process, lock};
 use super::shared::Identity;
 use super::signalfd::Signals;
 use super::socket::Socket;
 use super::special::Device;
+use super::terminal::Terminal;
 use super::thread::Thread;
 use super::timer::Timer;
 use super::world::World;
@@ -65,6 +66,8 @@ pub(super) enum Kind {
     Reader(Arc<Pipe>),
     /// The end one writes to.
     Writer(Arc<Pipe>),
+    /// Both ends of a named pipe.
+    Both(Arc<Pipe>),
     Socket(Box<Socket>),
     /// `eventfd(2)`
     Counter(Counter),
@@ -74,6 +77,12 @@ pub(super) enum Kind {
     Signals(Signals),
     /// `epoll(7)`
     Set(Set),
+    /// `pidfd_open(2)`
+    Process(Arc<Process>),
+    /// A terminal: `pts(4)`.
+    Terminal(Arc<Terminal>),
+    /// Its other end.
+    Master(Arc<Terminal>),
 }
 
 /// The flags of `open(2)` that `fcntl(2)` can change.
@@ -84,6 +93,12 @@ impl Open {
         match &kind {
             Kind::Reader(pipe) => pipe.open_reader(),
             Kind::Writer(pipe) => pipe.open_writer(),
+            Kind::Both(pipe) => {
+                pipe.open_reader();
+                pipe.open_writer();
+            }
+            Kind::Terminal(terminal) => terminal.open_slave(),
+            Kind::Master(terminal) => terminal.open_master(),
             _ => {}
         }
         let counted = !matches!(kind, Kind::Stream(_));
@@ -119,11 +134,13 @@ impl Open {
     /// How often what can be read and what can be written may have changed.
     pub(super) fn changes(&self) -> [u64; 2] {
         let rings = match &self.kind {
-            Kind::Reader(pipe) | Kind::Writer(pipe) => pipe.bell.rings(),
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => pipe.bell.rings(),
             Kind::Socket(socket) => socket.changes(),
+            Kind::Terminal(terminal) | Kind::Master(terminal) => terminal.bell.rings(),
             Kind::Counter(counter) => counter.bell.rings(),
             Kind::Timer(timer) => timer.changes(),
             Kind::Set(set) => return [set.next_look(); 2],
+            Kind::Process(process) => process.children.rings(),
             _ => 0,
         };
         [0, 1].map(|direction| self.attempts[direction].load(SeqCst) + rings)
@@ -151,11 +168,15 @@ impl Open {
             Kind::Stream(_)
                 | Kind::Reader(_)
                 | Kind::Writer(_)
+                | Kind::Both(_)
                 | Kind::Socket(_)
                 | Kind::Counter(_)
                 | Kind::Timer(_)
                 | Kind::Signals(_)
                 | Kind::Set(_)
+                | Kind::Process(_)
+                | Kind::Terminal(_)
+                | Kind::Master(_)
         )
     }
 
@@ -185,7 +206,7 @@ impl Open {
             Kind::Counter(counter) => counter.read(thread, into, self.is_nonblocking()),
             Kind::Timer(timer) => timer.read(thread, into, self.is_nonblocking()),
             Kind::Signals(signals) => signals.read(thread, into, self.is_nonblocking()),
-            Kind::Set(_) => Err(Errno::INVAL),
+            Kind::Set(_) | Kind::Process(_) => Err(Errno::INVAL),
             Kind::Stream(handle) => loop {
                 self.attempted(Interest::Readable);
                 match self.world.host.call(Call::Receive { stream: *handle, into: &mut *into }).now() {
@@ -199,7 +220,9 @@ impl Open {
                     Ok(_) => return Err(Errno::IO),
                 }
             },
-            Kind::Reader(pipe) => pipe.read(thread, into, self.is_nonblocking()),
+            Kind::Reader(pipe) | Kind::Both(pipe) => pipe.read(thread, into, self.is_nonblocking()),
+            Kind::Terminal(terminal) => terminal.read(thread, into, self.is_nonblocking()),
+            Kind::Master(terminal) => terminal.read_shown(thread, into, self.is_nonblocking()),
             Kind::Device(device) => device.read(&self.world, into),
             _ => {
                 let mut position = lock(&self.position);
@@ -242,7 +265,7 @@ impl Open {
         match &self.kind {
             Kind::Socket(socket) => socket.write(thread, self, from),
             Kind::Counter(counter) => counter.write(thread, from, self.is_nonblocking()),
-            Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) => Err(Errno::INVAL),
+            Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) | Kind::Process(_) => Err(Errno::INVAL),
             Kind::Stream(handle) => loop {
                 self.attempted(Interest::Writable);
                 match self.world.host.call(Call::Send { stream: *handle, from }).now() {
@@ -256,7 +279,9 @@ impl Open {
                     Ok(_) => return Err(Errno::IO),
                 }
             },
-            Kind::Writer(pipe) => pipe.write(thread, from, self.is_nonblocking()),
+            Kind::Writer(pipe) | Kind::Both(pipe) => pipe.write(thread, from, self.is_nonblocking()),
+            Kind::Terminal(terminal) => terminal.write(thread, from, self.is_nonblocking()),
+            Kind::Master(terminal) => terminal.type_in(thread, from, self.is_nonblocking()),
             Kind::Device(device) => device.write(from),
             Kind::File(file) => {
                 let mut position = lock(&self.position);
@@ -416,6 +441,12 @@ impl Drop for Open {
             }
             Kind::Reader(pipe) => pipe.close_reader(),
             Kind::Writer(pipe) => pipe.close_writer(),
+            Kind::Both(pipe) => {
+                pipe.close_reader();
+                pipe.close_writer();
+            }
+            Kind::Terminal(terminal) => terminal.close_slave(),
+            Kind::Master(terminal) => terminal.close_master(&self.world),
             Kind::Socket(socket) => socket.close(&self.world),
             _ => {}
         }

@@ -78,6 +78,9 @@ impl Thread {
             return self.process.descriptors().get(number);
         }
         let changes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 || has(libc::O_TRUNC);
+        if let Some(opened) = super::terminal::open(self, &path.normal, flags) {
+            return opened;
+        }
         if let Some(kind) = special::look(self, &path.normal) {
             let is_folder = matches!(kind, Kind::Listing(_));
             return match kind {
@@ -207,6 +210,36 @@ pub(super) fn open(thread: &mut Thread, [path, flags, mode, ..]: Arguments) -> A
 pub(super) fn creat(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer {
     let flags = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as u64;
     openat(thread, [libc::AT_FDCWD as u64, path, flags, mode, 0, 0])
+}
+
+/// `openat2(2)`: `struct open_how` is copied first, and what follows what is known has to be zero.
+pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Arguments) -> Answer {
+    const HOW: u64 = 24;
+    const NO_MAGIC_LINKS: u64 = 2;
+    const KNOWN: u64 = 0x3f;
+    let space = thread.process.space()?;
+    match size {
+        HOW => {}
+        ..HOW => return Err(Errno::INVAL),
+        HOW..=4096 => {
+            let mut more = vec![0; (size - HOW) as usize];
+            space.read(how.wrapping_add(HOW), &mut more)?;
+            if more.iter().any(|&byte| byte != 0) {
+                return Err(Errno::TOOBIG);
+            }
+        }
+        _ => return Err(Errno::TOOBIG),
+    }
+    let word = |at: u64| space.read_u64(how.wrapping_add(at));
+    let (flags, mode, resolve) = (word(0)?, word(8)?, word(16)?);
+    let makes = flags & (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64 != 0;
+    if flags > u64::from(u32::MAX) || resolve & !KNOWN != 0 || mode & !0o7777 != 0 || (mode != 0 && !makes) {
+        return Err(Errno::INVAL);
+    }
+    if resolve & !NO_MAGIC_LINKS != 0 {
+        return Err(Errno::NOSYS);
+    }
+    openat(thread, [folder, path, flags, mode, 0, 0])
 }
 
 /// `openat(2)`

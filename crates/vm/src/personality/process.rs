@@ -1,14 +1,18 @@
 //! A process: `credentials(7)`, `clone(2)`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::alarms::Alarms;
+use super::causes::Queue;
 use super::files::Descriptors;
+use super::limits::Limits;
 use super::signals::Actions;
+use super::stopping::Halt;
 use super::waiting::Bell;
 use crate::memory::Space;
 
@@ -35,8 +39,27 @@ pub(super) struct Process {
     pub(super) left: Bell,
     pub(super) has_left: std::sync::atomic::AtomicBool,
     pub(super) alarms: Alarms,
-    /// Signals for whichever thread takes them.
+    /// Signals for whichever thread takes them, and their causes.
     pub(super) pending: AtomicU64,
+    pub(super) queue: Queue,
+    pub(super) halt: Halt,
+    pub(super) session: AtomicU32,
+    /// Whether it has begun another program: `setpgid(2)`.
+    pub(super) has_executed: std::sync::atomic::AtomicBool,
+    /// Processor time of its threads that have ended, and of children that were waited for.
+    pub(super) ended_time: Mutex<Duration>,
+    pub(super) children_time: Mutex<Duration>,
+    /// `getrlimit(2)`
+    pub(super) limits: Mutex<Limits>,
+    /// `setpriority(2)`
+    pub(super) niceness: AtomicI32,
+    /// The name of its first thread: `PR_SET_NAME`.
+    pub(super) name: Mutex<Option<Vec<u8>>>,
+    /// `PR_SET_PDEATHSIG`, `PR_SET_DUMPABLE`
+    pub(super) at_parents_end: AtomicU32,
+    pub(super) dumpable: AtomicU32,
+    /// Told of its end, when somebody outside waits for that.
+    pub(super) awaited: Mutex<Option<tokio::sync::oneshot::Sender<i32>>>,
 }
 
 /// What others know of a thread.
@@ -45,7 +68,10 @@ pub(super) struct Member {
     /// The number of its thread of the host; 0 before it runs.
     pub(super) number: AtomicI32,
     pub(super) pending: AtomicU64,
+    pub(super) queue: Queue,
     pub(super) blocked: AtomicU64,
+    /// It ends alone: another thread of its process begins another program.
+    pub(super) ends: std::sync::atomic::AtomicBool,
 }
 
 /// Where a process is in the tree of files: `chdir(2)`, `umask(2)`.
@@ -67,11 +93,14 @@ pub(super) struct Parts {
     pub(super) id: u32,
     pub(super) parent: u32,
     pub(super) group: u32,
+    pub(super) session: u32,
     pub(super) space: Arc<Space>,
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) actions: Arc<Mutex<Actions>>,
     pub(super) place: Arc<Mutex<Place>>,
     pub(super) image: Image,
+    pub(super) limits: Limits,
+    pub(super) niceness: i32,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -98,6 +127,18 @@ impl Process {
             has_left: std::sync::atomic::AtomicBool::new(false),
             alarms: Alarms::default(),
             pending: AtomicU64::new(0),
+            queue: Queue::default(),
+            halt: Halt::default(),
+            session: AtomicU32::new(parts.session),
+            has_executed: std::sync::atomic::AtomicBool::new(false),
+            ended_time: Mutex::default(),
+            children_time: Mutex::default(),
+            limits: Mutex::new(parts.limits),
+            niceness: AtomicI32::new(parts.niceness),
+            name: Mutex::default(),
+            at_parents_end: AtomicU32::new(0),
+            dumpable: AtomicU32::new(1),
+            awaited: Mutex::new(None),
         })
     }
 
@@ -110,6 +151,19 @@ impl Process {
     pub(super) fn set_space(&self, space: Option<Arc<Space>>) {
         let old = std::mem::replace(&mut *lock(&self.space), space);
         drop(old);
+    }
+
+    /// Processor time of all its threads so far.
+    pub(super) fn cpu_time(&self) -> Duration {
+        let threads = lock(&self.threads);
+        let living = threads.values().filter_map(|member| crate::sys::thread_time(member.number.load(SeqCst)));
+        *lock(&self.ended_time) + living.sum::<Duration>()
+    }
+
+    /// Processor time of one of its threads; `None` when it has ended.
+    pub(super) fn thread_time(&self, id: u32) -> Option<Duration> {
+        let number = lock(&self.threads).get(&id)?.number.load(SeqCst);
+        crate::sys::thread_time(number)
     }
 
     pub(super) fn descriptors(&self) -> Arc<Descriptors> {
@@ -133,7 +187,18 @@ impl Process {
         lock(&self.image).clone()
     }
 
+    /// Its name: `PR_GET_NAME`.
+    pub(super) fn name(&self) -> Vec<u8> {
+        let given = lock(&self.name).clone();
+        given.unwrap_or_else(|| {
+            let path = self.image().path;
+            let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+            last[..last.len().min(15)].to_vec()
+        })
+    }
+
     pub(super) fn set_image(&self, image: Image) {
         *lock(&self.image) = image;
+        *lock(&self.name) = None;
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Instant;
@@ -81,6 +82,12 @@ impl Watch<'_> {
                 let writable = if pipe.is_writable() { OUT } else { 0 };
                 writable & wanted | if pipe.has_readers() { 0 } else { ERR }
             }
+            Kind::Both(pipe) => {
+                self.enlist(&pipe.bell);
+                let readable = if pipe.length() > 0 { IN } else { 0 };
+                let writable = if pipe.is_writable() { OUT } else { 0 };
+                (readable | writable) & wanted
+            }
             Kind::Stream(handle) => self.both(*handle, wanted),
             Kind::Socket(socket) => socket.readiness(self, wanted),
             Kind::Counter(counter) => counter.readiness(self) & wanted,
@@ -93,6 +100,12 @@ impl Watch<'_> {
                 if any { IN & wanted } else { 0 }
             }
             Kind::Set(_) => 0,
+            Kind::Terminal(terminal) => terminal.readiness(self, false) & (wanted | HUP | ERR),
+            Kind::Master(terminal) => terminal.readiness(self, true) & (wanted | HUP | ERR),
+            Kind::Process(process) => {
+                self.enlist(&process.children);
+                if process.is_over.load(SeqCst) { IN & wanted } else { 0 }
+            }
             _ => (IN | OUT) & wanted,
         }
     }
@@ -119,6 +132,7 @@ impl Thread {
     ) -> Result<T, Errno> {
         let mut watch = Watch { thread: self, waker: waker(), asked: HashMap::new(), next: None, depth: 0 };
         loop {
+            self.world.control.hold();
             watch.next = None;
             if let Some(found) = check(&mut watch) {
                 return Ok(found);
@@ -131,8 +145,11 @@ impl Thread {
                 return Err(Errno::TIMEDOUT);
             }
             match deadline.into_iter().chain(watch.next).min() {
-                None => thread::park(),
-                Some(moment) => thread::park_timeout(moment.saturating_duration_since(now)),
+                None => self.world.control.parked(thread::park),
+                Some(moment) => {
+                    let left = moment.saturating_duration_since(now);
+                    self.world.control.parked(|| thread::park_timeout(left));
+                }
             }
         }
     }

@@ -47,6 +47,10 @@ impl Thread {
     /// Runs it to its end.
     pub(super) fn run(&mut self) {
         while !self.has_to_end() {
+            self.rest();
+            if self.has_to_end() {
+                return;
+            }
             let event = self.processor.run(&self.world.machine);
             self.context = match event {
                 Event::Interrupted => self.processor.user_context(&self.world.machine),
@@ -82,7 +86,10 @@ impl Thread {
 
     /// Whether it or everything ends.
     pub(super) fn has_to_end(&self) -> bool {
-        self.next == Next::End || self.process.status.load(SeqCst) >= 0 || self.world.control.is_stopping()
+        self.next == Next::End
+            || self.member.ends.load(SeqCst)
+            || self.process.status.load(SeqCst) >= 0
+            || self.world.control.is_stopping()
     }
 
     /// Whether a wait has to end.
@@ -143,7 +150,8 @@ impl Thread {
             0 => Cause::fault(libc::SIGFPE, 1, self.context.rip),
             16 | 19 => Cause::fault(libc::SIGFPE, 7, self.context.rip),
             6 => Cause::fault(libc::SIGILL, 2, self.context.rip),
-            1 | 3 => Cause::fault(libc::SIGTRAP, 1, self.context.rip),
+            1 => Cause::fault(libc::SIGTRAP, 1, self.context.rip),
+            3 => Cause::fault(libc::SIGTRAP, 128, 0),
             17 => Cause::fault(libc::SIGBUS, 1, 0),
             _ => Cause::fault(libc::SIGSEGV, 128, 0),
         };

@@ -70,6 +70,7 @@ impl Thread {
         mut check: impl FnMut() -> Option<T>,
     ) -> Result<T, Errno> {
         loop {
+            self.world.control.hold();
             bells.iter().for_each(|bell| bell.enlist());
             if let Some(found) = check() {
                 return Ok(found);
@@ -78,9 +79,9 @@ impl Thread {
                 return Err(Errno::INTR);
             }
             match deadline {
-                None => thread::park(),
+                None => self.world.control.parked(thread::park),
                 Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
-                    Some(left) if !left.is_zero() => thread::park_timeout(left),
+                    Some(left) if !left.is_zero() => self.world.control.parked(|| thread::park_timeout(left)),
                     _ => return Err(Errno::TIMEDOUT),
                 },
             }

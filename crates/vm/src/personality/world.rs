@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use ringfence_abi::{Call, Handle, Reply};
 use ringfence_isolation::{Exit, Host, Limit, LimitKind};
@@ -13,9 +14,11 @@ use tokio::runtime;
 
 use super::futex::Futexes;
 use super::locks::Locks;
+use super::pipe::Fifos;
 use super::process::Process;
 use super::shared::Shared;
 use super::socket::{Names, Queues};
+use super::terminal::{Terminal, Terminals};
 use super::{MOST_THREADS, errno};
 use crate::control::Control;
 use crate::kvm::Machine;
@@ -46,15 +49,28 @@ pub(crate) struct World {
     /// Unix sockets: what is on its way, and their names.
     pub(super) links: Queues,
     pub(super) names: Names,
+    pub(super) fifos: Fifos,
+    pub(super) terminals: Terminals,
+    /// The one that is the user's.
+    pub(super) console: Option<Arc<Terminal>>,
     /// `localhost` was asked for, so that its addresses are known as such.
     pub(super) localhost: OnceLock<()>,
     /// The folder at the top of what the hal serves.
     pub(super) root: Option<Handle>,
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
+    pub(super) began: Instant,
     living: AtomicU32,
     open: AtomicU64,
     next: AtomicU32,
+}
+
+/// Threads of the host beside the first one.
+#[derive(Default)]
+struct Threads {
+    kept: Vec<JoinHandle<()>>,
+    /// All were waited for.
+    is_over: bool,
 }
 
 impl World {
@@ -72,6 +88,8 @@ impl World {
             Ok(Reply::Time(time)) => time,
             _ => 0,
         };
+        let terminals = Terminals::default();
+        let console = spec.session.terminal.and_then(|_| terminals.create().ok());
         let vdso = counter.and_then(|kilohertz| Vdso::new(&machine, &*host, kilohertz));
         let scratch = Scratch::new(&spec, &machine, &control, now);
         Arc::new(World {
@@ -88,14 +106,23 @@ impl World {
             executor: OnceLock::new(),
             links: Queues::default(),
             names: Names::default(),
+            fifos: Fifos::default(),
+            terminals,
+            console,
             localhost: OnceLock::new(),
             root,
             processes: Mutex::default(),
             threads: Mutex::default(),
+            began: Instant::now(),
             living: AtomicU32::new(0),
             open: AtomicU64::new(0),
             next: AtomicU32::new(FIRST),
         })
+    }
+
+    /// Whether it has a terminal of the user's.
+    pub(crate) fn has_console(&self) -> bool {
+        self.console.is_some()
     }
 
     /// Keeps the page of time right; to be called now and then.
@@ -168,17 +195,26 @@ impl World {
         self.open.fetch_sub(1, SeqCst);
     }
 
-    /// Keeps the thread of the host, to wait for it at the end.
-    pub(super) fn keep(&self, thread: JoinHandle<()>) {
+    /// Keeps a thread of the host, to wait for it at the end, after which none begins any more.
+    pub(super) fn keep(&self, begin: impl FnOnce() -> std::io::Result<JoinHandle<()>>) -> Result<(), Errno> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain(|thread| !thread.is_finished());
-        threads.push(thread);
+        if threads.is_over {
+            return Err(Errno::AGAIN);
+        }
+        let thread = begin().map_err(|_| Errno::AGAIN)?;
+        threads.kept.retain(|thread| !thread.is_finished());
+        threads.kept.push(thread);
+        Ok(())
     }
 
     /// Waits until every thread has ended.
     pub(super) fn join(&self) {
         loop {
-            let thread = self.threads.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let thread = {
+                let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+                threads.is_over = threads.kept.is_empty();
+                threads.kept.pop()
+            };
             match thread {
                 // A thread that panicked has said so; what it held is gone with it.
                 Some(thread) => drop(thread.join()),

@@ -214,6 +214,11 @@ impl Scratch {
         self.make(spot, Body::Link(target.to_vec()), 0o777, now).map(drop)
     }
 
+    /// `mkfifo(3)`
+    pub(crate) fn make_fifo(&self, spot: &Spot, mode: u32, now: Timestamp) -> Result<(), Errno> {
+        self.make(spot, Body::Fifo, mode, now).map(drop)
+    }
+
     /// `link(2)`
     pub(crate) fn link(&self, node: &Arc<Node>, spot: &Spot, now: Timestamp) -> Result<(), Errno> {
         let _naming = self.naming();

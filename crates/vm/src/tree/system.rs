@@ -25,8 +25,9 @@ const FOLDERS_OF_ETC: [&str; 6] = [
 ];
 /// The files: where libraries are, the time zone, protocols. No names of users, no passwords.
 const FILES_OF_ETC: [&str; 4] = ["/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols"];
-/// What C libraries ask for in passing: it is not here, and nobody need hear of it.
-const ABSENT: [&str; 3] = ["/etc/ld.so.preload", "/etc/host.conf", "/etc/gai.conf"];
+/// What C libraries ask for in passing, and what only the personality has: beyond that it is not here, and
+/// nobody need hear of it.
+const ABSENT: [&str; 6] = ["/etc/ld.so.preload", "/etc/host.conf", "/etc/gai.conf", "/etc/selinux", "/proc", "/sys"];
 /// Where the program is when it is not part of the system.
 const PROGRAM: &str = "/program";
 
@@ -118,6 +119,9 @@ impl System {
             let place = rustix::io::fcntl_dupfd_cloexec(&self.program_file, 3)?;
             let stat = fstat(&place)?;
             return Ok(Looked { place, stat, is_program: true });
+        }
+        if ABSENT.iter().any(|absent| covers(absent.as_bytes(), path)) {
+            return Err(Errno::NOENT);
         }
         let follows = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
