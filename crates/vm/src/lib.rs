@@ -38,4 +38,4 @@ mod sys;
 mod tree;
 mod vdso;
 
-pub use backend::Vm;
+pub use backend::{Examined, Vm};

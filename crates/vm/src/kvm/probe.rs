@@ -1,5 +1,6 @@
 //! What KVM is on this machine.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -30,6 +31,8 @@ pub(crate) struct Kvm {
     /// See [`Kvm::keep_branch`].
     keeper: OnceLock<Option<(VcpuFd, VmFd)>>,
     processors: Processors,
+    /// Whether Linux keeps its time by the counter, when that cannot be seen here.
+    even: Option<bool>,
     shortcuts: Shortcuts,
 }
 
@@ -72,20 +75,27 @@ impl Missing {
 impl Kvm {
     /// Opens the device and looks at what it can do.
     pub(crate) fn open(device: &Path, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
-        use rustix::fs::{Mode, OFlags};
-        let opened = rustix::fs::open(device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        let descriptor = opened.map_err(|errno| missing(device, errno))?;
-        let kvm = std::fs::File::from(descriptor);
-        let kvm = crate::sys::kvm_from(kvm);
-        if kvm.get_api_version() != 12 {
-            return Err(Missing::new(format!("{} is not KVM as of version 12", device.display()), NO_DEVICE));
-        }
-        for (capability, name) in [(Cap::SyncRegs, "KVM_CAP_SYNC_REGS"), (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT")]
-        {
-            if !kvm.check_extension(capability) {
-                return Err(Missing::new(format!("KVM has no {name}"), TOO_OLD));
-            }
-        }
+        let (kvm, _) = usable(open_device(device)?, device)?;
+        Self::with(kvm, processors, shortcuts)
+    }
+
+    /// The same with the device that somebody else opened, who can see whether the clock is even
+    /// ([`Kvm::is_clock_even`]).
+    pub(crate) fn passed(device: OwnedFd, even: bool) -> Result<Kvm, Missing> {
+        let (kvm, _) = usable(device, Path::new("/dev/kvm"))?;
+        Ok(Kvm { even: Some(even), ..Self::with(kvm, Processors::Real, Shortcuts::all())? })
+    }
+
+    /// Opens the device for another process, which is to make the machine; the kind of stub when the
+    /// modules that are loaded tell it.
+    pub(crate) fn look(device: &Path) -> Result<(OwnedFd, Option<StubKind>), Missing> {
+        let opened = open_device(device)?;
+        let copy = opened.try_clone().map_err(|error| Missing::new(error.to_string(), NO_DEVICE))?;
+        let (_, kind) = usable(copy, device)?;
+        Ok((opened, kind))
+    }
+
+    fn with(kvm: kvm_ioctls::Kvm, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))?;
@@ -96,6 +106,7 @@ impl Kvm {
             spare: Mutex::default(),
             keeper: OnceLock::new(),
             processors,
+            even: None,
             shortcuts,
         })
     }
@@ -214,9 +225,40 @@ impl Kvm {
     fn has_even_counter(&self) -> bool {
         let is_invariant =
             |leaf: &kvm_bindings::kvm_cpuid_entry2| leaf.function == 0x8000_0007 && leaf.edx >> 8 & 1 != 0;
-        let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-        self.cpuid.as_slice().iter().any(is_invariant) && source.is_ok_and(|source| source.trim_ascii() == b"tsc")
+        self.cpuid.as_slice().iter().any(is_invariant) && self.even.unwrap_or_else(Self::is_clock_even)
     }
+
+    /// Whether Linux keeps its time by the processor's counter.
+    pub(crate) fn is_clock_even() -> bool {
+        let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        source.is_ok_and(|source| source.trim_ascii() == b"tsc")
+    }
+}
+
+fn open_device(device: &Path) -> Result<OwnedFd, Missing> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| missing(device, errno))
+}
+
+/// KVM, if it has what is needed here; the kind of stub when the modules that are loaded tell it.
+fn usable(opened: OwnedFd, device: &Path) -> Result<(kvm_ioctls::Kvm, Option<StubKind>), Missing> {
+    let kvm = crate::sys::kvm_from(opened.into());
+    if kvm.get_api_version() != 12 {
+        return Err(Missing::new(format!("{} is not KVM as of version 12", device.display()), NO_DEVICE));
+    }
+    for (capability, name) in [(Cap::SyncRegs, "KVM_CAP_SYNC_REGS"), (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT")] {
+        if !kvm.check_extension(capability) {
+            return Err(Missing::new(format!("KVM has no {name}"), TOO_OLD));
+        }
+    }
+    let there = |module: &str| Path::new("/sys/module").join(module).exists();
+    let kind = match (there("kvm_pvm"), there("kvm_intel"), there("kvm_amd")) {
+        (true, false, false) => Some(StubKind::User),
+        (false, true, false) | (false, false, true) => Some(StubKind::Supervisor),
+        // Several are loaded, or they are a part of the kernel: trying it out tells.
+        _ => None,
+    };
+    Ok((kvm, kind))
 }
 
 fn missing(device: &Path, errno: Errno) -> Missing {
