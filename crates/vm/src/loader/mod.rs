@@ -34,7 +34,7 @@ pub(crate) struct Command {
 pub(crate) struct Loaded {
     pub(crate) space: Space,
     pub(crate) registers: Registers,
-    /// The file that runs: the interpreter of a script.
+    /// The file that runs, where it was found: the interpreter of a script.
     pub(crate) path: Vec<u8>,
     pub(crate) arguments: Vec<Vec<u8>>,
 }
@@ -78,7 +78,8 @@ pub(crate) fn load(
     space.set_break(program.end);
     let rsp = stack::build(&space, &command, &program, interpreter_base)?;
     let registers = Registers { rip: entry, rsp, rflags: 0x202, ..Registers::default() };
-    Ok(Loaded { space, registers, path: command.path, arguments: command.arguments })
+    // Not the path it was asked for by: that may be a link to whatever runs.
+    Ok(Loaded { space, registers, path: file.path().to_vec(), arguments: command.arguments })
 }
 
 /// The interpreter of a script, and its argument.

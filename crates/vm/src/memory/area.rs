@@ -56,10 +56,17 @@ impl Backing {
     fn advanced(&self, bytes: u64) -> Backing {
         match self {
             Backing::Anonymous => Backing::Anonymous,
-            Backing::File(content, offset) => Backing::File(content.clone(), offset + bytes),
-            Backing::Shared(segment, offset, reach) => Backing::Shared(segment.clone(), offset + bytes, *reach),
+            Backing::File(content, offset) => Backing::File(content.clone(), further(*offset, bytes)),
+            Backing::Shared(segment, offset, reach) => {
+                Backing::Shared(segment.clone(), further(*offset, bytes), *reach)
+            }
         }
     }
+}
+
+/// So many bytes further on in a file, which has an end: `mremap(2)` goes beyond it as often as it likes.
+pub(super) fn further(offset: u64, bytes: u64) -> u64 {
+    offset.saturating_add(bytes).min(page(i64::MAX as u64) * PAGE)
 }
 
 /// Some addresses, whole pages.
@@ -160,9 +167,10 @@ impl Areas {
     }
 }
 
-/// Frames as runs.
+/// Frames as runs, each of them once: a shared page can be in many places.
 pub(super) fn runs(mut frames: Vec<u64>) -> Vec<Range<u64>> {
     frames.sort_unstable();
+    frames.dedup();
     let mut runs: Vec<Range<u64>> = Vec::new();
     for frame in frames {
         match runs.last_mut() {
@@ -209,5 +217,6 @@ mod tests {
     #[test]
     fn frames_in_a_row_are_one_run() {
         assert_eq!(runs(vec![7, 3, 4, 5, 9]), [3..6, 7..8, 9..10]);
+        assert_eq!(runs(vec![4, 3, 4, 3, 4, 5]), [3..6]);
     }
 }

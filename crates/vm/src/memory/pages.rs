@@ -1,6 +1,6 @@
 //! Making pages when they are touched.
 
-use super::area::{Area, page};
+use super::area::{Area, further, page};
 use super::space::{Inner, Page};
 use super::{Backing, Protection, Space};
 use crate::kvm::{PAGE, Translation, USER_END};
@@ -64,7 +64,7 @@ impl Space {
                 if !self.ledger.may_hold(self.machine.used() + PAGE) {
                     return Touch::NoMemory;
                 }
-                let index = page(number * PAGE - start + offset);
+                let index = page(further(*offset, number * PAGE - start));
                 let frame = match segment.frame(index) {
                     Ok(frame) => frame,
                     Err(touch) => return touch,
@@ -82,7 +82,7 @@ impl Space {
         let mut window = window;
         if let Backing::File(file, offset) = &area.backing {
             content.resize(((window.end - window.start) * PAGE) as usize, 0);
-            let Ok(read) = file.read_at(offset + (window.start * PAGE - start), &mut content) else {
+            let Ok(read) = file.read_at(further(*offset, window.start * PAGE - start), &mut content) else {
                 return Touch::BeyondFile;
             };
             window.end = window.start + (read as u64).div_ceil(PAGE);

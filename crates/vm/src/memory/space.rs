@@ -288,6 +288,7 @@ impl Space {
     /// Where the heap begins; it is empty.
     pub(crate) fn set_break(&self, start: u64) {
         let mut inner = self.inner();
+        let start = start.max(LOWEST);
         inner.break_start = start;
         inner.break_end = start;
     }
@@ -307,7 +308,7 @@ impl Space {
                 return end;
             }
             // One area as long as nothing else was made of it.
-            match inner.areas.find(now - 1).map(|(start, area)| (start, area.clone())) {
+            match inner.areas.find(now.saturating_sub(1)).map(|(start, area)| (start, area.clone())) {
                 Some((below, area))
                     if below >= start && area.protection == heap() && matches!(area.backing, Backing::Anonymous) =>
                 {

@@ -179,8 +179,8 @@ pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: A
 pub(super) fn waitid(thread: &mut Thread, [kind, wanted, info, options, ..]: Arguments) -> Answer {
     let wanted = match kind {
         0 => -1,
-        1 => int(wanted),
-        2 => -int(wanted),
+        1 if int(wanted) > 0 => int(wanted),
+        2 if int(wanted) >= 0 => -int(wanted),
         _ => return Err(Errno::INVAL),
     };
     let keep = int(options) & libc::WNOWAIT != 0;

@@ -1,6 +1,6 @@
 //! Sets of descriptors to wait for: `epoll(7)`, `epoll_ctl(2)`, `epoll_wait(2)`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
@@ -90,13 +90,11 @@ impl Set {
     /// Whether something of it would be told.
     pub(super) fn has_ready(&self, watch: &mut Watch<'_>) -> bool {
         watch.enlist(&self.bell);
-        let mut any = false;
-        for member in self.members() {
-            let Some(open) = member.open.upgrade() else { continue };
+        self.members().iter().any(|member| {
+            let Some(open) = member.open.upgrade() else { return false };
             let wish = *lock(&member.wish);
-            any |= wish.look(watch, &open).0 != 0;
-        }
-        any
+            !watch.thread.has_to_end() && wish.look(watch, &open).0 != 0
+        })
     }
 
     /// What is to be told, at most `most` of it.
@@ -105,6 +103,9 @@ impl Set {
         let mut found = Vec::new();
         let members = self.members();
         for member in &members {
+            if watch.thread.has_to_end() {
+                break;
+            }
             let Some(open) = member.open.upgrade() else { continue };
             let wish = *lock(&member.wish);
             let (events, told) = wish.look(watch, &open);
@@ -127,20 +128,43 @@ impl Set {
         found
     }
 
-    /// Whether waiting for this would be waiting for `other`.
-    fn leads_to(&self, other: &Set, depth: u32) -> bool {
-        std::ptr::eq(self, other)
-            || depth == 0
-            || self.members().iter().filter_map(|member| member.open.upgrade()).any(|open| match &open.kind {
-                Kind::Set(inner) => inner.leads_to(other, depth - 1),
-                _ => false,
-            })
+    /// The sets in it, each once.
+    fn inner(&self) -> HashMap<usize, Arc<Open>> {
+        let opens = self.members().into_iter().filter_map(|member| member.open.upgrade());
+        opens.filter(|open| matches!(open.kind, Kind::Set(_))).map(|open| (open.address(), open)).collect()
     }
 
-    fn change(&self, operation: i32, number: i32, open: &Arc<Open>, events: u32, data: u64) -> Result<(), Errno> {
+    /// Whether waiting for this would be waiting for `other`, or lead deeper than sets may lie.
+    fn leads_to(&self, thread: &Thread, other: &Set) -> bool {
+        if std::ptr::eq(self, other) {
+            return true;
+        }
+        let mut level = self.inner();
+        for _ in 1..DEPTH {
+            let mut below = HashMap::new();
+            for open in level.values() {
+                let Kind::Set(inner) = &open.kind else { continue };
+                if std::ptr::eq(inner, other) || thread.has_to_end() {
+                    return true;
+                }
+                below.extend(inner.inner());
+            }
+            level = below;
+        }
+        !level.is_empty()
+    }
+
+    fn change(
+        &self,
+        thread: &Thread,
+        operation: i32,
+        number: i32,
+        open: &Arc<Open>,
+        (events, data): (u32, u64),
+    ) -> Result<(), Errno> {
         if let Kind::Set(inner) = &open.kind
             && operation == libc::EPOLL_CTL_ADD
-            && inner.leads_to(self, DEPTH)
+            && inner.leads_to(thread, self)
         {
             return Err(if std::ptr::eq(inner, self) { Errno::INVAL } else { Errno::LOOP });
         }
@@ -190,14 +214,14 @@ pub(super) fn control(thread: &mut Thread, [set, operation, number, event, ..]: 
     if !open.is_waited_for() {
         return Err(Errno::PERM);
     }
-    let (events, data) = match int(operation) {
+    let wish = match int(operation) {
         libc::EPOLL_CTL_DEL => (0, 0),
         _ => {
             let space = thread.process.space()?;
             (space.read_u32(event)?, space.read_u64(event.wrapping_add(4))?)
         }
     };
-    set.change(int(operation), int(number), &open, events, data).map(|()| 0)
+    set.change(thread, int(operation), int(number), &open, wish).map(|()| 0)
 }
 
 fn wait(thread: &Thread, set: u64, at: u64, most: u64, until: Option<Instant>) -> Answer {

@@ -442,7 +442,7 @@ impl Content for Mapped {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
         let mut done = 0;
         while done < into.len() {
-            match self.0.read_at(offset + done as u64, &mut into[done..])? {
+            match self.0.read_at(offset.saturating_add(done as u64), &mut into[done..])? {
                 0 => break,
                 count => done += count,
             }

@@ -1,5 +1,6 @@
 //! Beginning processes and threads: the first one, `clone(2)`, `fork(2)`, `vfork(2)`, `clone3(2)`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -112,14 +113,26 @@ pub(crate) fn signal_first(world: &World, signal: i32) {
     }
 }
 
-/// The whole life of a thread, on the calling thread of the host.
+/// The whole life of a thread, on the calling thread of the host. A panic ends the instance and
+/// nothing else: everybody who waits for the thread is told.
 fn run(world: &Arc<World>, begin: Begin) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end } = begin;
-    let id = member.id;
+    let (process, member) = (begin.process.clone(), begin.member.clone());
     let number = rustix::thread::gettid().as_raw_nonzero().get();
     member.number.store(number, SeqCst);
     world.control.enlist();
     let entered = world.executor.get().map(tokio::runtime::Handle::enter);
+    let served = catch_unwind(AssertUnwindSafe(|| serve(world, begin)));
+    if served.is_err() {
+        let reason = "a thread that served it panicked".into();
+        world.control.stop(Exit::Lost(LostReason::Backend(reason)));
+    }
+    super::ending::forget(world, &process, member.id);
+    world.control.dismiss();
+    drop(entered);
+}
+
+fn serve(world: &Arc<World>, begin: Begin) {
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
@@ -144,15 +157,9 @@ fn run(world: &Arc<World>, begin: Begin) {
             thread.run();
             let processor = thread.leave();
             world.machine.put_back(processor);
-            super::ending::forget(world, &process, id);
         }
-        Err(reason) => {
-            world.control.stop(Exit::Lost(LostReason::Backend(reason)));
-            super::ending::forget(world, &process, id);
-        }
+        Err(reason) => world.control.stop(Exit::Lost(LostReason::Backend(reason))),
     }
-    world.control.dismiss();
-    drop(entered);
 }
 
 const VM: u64 = 0x100;

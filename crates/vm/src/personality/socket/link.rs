@@ -1,6 +1,7 @@
 //! One direction of a connection within a capsule: bytes or datagrams, and descriptors that travel with
 //! them (`unix(7)`, `SCM_RIGHTS`).
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -17,6 +18,24 @@ const ROOM: usize = 208 << 10;
 const MESSAGES: usize = 512;
 /// What the host keeps beside the bytes of each, about.
 const EACH: usize = 128;
+
+thread_local! {
+    static LEFT: RefCell<Vec<Arc<Open>>> = const { RefCell::new(Vec::new()) };
+    static CLOSING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Closes what nobody received, one after the other: in what is closed more may lie, deeper than the
+/// host's stack.
+fn close_all(opens: impl Iterator<Item = Arc<Open>>) {
+    LEFT.with_borrow_mut(|left| left.extend(opens));
+    if CLOSING.replace(true) {
+        return;
+    }
+    while let Some(open) = LEFT.with_borrow_mut(Vec::pop) {
+        drop(open);
+    }
+    CLOSING.set(false);
+}
 
 /// One direction.
 pub(super) struct Link {
@@ -174,9 +193,8 @@ impl Link {
         let gone = std::mem::take(&mut state.messages);
         state.count();
         drop(state);
-        // Their descriptors may be the last ones.
-        drop(gone);
         self.bell.ring();
+        close_all(gone.into_iter().flat_map(|message| message.opens));
     }
 
     pub(super) fn close_writer(&self) {

@@ -100,9 +100,8 @@ impl Unix {
         let queue = ends.queue.take();
         drop(ends);
         if let Some(queue) = queue {
-            for waiting in lock(&queue.waiting).drain(..) {
-                waiting.close();
-            }
+            let waiting = std::mem::take(&mut *lock(&queue.waiting));
+            waiting.iter().for_each(Unix::close);
         }
     }
 
