@@ -2,7 +2,7 @@
 
 mod support;
 
-use ringfence_isolation::{Exit, LimitKind};
+use ringfence_isolation::LimitKind;
 use ringfence_manifest::{Bytes, MountMode};
 use support::{Lab, Outcome};
 
@@ -41,4 +41,33 @@ fn folders_moved_into_each_other_at_once_stay_a_tree() {
 #[test]
 fn numbers_at_their_ends_are_errors_of_the_program_alone() {
     end(&["extremes", "lowest", "impossible"]);
+}
+
+#[test]
+fn mappings_and_locks_are_not_without_end() {
+    end(&["holes", "split-locks", "timers"]);
+}
+
+#[test]
+fn those_who_ended_and_were_not_asked_for_count() {
+    end(&["zombies"]);
+    let Some(lab) = bounds("unasked") else { return };
+    let outcome = lab.limit(|limits| limits.processes = Some(50)).run();
+    assert_eq!(outcome.report.tripped.map(|limit| limit.limit), Some(LimitKind::Processes), "{}", outcome.report.exit);
+}
+
+#[test]
+fn what_the_host_keeps_for_a_program_counts_as_its_memory() {
+    for (word, memory) in [
+        ("texts", 64 << 20),
+        ("lists", 8 << 20),
+        ("drained", 16 << 20),
+        ("unaccepted", 16 << 20),
+        ("members", 16 << 20),
+    ] {
+        let Some(outcome) = within(word, memory) else { return };
+        let tripped = outcome.report.tripped.map(|limit| limit.limit);
+        assert_eq!(tripped, Some(LimitKind::Memory), "{word}: {} {}", outcome.report.exit, outcome.stdout);
+        assert_eq!(outcome.stdout, if word == "texts" { "opened\n" } else { "" }, "{word}");
+    }
 }

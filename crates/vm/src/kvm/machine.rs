@@ -38,6 +38,7 @@ pub(crate) struct Machine {
     task_kind: u8,
     features: Features,
     cpuid: kvm_bindings::CpuId,
+    extent: super::Extent,
     allowed: u64,
     /// Bytes that the host keeps for programs: pipes, sockets.
     kept: AtomicU64,
@@ -132,6 +133,7 @@ impl Machine {
             kind,
             task_kind: kvm.task_kind(),
             features,
+            extent: super::Extent::new(&cpuid, features.xcr0),
             cpuid,
             allowed,
             kept: AtomicU64::new(0),
@@ -158,6 +160,11 @@ impl Machine {
 
     pub(super) fn cpuid(&self) -> &kvm_bindings::CpuId {
         &self.cpuid
+    }
+
+    /// What the vector registers of its processors take.
+    pub(crate) fn extent(&self) -> &super::Extent {
+        &self.extent
     }
 
     /// A processor for the calling thread: one that nobody runs on, else a new one.

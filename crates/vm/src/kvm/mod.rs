@@ -15,6 +15,7 @@ mod machine;
 mod probe;
 mod processor;
 mod tables;
+mod vectors;
 
 use frames::Frames;
 pub(crate) use layout::{USER_END, USER_STUB};
@@ -23,6 +24,7 @@ pub(crate) use machine::{Kept, Machine, MachineError};
 pub(crate) use probe::{Kvm, Missing, Processors, StubKind};
 pub(crate) use processor::{Event, Processor, Registers};
 pub(crate) use tables::{Tables, Translation};
+pub(crate) use vectors::{Extent, LEGACY};
 
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 4096;

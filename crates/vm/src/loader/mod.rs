@@ -10,7 +10,7 @@ use rustix::io::Errno;
 pub(crate) use elf::{Elf, ElfError};
 pub(crate) use stack::STACK;
 
-use crate::kvm::{Machine, Registers};
+use crate::kvm::{Machine, Registers, USER_END};
 use crate::memory::{Content, Ledger, Space};
 
 /// Where a program goes that can be anywhere.
@@ -74,6 +74,9 @@ pub(crate) fn load(
         let placed = Elf::read(&*interpreter).map_err(|_| Errno::LIBBAD)?;
         let placed = placed.place(&space, &interpreter, INTERPRETER_BASE)?;
         (entry, interpreter_base) = (placed.entry, placed.base);
+    }
+    if entry >= USER_END || program.own_entry >= USER_END {
+        return Err(Errno::NOEXEC);
     }
     space.set_break(program.end);
     let rsp = stack::build(&space, &command, &program, interpreter_base)?;

@@ -249,6 +249,9 @@ impl Space {
             None => return Err(Errno::NOMEM),
             Some(Placement::Fixed(at) | Placement::Free(at)) => {
                 let range = whole_pages(at, wanted)?;
+                if range.start < LOWEST {
+                    return Err(Errno::PERM);
+                }
                 if range.start < from.end && from.start < range.end {
                     return Err(Errno::INVAL);
                 }

@@ -38,6 +38,7 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
         threads.remove(&id);
         threads.is_empty()
     };
+    process.fewer.ring();
     world.end_thread();
     if is_last {
         over(world, process);
@@ -83,6 +84,33 @@ fn over(world: &World, process: &Arc<Process>) {
 }
 
 impl Thread {
+    /// Ends the other threads of the process and waits until they have: `execve(2)`. The one that goes on
+    /// has the number of the process from then on. `EINTR` when it is itself to end.
+    pub(super) fn end_others(&mut self) -> Result<(), Errno> {
+        let process = self.process.clone();
+        let id = self.member.id;
+        process.alone.compare_exchange(0, id, SeqCst, SeqCst).map_err(|_| Errno::INTR)?;
+        for member in lock(&process.threads).values().filter(|member| member.id != id) {
+            self.world.control.interrupt(member.number.load(SeqCst));
+        }
+        loop {
+            process.fewer.enlist();
+            if lock(&process.threads).len() <= 1 {
+                break;
+            }
+            if self.has_to_end() {
+                return Err(Errno::INTR);
+            }
+            std::thread::park();
+        }
+        if id != process.id {
+            self.member = Arc::new(self.member.renumbered(process.id));
+            *lock(&process.threads) = std::iter::once((process.id, self.member.clone())).collect();
+        }
+        process.alone.store(0, SeqCst);
+        Ok(())
+    }
+
     /// Ends the whole process by a signal.
     pub(super) fn end_process(&mut self, signal: i32) {
         end(&self.world, &self.process, signal);

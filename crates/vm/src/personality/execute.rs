@@ -47,9 +47,6 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     if arguments.is_empty() {
         arguments.push(Vec::new());
     }
-    if lock(&thread.process.threads).len() > 1 {
-        return Err(Errno::AGAIN);
-    }
     let world = thread.world.clone();
     let path = match super::special::link(thread, &path) {
         Some(target) => target?,
@@ -65,6 +62,7 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     let user = rustix::process::getuid().as_raw();
     let command = Command { path, arguments, environment, random, user };
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &|path| thread.open_program(path))?;
+    thread.end_others()?;
     thread.give_up_locks();
     thread.process.alarms.clear(false);
     let root = loaded.space.root();
@@ -81,7 +79,8 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     process.left.ring();
     (thread.clear_at_end, thread.alternate) = (0, Default::default());
     thread.context = loaded.registers;
-    if thread.processor.enter(&world.machine, root, 0, &loaded.registers).is_err() {
+    let entered = thread.processor.enter(&world.machine, root, 0, &loaded.registers);
+    if entered.and_then(|()| thread.processor.clear_vectors()).is_err() {
         thread.end_process(libc::SIGKILL);
     }
     thread.next = Next::Enter;

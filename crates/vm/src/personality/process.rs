@@ -1,6 +1,7 @@
 //! A process: `credentials(7)`, `clone(2)`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,10 @@ pub(super) struct Process {
     image: Mutex<Image>,
     /// Its threads, by their numbers.
     pub(super) threads: Mutex<BTreeMap<u32, Arc<Member>>>,
+    /// The thread that goes on alone, as in `execve(2)`; 0 while all do.
+    pub(super) alone: AtomicU32,
+    /// Rung when a thread of it has ended.
+    pub(super) fewer: Bell,
     /// How it is to end, or ended: a status as `wait(2)` has it. Negative while it lives.
     pub(super) status: AtomicI32,
     pub(super) is_over: std::sync::atomic::AtomicBool,
@@ -46,6 +51,15 @@ pub(super) struct Member {
     pub(super) number: AtomicI32,
     pub(super) pending: AtomicU64,
     pub(super) blocked: AtomicU64,
+}
+
+impl Member {
+    /// The same thread under another number.
+    pub(super) fn renumbered(&self, id: u32) -> Member {
+        let (number, pending, blocked) =
+            (self.number.load(SeqCst), self.pending.load(SeqCst), self.blocked.load(SeqCst));
+        Member { id, number: number.into(), pending: pending.into(), blocked: blocked.into() }
+    }
 }
 
 /// Where a process is in the tree of files: `chdir(2)`, `umask(2)`.
@@ -90,6 +104,8 @@ impl Process {
             place: Mutex::new(parts.place),
             image: Mutex::new(parts.image),
             threads: Mutex::default(),
+            alone: AtomicU32::new(0),
+            fewer: Bell::default(),
             status: AtomicI32::new(-1),
             is_over: std::sync::atomic::AtomicBool::new(false),
             children: Bell::default(),

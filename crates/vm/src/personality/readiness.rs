@@ -127,6 +127,7 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut(&mut Watch<'_>) -> Option<T>,
     ) -> Result<T, Errno> {
+        let deadline = self.lasting(deadline);
         let (asked, sets) = (HashMap::new(), HashMap::new());
         let mut watch = Watch { thread: self, waker: waker(), asked, next: None, depth: 0, sets };
         loop {
@@ -136,7 +137,7 @@ impl Thread {
                 return Ok(found);
             }
             if self.is_interrupted() {
-                return Err(Errno::INTR);
+                return Err(self.broken_off(deadline));
             }
             let now = Instant::now();
             if deadline.is_some_and(|deadline| deadline <= now) {

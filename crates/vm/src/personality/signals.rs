@@ -8,7 +8,7 @@ use super::process::{Process, lock};
 use super::thread::{Next, Thread};
 use super::world::World;
 use super::{Answer, Arguments, int};
-use crate::kvm::Registers;
+use crate::kvm::{LEGACY, Registers};
 
 /// What a process does at each signal, by number.
 #[derive(Clone)]
@@ -126,8 +126,13 @@ pub(super) fn send(world: &World, process: &Process, signal: i32) {
 
 /// The frame of a handler: a return address, `ucontext_t`, `siginfo_t`.
 const FRAME: usize = 440;
+/// `uc_flags`: that the vector registers are there, with what is said of them (`UC_FP_XSTATE`).
+const FLAGS_AT: usize = 8;
+const HAS_VECTORS: u64 = 1;
 const STACK_AT: usize = 24;
 const REGISTERS_AT: usize = 48;
+/// In `mcontext_t`, where the vector registers are: `fpregs`.
+const VECTORS_AT: usize = REGISTERS_AT + 23 * 8;
 const MASK_AT: usize = 304;
 const INFO_AT: usize = 312;
 
@@ -228,9 +233,10 @@ impl Thread {
         if let Some(mask) = self.restore_mask.take() {
             // No handler took it over.
             self.member.blocked.store(mask, SeqCst);
-            again = None;
         }
         if let Some(number) = again {
+            // Another thread took the signal: what was left of the wait is waited for.
+            self.deadlines.go_on();
             self.make_again(number);
         }
     }
@@ -250,10 +256,15 @@ impl Thread {
             true => other.at.wrapping_add(other.size),
             false => rsp.wrapping_sub(128),
         };
-        let at = (top.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
+        let Ok(vectors) = self.processor.vectors() else { return false };
+        let vectors = self.world.machine.extent().frame(&vectors);
+        let vectors_at = top.wrapping_sub(vectors.len() as u64) & !63;
+        let at = (vectors_at.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
         let mut frame = [0; FRAME];
         let mut put = |at: usize, word: u64| frame[at..at + 8].copy_from_slice(&word.to_le_bytes());
         put(0, action.restorer);
+        put(FLAGS_AT, HAS_VECTORS);
+        put(VECTORS_AT, vectors_at);
         put(STACK_AT, other.at);
         put(STACK_AT + 8, if other.size == 0 { libc::SS_DISABLE as u64 } else { 0 });
         put(STACK_AT + 16, other.size);
@@ -267,7 +278,9 @@ impl Thread {
         put(INFO_AT, cause.signal as u64);
         put(INFO_AT + 8, u64::from(cause.code as u32));
         put(INFO_AT + 16, cause.address);
-        if space.write(at, &frame).is_err() {
+        // A handler begins as a program does, whatever was being counted.
+        let is_written = space.write(vectors_at, &vectors).and_then(|()| space.write(at, &frame)).is_ok();
+        if !is_written || self.processor.clear_vectors().is_err() {
             return false;
         }
         let mut mask = self.member.blocked.load(SeqCst) | action.mask;
@@ -289,6 +302,23 @@ impl Thread {
             ..self.context
         };
         true
+    }
+
+    /// Sets the vector registers to what a frame has at an address; none are as a program begins.
+    fn restore_vectors(&mut self, at: u64) -> Result<(), Errno> {
+        if at == 0 {
+            return self.processor.clear_vectors().map_err(|_| Errno::IO);
+        }
+        let space = self.process.space()?;
+        let mut legacy = [0; LEGACY];
+        space.read(at, &mut legacy)?;
+        let extent = self.world.machine.extent();
+        let mut frame = vec![0; extent.length(&legacy)];
+        space.read(at, &mut frame)?;
+        let now = self.processor.vectors().map_err(|_| Errno::IO)?;
+        // Read twice: it may have changed, and is checked as it was read last.
+        let state = extent.state(&frame, &now);
+        self.processor.set_vectors(&state).map_err(|_| Errno::FAULT)
     }
 
     /// Blocks other signals for one call: `sigsuspend(2)`, `ppoll(2)`.
@@ -393,6 +423,10 @@ pub(super) fn sigreturn(thread: &mut Thread, _: Arguments) -> Answer {
     let mut saved = [0; 18];
     for (index, place) in saved.iter_mut().enumerate() {
         *place = word(REGISTERS_AT + index * 8);
+    }
+    if thread.restore_vectors(word(VECTORS_AT)).is_err() {
+        thread.end_process(libc::SIGSEGV);
+        return Ok(0);
     }
     thread.context = registers(saved);
     thread.member.blocked.store(word(MASK_AT) & !never_blocked(), SeqCst);

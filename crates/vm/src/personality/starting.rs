@@ -14,9 +14,10 @@ use super::open::{Kind, Open};
 use super::process::{Image, Member, Parts, Place, Process, lock};
 use super::signals;
 use super::thread::{Next, Thread};
+use super::waiting::Deadlines;
 use super::world::{FIRST, World};
 use super::{Answer, Arguments};
-use crate::kvm::Registers;
+use crate::kvm::{Registers, USER_END};
 use crate::loader::{self, Command};
 use crate::memory::Content;
 use crate::tree::HostFile;
@@ -126,7 +127,10 @@ fn run(world: &Arc<World>, begin: Begin) {
         let reason = "a thread that served it panicked".into();
         world.control.stop(Exit::Lost(LostReason::Backend(reason)));
     }
-    super::ending::forget(world, &process, member.id);
+    // Under whatever number it has now: `execve(2)` changes it.
+    let id =
+        lock(&process.threads).values().find(|member| member.number.load(SeqCst) == number).map(|member| member.id);
+    super::ending::forget(world, &process, id.unwrap_or(member.id));
     world.control.dismiss();
     drop(entered);
 }
@@ -153,6 +157,7 @@ fn serve(world: &Arc<World>, begin: Begin) {
                 robust: 0,
                 alternate: signals::Alternate::default(),
                 restore_mask: None,
+                deadlines: Deadlines::default(),
             };
             thread.run();
             let processor = thread.leave();
@@ -189,6 +194,9 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let is_thread = flags & THREAD != 0;
     if flags & UNKNOWN != 0 || (is_thread && flags & (VM | ACTIONS) != VM | ACTIONS) {
         return Err(Errno::INVAL);
+    }
+    if flags & SET_TLS != 0 && wanted.tls >= USER_END {
+        return Err(Errno::PERM);
     }
     let world = thread.world.clone();
     let parent = thread.process.clone();

@@ -111,6 +111,7 @@ pub(super) fn clock_nanosleep(thread: &mut Thread, [clock, flags, at, left, ..]:
 }
 
 fn sleep(thread: &Thread, until: Option<Instant>, left: u64) -> Answer {
+    let until = thread.lasting(until);
     match thread.wait(&[], until, || None::<()>) {
         Err(Errno::TIMEDOUT) | Ok(()) => Ok(0),
         Err(errno) => {

@@ -208,25 +208,26 @@ static void texts(void) {
     for (int each = 0; each < 100; each++) MUST(open("/proc/self/maps", O_RDONLY) >= 0);
 }
 
-/* The same pages in many processes, each with a list of where they are. */
-static void forked_lists(void) {
+/* The same pages at many places: what is small for the program is long for the host's list. */
+static void lists(void) {
     int file = memfd_create("pages", 0);
     MUST(ftruncate(file, 1 << 20) == 0);
-    for (int each = 0; each < 4000; each++) {
+    for (int each = 0; each < 2000; each++) {
         char *at = mmap(NULL, 1 << 20, PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0);
         MUST(at != MAP_FAILED);
-        if (each % 2) MUST(mprotect(at, 1 << 20, PROT_NONE) == 0);
+        if (each == 100) MUST(mprotect(at, 1 << 20, PROT_NONE) == 0 && mprotect(at, 1 << 20, PROT_READ) == 0 && *at == 0);
+        if (each == 200 && fork() == 0) _exit(*at);
     }
 }
 
-/* Pipes that were full once. */
+/* Pipes that were full once and hold a byte. */
 static void drained(void) {
     char *bytes = calloc(1, 1 << 20);
     for (int each = 0; each < 100; each++) {
         int ends[2];
         MUST(pipe(ends) == 0 && fcntl(ends[1], F_SETPIPE_SZ, 1 << 20) == 1 << 20);
         MUST(write(ends[1], bytes, 1 << 20) == 1 << 20);
-        for (int left = 1 << 20; left > 0;) left -= read(ends[0], bytes, left);
+        for (int left = 1 << 20; left > 1;) left -= read(ends[0], bytes, left - 1);
     }
 }
 
@@ -311,7 +312,7 @@ int main(int count, char **words) {
     else if (!strcmp(word, "zombies")) zombies(words);
     else if (!strcmp(word, "unasked")) unasked();
     else if (!strcmp(word, "texts")) texts();
-    else if (!strcmp(word, "forked-lists")) forked_lists();
+    else if (!strcmp(word, "lists")) lists();
     else if (!strcmp(word, "drained")) drained();
     else if (!strcmp(word, "unaccepted")) unaccepted();
     else if (!strcmp(word, "members")) members();
