@@ -52,12 +52,16 @@ fn inside() {
     says(ordinary(&["files"]).mount("/data", MountMode::ReadWrite).grant_all("/data"), "4 entries");
     says(Lab::new("/programs/files").args(&["maps"]).grant_all("/tmp").grant_all("/dev/shm"), "ok maps");
     says(Lab::new("/programs/files").args(&["names"]).grant_all("/tmp").grant_all("/dev/shm"), "ok names");
+    for word in ["vectors", "forged", "fresh", "prompt"] {
+        says(Lab::new("/programs/linux").args(&[word]), &format!("ok {word}"));
+    }
     let hostile = |arguments: &[&str]| Lab::new("/programs/hostile").args(arguments);
     says(hostile(&["over-stubs"]), "tried");
     says(hostile(&["flags"]), "returned");
     for arguments in [
         &["own-exit"][..],
         &["port"],
+        &["compatible"],
         &["privileged", "h"],
         &["privileged", "c"],
         &["privileged", "m"],
@@ -125,7 +129,7 @@ fn initial_files(kernel: &Kernel, folder: &Path) -> Option<Vec<u8>> {
     for module in &kernel.modules {
         archive.add_file(&format!("/modules/{}", module.file_name()?.to_string_lossy()), module).unwrap();
     }
-    for name in ["ordinary", "files", "hostile"] {
+    for name in ["ordinary", "files", "hostile", "linux"] {
         archive.add_file(&format!("/programs/{name}"), &compiled(&format!("{name}.c"), &["-static"])?).unwrap();
     }
     Some(archive.finish())

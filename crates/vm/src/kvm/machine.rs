@@ -56,6 +56,13 @@ impl Kept {
         Kept { machine, bytes: 0 }
     }
 
+    /// So many.
+    pub(crate) fn of(machine: &Arc<Machine>, bytes: usize) -> Kept {
+        let mut kept = Kept::new(machine.clone());
+        kept.set(bytes);
+        kept
+    }
+
     /// So many now.
     pub(crate) fn set(&mut self, bytes: usize) {
         let bytes = bytes as u64;

@@ -161,6 +161,11 @@ impl Areas {
         self.0.range(first..range.end).all(|(_, area)| area.backing.admits(protection))
     }
 
+    /// Whether to take a range out leaves two areas where one was.
+    pub(super) fn would_split(&self, range: &Range<u64>) -> bool {
+        self.find(range.start).is_some_and(|(start, area)| start < range.start && range.end < area.end)
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.0.len()
@@ -202,6 +207,7 @@ mod tests {
     fn taking_out_the_middle_leaves_both_sides() {
         let mut areas = areas(&[0x1000..0x9000, 0xa000..0xb000]);
         assert_eq!(areas.remove(0x3000..0x5000).len(), 1);
+        assert!(!areas.would_split(&(0x1000..0x2000)) && areas.would_split(&(0x1000 + 0x1000..0x2fff)));
         assert!(areas.find(0x2fff).is_some() && areas.find(0x3000).is_none() && areas.find(0x5000).is_some());
         assert!(areas.cover(0x5000..0x9000) && !areas.cover(0x2000..0x6000));
     }

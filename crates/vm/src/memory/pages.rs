@@ -70,6 +70,7 @@ impl Space {
                     Err(touch) => return touch,
                 };
                 inner.pages.insert(number, Page { frame, own: false });
+                inner.count();
                 self.lead(inner, number, frame, area.protection).map_or(Touch::NoMemory, |()| Touch::There)
             }
             _ => self.fill(inner, start, &area, before..behind, number),
@@ -117,6 +118,7 @@ impl Space {
                 number += 1;
             }
         }
+        inner.count();
         Touch::There
     }
 

@@ -2,6 +2,7 @@
 //! processor time, and those that signal one thread, are not there.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,12 @@ use super::{Answer, Arguments, int, signals, time};
 const MOST: usize = 32;
 /// They expire no more often than this: each time costs the host something.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// How many an instance can have that run.
+const MOST_RUNNING: usize = 256;
+/// So many expire as often as they like; with more, each does so less often.
+const OFTEN: usize = 8;
+/// What the host spends on each time, about.
+const COST: Duration = Duration::from_micros(5);
 /// The one of `alarm(2)`; those of `timer_create(2)` follow.
 const ALARM: i32 = -1;
 
@@ -64,18 +71,50 @@ impl Alarms {
     }
 }
 
+/// One of the timers of an instance that run.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn new(all: &Arc<AtomicUsize>) -> Result<Running, Errno> {
+        let running = Running(all.clone());
+        if all.fetch_add(1, SeqCst) < MOST_RUNNING { Ok(running) } else { Err(Errno::AGAIN) }
+    }
+
+    /// How often each may expire, so that all of them together cost the host no more than a few.
+    fn shortest(&self) -> Duration {
+        let all = u32::try_from(self.0.load(SeqCst).div_ceil(OFTEN)).unwrap_or(u32::MAX);
+        SHORTEST.saturating_mul(all.max(1))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
 /// Sends the signal at each moment.
-async fn expire(world: Weak<World>, process: Weak<Process>, signal: i32, first: Option<Instant>, interval: Duration) {
+async fn expire(
+    running: Running,
+    world: Weak<World>,
+    process: Weak<Process>,
+    signal: i32,
+    first: Option<Instant>,
+    interval: Duration,
+) {
     let Some(mut next) = first else { return };
     loop {
         tokio::time::sleep_until(next.into()).await;
         let (Some(world), Some(process)) = (world.upgrade(), process.upgrade()) else { return };
-        signals::send(&world, &process, signal);
+        world.control.spend(COST);
+        if !signals::is_pending(&process, signal) {
+            signals::send(&world, &process, signal);
+        }
         if interval.is_zero() {
             return;
         }
         let now = Instant::now();
-        next = next.checked_add(interval.max(SHORTEST)).map_or(now, |next| next.max(now));
+        next = next.checked_add(interval.max(running.shortest())).map_or(now, |next| next.max(now));
     }
 }
 
@@ -84,17 +123,18 @@ fn set(thread: &Thread, number: i32, left: Duration, interval: Duration) -> Resu
     let mut alarms = lock(&thread.process.alarms.0);
     let alarm = alarms.get_mut(&number).ok_or(Errno::INVAL)?;
     let before = (alarm.left(), alarm.interval);
+    let next = if left.is_zero() { None } else { time::after(left) };
+    let runs = next.is_some() && alarm.signal != 0;
+    let running = if runs { Some(Running::new(&thread.world.alarms)?) } else { None };
     if let Some(running) = alarm.running.take() {
         running.abort();
     }
-    alarm.next = if left.is_zero() { None } else { time::after(left) };
-    alarm.interval = interval;
-    if alarm.next.is_none() || alarm.signal == 0 {
-        return Ok(before);
-    }
+    (alarm.next, alarm.interval) = (next, interval);
+    let Some(running) = running else { return Ok(before) };
     let (world, process) = (Arc::downgrade(&thread.world), Arc::downgrade(&thread.process));
     let executor = thread.world.executor.get().ok_or(Errno::AGAIN)?;
-    alarm.running = Some(executor.spawn(expire(world, process, alarm.signal, alarm.next, interval)).abort_handle());
+    let task = executor.spawn(expire(running, world, process, alarm.signal, alarm.next, interval));
+    alarm.running = Some(task.abort_handle());
     Ok(before)
 }
 

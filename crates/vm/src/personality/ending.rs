@@ -7,7 +7,7 @@ use ringfence_isolation::Exit;
 use rustix::io::Errno;
 
 use super::locks::Owner;
-use super::process::{Process, lock};
+use super::process::{Image, Process, lock};
 use super::signals;
 use super::thread::{Next, Thread};
 use super::world::{FIRST, World};
@@ -49,6 +49,7 @@ fn over(world: &World, process: &Arc<Process>) {
     process.alarms.clear(true);
     process.set_descriptors(Arc::default());
     process.set_space(None);
+    process.set_image(Image::default());
     world.locks.release(Owner::Process(process.id), None);
     world.shared.settle();
     process.has_left.store(true, SeqCst);
@@ -63,12 +64,19 @@ fn over(world: &World, process: &Arc<Process>) {
             if orphan {
                 child.parent.store(1, SeqCst);
             }
-            !(orphan && child.is_over.load(SeqCst))
+            let is_gone = orphan && child.is_over.load(SeqCst);
+            if is_gone {
+                world.asked_for();
+            }
+            !is_gone
         });
         let parent = processes.get(&process.parent.load(SeqCst)).cloned();
         let unasked = parent.as_ref().is_none_or(|parent| lock(&parent.actions()).ignores_children());
-        if unasked && process.id != FIRST {
-            processes.remove(&process.id);
+        if process.id != FIRST {
+            match unasked {
+                true => drop(processes.remove(&process.id)),
+                false => world.left_over(),
+            }
         }
         parent
     };
@@ -123,8 +131,7 @@ impl Thread {
         self.give_up_locks();
         if self.clear_at_end != 0
             && let Ok(space) = self.process.space()
-            && let Ok(place) = space.place_of(self.clear_at_end, crate::memory::Protection::WRITE)
-            && space.change(place, |_| Some(0)).is_ok()
+            && let Ok((place, _)) = space.change(self.clear_at_end, |_| Some(0))
         {
             self.world.futexes.wake(place, 1, u32::MAX);
         }
@@ -172,8 +179,8 @@ fn look(world: &World, process: &Process, wanted: i32, keep: bool) -> Option<Res
     }
     match found {
         Some((id, status)) => {
-            if !keep {
-                processes.remove(&id);
+            if !keep && processes.remove(&id).is_some() {
+                world.asked_for();
             }
             Some(Ok((id, status)))
         }

@@ -13,16 +13,20 @@ use super::readiness::{DEPTH, ERR, HUP, IN, OUT, RDHUP, Watch};
 use super::thread::Thread;
 use super::waiting::Bell;
 use super::{Answer, Arguments, int, polling};
+use crate::kvm::Kept;
 
 /// How many descriptors a set holds.
 const MOST: usize = 4096;
 /// What is told without being asked for.
 const ALWAYS: i16 = HUP | ERR;
 
+/// About what the host keeps for each.
+const EACH: usize = 160;
+
 /// A set of descriptors.
-#[derive(Default)]
 pub(super) struct Set {
     members: Mutex<VecDeque<Arc<Member>>>,
+    kept: Mutex<Kept>,
     /// Rung when the set is changed.
     bell: Bell,
     looks: AtomicU64,
@@ -44,6 +48,8 @@ struct Wish {
     told: [Option<u64>; 2],
     /// `EPOLLONESHOT` has been told.
     is_spent: bool,
+    /// Another number each time that something was told that is told once, or the wish was changed.
+    turn: u64,
 }
 
 impl Wish {
@@ -76,6 +82,11 @@ impl Wish {
 }
 
 impl Set {
+    fn new(thread: &Thread) -> Set {
+        let kept = Mutex::new(Kept::new(thread.world.machine.clone()));
+        Set { members: Mutex::default(), kept, bell: Bell::default(), looks: AtomicU64::new(0) }
+    }
+
     /// A number that was not there before: what a set would tell is news at each look.
     pub(super) fn next_look(&self) -> u64 {
         self.looks.fetch_add(1, SeqCst)
@@ -113,9 +124,14 @@ impl Set {
                 continue;
             }
             let mut now = lock(&member.wish);
+            if now.turn != wish.turn {
+                // Another thread was told, or it is another wish.
+                continue;
+            }
             now.told = told;
             if events != 0 {
                 now.is_spent = now.has(libc::EPOLLONESHOT);
+                now.turn += u64::from(now.has(libc::EPOLLONESHOT) || now.has(libc::EPOLLET));
                 found.push((u32::from(events as u16), now.data));
             }
         }
@@ -173,19 +189,25 @@ impl Set {
         let at = members
             .iter()
             .position(|member| member.number == number && std::ptr::eq(member.open.as_ptr(), Arc::as_ptr(open)));
-        let wish = Wish { events, data, told: [None; 2], is_spent: false };
+        let mut wish = Wish { events, data, told: [None; 2], is_spent: false, turn: 0 };
         match (operation, at) {
             (libc::EPOLL_CTL_ADD, Some(_)) => return Err(Errno::EXIST),
             (libc::EPOLL_CTL_ADD, None) if members.len() >= MOST => return Err(Errno::NOSPC),
             (libc::EPOLL_CTL_ADD, None) => {
+                thread.world.may_keep(EACH)?;
                 let (open, wish) = (Arc::downgrade(open), Mutex::new(wish));
                 members.push_back(Arc::new(Member { number, open, wish }));
             }
             (libc::EPOLL_CTL_MOD | libc::EPOLL_CTL_DEL, None) => return Err(Errno::NOENT),
-            (libc::EPOLL_CTL_MOD, Some(at)) => *lock(&members[at].wish) = wish,
+            (libc::EPOLL_CTL_MOD, Some(at)) => {
+                let mut before = lock(&members[at].wish);
+                wish.turn = before.turn + 1;
+                *before = wish;
+            }
             (libc::EPOLL_CTL_DEL, Some(at)) => drop(members.remove(at)),
             _ => return Err(Errno::INVAL),
         }
+        lock(&self.kept).set(members.len() * EACH);
         drop(members);
         self.bell.ring();
         Ok(())
@@ -202,7 +224,7 @@ pub(super) fn create1(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
     if int(flags) & !libc::EPOLL_CLOEXEC != 0 {
         return Err(Errno::INVAL);
     }
-    let open = Open::new(&thread.world, Kind::Set(Set::default()), b"anon_inode:[eventpoll]", libc::O_RDWR as u32);
+    let open = Open::new(&thread.world, Kind::Set(Set::new(thread)), b"anon_inode:[eventpoll]", libc::O_RDWR as u32);
     thread.process.descriptors().add(open, 0, flags != 0)
 }
 

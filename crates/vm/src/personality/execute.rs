@@ -74,7 +74,7 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     process.set_descriptors(descriptors);
     let actions = lock(&process.actions()).after_exec();
     *lock(&process.actions) = Arc::new(std::sync::Mutex::new(actions));
-    process.set_image(Image { path: loaded.path, arguments: loaded.arguments });
+    process.set_image(Image::new(&world.machine, loaded.path, loaded.arguments));
     process.has_left.store(true, SeqCst);
     process.left.ring();
     (thread.clear_at_end, thread.alternate) = (0, Default::default());

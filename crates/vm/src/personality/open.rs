@@ -20,6 +20,7 @@ use super::special::Device;
 use super::thread::Thread;
 use super::timer::Timer;
 use super::world::World;
+use crate::kvm::Kept;
 use crate::memory::Content;
 use crate::scratch::Node;
 use crate::tree::HostFile;
@@ -36,6 +37,7 @@ pub(super) struct Open {
     flags: AtomicU32,
     identity: OnceLock<Identity>,
     counted: bool,
+    _kept: Kept,
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
 }
@@ -76,6 +78,8 @@ pub(super) enum Kind {
     Set(Set),
 }
 
+/// About what the host keeps for each.
+const EACH: usize = 512;
 /// The flags of `open(2)` that `fcntl(2)` can change.
 const CHANGEABLE: u32 = (libc::O_APPEND | libc::O_NONBLOCK) as u32;
 
@@ -89,6 +93,8 @@ impl Open {
         let counted = !matches!(kind, Kind::Stream(_));
         if counted {
             world.count_open();
+            // Without the memory for it everything ends.
+            let _ = world.may_keep(EACH);
         }
         let mut open = Open::passing(world, kind, path, flags);
         open.counted = counted;
@@ -98,6 +104,8 @@ impl Open {
     /// For a moment only, and not counted.
     pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
         let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !(libc::O_CLOEXEC as u32)));
+        let text = if let Kind::Text(text) = &kind { text.capacity() } else { 0 };
+        let kept = Kept::of(&world.machine, EACH + path.len() + text);
         Open {
             world: world.clone(),
             kind,
@@ -107,6 +115,7 @@ impl Open {
             flags,
             identity: OnceLock::new(),
             counted: false,
+            _kept: kept,
             attempts: Default::default(),
         }
     }

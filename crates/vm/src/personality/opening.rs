@@ -100,7 +100,7 @@ impl Thread {
             return self.process.descriptors().get(number).map(Found::Open);
         }
         let changes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 || has(libc::O_TRUNC);
-        if let Some(kind) = special::look(self, &path.normal) {
+        if let Some(kind) = special::open(self, &path.normal)? {
             let is_folder = matches!(kind, Kind::Listing(_));
             return match kind {
                 _ if has(libc::O_CREAT) && has(libc::O_EXCL) => Err(Errno::EXIST),

@@ -11,6 +11,7 @@ use super::alarms::Alarms;
 use super::files::Descriptors;
 use super::signals::Actions;
 use super::waiting::Bell;
+use crate::kvm::{Kept, Machine};
 use crate::memory::Space;
 
 /// A process, or what is left of one until its parent has asked.
@@ -22,7 +23,7 @@ pub(super) struct Process {
     descriptors: Mutex<Arc<Descriptors>>,
     pub(super) actions: Mutex<Arc<Mutex<Actions>>>,
     pub(super) place: Mutex<Arc<Mutex<Place>>>,
-    image: Mutex<Image>,
+    image: Mutex<Arc<Image>>,
     /// Its threads, by their numbers.
     pub(super) threads: Mutex<BTreeMap<u32, Arc<Member>>>,
     /// The thread that goes on alone, as in `execve(2)`; 0 while all do.
@@ -70,10 +71,20 @@ pub(super) struct Place {
 }
 
 /// What it runs: `/proc/self/exe`, `/proc/self/cmdline`.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Image {
     pub(super) path: Vec<u8>,
     pub(super) arguments: Vec<Vec<u8>>,
+    _kept: Option<Kept>,
+}
+
+impl Image {
+    /// It counts as memory.
+    pub(super) fn new(machine: &Arc<Machine>, path: Vec<u8>, arguments: Vec<Vec<u8>>) -> Image {
+        let each = size_of::<Vec<u8>>() + 16;
+        let bytes = path.len() + arguments.iter().map(|text| text.len() + each).sum::<usize>();
+        Image { path, arguments, _kept: Some(Kept::of(machine, bytes)) }
+    }
 }
 
 /// What a new process begins with.
@@ -85,7 +96,7 @@ pub(super) struct Parts {
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) actions: Arc<Mutex<Actions>>,
     pub(super) place: Arc<Mutex<Place>>,
-    pub(super) image: Image,
+    pub(super) image: Arc<Image>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -145,11 +156,12 @@ impl Process {
         lock(&self.place).clone()
     }
 
-    pub(super) fn image(&self) -> Image {
+    pub(super) fn image(&self) -> Arc<Image> {
         lock(&self.image).clone()
     }
 
     pub(super) fn set_image(&self, image: Image) {
-        *lock(&self.image) = image;
+        let old = std::mem::replace(&mut *lock(&self.image), Arc::new(image));
+        drop(old);
     }
 }

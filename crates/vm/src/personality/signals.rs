@@ -110,6 +110,11 @@ fn ends_by_handler(number: u64) -> bool {
     CALLS.iter().any(|&call| call.unsigned_abs() == number)
 }
 
+/// Whether one waits for a process already.
+pub(super) fn is_pending(process: &Process, signal: i32) -> bool {
+    process.pending.load(SeqCst) & bit(signal) != 0
+}
+
 /// A signal for a process.
 pub(super) fn send(world: &World, process: &Process, signal: i32) {
     if signal == libc::SIGKILL {

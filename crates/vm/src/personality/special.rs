@@ -82,7 +82,7 @@ pub(super) fn link(thread: &Thread, path: &[u8]) -> Option<Result<Vec<u8>, Errno
         return Some(thread.process.descriptors().get(number).map(|open| open.path.clone()));
     }
     match own(thread, path)? {
-        b"exe" => Some(Ok(thread.process.image().path)),
+        b"exe" => Some(Ok(thread.process.image().path.clone())),
         b"cwd" => Some(Ok(super::process::lock(&thread.process.place()).folder.clone())),
         b"root" => Some(Ok(b"/".to_vec())),
         _ => None,
@@ -126,7 +126,8 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
             Some(Kind::Text(image.arguments.iter().flat_map(|text| text.iter().copied().chain([0])).collect()))
         }
         b"comm" => Some(Kind::Text([last(&image.path), b"\n"].concat())),
-        b"maps" => Some(Kind::Text(thread.process.space().ok()?.describe().into_bytes())),
+        // Made when it is opened.
+        b"maps" => Some(Kind::Text(Vec::new())),
         b"status" => {
             let name = String::from_utf8_lossy(last(&image.path)).into_owned();
             let (id, parent) = (thread.process.id, thread.process.parent.load(std::sync::atomic::Ordering::SeqCst));
@@ -137,6 +138,20 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
         }
         _ => None,
     }
+}
+
+/// The same, opened: with its content, however long that takes to make.
+pub(super) fn open(thread: &Thread, path: &[u8]) -> Result<Option<Kind>, Errno> {
+    let kind = match look(thread, path) {
+        Some(Kind::Text(_)) if own(thread, path) == Some(b"maps") => {
+            Some(Kind::Text(thread.process.space()?.describe()?))
+        }
+        other => other,
+    };
+    if let Some(Kind::Text(text)) = &kind {
+        thread.world.may_keep(text.len())?;
+    }
+    Ok(kind)
 }
 
 fn descriptors(thread: &Thread) -> Vec<Vec<u8>> {

@@ -75,7 +75,7 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
         descriptors: Arc::new(descriptors),
         actions: Arc::default(),
         place: Arc::new(Mutex::new(Place { folder, mask: 0o022 })),
-        image: Image { path: loaded.path, arguments: loaded.arguments },
+        image: Arc::new(Image::new(&world.machine, loaded.path, loaded.arguments)),
     });
     let member = member(id, 0);
     lock(&process.threads).insert(id, member.clone());

@@ -18,6 +18,8 @@ const ROOM: usize = 208 << 10;
 const MESSAGES: usize = 512;
 /// What the host keeps beside the bytes of each, about.
 const EACH: usize = 128;
+/// And for a link without any, with the socket that has it.
+pub(super) const EMPTY: usize = 1024;
 
 thread_local! {
     static LEFT: RefCell<Vec<Arc<Open>>> = const { RefCell::new(Vec::new()) };
@@ -56,8 +58,9 @@ impl State {
     fn count(&mut self) {
         // What is left of the first is still counted.
         self.bytes = self.messages.iter().map(|message| message.bytes.len() - message.taken).sum();
-        let held: usize = self.messages.iter().map(|message| message.bytes.len() + EACH).sum();
-        self.kept.set(held);
+        let beside = |message: &Message| EACH + message.sender.len() + size_of::<Arc<Open>>() * message.opens.len();
+        let held: usize = self.messages.iter().map(|message| message.bytes.len() + beside(message)).sum();
+        self.kept.set(EMPTY + held);
     }
 }
 
@@ -92,7 +95,7 @@ impl Queues {
             bytes: 0,
             reader_is_gone: false,
             writer_is_gone: false,
-            kept: Kept::new(machine.clone()),
+            kept: Kept::of(machine, EMPTY),
         };
         let link = Arc::new(Link { state: Mutex::new(state), bell: Bell::default() });
         let mut links = lock(&self.0);

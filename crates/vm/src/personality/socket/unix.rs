@@ -13,7 +13,7 @@ use super::super::readiness::{HUP, IN, OUT, RDHUP, Watch};
 use super::super::signals::Cause;
 use super::super::thread::Thread;
 use super::super::waiting::Bell;
-use super::link::{Link, Taken};
+use super::link::{EMPTY, Link, Taken};
 use super::options::Options;
 use super::{How, Socket};
 
@@ -159,6 +159,7 @@ impl Unix {
 
     /// `connect(2)`
     pub(super) fn connect(&self, thread: &Thread, name: &[u8]) -> Result<(), Errno> {
+        thread.world.may_keep(2 * EMPTY)?;
         let names = lock(&thread.world.names.0);
         let missing = if name.first() == Some(&0) { Errno::CONNREFUSED } else { Errno::NOENT };
         let mut ends = lock(&self.ends);
