@@ -1,17 +1,36 @@
 //! The backend: what it needs, what it refuses, what it prepares.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use ringfence_isolation::{Backend, BuildError, Fact, Guarantee, Level, Prepared, Refusal, check_linux_program};
+use ringfence_isolation::{
+    Backend, BuildError, Enforcement, Fact, Guarantee, Level, Prepared, Refusal, SystemCall, check_linux_program,
+};
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
 use crate::kvm::{Kvm, Missing, Processors, StubKind};
 use crate::loader::Elf;
+use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
-use crate::promise::promise;
-use crate::tree::System;
+use crate::promise::{UNCONFINED, promise};
+use crate::tree::{HostFile, System};
+
+/// What is known of a spec before anything is built, and what of the host runs it.
+#[derive(Debug)]
+pub struct Examined {
+    /// KVM's device, open for reading and writing.
+    pub device: OwnedFd,
+    /// The program's file, open for reading.
+    pub program: OwnedFd,
+    /// Whether this machine's KVM virtualizes in software.
+    pub software: bool,
+    /// Whether Linux keeps its time by the processor's counter.
+    pub even: bool,
+    /// What would be enforced by a monitor in the process of whoever runs it.
+    pub promised: Enforcement,
+}
 
 /// Level `microvm`.
 pub struct Vm {
@@ -38,6 +57,101 @@ impl Vm {
     #[doc(hidden)]
     pub fn emulated(executor: Handle) -> Self {
         Vm { processors: Processors::Emulated, ..Self::new(executor) }
+    }
+
+    /// The backend in a process that others made for it, on KVM's device that they opened; what they found comes
+    /// from [`Examined`].
+    ///
+    /// # Errors
+    /// What of KVM is missing, or not as they found it.
+    pub fn passed(device: OwnedFd, software: bool, even: bool, executor: Handle) -> Result<Self, String> {
+        let kvm = Kvm::passed(device, even).map_err(|missing| missing.found)?;
+        let kind = kvm.stub_kind().map_err(|missing| missing.found)?;
+        if software != (kind == StubKind::User) {
+            return Err("KVM virtualizes in another way than its modules say".into());
+        }
+        Ok(Vm { kvm: Ok((Arc::new(kvm), kind)).into(), ..Self::new(executor) })
+    }
+
+    /// What [`prepare`](Backend::prepare) looks at, and what another process needs to run it. Nothing is required
+    /// of what would be enforced.
+    ///
+    /// # Errors
+    /// As for `prepare`, but for what the spec requires.
+    pub fn examine(&self, spec: &Spec) -> Result<Examined, BuildError> {
+        check_linux_program(spec)?;
+        let looked = Kvm::look(&self.device).and_then(|(device, kind)| match kind {
+            Some(kind) => Ok((device, kind)),
+            None => Ok((device, self.kvm().as_ref().map_err(Clone::clone)?.1)),
+        });
+        let (device, kind) = looked.map_err(|missing| self.refusal(&missing))?;
+        check_permissions(spec)?;
+        let unreadable = |source| BuildError::Unreadable { path: spec.program.path.clone(), source };
+        let program: OwnedFd = std::fs::File::open(&spec.program.path).map_err(unreadable)?.into();
+        let file = HostFile::new(program.try_clone().map_err(unreadable)?, b"");
+        check_elf(spec, file)?;
+        let software = kind == StubKind::User;
+        let promised = promise(spec, software, UNCONFINED);
+        Ok(Examined { device, program, software, even: Kvm::is_clock_even(), promised })
+    }
+
+    /// The second half of [`prepare`](Backend::prepare), for a spec that another process examined: everything that
+    /// runs it, here, with the program's file as that process opened it.
+    ///
+    /// # Errors
+    /// As for `prepare`.
+    pub fn prepare_examined(&self, spec: &Spec, program: OwnedFd) -> Result<Box<dyn Prepared>, BuildError> {
+        let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
+        let system = System::around(spec, program)
+            .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
+        Ok(self.ready(kvm, *kind, spec, system, promise(spec, *kind == StubKind::User, UNCONFINED)))
+    }
+
+    /// Does what [`prepare`](Backend::prepare) does, and says why the monitor will have no walls of its own.
+    ///
+    /// # Errors
+    /// As for `prepare`.
+    pub fn prepare_unconfined(&self, spec: &Spec, why: String) -> Result<Box<dyn Prepared>, BuildError> {
+        check_linux_program(spec)?;
+        let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
+        check_permissions(spec)?;
+        let promised = promise(spec, *kind == StubKind::User, &why);
+        promised.check(spec).map_err(|refusal| Refusal { facts: self.probe(), ..refusal })?;
+        let system = System::open(spec)
+            .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
+        let file = system.program_file();
+        let file =
+            file.map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
+        check_elf(spec, file)?;
+        Ok(self.ready(kvm, *kind, spec, system, promised))
+    }
+
+    fn ready(
+        &self,
+        kvm: &Arc<Kvm>,
+        kind: StubKind,
+        spec: &Spec,
+        system: System,
+        promised: Enforcement,
+    ) -> Box<dyn Prepared> {
+        Box::new(Ready {
+            kvm: kvm.clone(),
+            pool: Pool::new(Wanted { kvm: kvm.clone(), kind, memory: spec.limits.memory.map(|bytes| bytes.0) }),
+            spec: Arc::new(spec.clone()),
+            system: Arc::new(system),
+            promised,
+            executor: self.executor.clone(),
+        })
+    }
+
+    fn refusal(&self, missing: &Missing) -> Refusal {
+        Refusal {
+            level: Level::MicroVm,
+            guarantee: Guarantee::OwnKernel,
+            found: missing.found.clone(),
+            remedy: missing.remedy.into(),
+            facts: self.probe(),
+        }
     }
 
     fn kvm(&self) -> &Result<(Arc<Kvm>, StubKind), Missing> {
@@ -68,38 +182,20 @@ impl Backend for Vm {
         }
     }
 
+    fn system_calls(&self) -> Vec<SystemCall> {
+        crate::personality::system_calls()
+    }
+
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
-        check_linux_program(spec)?;
-        let (kvm, kind) = self.kvm().as_ref().map_err(|missing| Refusal {
-            level: Level::MicroVm,
-            guarantee: Guarantee::OwnKernel,
-            found: missing.found.clone(),
-            remedy: missing.remedy.into(),
-            facts: self.probe(),
-        })?;
-        check_permissions(spec)?;
-        let promised = promise(spec, *kind == StubKind::User);
-        promised.check(spec).map_err(|refusal| Refusal { facts: self.probe(), ..refusal })?;
-        let system = System::open(spec)
-            .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
-        check_elf(spec, &system)?;
-        Ok(Box::new(Ready {
-            kvm: kvm.clone(),
-            kind: *kind,
-            spec: Arc::new(spec.clone()),
-            system: Arc::new(system),
-            promised,
-            executor: self.executor.clone(),
-        }))
+        self.prepare_unconfined(spec, UNCONFINED.to_owned())
     }
 }
 
 /// An ELF file of this processor's, or a script: what its interpreter is shows when it is loaded.
-fn check_elf(spec: &Spec, system: &System) -> Result<(), BuildError> {
+fn check_elf(spec: &Spec, file: HostFile) -> Result<(), BuildError> {
     use crate::memory::Content;
     let unreadable =
         |errno: rustix::io::Errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() };
-    let file = system.program_file().map_err(unreadable)?;
     let mut start = [0; 2];
     let length = file.read_at(0, &mut start).map_err(unreadable)?;
     if start[..length] == *b"#!" {

@@ -1,16 +1,20 @@
 //! What an instance's threads and its owner share: the wish to stop, the usage, the end.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-use ringfence_isolation::{Exit, Host, Limit, LimitKind, LostReason, Usage, Verdict};
+use ringfence_isolation::{Activity, Exit, Host, Limit, LimitKind, LostReason, Usage, Verdict};
 use ringfence_manifest::Limits;
 use tokio::sync::watch;
 
 use crate::memory::Ledger;
+use crate::personality::{NUMBERS, name};
 use crate::sys;
 
 /// What an instance's threads and its owner share.
@@ -22,6 +26,40 @@ pub(crate) struct Control {
     memory: AtomicU64,
     memory_peak: AtomicU64,
     exit: watch::Sender<Option<Exit>>,
+    counts: Counts,
+}
+
+/// What is counted of a program's calls and of the guest's exits.
+pub(crate) struct Counts {
+    /// By number; the last place is for those that no table has.
+    pub(crate) calls: [AtomicU64; NUMBERS + 1],
+    pub(crate) page_faults: AtomicU64,
+    pub(crate) exceptions: AtomicU64,
+    pub(crate) kicks: AtomicU64,
+}
+
+impl Counts {
+    fn new() -> Self {
+        Counts {
+            calls: [const { AtomicU64::new(0) }; NUMBERS + 1],
+            page_faults: AtomicU64::new(0),
+            exceptions: AtomicU64::new(0),
+            kicks: AtomicU64::new(0),
+        }
+    }
+
+    /// What was counted so far.
+    fn activity(&self) -> Activity {
+        let calls: Vec<u64> = self.calls.iter().map(|count| count.load(Relaxed)).collect();
+        let named = calls.iter().enumerate().map(|(number, &count)| (name(number).unwrap_or("unknown"), count));
+        let exits = [
+            ("system call", calls.iter().sum()),
+            ("page fault", self.page_faults.load(Relaxed)),
+            ("exception", self.exceptions.load(Relaxed)),
+            ("kick", self.kicks.load(Relaxed)),
+        ];
+        Activity::new(named.filter(|(_, count)| *count > 0), exits)
+    }
 }
 
 #[derive(Default)]
@@ -45,11 +83,22 @@ impl Control {
             memory: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
             exit: watch::Sender::new(None),
+            counts: Counts::new(),
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is counted.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What was counted so far.
+    pub(crate) fn activity(&self) -> Activity {
+        self.counts.activity()
     }
 
     /// Whether everything has to end.

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ringfence_isolation::{BoxFuture, Enforcement, Exit, Instance, LostReason, StartError, Stop, Usage};
+use ringfence_isolation::{Activity, BoxFuture, Enforcement, Exit, Instance, LostReason, StartError, Stop, Usage};
 use tokio::runtime::Handle;
 
 use crate::control::{Control, LastWord};
@@ -48,19 +48,27 @@ impl VmInstance {
 /// The first thread: runs the program, and outlives every other thread of the instance.
 fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Handle) {
     let _last = LastWord(control.clone());
+    // Emptied before the world is let go of, so that nobody else ever holds it last.
+    let clock = Arc::new(Mutex::new(Some(Arc::downgrade(&world))));
     let charging = executor.spawn({
         let control = Arc::downgrade(control);
+        let clock = clock.clone();
         async move {
             while let Some(next) = control.upgrade().map(|control| control.next_charge()) {
                 tokio::time::sleep(next).await;
                 if let Some(control) = control.upgrade() {
                     control.charge();
                 }
+                let world = clock.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(world) = world.as_ref().and_then(std::sync::Weak::upgrade) {
+                    world.refresh_clock();
+                }
             }
         }
     });
     let status = personality::live(&world, first, executor);
     charging.abort();
+    *clock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     control.charge();
     drop(world);
     control.end(match status {
@@ -129,6 +137,10 @@ impl Instance for VmInstance {
 
     fn usage(&self) -> Usage {
         self.control.usage()
+    }
+
+    fn activity(&self) -> Option<Activity> {
+        Some(self.control.activity())
     }
 }
 

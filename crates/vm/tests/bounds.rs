@@ -44,8 +44,8 @@ fn numbers_at_their_ends_are_errors_of_the_program_alone() {
 }
 
 #[test]
-fn mappings_and_locks_are_not_without_end() {
-    end(&["holes", "split-locks", "timers"]);
+fn mappings_and_timers_are_not_without_end() {
+    end(&["holes", "timers"]);
 }
 
 #[test]

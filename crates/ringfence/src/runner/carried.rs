@@ -1,24 +1,38 @@
 //! An instance whose guest runs in a runner.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ringfence_isolation::{
-    BoxFuture, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError, Stop, Trap, Usage,
-    Verdict,
+    Activity, BoxFuture, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError, Stop,
+    Trap, Usage, Verdict,
 };
 use ringfence_manifest::Limits;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::serve::Said;
-use super::wire::End;
+use super::serve::{Answers, Said};
+use super::wire::{End, News};
 
 /// The runner's process, and what it says.
 pub(super) struct Carried {
     pub(super) process: Box<dyn Instance>,
     pub(super) enforced: Enforcement,
     pub(super) told: Arc<Told>,
-    /// Resolves when the line to the runner has ended.
+    /// Resolves when the lines to the runner have ended.
     pub(super) served: watch::Receiver<bool>,
+    /// Where signals for the guest go, if it has any.
+    pub(super) signals: Option<(Answers, Handle)>,
+    /// What of its process is the runner's own.
+    pub(super) own: Own,
+}
+
+/// What of its process is the runner's own, and no part of what its guest used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Own {
+    /// Bytes.
+    pub(super) memory: u64,
+    pub(super) cpu_time: Duration,
 }
 
 /// What is known of the guest's end.
@@ -26,6 +40,8 @@ pub(super) struct Told {
     pub(super) host: Arc<dyn Host>,
     pub(super) limits: Limits,
     pub(super) said: Mutex<Option<Said>>,
+    /// What the guest asked of its monitor, as that says.
+    pub(super) activity: Mutex<Option<Activity>>,
 }
 
 impl Instance for Carried {
@@ -37,9 +53,14 @@ impl Instance for Carried {
         self.process.start()
     }
 
-    /// WASI has no signals: whatever is sent ends the guest, as at level wasm.
-    fn stop(&self, _: Stop) {
-        self.process.stop(Stop::Kill);
+    /// WASI has no signals: whatever is sent ends such a guest, as at level wasm.
+    fn stop(&self, how: Stop) {
+        match (how, &self.signals) {
+            (Stop::Signal(signal), Some((answers, executor))) if (1..=64).contains(&signal) => {
+                executor.spawn(answers.clone().tell(News::Signal(signal)));
+            }
+            _ => self.process.stop(Stop::Kill),
+        }
     }
 
     fn exited(&self) -> BoxFuture<'static, Exit> {
@@ -54,7 +75,18 @@ impl Instance for Carried {
 
     fn usage(&self) -> Usage {
         let fuel = self.told.said.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |(_, fuel)| *fuel);
-        Usage { fuel, ..self.process.usage() }
+        let process = self.process.usage();
+        Usage {
+            fuel,
+            memory: process.memory.saturating_sub(self.own.memory),
+            memory_peak: process.memory_peak.saturating_sub(self.own.memory),
+            cpu_time: process.cpu_time.saturating_sub(self.own.cpu_time),
+            ..process
+        }
+    }
+
+    fn activity(&self) -> Option<Activity> {
+        self.told.activity.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn pause(&self) -> Option<&dyn Pause> {
@@ -63,6 +95,20 @@ impl Instance for Carried {
 }
 
 impl Told {
+    pub(super) fn new(host: Arc<dyn Host>, limits: Limits) -> Arc<Self> {
+        Arc::new(Told { host, limits, said: Mutex::default(), activity: Mutex::default() })
+    }
+
+    /// Keeps what the guest asked for.
+    pub(super) fn count(&self, activity: Activity) {
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Some(activity);
+    }
+
+    /// Keeps the runner's word on how its guest ended; the first one counts.
+    pub(super) fn say(&self, said: Said) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);
+    }
+
     /// How the guest ended, when its runner's process ended like this. A verdict of the host's counts
     /// more than what the kernel says, and that more than what the runner says.
     fn exit(&self, process: Exit) -> Exit {
@@ -94,8 +140,30 @@ impl Told {
                 Some(allowed) => Exit::Exceeded(Limit { limit: LimitKind::Fuel, allowed, used: fuel }),
                 None => lost("the runner counted instructions that nobody limits".into()),
             },
+            End::Exceeded { limit, used } => self.counted(&limit, used),
             End::ByVerdict => Exit::Stopped,
             End::Lost(message) => lost(message),
+        }
+    }
+
+    /// The runner says that its guest went over a limit that it counts itself. There has to be one.
+    fn counted(&self, name: &str, used: u64) -> Exit {
+        let Limits { memory, cpu_time, processes, open_files, disk, file_size, .. } = &self.limits;
+        let allowed = LimitKind::ALL.iter().find(|limit| limit.name() == name).and_then(|&limit| {
+            let allowed = match limit {
+                LimitKind::Memory => memory.map(|bytes| bytes.0),
+                LimitKind::CpuTime => cpu_time.and_then(|time| u64::try_from(time.as_nanos()).ok()),
+                LimitKind::Processes => *processes,
+                LimitKind::OpenFiles => *open_files,
+                LimitKind::Disk => disk.map(|bytes| bytes.0),
+                LimitKind::FileSize => file_size.map(|bytes| bytes.0),
+                _ => None,
+            };
+            allowed.map(|allowed| (limit, allowed))
+        });
+        match allowed {
+            Some((limit, allowed)) => Exit::Exceeded(Limit { limit, allowed, used: used.max(allowed) }),
+            None => lost("the runner told of a limit that nobody set".into()),
         }
     }
 
@@ -104,6 +172,7 @@ impl Told {
         let allowed = match limit.limit {
             LimitKind::Memory => self.limits.memory.map(|bytes| bytes.0),
             LimitKind::CpuTime => self.limits.cpu_time.and_then(|time| u64::try_from(time.as_nanos()).ok()),
+            LimitKind::Processes => self.limits.processes,
             _ => None,
         };
         Limit { allowed: allowed.unwrap_or(limit.allowed), ..limit }

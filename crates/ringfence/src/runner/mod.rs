@@ -18,10 +18,20 @@
 
 mod backend;
 mod carried;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod machine;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod monitor;
+mod parcel;
 mod process;
 mod remote;
 mod serve;
 mod wire;
 
 pub(crate) use backend::Sandbox;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+pub(crate) use machine::Machines;
 pub use process::{RUNNER, run};
+/// What the runner of a virtual machine gives up, for a test that plays one gone bad.
+#[doc(hidden)]
+pub use ringfence_linux::confine_monitor;

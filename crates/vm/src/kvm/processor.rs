@@ -105,6 +105,8 @@ impl Processor {
             registers.xcrs[0].value = machine.features().xcr0;
             vcpu.set_xcrs(&registers).map_err(failed("cannot enable the vector registers"))?;
         }
+        // Where KVM cannot do this the counter is another one, which `Kvm::counter` finds out.
+        let _ = sys::set_counter_offset(&vcpu, 0);
         sys::accept_kicks(&vcpu).map_err(|_| MachineError::Kvm {
             doing: "cannot let a processor be interrupted",
             source: kvm_ioctls::Error::new(libc::EIO),
@@ -259,6 +261,11 @@ impl Processor {
         }
         self.place = Place::Program;
         true
+    }
+
+    /// The frequency of the counter that the host's kernel knows, in kilohertz.
+    pub(crate) fn counter_kilohertz(&self) -> Option<u32> {
+        self.vcpu.get_tsc_khz().ok().filter(|&kilohertz| kilohertz > 0)
     }
 
     /// The privilege level it is at.

@@ -12,6 +12,7 @@ pub(crate) use stack::STACK;
 
 use crate::kvm::{Machine, Registers, USER_END};
 use crate::memory::{Content, Ledger, Space};
+use crate::vdso::Vdso;
 
 /// Where a program goes that can be anywhere.
 const PROGRAM_BASE: u64 = 0x4000_0000;
@@ -42,13 +43,14 @@ pub(crate) struct Loaded {
 /// Opens a file of the capsule's tree to run it.
 pub(crate) type Opener<'a> = dyn Fn(&[u8]) -> Result<Arc<dyn Content>, Errno> + 'a;
 
-/// Loads a program into a space of its own.
+/// Loads a program into a space of its own, which has the page of time if there is one.
 pub(crate) fn load(
     machine: &Arc<Machine>,
     ledger: &Arc<dyn Ledger>,
     mut command: Command,
     mut file: Arc<dyn Content>,
     open: &Opener<'_>,
+    vdso: Option<&Vdso>,
 ) -> Result<Loaded, Errno> {
     let mut scripts = 0;
     while let Some((interpreter, argument)) = script(&*file)? {
@@ -79,7 +81,8 @@ pub(crate) fn load(
         return Err(Errno::NOEXEC);
     }
     space.set_break(program.end);
-    let rsp = stack::build(&space, &command, &program, interpreter_base)?;
+    let image = vdso.map(|vdso| vdso.map(&space, stack::ABOVE)).transpose()?;
+    let rsp = stack::build(&space, &command, &program, interpreter_base, image)?;
     let registers = Registers { rip: entry, rsp, rflags: 0x202, ..Registers::default() };
     // Not the path it was asked for by: that may be a link to whatever runs.
     Ok(Loaded { space, registers, path: file.path().to_vec(), arguments: command.arguments })

@@ -51,6 +51,8 @@ pub(super) struct Inner {
     pub(super) areas: Areas,
     /// The pages that are there, by number.
     pub(super) pages: BTreeMap<u64, Page>,
+    /// Where content is read to on its way to a page.
+    pub(super) buffer: Vec<u8>,
     root: u64,
     break_start: u64,
     break_end: u64,
@@ -60,7 +62,8 @@ pub(super) struct Inner {
 impl Inner {
     /// What the host keeps for areas and pages counts as memory.
     pub(super) fn count(&mut self) {
-        self.kept.set(self.areas.count() * AREA + self.pages.len() * ENTRY);
+        let lists = self.areas.count() * AREA + self.pages.len() * ENTRY;
+        self.kept.set(lists + self.buffer.capacity());
     }
 }
 
@@ -79,7 +82,8 @@ impl Space {
         let root = tables.root();
         let (areas, pages) = (Areas::default(), BTreeMap::new());
         let kept = Kept::new(machine.clone());
-        let inner = Inner { tables: Some(tables), areas, pages, root, break_start: 0, break_end: 0, kept };
+        let inner =
+            Inner { tables: Some(tables), areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
         Ok(Space { machine, ledger, inner: Mutex::new(inner) })
     }
 
@@ -433,6 +437,9 @@ pub(super) fn whole_pages(start: u64, length: u64) -> Result<Range<u64>, Errno> 
 
 impl Drop for Space {
     fn drop(&mut self) {
+        if self.machine.is_retired() {
+            return;
+        }
         let mut inner = self.inner();
         self.drop_pages(&mut inner, 0..USER_END);
         if let Some(tables) = inner.tables.take() {

@@ -46,6 +46,10 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
 }
 
 fn over(world: &World, process: &Arc<Process>) {
+    if process.id == FIRST {
+        // Everything ends with it: its memory need not be sorted out first.
+        world.machine.retire();
+    }
     process.alarms.clear(true);
     process.set_descriptors(Arc::default());
     process.set_space(None);

@@ -61,7 +61,8 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     world.call(Call::Random { into: &mut random })?;
     let user = rustix::process::getuid().as_raw();
     let command = Command { path, arguments, environment, random, user };
-    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &|path| thread.open_program(path))?;
+    let open = |path: &[u8]| thread.open_program(path);
+    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     thread.end_others()?;
     thread.give_up_locks();
     thread.process.alarms.clear(false);

@@ -44,6 +44,7 @@ mod world;
 
 use rustix::io::Errno;
 
+pub(crate) use self::table::{NUMBERS, name, system_calls};
 pub(crate) use starting::{First, clear, first_thread, live, signal_first};
 pub(crate) use world::World;
 

@@ -57,7 +57,7 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
         let looked = world.system.look(path, true)?;
         Ok(Arc::new(HostFile::new(world.system.read(&looked)?, path)))
     };
-    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open)?;
+    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     let descriptors = Descriptors::default();
     for (handle, flags) in
         [(Handle::STDIN, libc::O_RDONLY), (Handle::STDOUT, libc::O_WRONLY), (Handle::STDERR, libc::O_WRONLY)]

@@ -1,7 +1,14 @@
 //! Every system call that is served, by its number on x86-64: `syscalls(2)`. What is not here answers
-//! `ENOSYS`.
+//! `ENOSYS`, and stands in [`absent`] with the reason.
 
+mod absent;
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use ringfence_isolation::{Served, SystemCall};
 use rustix::io::Errno;
+
+use self::absent::{ABSENT, PARTLY};
 
 use super::socket::{calls as sockets, message as messages};
 use super::thread::Thread;
@@ -16,13 +23,12 @@ use super::{opening, pipe, polling, reading, robust, scheduling, signalfd, signa
 type Service = fn(&mut Thread, Arguments) -> Answer;
 
 /// How many numbers the table knows.
-const NUMBERS: usize = 512;
+pub(crate) const NUMBERS: usize = 512;
 
 macro_rules! calls {
     ($($number:literal $name:literal => $service:expr;)*) => {
-        /// The names of the calls that are served.
-        #[cfg(test)]
-        pub(super) const NAMES: &[(usize, &str)] = &[$(($number, $name),)*];
+        /// The calls that are served, with the module of their family.
+        const NAMES: &[(usize, &str, &str)] = &[$(($number, $name, stringify!($service)),)*];
 
         /// The services, by number.
         static SERVICES: [Option<Service>; NUMBERS] = {
@@ -35,8 +41,40 @@ macro_rules! calls {
 
 /// Serves the call of that number.
 pub(super) fn serve(thread: &mut Thread, number: u64, arguments: Arguments) -> Answer {
-    let service = usize::try_from(number).ok().and_then(|number| *SERVICES.get(number)?);
+    let number = usize::try_from(number).unwrap_or(NUMBERS);
+    thread.world.control.counts().calls[number.min(NUMBERS)].fetch_add(1, Relaxed);
+    let service = SERVICES.get(number).copied().flatten();
     service.map_or(Err(Errno::NOSYS), |service| service(thread, arguments))
+}
+
+/// The name of a call: `None` for a number that Linux does not have.
+pub(crate) fn name(number: usize) -> Option<&'static str> {
+    let absent = ABSENT.iter().flat_map(|(_, _, calls)| *calls);
+    let mut all =
+        NAMES.iter().map(|(number, name, _)| (number, name)).chain(absent.map(|(number, name)| (number, name)));
+    all.find(|(known, _)| **known == number).map(|(_, name)| *name)
+}
+
+/// Every call of Linux, by number: whether it is served here, and what is missing.
+pub(crate) fn system_calls() -> Vec<SystemCall> {
+    let family = |service: &'static str| service.split("::").next().unwrap_or(service).trim();
+    let served = |name: &str| match PARTLY.iter().find(|(known, _)| *known == name) {
+        Some((_, missing)) => Served::Partly { missing },
+        None => Served::Fully,
+    };
+    let here = NAMES.iter().map(|&(number, name, service)| {
+        let number = number as u32;
+        SystemCall { number, name, family: family(service), served: served(name) }
+    });
+    let absent = ABSENT.iter().flat_map(|&(family, why, calls)| {
+        calls.iter().map(move |&(number, name)| {
+            let number = number as u32;
+            SystemCall { number, name, family, served: Served::Absent { why } }
+        })
+    });
+    let mut calls: Vec<_> = here.chain(absent).collect();
+    calls.sort_unstable_by_key(|call| call.number);
+    calls
 }
 
 calls! {
@@ -247,18 +285,4 @@ calls! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_number_and_each_name_is_there_once() {
-        let mut numbers: Vec<_> = NAMES.iter().map(|(number, _)| number).collect();
-        let mut names: Vec<_> = NAMES.iter().map(|(_, name)| name).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!((numbers.len(), names.len()), (NAMES.len(), NAMES.len()));
-        assert!(NAMES.iter().all(|&(number, _)| SERVICES[number].is_some()));
-    }
-}
+mod tests;

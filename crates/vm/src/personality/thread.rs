@@ -1,7 +1,7 @@
 //! A thread of a program: it runs in the guest until it needs something, and is served here.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use ringfence_isolation::{Exit, LostReason};
 
@@ -64,10 +64,16 @@ impl Thread {
                 }
                 _ => self.processor.user_context(&self.world.machine),
             };
+            let counts = self.world.control.counts();
             match event {
                 Event::Syscall => self.system_call(),
-                Event::Exception { vector, error, address } => self.exception(vector, error, address),
+                Event::Exception { vector, error, address } => {
+                    let count = if vector == 14 { &counts.page_faults } else { &counts.exceptions };
+                    count.fetch_add(1, Relaxed);
+                    self.exception(vector, error, address);
+                }
                 Event::Interrupted => {
+                    counts.kicks.fetch_add(1, Relaxed);
                     // In the stubs nothing can be changed; they are left soon.
                     if self.has_to_end() || !self.is_signalled() || !self.processor.is_at_program() {
                         continue;

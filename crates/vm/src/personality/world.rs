@@ -22,6 +22,7 @@ use crate::kvm::{Kept, Machine};
 use crate::memory::{Content, Ledger};
 use crate::scratch::Scratch;
 use crate::tree::{HostFile, System};
+use crate::vdso::Vdso;
 
 /// The first process; 1 is whoever started it.
 pub(super) const FIRST: u32 = 2;
@@ -43,6 +44,8 @@ pub(crate) struct World {
     /// Files that are mapped and shared.
     pub(super) shared: Shared,
     pub(super) locks: Locks,
+    /// The page of time, where the processor's counter can tell it.
+    pub(super) vdso: Option<Vdso>,
     pub(super) executor: OnceLock<runtime::Handle>,
     /// How many timers run.
     pub(super) alarms: Arc<AtomicUsize>,
@@ -69,6 +72,7 @@ impl World {
         spec: Arc<Spec>,
         system: Arc<System>,
         control: Arc<Control>,
+        counter: Option<u32>,
     ) -> Arc<Self> {
         let root = host.folders().first().map(|folder| folder.handle);
         let machine = Arc::new(machine);
@@ -76,6 +80,7 @@ impl World {
             Ok(Reply::Time(time)) => time,
             _ => 0,
         };
+        let vdso = counter.and_then(|kilohertz| Vdso::new(&machine, &*host, kilohertz));
         let scratch = Scratch::new(&spec, &machine, &control, now);
         let left = Mutex::new((0, Kept::new(machine.clone())));
         Arc::new(World {
@@ -86,6 +91,7 @@ impl World {
             control,
             futexes: Futexes::default(),
             scratch,
+            vdso,
             shared: Shared::default(),
             locks: Locks::default(),
             executor: OnceLock::new(),
@@ -101,6 +107,13 @@ impl World {
             open: AtomicU64::new(0),
             next: AtomicU32::new(FIRST),
         })
+    }
+
+    /// Keeps the page of time right; to be called now and then.
+    pub(crate) fn refresh_clock(&self) {
+        if let Some(vdso) = &self.vdso {
+            vdso.refresh(&*self.host);
+        }
     }
 
     pub(super) fn ledger(&self) -> Arc<dyn Ledger> {
