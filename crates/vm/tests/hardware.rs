@@ -144,8 +144,9 @@ fn boot(nested_paging: &str) {
     let Some(files) = initial_files(&kernel, folder.path()) else { return };
     let initial = folder.path().join("initrd");
     std::fs::write(&initial, files).unwrap();
-    let line =
-        format!("console=ttyS0 reboot=t panic=-1 nokaslr mitigations=off tsc=reliable quiet npt={nested_paging}");
+    let line = format!(
+        "console=ttyS0 reboot=t panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check quiet npt={nested_paging}"
+    );
     let mut command = Command::new("timeout");
     command.args(["300", "qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "EPYC,+svm", "-smp", "2"]);
     command.args([

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::process::{Image, lock};
 use super::thread::{Next, Thread};
 use super::{Answer, Arguments};
+use crate::kvm::Kept;
 use crate::loader::{self, Command};
 
 /// How many bytes of arguments and environment there can be: `ARG_MAX`.
@@ -48,6 +49,9 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
         arguments.push(Vec::new());
     }
     let world = thread.world.clone();
+    let bytes = arguments.iter().chain(&environment).map(|text| text.len() + size_of::<Vec<u8>>()).sum();
+    world.may_keep(bytes)?;
+    let _kept = Kept::of(&world.machine, bytes);
     let path = match super::special::link(thread, &path) {
         Some(target) => target?,
         None => path,

@@ -39,6 +39,7 @@ mod thread;
 mod time;
 mod timer;
 mod transfer;
+mod vectors;
 mod waiting;
 mod world;
 

@@ -8,7 +8,7 @@ use super::process::{Process, lock};
 use super::thread::{Next, Thread};
 use super::world::World;
 use super::{Answer, Arguments, int};
-use crate::kvm::{LEGACY, Registers};
+use crate::kvm::Registers;
 
 /// What a process does at each signal, by number.
 #[derive(Clone)]
@@ -261,9 +261,7 @@ impl Thread {
             true => other.at.wrapping_add(other.size),
             false => rsp.wrapping_sub(128),
         };
-        let Ok(vectors) = self.processor.vectors() else { return false };
-        let vectors = self.world.machine.extent().frame(&vectors);
-        let vectors_at = top.wrapping_sub(vectors.len() as u64) & !63;
+        let Ok(vectors_at) = self.save_vectors(top) else { return false };
         let at = (vectors_at.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
         let mut frame = [0; FRAME];
         let mut put = |at: usize, word: u64| frame[at..at + 8].copy_from_slice(&word.to_le_bytes());
@@ -283,9 +281,7 @@ impl Thread {
         put(INFO_AT, cause.signal as u64);
         put(INFO_AT + 8, u64::from(cause.code as u32));
         put(INFO_AT + 16, cause.address);
-        // A handler begins as a program does, whatever was being counted.
-        let is_written = space.write(vectors_at, &vectors).and_then(|()| space.write(at, &frame)).is_ok();
-        if !is_written || self.processor.clear_vectors().is_err() {
+        if space.write(at, &frame).is_err() {
             return false;
         }
         let mut mask = self.member.blocked.load(SeqCst) | action.mask;
@@ -307,23 +303,6 @@ impl Thread {
             ..self.context
         };
         true
-    }
-
-    /// Sets the vector registers to what a frame has at an address; none are as a program begins.
-    fn restore_vectors(&mut self, at: u64) -> Result<(), Errno> {
-        if at == 0 {
-            return self.processor.clear_vectors().map_err(|_| Errno::IO);
-        }
-        let space = self.process.space()?;
-        let mut legacy = [0; LEGACY];
-        space.read(at, &mut legacy)?;
-        let extent = self.world.machine.extent();
-        let mut frame = vec![0; extent.length(&legacy)];
-        space.read(at, &mut frame)?;
-        let now = self.processor.vectors().map_err(|_| Errno::IO)?;
-        // Read twice: it may have changed, and is checked as it was read last.
-        let state = extent.state(&frame, &now);
-        self.processor.set_vectors(&state).map_err(|_| Errno::FAULT)
     }
 
     /// Blocks other signals for one call: `sigsuspend(2)`, `ppoll(2)`.

@@ -122,15 +122,18 @@ fn run(world: &Arc<World>, begin: Begin) {
     member.number.store(number, SeqCst);
     world.control.enlist();
     let entered = world.executor.get().map(tokio::runtime::Handle::enter);
-    let served = catch_unwind(AssertUnwindSafe(|| serve(world, begin)));
-    if served.is_err() {
-        let reason = "a thread that served it panicked".into();
-        world.control.stop(Exit::Lost(LostReason::Backend(reason)));
-    }
+    let contained = |work: &mut dyn FnMut()| {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            let reason = "a thread that served it panicked".into();
+            world.control.stop(Exit::Lost(LostReason::Backend(reason)));
+        }
+    };
+    let mut begin = Some(begin);
+    contained(&mut || begin.take().into_iter().for_each(|begin| serve(world, begin)));
     // Under whatever number it has now: `execve(2)` changes it.
     let id =
         lock(&process.threads).values().find(|member| member.number.load(SeqCst) == number).map(|member| member.id);
-    super::ending::forget(world, &process, id.unwrap_or(member.id));
+    contained(&mut || super::ending::forget(world, &process, id.unwrap_or(member.id)));
     world.control.dismiss();
     drop(entered);
 }
