@@ -10,7 +10,7 @@ use ringfence_isolation::{
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
-use crate::kvm::{Kvm, Missing, Processors, StubKind};
+use crate::kvm::{Kvm, Missing, Processors, Shortcuts, StubKind};
 use crate::loader::Elf;
 use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
@@ -37,6 +37,7 @@ pub struct Vm {
     device: PathBuf,
     executor: Handle,
     processors: Processors,
+    shortcuts: Shortcuts,
     kvm: OnceLock<Result<(Arc<Kvm>, StubKind), Missing>>,
 }
 
@@ -49,7 +50,7 @@ impl Vm {
 
     /// The same, on another device file of KVM.
     pub fn on(device: PathBuf, executor: Handle) -> Self {
-        Vm { device, executor, processors: Processors::Real, kvm: OnceLock::new() }
+        Vm { device, executor, processors: Processors::Real, shortcuts: Shortcuts::all(), kvm: OnceLock::new() }
     }
 
     /// The same within QEMU's TCG, whose emulated processors differ from real ones in a detail. Only
@@ -154,9 +155,15 @@ impl Vm {
         }
     }
 
+    /// The same without the ways to be faster that nothing depends on. Only tests need it.
+    #[doc(hidden)]
+    pub fn plain(executor: Handle) -> Self {
+        Vm { shortcuts: Shortcuts::empty(), ..Self::new(executor) }
+    }
+
     fn kvm(&self) -> &Result<(Arc<Kvm>, StubKind), Missing> {
         self.kvm.get_or_init(|| {
-            let kvm = Arc::new(Kvm::open(&self.device, self.processors)?);
+            let kvm = Arc::new(Kvm::open(&self.device, self.processors, self.shortcuts)?);
             let kind = kvm.stub_kind()?;
             Ok((kvm, kind))
         })

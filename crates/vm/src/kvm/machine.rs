@@ -15,7 +15,7 @@ use super::cpuid::{Features, features};
 use super::layout::{self, PROCESSORS};
 use super::processor::Idle;
 use super::tables::TablePool;
-use super::{Frames, Kvm, PAGE, Processor, StubKind};
+use super::{Frames, Kvm, PAGE, Processor, Shortcuts, StubKind};
 use crate::sys;
 
 /// A memory slot: what is added at once when memory grows. Its cost grows with its size.
@@ -43,6 +43,7 @@ pub(crate) struct Machine {
     cpuid: kvm_bindings::CpuId,
     extent: super::Extent,
     allowed: u64,
+    shortcuts: Shortcuts,
     /// Whether everything of it is about to go at once.
     retired: AtomicBool,
     /// Bytes that the host keeps for programs: pipes, sockets.
@@ -157,6 +158,7 @@ impl Machine {
             extent: super::Extent::new(&cpuid, features.xcr0),
             cpuid,
             allowed,
+            shortcuts: kvm.shortcuts(),
             retired: AtomicBool::new(false),
             kept: AtomicU64::new(0),
         };
@@ -280,6 +282,11 @@ impl Machine {
         sys::forget(&self.region, run.start * PAGE..run.end * PAGE);
     }
 
+    /// Whether more pages are made than the one that is touched.
+    pub(crate) fn makes_around(&self) -> bool {
+        self.shortcuts.contains(Shortcuts::AROUND)
+    }
+
     /// Whether so many pages more would come close to what there is.
     pub(crate) fn is_short(&self, pages: u64) -> bool {
         self.used() + pages * PAGE > self.allowed
@@ -306,6 +313,9 @@ impl Machine {
     /// Copies into pages that are empty, whole ones. They are made by writing to the file, which neither faults
     /// nor clears what is overwritten, and then mapped together: both cost several times as much page by page.
     pub(crate) fn fill(&self, run: Range<u64>, from: &[u8]) {
+        if !self.shortcuts.contains(Shortcuts::FILL) {
+            return self.write(run.start * PAGE, from);
+        }
         let mut done = 0;
         while done < from.len() {
             match rustix::io::pwrite(&self.file, &from[done..], run.start * PAGE + done as u64) {

@@ -14,6 +14,7 @@ mod layout;
 mod machine;
 mod probe;
 mod processor;
+mod shortcuts;
 mod tables;
 mod vectors;
 
@@ -23,6 +24,7 @@ use machine::TABLE_AREA;
 pub(crate) use machine::{Kept, Machine, MachineError};
 pub(crate) use probe::{Kvm, Missing, Processors, StubKind};
 pub(crate) use processor::{Event, Processor, Registers};
+pub(crate) use shortcuts::Shortcuts;
 pub(crate) use tables::{Tables, Translation};
 pub(crate) use vectors::{Extent, LEGACY};
 
