@@ -207,6 +207,11 @@ impl Control {
         }
     }
 
+    /// Processor time that another thread of the host spent for it.
+    pub(crate) fn spend(&self, time: Duration) {
+        self.state().ended_time += time;
+    }
+
     /// Processor time so far.
     pub(crate) fn cpu_time(&self) -> Duration {
         let state = self.state();

@@ -98,10 +98,15 @@ impl Instance for VmInstance {
             Phase::Stopped => Err(StartError::Stopped),
             Phase::Built(parts) => {
                 let (world, first) = *parts;
-                *phase = Phase::Started(Arc::downgrade(&world));
+                let started = Arc::downgrade(&world);
+                *phase = Phase::Started(started.clone());
                 let (control, executor) = (self.control.clone(), self.executor.clone());
                 let thread = std::thread::Builder::new().name("microvm".into());
                 if let Err(error) = thread.spawn(move || live(world, first, &control, &executor)) {
+                    // What its process has refers to the world, and the world to it.
+                    if let Some(world) = started.upgrade() {
+                        personality::clear(&world);
+                    }
                     self.control.end(Exit::Lost(LostReason::Backend(format!("no thread for it: {error}"))));
                 }
                 Ok(())

@@ -55,12 +55,16 @@ fn inside() {
     let outcome = Lab::new("/programs/time").args(&["clocks"]).run();
     assert!(outcome.stdout.starts_with("ok clocks"), "{}{}", outcome.stdout, outcome.report.exit);
     println!("inside: {}", outcome.stdout.trim());
+    for word in ["vectors", "forged", "fresh", "prompt"] {
+        says(Lab::new("/programs/linux").args(&[word]), &format!("ok {word}"));
+    }
     let hostile = |arguments: &[&str]| Lab::new("/programs/hostile").args(arguments);
     says(hostile(&["over-stubs"]), "tried");
     says(hostile(&["flags"]), "returned");
     for arguments in [
         &["own-exit"][..],
         &["port"],
+        &["compatible"],
         &["privileged", "h"],
         &["privileged", "c"],
         &["privileged", "m"],
@@ -128,7 +132,7 @@ fn initial_files(kernel: &Kernel, folder: &Path) -> Option<Vec<u8>> {
     for module in &kernel.modules {
         archive.add_file(&format!("/modules/{}", module.file_name()?.to_string_lossy()), module).unwrap();
     }
-    for name in ["ordinary", "files", "hostile", "time"] {
+    for name in ["ordinary", "files", "hostile", "time", "linux"] {
         archive.add_file(&format!("/programs/{name}"), &compiled(&format!("{name}.c"), &["-static"])?).unwrap();
     }
     Some(archive.finish())

@@ -41,6 +41,7 @@ pub(crate) struct Machine {
     task_kind: u8,
     features: Features,
     cpuid: kvm_bindings::CpuId,
+    extent: super::Extent,
     allowed: u64,
     shortcuts: Shortcuts,
     /// Whether everything of it is about to go at once.
@@ -59,6 +60,13 @@ impl Kept {
     /// None yet.
     pub(crate) fn new(machine: Arc<Machine>) -> Kept {
         Kept { machine, bytes: 0 }
+    }
+
+    /// So many.
+    pub(crate) fn of(machine: &Arc<Machine>, bytes: usize) -> Kept {
+        let mut kept = Kept::new(machine.clone());
+        kept.set(bytes);
+        kept
     }
 
     /// So many now.
@@ -147,6 +155,7 @@ impl Machine {
             kind,
             task_kind: kvm.task_kind(),
             features,
+            extent: super::Extent::new(&cpuid, features.xcr0),
             cpuid,
             allowed,
             shortcuts: kvm.shortcuts(),
@@ -183,17 +192,17 @@ impl Machine {
         &self.vm
     }
 
-    /// The parts of a processor's vector registers that programs have: `xcr0`.
-    pub(crate) fn vector_parts(&self) -> u64 {
-        self.features.xcr0
-    }
-
     pub(super) fn features(&self) -> Features {
         self.features
     }
 
     pub(super) fn cpuid(&self) -> &kvm_bindings::CpuId {
         &self.cpuid
+    }
+
+    /// What the vector registers of its processors take.
+    pub(crate) fn extent(&self) -> &super::Extent {
+        &self.extent
     }
 
     /// A processor for the calling thread: one that nobody runs on, else a new one.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 pub(crate) use elf::{Elf, ElfError};
 pub(crate) use stack::STACK;
 
-use crate::kvm::{Machine, Registers};
+use crate::kvm::{Machine, Registers, USER_END};
 use crate::memory::{Content, Ledger, Space};
 use crate::vdso::Vdso;
 
@@ -35,7 +35,7 @@ pub(crate) struct Command {
 pub(crate) struct Loaded {
     pub(crate) space: Space,
     pub(crate) registers: Registers,
-    /// The file that runs: the interpreter of a script.
+    /// The file that runs, where it was found: the interpreter of a script.
     pub(crate) path: Vec<u8>,
     pub(crate) arguments: Vec<Vec<u8>>,
 }
@@ -77,11 +77,15 @@ pub(crate) fn load(
         let placed = placed.place(&space, &interpreter, INTERPRETER_BASE)?;
         (entry, interpreter_base) = (placed.entry, placed.base);
     }
+    if entry >= USER_END || program.own_entry >= USER_END {
+        return Err(Errno::NOEXEC);
+    }
     space.set_break(program.end);
     let image = vdso.map(|vdso| vdso.map(&space, stack::ABOVE)).transpose()?;
     let rsp = stack::build(&space, &command, &program, interpreter_base, image)?;
     let registers = Registers { rip: entry, rsp, rflags: 0x202, ..Registers::default() };
-    Ok(Loaded { space, registers, path: command.path, arguments: command.arguments })
+    // Not the path it was asked for by: that may be a link to whatever runs.
+    Ok(Loaded { space, registers, path: file.path().to_vec(), arguments: command.arguments })
 }
 
 /// The interpreter of a script, and its argument.

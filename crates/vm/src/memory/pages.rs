@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::area::{Area, page};
+use super::area::{Area, further, page};
 use super::space::{Inner, Page};
 use super::{Backing, Protection, Space};
 use crate::kvm::{PAGE, Translation, USER_END};
@@ -83,12 +83,13 @@ impl Space {
                 if !self.ledger.may_hold(self.machine.used() + PAGE) {
                     return Touch::NoMemory;
                 }
-                let index = page(number * PAGE - start + offset);
+                let index = page(further(*offset, number * PAGE - start));
                 let frame = match segment.frame(index) {
                     Ok(frame) => frame,
                     Err(touch) => return touch,
                 };
                 inner.pages.insert(number, Page { frame, own: false });
+                inner.count();
                 self.lead(inner, number, frame, area.protection).map_or(Touch::NoMemory, |()| Touch::There)
             }
             _ => self.fill(inner, start, &area, before..behind, number),
@@ -119,7 +120,7 @@ impl Space {
             if buffer.len() < length {
                 buffer.resize(length, 0);
             }
-            let Ok(read) = file.read_at(offset + (window.start * PAGE - start), &mut buffer[..length]) else {
+            let Ok(read) = file.read_at(further(*offset, window.start * PAGE - start), &mut buffer[..length]) else {
                 return Touch::BeyondFile;
             };
             // The rest of the last page is empty.
@@ -158,6 +159,7 @@ impl Space {
                 number += 1;
             }
         }
+        inner.count();
         Touch::There
     }
 

@@ -1,6 +1,7 @@
 //! Timers that send signals: `alarm(2)`, `setitimer(2)`, `timer_create(2)`, `RLIMIT_CPU` of `getrlimit(2)`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,12 @@ const VIRTUAL: i32 = -2;
 const PROFILE: i32 = -3;
 /// The one of `RLIMIT_CPU`.
 const LIMIT: i32 = -4;
+/// How many an instance can have that run.
+const MOST_RUNNING: usize = 256;
+/// So many expire as often as they like; with more, each does so less often.
+const OFTEN: usize = 8;
+/// What the host spends on each time, about.
+const COST: Duration = Duration::from_micros(5);
 
 /// The timers of a process.
 #[derive(Default)]
@@ -104,8 +111,31 @@ impl Alarms {
     }
 }
 
+/// One of the timers of an instance that run.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn new(all: &Arc<AtomicUsize>) -> Result<Running, Errno> {
+        let running = Running(all.clone());
+        if all.fetch_add(1, SeqCst) < MOST_RUNNING { Ok(running) } else { Err(Errno::AGAIN) }
+    }
+
+    /// How often each may expire, so that all of them together cost the host no more than a few.
+    fn shortest(&self) -> Duration {
+        let all = u32::try_from(self.0.load(SeqCst).div_ceil(OFTEN)).unwrap_or(u32::MAX);
+        SHORTEST.saturating_mul(all.max(1))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
 /// Sends the signal at each moment.
 async fn expire(
+    running: Running,
     world: Weak<World>,
     process: Weak<Process>,
     measure: Measure,
@@ -126,7 +156,12 @@ async fn expire(
             continue;
         }
         let (Some(world), Some(process)) = (world.upgrade(), process.upgrade()) else { return };
-        if let Some(cause) = effect.cause {
+        world.control.spend(COST);
+        // One that waits stands for those that follow: `timer_getoverrun(2)`.
+        let stands = |signal| effect.thread.is_none() && signals::is_pending(&process, signal);
+        if let Some(cause) = effect.cause
+            && !stands(cause.signal)
+        {
             let member = effect.thread.map(|id| lock(&process.threads).get(&id).cloned());
             // When too many wait already, this one is lost, as in Linux.
             let _ = match member {
@@ -138,7 +173,7 @@ async fn expire(
         if interval.is_zero() {
             return;
         }
-        next = next.saturating_add(interval.max(SHORTEST)).max(now);
+        next = next.saturating_add(interval.max(running.shortest())).max(now);
     }
 }
 
@@ -157,19 +192,21 @@ fn set_of(
     let mut alarms = lock(&process.alarms.0);
     let alarm = alarms.get_mut(&number).ok_or(Errno::INVAL)?;
     let before = (alarm.left(process), alarm.interval);
-    if let Some(running) = alarm.running.take() {
-        running.abort();
-    }
-    alarm.interval = interval;
-    alarm.next = match left.is_zero() {
+    let next = match left.is_zero() {
         true => None,
         // Beyond all counting is never.
         false => alarm.measure.now(process, alarm.start).and_then(|now| now.checked_add(left)),
     };
-    let Some(next) = alarm.next.filter(|_| alarm.effect.cause.is_some()) else { return Ok(before) };
+    let runs = next.is_some() && alarm.effect.cause.is_some();
+    let counted = if runs { Some(Running::new(&world.alarms)?) } else { None };
+    if let Some(running) = alarm.running.take() {
+        running.abort();
+    }
+    (alarm.next, alarm.interval) = (next, interval);
+    let (Some(next), Some(counted)) = (next, counted) else { return Ok(before) };
     let (living, owner) = (Arc::downgrade(world), Arc::downgrade(process));
     let executor = world.executor.get().ok_or(Errno::AGAIN)?;
-    let expiring = expire(living, owner, alarm.measure, alarm.effect, alarm.start, (next, interval));
+    let expiring = expire(counted, living, owner, alarm.measure, alarm.effect, alarm.start, (next, interval));
     alarm.running = Some(executor.spawn(expiring).abort_handle());
     Ok(before)
 }

@@ -113,6 +113,11 @@ impl Cause {
 pub(super) struct Queue(Mutex<VecDeque<Cause>>);
 
 impl Queue {
+    /// The same signals wait.
+    pub(super) fn duplicate(&self) -> Queue {
+        Queue(Mutex::new(lock(&self.0).clone()))
+    }
+
     /// One more waits. An ordinary signal waits once; `EAGAIN` when too many of the others wait.
     pub(super) fn put(&self, set: &AtomicU64, cause: Cause) -> Result<(), Errno> {
         let mut queue = lock(&self.0);

@@ -14,7 +14,7 @@ use super::files::Descriptors;
 use super::open::{Kind, Open};
 use super::outside::{Over, drain, feed};
 use super::pipe::Pipe;
-use super::process::{Image, Parts, Place, Process, lock};
+use super::process::{Parts, Place, Process, lock};
 use super::signals::{self, Cause};
 use super::special::Device;
 use super::starting::{self, Beginning, Failed};
@@ -215,7 +215,7 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
             folder: world.spec.program.working_directory.clone().into_bytes(),
             mask: 0o022,
         })),
-        image: Image::default(),
+        image: Arc::default(),
         limits: Default::default(),
         niceness: 0,
     });

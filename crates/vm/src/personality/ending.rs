@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::locks::Owner;
 use super::open::Kind;
-use super::process::{Process, lock};
+use super::process::{Image, Process, lock};
 use super::signals::{self, Cause};
 use super::stopping::News;
 use super::thread::{Next, Thread};
@@ -43,6 +43,7 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
         }
         threads.is_empty()
     };
+    process.fewer.ring();
     world.end_thread();
     if is_last {
         over(world, process);
@@ -59,6 +60,7 @@ fn over(world: &World, process: &Arc<Process>) {
     process.alarms.clear(true);
     process.set_descriptors(Arc::default());
     process.set_space(None);
+    process.set_image(Image::default());
     world.locks.release(Owner::Process(process.id), None);
     world.shared.settle();
     if process.session.load(SeqCst) == process.id {
@@ -79,12 +81,19 @@ fn over(world: &World, process: &Arc<Process>) {
             if orphan {
                 child.parent.store(1, SeqCst);
             }
-            !(orphan && child.is_over.load(SeqCst))
+            let is_gone = orphan && child.is_over.load(SeqCst);
+            if is_gone {
+                world.asked_for();
+            }
+            !is_gone
         });
         let parent = processes.get(&process.parent.load(SeqCst)).cloned();
         let unasked = parent.as_ref().is_none_or(|parent| lock(&parent.actions()).ignores_children());
-        if unasked && process.id != FIRST {
-            processes.remove(&process.id);
+        if process.id != FIRST {
+            match unasked {
+                true => drop(processes.remove(&process.id)),
+                false => world.left_over(),
+            }
         }
         parent
     };
@@ -114,6 +123,33 @@ fn over(world: &World, process: &Arc<Process>) {
 }
 
 impl Thread {
+    /// Ends the other threads of the process and waits until they have: `execve(2)`. The one that goes on
+    /// has the number of the process from then on. `EINTR` when it is itself to end.
+    pub(super) fn end_others(&mut self) -> Result<(), Errno> {
+        let process = self.process.clone();
+        let id = self.member.id;
+        process.alone.compare_exchange(0, id, SeqCst, SeqCst).map_err(|_| Errno::INTR)?;
+        for member in lock(&process.threads).values().filter(|member| member.id != id) {
+            self.world.control.interrupt(member.number.load(SeqCst));
+        }
+        loop {
+            process.fewer.enlist();
+            if lock(&process.threads).len() <= 1 {
+                break;
+            }
+            if self.has_to_end() {
+                return Err(Errno::INTR);
+            }
+            self.world.control.parked(std::thread::park);
+        }
+        if id != process.id {
+            self.member = Arc::new(self.member.renumbered(process.id));
+            *lock(&process.threads) = std::iter::once((process.id, self.member.clone())).collect();
+        }
+        process.alone.store(0, SeqCst);
+        Ok(())
+    }
+
     /// Ends the whole process by a signal.
     pub(super) fn end_process(&mut self, signal: i32) {
         end(&self.world, &self.process, signal);
@@ -126,8 +162,7 @@ impl Thread {
         self.give_up_locks();
         if self.clear_at_end != 0
             && let Ok(space) = self.process.space()
-            && let Ok(place) = space.place_of(self.clear_at_end, crate::memory::Protection::WRITE)
-            && space.change(place, |_| Some(0)).is_ok()
+            && let Ok((place, _)) = space.change(self.clear_at_end, |_| Some(0))
         {
             self.world.futexes.wake(place, 1, u32::MAX);
         }
@@ -217,6 +252,7 @@ fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Fou
             {
                 let used = *lock(&child.ended_time) + *lock(&child.children_time);
                 *lock(&process.children_time) += used;
+                world.asked_for();
             }
             Some(Ok(found))
         }

@@ -10,6 +10,7 @@ use super::open::Kind;
 use super::process::{Image, lock};
 use super::thread::{Next, Thread};
 use super::{Answer, Arguments, int};
+use crate::kvm::Kept;
 use crate::loader::{self, Command};
 
 /// How many bytes of arguments and environment there can be: `ARG_MAX`.
@@ -75,30 +76,6 @@ pub(super) fn execveat(thread: &mut Thread, [folder, path, arguments, environmen
     execute(thread, path, arguments, environment)
 }
 
-/// Ends the other threads of a process that begins another program, and waits until they are gone.
-fn end_others(thread: &Thread) -> Result<(), Errno> {
-    let me = thread.member.id;
-    let others = |process: &super::process::Process| -> Vec<_> {
-        lock(&process.threads).values().filter(|member| member.id != me).cloned().collect()
-    };
-    for member in others(&thread.process) {
-        member.ends.store(true, SeqCst);
-        thread.world.control.interrupt(member.number.load(SeqCst));
-    }
-    while !others(&thread.process).is_empty() {
-        match thread.wait(&[&thread.process.left], None, || others(&thread.process).is_empty().then_some(())) {
-            Ok(()) => {}
-            // A signal waits until the program has begun.
-            Err(Errno::INTR) if !thread.has_to_end() => {
-                let moment = std::time::Duration::from_millis(1);
-                thread.world.control.parked(|| std::thread::park_timeout(moment));
-            }
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
 /// Lets the calling thread go on as another program.
 pub(super) fn execute(
     thread: &mut Thread,
@@ -110,6 +87,9 @@ pub(super) fn execute(
         arguments.push(Vec::new());
     }
     let world = thread.world.clone();
+    let bytes = arguments.iter().chain(&environment).map(|text| text.len() + size_of::<Vec<u8>>()).sum();
+    world.may_keep(bytes)?;
+    let _kept = Kept::of(&world.machine, bytes);
     let path = match super::special::link(thread, &path) {
         Some(target) => target?,
         None => path,
@@ -125,11 +105,7 @@ pub(super) fn execute(
     let command = Command { path, arguments, environment, random, user };
     let open = |path: &[u8]| thread.open_program(path);
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
-    if thread.member.id != thread.process.id && lock(&thread.process.threads).len() > 1 {
-        // The one that goes on is the first one: it would have to take its number over.
-        return Err(Errno::AGAIN);
-    }
-    end_others(thread)?;
+    thread.end_others()?;
     thread.give_up_locks();
     thread.process.alarms.clear(false);
     let root = loaded.space.root();
@@ -141,13 +117,14 @@ pub(super) fn execute(
     process.set_descriptors(descriptors);
     let actions = lock(&process.actions()).after_exec();
     *lock(&process.actions) = Arc::new(std::sync::Mutex::new(actions));
-    process.set_image(Image { path: loaded.path, arguments: loaded.arguments });
+    process.set_image(Image::new(&world.machine, loaded.path, loaded.arguments));
     process.has_executed.store(true, SeqCst);
     process.has_left.store(true, SeqCst);
     process.left.ring();
     (thread.clear_at_end, thread.alternate) = (0, Default::default());
     thread.context = loaded.registers;
-    if thread.processor.enter(&world.machine, root, 0, &loaded.registers).is_err() {
+    let entered = thread.processor.enter(&world.machine, root, 0, &loaded.registers);
+    if entered.and_then(|()| thread.processor.clear_vectors()).is_err() {
         thread.end_process(libc::SIGKILL);
     }
     thread.next = Next::Enter;

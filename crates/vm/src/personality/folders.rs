@@ -126,7 +126,7 @@ pub(super) fn getdents64(thread: &mut Thread, [number, at, length, ..]: Argument
 }
 
 fn inode(name: &[u8]) -> u64 {
-    name.iter().fold(7, |hash: u64, &byte| hash.wrapping_mul(31) + u64::from(byte)) | 1
+    name.iter().fold(7, |hash: u64, &byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte))) | 1
 }
 
 fn from_hal(entry: ringfence_abi::Entry) -> Named {

@@ -76,9 +76,10 @@ impl Locks {
             if let Some(&other) = held.iter().find(|other| conflict(other, &wanted)) {
                 return Ok(Some(other));
             }
-            if self.count.load(SeqCst) >= MOST {
-                return Err(Errno::NOLCK);
-            }
+        }
+        let within = |held: &Held| held.owner == wanted.owner && held.start < wanted.start && wanted.end < held.end;
+        if self.count.load(SeqCst) >= MOST && (!release || held.iter().any(within)) {
+            return Err(Errno::NOLCK);
         }
         let before = held.len();
         cut(held, &wanted);

@@ -21,6 +21,7 @@ use super::terminal::Terminal;
 use super::thread::Thread;
 use super::timer::Timer;
 use super::world::World;
+use crate::kvm::Kept;
 use crate::memory::Content;
 use crate::scratch::Node;
 use crate::tree::HostFile;
@@ -37,6 +38,7 @@ pub(super) struct Open {
     flags: AtomicU32,
     identity: OnceLock<Identity>,
     counted: bool,
+    _kept: Kept,
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
 }
@@ -85,6 +87,8 @@ pub(super) enum Kind {
     Master(Arc<Terminal>),
 }
 
+/// About what the host keeps for each.
+const EACH: usize = 512;
 /// The flags of `open(2)` that `fcntl(2)` can change.
 const CHANGEABLE: u32 = (libc::O_APPEND | libc::O_NONBLOCK) as u32;
 
@@ -104,6 +108,8 @@ impl Open {
         let counted = !matches!(kind, Kind::Stream(_));
         if counted {
             world.count_open();
+            // Without the memory for it everything ends.
+            let _ = world.may_keep(EACH);
         }
         let mut open = Open::passing(world, kind, path, flags);
         open.counted = counted;
@@ -113,6 +119,8 @@ impl Open {
     /// For a moment only, and not counted.
     pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
         let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !(libc::O_CLOEXEC as u32)));
+        let text = if let Kind::Text(text) = &kind { text.capacity() } else { 0 };
+        let kept = Kept::of(&world.machine, EACH + path.len() + text);
         Open {
             world: world.clone(),
             kind,
@@ -122,6 +130,7 @@ impl Open {
             flags,
             identity: OnceLock::new(),
             counted: false,
+            _kept: kept,
             attempts: Default::default(),
         }
     }
@@ -473,7 +482,7 @@ impl Content for Mapped {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
         let mut done = 0;
         while done < into.len() {
-            match self.0.read_at(offset + done as u64, &mut into[done..])? {
+            match self.0.read_at(offset.saturating_add(done as u64), &mut into[done..])? {
                 0 => break,
                 count => done += count,
             }

@@ -15,6 +15,16 @@ use super::{Answer, Arguments, int};
 use crate::memory::Content;
 use crate::tree::{HostFile, normal};
 
+/// How many links a path may lead through: `path_resolution(7)`.
+pub(super) const MOST_LINKS: u32 = 40;
+
+/// What one step on the way to something open came to.
+enum Found {
+    Open(Arc<Open>),
+    /// By a link to this path.
+    Link(Path),
+}
+
 /// A path as a program gave it, made absolute.
 #[derive(Clone)]
 pub(super) struct Path {
@@ -72,40 +82,54 @@ impl Thread {
 
     /// The same; what is made gets this mode.
     pub(super) fn open_as(&self, path: &Path, flags: u32, mode: u32, follow: bool) -> Result<Arc<Open>, Errno> {
+        let mut path = path.clone();
+        for _ in 0..MOST_LINKS {
+            match self.open_or_follow(&path, flags, mode, follow)? {
+                Found::Open(open) => return Ok(open),
+                Found::Link(next) => path = next,
+            }
+        }
+        Err(Errno::LOOP)
+    }
+
+    /// One step of it: a link of `/proc` or one that leads out of memory is where to go on.
+    fn open_or_follow(&self, path: &Path, flags: u32, mode: u32, follow: bool) -> Result<Found, Errno> {
         let has = |flag: i32| flags & flag as u32 != 0;
         let world = &self.world;
         if let Some(number) = special::descriptor(self, &path.normal) {
-            return self.process.descriptors().get(number);
+            return self.process.descriptors().get(number).map(Found::Open);
         }
         let changes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 || has(libc::O_TRUNC);
         if let Some(opened) = super::terminal::open(self, &path.normal, flags) {
-            return opened;
+            return opened.map(Found::Open);
         }
-        if let Some(kind) = special::look(self, &path.normal) {
+        if let Some(kind) = special::open(self, &path.normal)? {
             let is_folder = matches!(kind, Kind::Listing(_));
             return match kind {
                 _ if has(libc::O_CREAT) && has(libc::O_EXCL) => Err(Errno::EXIST),
                 Kind::Listing(_) if changes => Err(Errno::ISDIR),
                 Kind::Text(_) if changes => Err(Errno::ACCESS),
                 _ if has(libc::O_DIRECTORY) && !is_folder => Err(Errno::NOTDIR),
-                kind => Ok(Open::new(world, kind, &path.normal, flags)),
+                kind => Ok(Found::Open(Open::new(world, kind, &path.normal, flags))),
             };
         }
         if follow && let Some(target) = special::link(self, &path.normal) {
-            return self.open_as(&self.absolute(libc::AT_FDCWD, &target?)?, flags, mode, follow);
+            return self.absolute(libc::AT_FDCWD, &target?).map(Found::Link);
         }
         if world.scratch.has(&path.normal) {
             let follow = follow && !(has(libc::O_CREAT) && has(libc::O_EXCL));
             return match self.lead(path, follow)? {
-                Way::Path(path) => self.open_as(&path, flags, mode, follow),
-                Way::Memory(spot) => self.open_memory(&spot, flags, mode).map_err(|errno| match errno {
-                    Errno::ACCESS if !has(libc::O_CREAT) => self.unseen(path, errno),
-                    errno => errno,
-                }),
+                Way::Path(path) => Ok(Found::Link(path)),
+                Way::Memory(spot) => {
+                    self.open_memory(&spot, flags, mode).map(Found::Open).map_err(|errno| match errno {
+                        Errno::ACCESS if !has(libc::O_CREAT) => self.unseen(path, errno),
+                        errno => errno,
+                    })
+                }
             };
         }
         if path.is_system(self) {
-            return self.open_system(path, flags, follow, changes);
+            return self.open_system(path, flags, follow, changes).map(Found::Open);
         }
         let how = OpenHow {
             read: flags & libc::O_ACCMODE as u32 != libc::O_WRONLY as u32 && !has(libc::O_PATH),
@@ -135,7 +159,7 @@ impl Thread {
         {
             pages.set_size(0);
         }
-        Ok(open)
+        Ok(Found::Open(open))
     }
 
     /// The names at the root that are not the hal's.

@@ -37,6 +37,13 @@ struct State {
     kept: Kept,
 }
 
+impl State {
+    /// What was full once is counted as long as the room for it is kept.
+    fn count(&mut self) {
+        self.kept.set(self.content.capacity());
+    }
+}
+
 impl Pipe {
     pub(super) fn new(world: &World) -> Pipe {
         let kept = Kept::new(world.machine.clone());
@@ -160,8 +167,10 @@ impl Pipe {
         for (place, byte) in into.iter_mut().zip(state.content.drain(..count)) {
             *place = byte;
         }
-        let left = state.content.len();
-        state.kept.set(left);
+        if state.content.is_empty() && state.content.capacity() > ROOM {
+            state.content = VecDeque::new();
+        }
+        state.count();
         Some(count)
     }
 
@@ -176,8 +185,7 @@ impl Pipe {
         }
         let count = from.len().min(room);
         state.content.extend(&from[..count]);
-        let now = state.content.len();
-        state.kept.set(now);
+        state.count();
         Some(Ok(count))
     }
 

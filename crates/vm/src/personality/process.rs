@@ -14,6 +14,7 @@ use super::limits::Limits;
 use super::signals::Actions;
 use super::stopping::Halt;
 use super::waiting::Bell;
+use crate::kvm::{Kept, Machine};
 use crate::memory::Space;
 
 /// A process, or what is left of one until its parent has asked.
@@ -25,9 +26,13 @@ pub(super) struct Process {
     descriptors: Mutex<Arc<Descriptors>>,
     pub(super) actions: Mutex<Arc<Mutex<Actions>>>,
     pub(super) place: Mutex<Arc<Mutex<Place>>>,
-    image: Mutex<Image>,
+    image: Mutex<Arc<Image>>,
     /// Its threads, by their numbers.
     pub(super) threads: Mutex<BTreeMap<u32, Arc<Member>>>,
+    /// The thread that goes on alone, as in `execve(2)`; 0 while all do.
+    pub(super) alone: AtomicU32,
+    /// Rung when a thread of it has ended.
+    pub(super) fewer: Bell,
     /// How it is to end, or ended: a status as `wait(2)` has it. Negative while it lives.
     pub(super) status: AtomicI32,
     pub(super) is_over: std::sync::atomic::AtomicBool,
@@ -70,8 +75,16 @@ pub(super) struct Member {
     pub(super) pending: AtomicU64,
     pub(super) queue: Queue,
     pub(super) blocked: AtomicU64,
-    /// It ends alone: another thread of its process begins another program.
-    pub(super) ends: std::sync::atomic::AtomicBool,
+}
+
+impl Member {
+    /// The same thread under another number.
+    pub(super) fn renumbered(&self, id: u32) -> Member {
+        let (number, pending, blocked) =
+            (self.number.load(SeqCst), self.pending.load(SeqCst), self.blocked.load(SeqCst));
+        let queue = self.queue.duplicate();
+        Member { id, number: number.into(), pending: pending.into(), queue, blocked: blocked.into() }
+    }
 }
 
 /// Where a process is in the tree of files: `chdir(2)`, `umask(2)`.
@@ -82,10 +95,20 @@ pub(super) struct Place {
 }
 
 /// What it runs: `/proc/self/exe`, `/proc/self/cmdline`.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Image {
     pub(super) path: Vec<u8>,
     pub(super) arguments: Vec<Vec<u8>>,
+    _kept: Option<Kept>,
+}
+
+impl Image {
+    /// It counts as memory.
+    pub(super) fn new(machine: &Arc<Machine>, path: Vec<u8>, arguments: Vec<Vec<u8>>) -> Image {
+        let each = size_of::<Vec<u8>>() + 16;
+        let bytes = path.len() + arguments.iter().map(|text| text.len() + each).sum::<usize>();
+        Image { path, arguments, _kept: Some(Kept::of(machine, bytes)) }
+    }
 }
 
 /// What a new process begins with.
@@ -98,7 +121,7 @@ pub(super) struct Parts {
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) actions: Arc<Mutex<Actions>>,
     pub(super) place: Arc<Mutex<Place>>,
-    pub(super) image: Image,
+    pub(super) image: Arc<Image>,
     pub(super) limits: Limits,
     pub(super) niceness: i32,
 }
@@ -119,6 +142,8 @@ impl Process {
             place: Mutex::new(parts.place),
             image: Mutex::new(parts.image),
             threads: Mutex::default(),
+            alone: AtomicU32::new(0),
+            fewer: Bell::default(),
             status: AtomicI32::new(-1),
             is_over: std::sync::atomic::AtomicBool::new(false),
             children: Bell::default(),
@@ -183,7 +208,7 @@ impl Process {
         lock(&self.place).clone()
     }
 
-    pub(super) fn image(&self) -> Image {
+    pub(super) fn image(&self) -> Arc<Image> {
         lock(&self.image).clone()
     }
 
@@ -191,14 +216,15 @@ impl Process {
     pub(super) fn name(&self) -> Vec<u8> {
         let given = lock(&self.name).clone();
         given.unwrap_or_else(|| {
-            let path = self.image().path;
+            let path = &self.image().path;
             let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
             last[..last.len().min(15)].to_vec()
         })
     }
 
     pub(super) fn set_image(&self, image: Image) {
-        *lock(&self.image) = image;
+        let old = std::mem::replace(&mut *lock(&self.image), Arc::new(image));
+        drop(old);
         *lock(&self.name) = None;
     }
 }

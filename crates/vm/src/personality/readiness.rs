@@ -39,6 +39,8 @@ pub(super) struct Watch<'a> {
     /// When something becomes ready by itself.
     next: Option<Instant>,
     depth: u32,
+    /// What sets were found to be in this look, by their address and depth.
+    sets: HashMap<(usize, u32), bool>,
 }
 
 impl Watch<'_> {
@@ -94,9 +96,17 @@ impl Watch<'_> {
             Kind::Timer(timer) => timer.readiness(self) & wanted,
             Kind::Signals(signals) => signals.readiness(self) & wanted,
             Kind::Set(set) if self.depth < DEPTH => {
-                self.depth += 1;
-                let any = set.has_ready(self);
-                self.depth -= 1;
+                let key = (std::ptr::from_ref(set).addr(), self.depth);
+                let any = match self.sets.get(&key) {
+                    Some(&any) => any,
+                    None => {
+                        self.depth += 1;
+                        let any = set.has_ready(self);
+                        self.depth -= 1;
+                        self.sets.insert(key, any);
+                        any
+                    }
+                };
                 if any { IN & wanted } else { 0 }
             }
             Kind::Set(_) => 0,
@@ -130,15 +140,18 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut(&mut Watch<'_>) -> Option<T>,
     ) -> Result<T, Errno> {
-        let mut watch = Watch { thread: self, waker: waker(), asked: HashMap::new(), next: None, depth: 0 };
+        let deadline = self.lasting(deadline);
+        let (asked, sets) = (HashMap::new(), HashMap::new());
+        let mut watch = Watch { thread: self, waker: waker(), asked, next: None, depth: 0, sets };
         loop {
             self.world.control.hold();
             watch.next = None;
+            watch.sets.clear();
             if let Some(found) = check(&mut watch) {
                 return Ok(found);
             }
             if self.is_interrupted() {
-                return Err(Errno::INTR);
+                return Err(self.broken_off(deadline));
             }
             let now = Instant::now();
             if deadline.is_some_and(|deadline| deadline <= now) {

@@ -107,6 +107,11 @@ fn ends_by_handler(number: u64) -> bool {
     CALLS.iter().any(|&call| call.unsigned_abs() == number)
 }
 
+/// Whether one waits for a process already.
+pub(super) fn is_pending(process: &Process, signal: i32) -> bool {
+    process.pending.load(SeqCst) & bit(signal) != 0
+}
+
 /// A signal for a process. `EAGAIN` when too many wait.
 pub(super) fn send(world: &World, process: &Process, cause: Cause) -> Result<(), Errno> {
     if !stopping::arrives(world, process, &cause) {
@@ -164,12 +169,14 @@ pub(super) fn is_ignored(thread: &Thread, signal: i32) -> bool {
 
 /// The frame of a handler: a return address, `ucontext_t`, `siginfo_t`.
 const FRAME: usize = 440;
+/// `uc_flags`.
+const FLAGS_AT: usize = 8;
 const STACK_AT: usize = 24;
 const REGISTERS_AT: usize = 48;
+/// In `mcontext_t`, where the vector registers are: `fpregs`.
+const VECTORS_AT: usize = REGISTERS_AT + 23 * 8;
 const MASK_AT: usize = 304;
 const INFO_AT: usize = 312;
-/// Where the vector registers are.
-const VECTORS_AT: usize = REGISTERS_AT + 23 * 8;
 
 fn words(context: &Registers) -> [u64; 18] {
     let c = context;
@@ -264,9 +271,10 @@ impl Thread {
         if let Some(mask) = self.restore_mask.take() {
             // No handler took it over.
             self.member.blocked.store(mask, SeqCst);
-            again = None;
         }
         if let Some(number) = again {
+            // Another thread took the signal: what was left of the wait is waited for.
+            self.deadlines.go_on();
             self.make_again(number);
         }
     }
@@ -285,13 +293,13 @@ impl Thread {
             true => other.at.wrapping_add(other.size),
             false => self.context.rsp.wrapping_sub(128),
         };
-        let Some((vectors_at, vectors)) = self.vectors_for(top) else { return false };
+        let Ok(vectors_at) = self.save_vectors(top) else { return false };
         let at = (vectors_at.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
         let mut frame = [0; FRAME];
         let mut put = |at: usize, word: u64| frame[at..at + 8].copy_from_slice(&word.to_le_bytes());
         put(0, action.restorer);
-        // UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS
-        put(8, 0b111);
+        // `UC_FP_XSTATE`, `UC_SIGCONTEXT_SS`, `UC_STRICT_RESTORE_SS`
+        put(FLAGS_AT, 0b111);
         put(STACK_AT, other.at);
         put(STACK_AT + 8, other.flags(self.context.rsp));
         put(STACK_AT + 16, other.size);
@@ -304,7 +312,7 @@ impl Thread {
         let blocked = self.restore_mask.take().unwrap_or_else(|| self.member.blocked.load(SeqCst));
         put(MASK_AT, blocked);
         frame[INFO_AT..].copy_from_slice(&cause.bytes());
-        if space.write(vectors_at, &vectors).is_err() || space.write(at, &frame).is_err() {
+        if space.write(at, &frame).is_err() {
             return false;
         }
         if other.disarms {
@@ -444,12 +452,13 @@ pub(super) fn sigreturn(thread: &mut Thread, _: Arguments) -> Answer {
     let disabled = flags as i32 & libc::SS_DISABLE != 0 || size < 2048;
     let stack = Alternate { at: word(STACK_AT), size, disarms: flags & AUTODISARM != 0 };
     thread.alternate = if disabled { Alternate::default() } else { stack };
+    if thread.restore_vectors(word(VECTORS_AT)).is_err() {
+        thread.end_process(libc::SIGSEGV);
+        return Ok(0);
+    }
     thread.context = registers(saved);
     thread.member.blocked.store(word(MASK_AT) & !never_blocked(), SeqCst);
     thread.next = Next::AsIs;
-    if thread.take_vectors(word(VECTORS_AT)).is_none() {
-        thread.end_process(libc::SIGSEGV);
-    }
     Ok(0)
 }
 

@@ -90,7 +90,7 @@ pub(super) fn link(thread: &Thread, path: &[u8]) -> Option<Result<Vec<u8>, Errno
         return Some(thread.process.descriptors().get(number).map(|open| open.path.clone()));
     }
     match own(thread, path)? {
-        b"exe" => Some(Ok(thread.process.image().path)),
+        b"exe" => Some(Ok(thread.process.image().path.clone())),
         b"cwd" => Some(Ok(super::process::lock(&thread.process.place()).folder.clone())),
         b"root" => Some(Ok(b"/".to_vec())),
         _ => None,
@@ -130,6 +130,24 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
         return None;
     }
     super::proc::look(thread, std::str::from_utf8(path).ok()?)
+}
+
+fn is_maps(of_process: &[u8]) -> bool {
+    of_process == b"maps" || of_process.starts_with(b"task/") && of_process.ends_with(b"/maps")
+}
+
+/// The same, opened: with its content, however long that takes to make.
+pub(super) fn open(thread: &Thread, path: &[u8]) -> Result<Option<Kind>, Errno> {
+    let kind = match look(thread, path) {
+        Some(Kind::Text(_)) if own(thread, path).is_some_and(is_maps) => {
+            Some(Kind::Text(thread.process.space()?.describe()?))
+        }
+        other => other,
+    };
+    if let Some(Kind::Text(text)) = &kind {
+        thread.world.may_keep(text.len())?;
+    }
+    Ok(kind)
 }
 
 fn descriptors(thread: &Thread) -> Vec<Vec<u8>> {

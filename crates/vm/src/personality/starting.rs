@@ -1,5 +1,6 @@
 //! Beginning processes and threads: the first one, `clone(2)`, `fork(2)`, `vfork(2)`, `clone3(2)`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -14,9 +15,10 @@ use super::open::{Kind, Open};
 use super::process::{Image, Member, Parts, Place, Process, lock};
 use super::signals::{self, Cause};
 use super::thread::{Next, Thread};
+use super::waiting::Deadlines;
 use super::world::{FIRST, World};
 use super::{Answer, Arguments};
-use crate::kvm::Registers;
+use crate::kvm::{Registers, USER_END};
 use crate::loader::{self, Command};
 use crate::memory::Content;
 use crate::tree::HostFile;
@@ -37,14 +39,7 @@ struct Begin {
 
 fn member(id: u32, blocked: u64) -> Arc<Member> {
     let (pending, blocked) = (AtomicU64::new(0), AtomicU64::new(blocked));
-    Arc::new(Member {
-        id,
-        number: AtomicI32::new(0),
-        pending,
-        queue: Default::default(),
-        blocked,
-        ends: Default::default(),
-    })
+    Arc::new(Member { id, number: AtomicI32::new(0), pending, queue: Default::default(), blocked })
 }
 
 /// Loads the program of the spec.
@@ -78,7 +73,7 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
         descriptors: Arc::new(descriptors),
         actions: Arc::default(),
         place: Arc::new(Mutex::new(Place { folder, mask: 0o022 })),
-        image: Image { path: loaded.path, arguments: loaded.arguments },
+        image: Arc::new(Image::new(&world.machine, loaded.path, loaded.arguments)),
         limits: Default::default(),
         niceness: 0,
     });
@@ -230,13 +225,32 @@ fn run(world: &Arc<World>, begin: Begin) {
     run_with(world, begin, None);
 }
 
+/// The same, after it executed something. A panic ends the instance and nothing else: everybody who waits for the
+/// thread is told.
 fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate } = begin;
-    let id = member.id;
+    let (process, member) = (begin.process.clone(), begin.member.clone());
     let number = rustix::thread::gettid().as_raw_nonzero().get();
     member.number.store(number, SeqCst);
     world.control.enlist();
     let entered = world.executor.get().map(tokio::runtime::Handle::enter);
+    let contained = |work: &mut dyn FnMut()| {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            let reason = "a thread that served it panicked".into();
+            world.control.stop(Exit::Lost(LostReason::Backend(reason)));
+        }
+    };
+    let (mut begin, mut beginning) = (Some(begin), beginning);
+    contained(&mut || begin.take().into_iter().for_each(|begin| serve(world, begin, beginning.take())));
+    // Under whatever number it has now: `execve(2)` changes it.
+    let id =
+        lock(&process.threads).values().find(|member| member.number.load(SeqCst) == number).map(|member| member.id);
+    contained(&mut || super::ending::forget(world, &process, id.unwrap_or(member.id)));
+    world.control.dismiss();
+    drop(entered);
+}
+
+fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
@@ -257,6 +271,7 @@ fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
                 robust: 0,
                 alternate,
                 restore_mask: None,
+                deadlines: Deadlines::default(),
             };
             if let Some(beginning) = beginning {
                 execute_first(&mut thread, beginning);
@@ -264,15 +279,9 @@ fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
             thread.run();
             let processor = thread.leave();
             world.machine.put_back(processor);
-            super::ending::forget(world, &process, id);
         }
-        Err(reason) => {
-            world.control.stop(Exit::Lost(LostReason::Backend(reason)));
-            super::ending::forget(world, &process, id);
-        }
+        Err(reason) => world.control.stop(Exit::Lost(LostReason::Backend(reason))),
     }
-    world.control.dismiss();
-    drop(entered);
 }
 
 const VM: u64 = 0x100;
@@ -308,6 +317,9 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     }
     if flags & UNKNOWN != 0 || (is_thread && flags & (VM | ACTIONS) != VM | ACTIONS) {
         return Err(Errno::INVAL);
+    }
+    if flags & SET_TLS != 0 && wanted.tls >= USER_END {
+        return Err(Errno::PERM);
     }
     let world = thread.world.clone();
     let parent = thread.process.clone();

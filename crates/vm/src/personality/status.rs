@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::memory_files::Way;
 use super::open::{Kind, Open};
-use super::opening::Path;
+use super::opening::{MOST_LINKS, Path};
 use super::special;
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
@@ -172,6 +172,12 @@ impl Thread {
 
     /// What is at a path.
     pub(super) fn status_at(&self, path: &Path, follow: bool) -> Result<Status, Errno> {
+        self.status_after(path, follow, MOST_LINKS)
+    }
+
+    /// The same, after which so many links may follow.
+    fn status_after(&self, path: &Path, follow: bool, links: u32) -> Result<Status, Errno> {
+        let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
         let seen = special::look(self, &path.normal).filter(|_| follow);
         if seen.is_none()
             && let Some(target) = special::link(self, &path.normal)
@@ -181,7 +187,7 @@ impl Thread {
                 false => Ok(Status::made(libc::S_IFLNK | 0o777, target.len() as u64, &path.normal)),
                 true => match special::descriptor(self, &path.normal) {
                     Some(number) => self.status_of(&*self.process.descriptors().get(number)?),
-                    None => self.status_at(&self.absolute(libc::AT_FDCWD, &target)?, true),
+                    None => self.status_after(&self.absolute(libc::AT_FDCWD, &target)?, true, links),
                 },
             };
         }
@@ -190,7 +196,7 @@ impl Thread {
         }
         if self.world.scratch.has(&path.normal) {
             return match self.lead(path, follow)? {
-                Way::Path(path) => self.status_at(&path, follow),
+                Way::Path(path) => self.status_after(&path, follow, links),
                 Way::Memory(spot) => {
                     let judged = self.world.judge(&spot.path, FileUse::Look);
                     judged.map_err(|errno| self.unseen(path, errno))?;

@@ -8,6 +8,7 @@ use ringfence_isolation::{Exit, LostReason};
 use super::process::{Member, Process};
 use super::signals::{self, Cause};
 use super::table;
+use super::waiting::Deadlines;
 use super::world::World;
 use crate::kvm::{Event, Processor, Registers};
 use crate::memory::{Protection, Touch};
@@ -28,6 +29,8 @@ pub(crate) struct Thread {
     pub(super) alternate: signals::Alternate,
     /// The mask to go back to after `sigsuspend(2)`.
     pub(super) restore_mask: Option<u64>,
+    /// How long the call it makes waits.
+    pub(super) deadlines: Deadlines,
 }
 
 /// How a thread goes on after a system call.
@@ -46,6 +49,11 @@ pub(super) enum Next {
 impl Thread {
     /// Runs it to its end.
     pub(super) fn run(&mut self) {
+        if self.is_signalled() {
+            // Sent before anybody could interrupt it.
+            self.deliver(None);
+            self.go_on();
+        }
         while !self.has_to_end() {
             self.rest();
             if self.has_to_end() {
@@ -71,7 +79,7 @@ impl Thread {
                 Event::Interrupted => {
                     counts.kicks.fetch_add(1, Relaxed);
                     // In the stubs nothing can be changed; they are left soon.
-                    if self.has_to_end() || !self.is_signalled() || self.processor.privilege().ok() != Some(3) {
+                    if self.has_to_end() || !self.is_signalled() || !self.processor.is_at_program() {
                         continue;
                     }
                     if self.context.rip < crate::kvm::USER_STUB {
@@ -86,9 +94,10 @@ impl Thread {
 
     /// Whether it or everything ends.
     pub(super) fn has_to_end(&self) -> bool {
+        let alone = self.process.alone.load(SeqCst);
         self.next == Next::End
-            || self.member.ends.load(SeqCst)
             || self.process.status.load(SeqCst) >= 0
+            || (alone != 0 && alone != self.member.id)
             || self.world.control.is_stopping()
     }
 
@@ -102,7 +111,9 @@ impl Thread {
         let number = registers.rax;
         let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
         self.next = Next::Return;
+        self.deadlines.begin();
         let answer = table::serve(self, number, arguments);
+        self.deadlines.over();
         match self.next {
             Next::Return => {
                 self.context.rax = match answer {
@@ -140,7 +151,12 @@ impl Thread {
                     Err(_) => return,
                 };
                 match touched {
-                    Touch::There => return self.go_on(),
+                    Touch::There => {
+                        if self.is_signalled() {
+                            self.deliver(None);
+                        }
+                        return self.go_on();
+                    }
                     Touch::Nothing => Cause::fault(libc::SIGSEGV, 1, address),
                     Touch::Forbidden => Cause::fault(libc::SIGSEGV, 2, address),
                     Touch::BeyondFile => Cause::fault(libc::SIGBUS, 2, address),

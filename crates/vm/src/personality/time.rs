@@ -169,6 +169,7 @@ fn sleep_busy(thread: &Thread, absolute: bool, wanted: Duration) -> Answer {
 }
 
 fn sleep(thread: &Thread, until: Option<Instant>, left: u64) -> Answer {
+    let until = thread.lasting(until);
     match thread.wait(&[], until, || None::<()>) {
         Err(Errno::TIMEDOUT) | Ok(()) => Ok(0),
         Err(errno) => {

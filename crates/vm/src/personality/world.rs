@@ -1,7 +1,7 @@
 //! Everything the threads of an instance share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -21,7 +21,7 @@ use super::socket::{Names, Queues};
 use super::terminal::{Terminal, Terminals};
 use super::{MOST_THREADS, errno};
 use crate::control::Control;
-use crate::kvm::Machine;
+use crate::kvm::{Kept, Machine};
 use crate::memory::{Content, Ledger};
 use crate::scratch::Scratch;
 use crate::tree::{HostFile, System};
@@ -29,6 +29,10 @@ use crate::vdso::Vdso;
 
 /// The first process; 1 is whoever started it.
 pub(super) const FIRST: u32 = 2;
+/// How many processes may be over and not asked for: `pid_max` of `proc(5)`.
+const MOST_LEFT: usize = 32768;
+/// About what the host keeps for each.
+const LEFT: usize = 4096;
 
 /// Everything the threads of an instance share.
 pub(crate) struct World {
@@ -46,6 +50,8 @@ pub(crate) struct World {
     /// The page of time, where the processor's counter can tell it.
     pub(super) vdso: Option<Vdso>,
     pub(super) executor: OnceLock<runtime::Handle>,
+    /// How many timers run.
+    pub(super) alarms: Arc<AtomicUsize>,
     /// Unix sockets: what is on its way, and their names.
     pub(super) links: Queues,
     pub(super) names: Names,
@@ -61,6 +67,8 @@ pub(crate) struct World {
     threads: Mutex<Threads>,
     pub(super) began: Instant,
     living: AtomicU32,
+    /// Processes that are over and nobody asked for yet.
+    left: Mutex<(usize, Kept)>,
     open: AtomicU64,
     next: AtomicU32,
 }
@@ -92,6 +100,7 @@ impl World {
         let console = spec.session.terminal.and_then(|_| terminals.create().ok());
         let vdso = counter.and_then(|kilohertz| Vdso::new(&machine, &*host, kilohertz));
         let scratch = Scratch::new(&spec, &machine, &control, now);
+        let left = Mutex::new((0, Kept::new(machine.clone())));
         Arc::new(World {
             host,
             machine,
@@ -104,6 +113,7 @@ impl World {
             shared: Shared::default(),
             locks: Locks::default(),
             executor: OnceLock::new(),
+            alarms: Arc::default(),
             links: Queues::default(),
             names: Names::default(),
             fifos: Fifos::default(),
@@ -115,6 +125,7 @@ impl World {
             threads: Mutex::default(),
             began: Instant::now(),
             living: AtomicU32::new(0),
+            left,
             open: AtomicU64::new(0),
             next: AtomicU32::new(FIRST),
         })
@@ -164,17 +175,36 @@ impl World {
     /// Room for one more thread, and its number; `EAGAIN` when there is none.
     pub(super) fn begin_thread(&self) -> Result<u32, Errno> {
         let allowed = self.spec.limits.processes.unwrap_or(u64::MAX);
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).0;
         let living = u64::from(self.living.fetch_add(1, SeqCst)) + 1;
-        if living > allowed {
+        let used = living + left as u64;
+        if used > allowed {
             self.living.fetch_sub(1, SeqCst);
-            self.control.stop(Exit::Exceeded(Limit { limit: LimitKind::Processes, allowed, used: living }));
+            self.control.stop(Exit::Exceeded(Limit { limit: LimitKind::Processes, allowed, used }));
             return Err(Errno::AGAIN);
         }
-        if living > u64::from(MOST_THREADS) {
+        if living > u64::from(MOST_THREADS) || left >= MOST_LEFT || self.may_keep(0).is_err() {
             self.living.fetch_sub(1, SeqCst);
             return Err(Errno::AGAIN);
         }
         Ok(self.next.fetch_add(1, SeqCst))
+    }
+
+    fn count_left(&self, change: isize) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.0 = left.0.saturating_add_signed(change);
+        let bytes = left.0 * LEFT;
+        left.1.set(bytes);
+    }
+
+    /// A process is over and stays until its parent asks.
+    pub(super) fn left_over(&self) {
+        self.count_left(1);
+    }
+
+    /// Its parent asked, or nobody will.
+    pub(super) fn asked_for(&self) {
+        self.count_left(-1);
     }
 
     pub(super) fn end_thread(&self) {

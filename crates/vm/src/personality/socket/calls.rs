@@ -107,7 +107,7 @@ pub(in crate::personality) fn listen(thread: &mut Thread, [number, backlog, ..]:
     let open = get(thread, number)?;
     match socket_of(&open)? {
         Socket::Internet(socket) => socket.listen(thread, int(backlog)),
-        Socket::Unix(socket) => socket.listen(thread, int(backlog)),
+        Socket::Unix(socket) => socket.listen(int(backlog)),
     }
     .map(|()| 0)
 }
