@@ -7,7 +7,7 @@ use crate::{cache, check, clean, completions, doctor, exec, init, kept, levels, 
 
 /// Run any program behind the isolation it deserves, and never behind less than was asked for
 #[derive(Parser)]
-#[command(name = "ringfence", version, about, after_long_help = ExitCode::HELP, disable_help_subcommand = true)]
+#[command(name = "ringfence", version, after_long_help = ExitCode::HELP, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -41,7 +41,7 @@ pub(crate) fn learn(
     }
     let home = folder_of(file)?;
     let load = loaded(target, tty)?;
-    let takes_args = load.has_args();
+    let had_args = load.has_args();
     let written = load.merged()?;
     let runtime = runtime(events)?;
     let resolved = runtime.resolve(&load)?;
@@ -51,9 +51,9 @@ pub(crate) fn learn(
     };
     let Learned { ended, original, files } = run?;
     let before = &written.permissions.granted;
-    let learned = granted(before, &ended.learned, files, takes_args);
+    let learned = granted(before, &ended.learned, files);
     let manifest = placed(written.with_permissions(learned), &original, &home);
-    write(file, &text(&manifest, &ended.report))?;
+    write(file, &text(&manifest, &ended.report, had_args))?;
     summarise(&manifest, file, &ended, events);
     Ok(ended)
 }
@@ -137,12 +137,7 @@ fn folder_of(file: &Path) -> Result<PathBuf, Failure> {
 
 /// The permissions that cover what was used, and of the rest what was granted anyway and does not
 /// tell whether it was used.
-fn granted(
-    before: &Permissions,
-    learned: &[(Permission, String)],
-    files: FilePermissions,
-    takes_args: bool,
-) -> Permissions {
+fn granted(before: &Permissions, learned: &[(Permission, String)], files: FilePermissions) -> Permissions {
     let of = |permission| -> Vec<String> {
         let resources = learned.iter().filter(|(used, _)| *used == permission);
         resources.map(|(_, resource)| resource.clone()).collect()
@@ -154,7 +149,8 @@ fn granted(
     Permissions {
         files,
         network: NetworkPermissions { connect, listen, resolve },
-        args: before.args && takes_args,
+        // Those of the run are kept as the program's own.
+        args: false,
         ..before.clone()
     }
 }
@@ -187,6 +183,7 @@ fn covering(mut paths: Vec<String>) -> Vec<String> {
 /// The manifest with its paths as they are seen from `home`, where it will be.
 fn placed(mut manifest: Manifest, original: &Spec, home: &Path) -> Manifest {
     manifest.program.path = Written::nowhere(relative(home, &original.program.path));
+    manifest.program.args = original.program.args.iter().cloned().map(Written::nowhere).collect();
     let from = |path: &Path| Written::nowhere(relative(home, path).to_string_lossy().into_owned());
     manifest.mounts = original
         .mounts
@@ -222,12 +219,18 @@ pub(crate) fn relative(home: &Path, path: &Path) -> PathBuf {
     }
 }
 
-fn text(manifest: &Manifest, report: &Report) -> String {
+fn text(manifest: &Manifest, report: &Report, had_args: bool) -> String {
     let usage = &report.usage;
     let mut text = String::from(
         "# Learned from one run in a scratch copy: what the program used, and nothing else. Another run\n\
          # may need more; what it is denied then says which line would grant it. Read before you trust.\n#\n",
     );
+    if had_args {
+        text.push_str(
+            "# The arguments of that run are kept. To give others each time, take them out of [program] and write\n\
+             # args = true below [permissions].\n#\n",
+        );
+    }
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,

@@ -69,7 +69,6 @@ fn text(found: &[(String, i32, Option<Status>)]) -> String {
         };
         let state = if status.paused { Cell::warning(state(status)) } else { Cell::good(state(status)) };
         let since = ago(Duration::from_secs(now.saturating_sub(status.since)));
-        let processor = Duration::try_from_secs_f64(status.cpu_time).unwrap_or_default();
         table.row([
             name,
             visible(&status.capsule).into(),
@@ -78,7 +77,7 @@ fn text(found: &[(String, i32, Option<Status>)]) -> String {
             pid,
             format!("{since} ago").into(),
             Bytes(status.memory).to_string().into(),
-            format!("{processor:.2?}").into(),
+            format!("{:.2}s", status.cpu_time).into(),
         ]);
     }
     table.render(Style::of_stdout())

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 use ringfence_isolation::{
     self as isolation, BoxFuture, CallError, Enforcement, Exec, Exit, Instance, Pause, StartError, Stop, Usage,
@@ -17,6 +16,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::cgroup::Cgroup;
 use crate::exec::Means;
 use crate::launch::{Order, order, pass_streams};
+use crate::spent::Spent;
 use crate::terminal::Terminal;
 
 /// A built place.
@@ -46,11 +46,12 @@ pub(crate) struct Lines {
     pub(crate) terminal: Option<Terminal>,
 }
 
-/// How far an instance has come.
+/// What its owner has done with an instance. That it has ended is not among them: the thread that watches it
+/// says so by [`State::exit`], whatever the owner did.
 ///
 /// ```text
-/// Built ──start──▶ Started ──(the thread)──▶ Ended
-///   └────stop────▶ Stopped ──(the thread)──▶ Ended
+/// Built ──start──▶ Started
+///   └────stop────▶ Stopped
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -162,7 +163,10 @@ impl Controls {
         }
         let lines = state.lines.as_ref().ok_or(CallError::Unsupported("the instance is ending"))?;
         order(&lines.commands, streams, wanted).map_err(|errno| match errno {
-            Errno::TOOBIG => CallError::Unsupported("the words and variables of the command are too long together"),
+            Errno::TOOBIG => CallError::Arguments {
+                function: "exec".into(),
+                reason: "the words and variables of the command are too long together".into(),
+            },
             _ => CallError::Unsupported("the command cannot be passed on"),
         })
     }
@@ -192,17 +196,6 @@ impl State {
             let _ = pidfd_send_signal(&lines.pidfd, Signal::KILL);
         }
     }
-}
-
-/// What a process and the children it waited for have used of the processor: `proc_pid_stat(5)`, fields 14 to 17.
-fn processor_time(pid: i32) -> Option<Duration> {
-    /// Hundredths of a second, on every architecture this runs on (`time(7)`, USER_HZ).
-    const TICK: Duration = Duration::from_millis(10);
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in the second field may contain anything.
-    let (_, rest) = text.rsplit_once(')')?;
-    let ticks: u64 = rest.split_whitespace().skip(11).take(4).map(|field| field.parse().unwrap_or(0)).sum();
-    Some(TICK * u32::try_from(ticks).unwrap_or(u32::MAX))
 }
 
 impl LinuxInstance {
@@ -267,19 +260,22 @@ impl Instance for LinuxInstance {
             let state = self.controls.state();
             (state.usage, state.cgroup.clone())
         };
-        let spent = |cgroup: &Cgroup| match cgroup.cpu_time() {
-            Ok(Some(time)) => time,
-            // Where no limit wants it counted, it is looked up when somebody asks.
-            _ => cgroup.processes().map(|all| all.into_iter().filter_map(processor_time).sum()).unwrap_or_default(),
-        };
         match cgroup {
             None => usage,
-            Some(cgroup) => Usage {
-                memory: cgroup.memory().ok().flatten().unwrap_or(usage.memory),
-                memory_peak: cgroup.memory_peak().ok().flatten().unwrap_or(usage.memory_peak),
-                cpu_time: spent(&cgroup).max(usage.cpu_time),
-                ..usage
-            },
+            Some(cgroup) => {
+                // Where no limit wants something counted, it is looked up when somebody asks.
+                let (memory, cpu_time) = (cgroup.memory().ok().flatten(), cgroup.cpu_time().ok().flatten());
+                let looked = match (memory, cpu_time) {
+                    (Some(_), Some(_)) => Spent::default(),
+                    _ => Spent::below(self.controls.pid()),
+                };
+                Usage {
+                    memory: memory.unwrap_or(looked.memory),
+                    memory_peak: cgroup.memory_peak().ok().flatten().unwrap_or(usage.memory_peak),
+                    cpu_time: cpu_time.unwrap_or(looked.cpu_time).max(usage.cpu_time),
+                    ..usage
+                }
+            }
         }
     }
 
@@ -329,7 +325,7 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
     use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 

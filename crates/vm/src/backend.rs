@@ -10,7 +10,7 @@ use ringfence_isolation::{
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
-use crate::kvm::{Findings, Kvm, Missing, Processors, StubKind};
+use crate::kvm::{Findings, Kvm, Missing, Processors, Shortcuts, StubKind};
 use crate::loader::Elf;
 use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
@@ -38,6 +38,7 @@ pub struct Vm {
     device: PathBuf,
     executor: Handle,
     processors: Processors,
+    shortcuts: Shortcuts,
     kvm: Arc<Opened>,
 }
 
@@ -50,7 +51,7 @@ impl Vm {
 
     /// The same, on another device file of KVM.
     pub fn on(device: PathBuf, executor: Handle) -> Self {
-        Vm { device, executor, processors: Processors::Real, kvm: Arc::default() }
+        Vm { device, executor, processors: Processors::Real, shortcuts: Shortcuts::all(), kvm: Arc::default() }
     }
 
     /// The same within QEMU's TCG, whose emulated processors differ from real ones in a detail. Only
@@ -99,9 +100,9 @@ impl Vm {
         check_permissions(spec)?;
         if self.kvm.get().is_none() {
             // What takes time to find out is, while the other process is made.
-            let (opened, path, processors) = (self.kvm.clone(), self.device.clone(), self.processors);
+            let (opened, path, how) = (self.kvm.clone(), self.device.clone(), (self.processors, self.shortcuts));
             let look = move || {
-                let _ = open(&opened, &path, processors);
+                let _ = open(&opened, &path, how);
             };
             let _ = std::thread::Builder::new().name("microvm-look".into()).spawn(look);
         }
@@ -173,8 +174,14 @@ impl Vm {
         }
     }
 
+    /// The same without the ways to be faster that nothing depends on. Only tests need it.
+    #[doc(hidden)]
+    pub fn plain(executor: Handle) -> Self {
+        Vm { shortcuts: Shortcuts::empty(), ..Self::new(executor) }
+    }
+
     fn kvm(&self) -> &Result<(Arc<Kvm>, StubKind), Missing> {
-        open(&self.kvm, &self.device, self.processors)
+        open(&self.kvm, &self.device, (self.processors, self.shortcuts))
     }
 }
 
@@ -206,9 +213,13 @@ impl Backend for Vm {
     }
 }
 
-fn open<'a>(opened: &'a Opened, device: &Path, processors: Processors) -> &'a Result<(Arc<Kvm>, StubKind), Missing> {
+fn open<'a>(
+    opened: &'a Opened,
+    device: &Path,
+    (processors, shortcuts): (Processors, Shortcuts),
+) -> &'a Result<(Arc<Kvm>, StubKind), Missing> {
     opened.get_or_init(|| {
-        let kvm = Arc::new(Kvm::open(device, processors)?);
+        let kvm = Arc::new(Kvm::open(device, processors, shortcuts)?);
         let kind = kvm.stub_kind()?;
         Ok((kvm, kind))
     })

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringfence::{Command, Exit, Instance, Running, WindowSize};
+use ringfence::{Command, Exit, Instance, Running, Spec, WindowSize};
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::geteuid;
@@ -297,8 +297,9 @@ impl Served {
 
     fn refused(&self, error: &ringfence::InstanceError) -> Answer {
         let by_level = matches!(error, ringfence::InstanceError::Unsupported(_));
+        let Spec { program, isolation, .. } = self.instance.spec();
         let message = match by_level {
-            true => format!("{} runs at level {}: {error}", self.name, self.instance.spec().isolation.level),
+            true => format!("{} is a {} program at level {}: {error}", self.name, program.kind, isolation.level),
             false => error.to_string(),
         };
         Answer::Refused { by_level, message }

@@ -116,6 +116,9 @@ pub(crate) fn left() -> Vec<PathBuf> {
 /// When what is mounted lies in that folder.
 pub(crate) fn hide(spec: &mut Spec) -> Result<(), Failure> {
     let mut masks = Vec::new();
+    if spec.mounts.is_empty() {
+        return Ok(());
+    }
     for folder in possible() {
         for mount in &spec.mounts {
             if mount.from.starts_with(&folder) {

@@ -9,6 +9,7 @@ pub(crate) struct Lab {
 }
 
 /// What came of a command.
+#[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -42,6 +43,18 @@ impl Lab {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// The same manifest with other arguments.
+    pub(crate) fn with_args(&self, name: &str, args: &[&str]) {
+        let lines = self.read(name);
+        let lines = lines.lines().map(|line| match line.starts_with("args = ") {
+            true => format!("args = {args:?}\n"),
+            false => format!("{line}\n"),
+        });
+        let changed: String = lines.collect();
+        assert_ne!(changed, self.read(name));
+        self.write(name, &changed);
     }
 
     pub(crate) fn read(&self, name: &str) -> String {

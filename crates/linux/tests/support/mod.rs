@@ -238,6 +238,7 @@ impl LimitsRequired for Spec {
             limits.disk.map(|_| Guarantee::DiskLimit),
             limits.file_size.map(|_| Guarantee::FileSizeLimit),
             limits.output.map(|_| Guarantee::OutputLimit),
+            limits.io_operations.map(|_| Guarantee::IoOperationsLimit),
         ]
         .into_iter()
         .flatten()

@@ -15,7 +15,7 @@ use super::cpuid::{Features, features};
 use super::layout::{self, PROCESSORS};
 use super::processor::Idle;
 use super::tables::TablePool;
-use super::{Frames, Kvm, PAGE, Processor, StubKind};
+use super::{Frames, Kvm, PAGE, Processor, Shortcuts, StubKind};
 use crate::sys;
 
 /// A memory slot: what is added at once when memory grows. Its cost grows with its size.
@@ -42,6 +42,7 @@ pub(crate) struct Machine {
     features: Features,
     cpuid: kvm_bindings::CpuId,
     allowed: u64,
+    shortcuts: Shortcuts,
     /// Whether everything of it is about to go at once.
     retired: AtomicBool,
     /// Bytes that the host keeps for programs: pipes, sockets.
@@ -148,6 +149,7 @@ impl Machine {
             features,
             cpuid,
             allowed,
+            shortcuts: kvm.shortcuts(),
             retired: AtomicBool::new(false),
             kept: AtomicU64::new(0),
         };
@@ -266,6 +268,11 @@ impl Machine {
         sys::forget(&self.region, run.start * PAGE..run.end * PAGE);
     }
 
+    /// Whether more pages are made than the one that is touched.
+    pub(crate) fn makes_around(&self) -> bool {
+        self.shortcuts.contains(Shortcuts::AROUND)
+    }
+
     /// Whether so many pages more would come close to what there is.
     pub(crate) fn is_short(&self, pages: u64) -> bool {
         self.used() + pages * PAGE > self.allowed
@@ -292,6 +299,9 @@ impl Machine {
     /// Copies into pages that are empty, whole ones. They are made by writing to the file, which neither faults
     /// nor clears what is overwritten, and then mapped together: both cost several times as much page by page.
     pub(crate) fn fill(&self, run: Range<u64>, from: &[u8]) {
+        if !self.shortcuts.contains(Shortcuts::FILL) {
+            return self.write(run.start * PAGE, from);
+        }
         let mut done = 0;
         while done < from.len() {
             match rustix::io::pwrite(&self.file, &from[done..], run.start * PAGE + done as u64) {

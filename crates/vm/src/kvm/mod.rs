@@ -14,6 +14,7 @@ mod layout;
 mod machine;
 mod probe;
 mod processor;
+mod shortcuts;
 mod tables;
 
 use frames::Frames;
@@ -23,6 +24,7 @@ pub(crate) use machine::{Kept, Machine, MachineError};
 pub use probe::Findings;
 pub(crate) use probe::{Kvm, Missing, Processors, StubKind};
 pub(crate) use processor::{Event, Processor, Registers};
+pub(crate) use shortcuts::Shortcuts;
 pub(crate) use tables::{Tables, Translation};
 
 /// Bytes of a page.

@@ -9,7 +9,7 @@ use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use rustix::io::Errno;
 
 use super::processor::{Event, Registers};
-use super::{Machine, PAGE, Tables, Translation, USER_STUB};
+use super::{Machine, PAGE, Shortcuts, Tables, Translation, USER_STUB};
 use crate::sys::time_stamp;
 
 /// What stub of system calls this machine's KVM needs.
@@ -31,6 +31,7 @@ pub(crate) struct Kvm {
     /// See [`Kvm::keep_branch`].
     keeper: OnceLock<Option<(VcpuFd, VmFd)>>,
     processors: Processors,
+    shortcuts: Shortcuts,
 }
 
 /// What one process found out of KVM, for another one that makes a machine.
@@ -86,9 +87,9 @@ impl Missing {
 
 impl Kvm {
     /// Opens the device and looks at what it can do.
-    pub(crate) fn open(device: &Path, processors: Processors) -> Result<Kvm, Missing> {
+    pub(crate) fn open(device: &Path, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
         let (kvm, _) = usable(open_device(device)?, device)?;
-        Self::with(kvm, processors)
+        Self::with(kvm, processors, shortcuts)
     }
 
     /// The same with the device that somebody else opened, and what that one found out.
@@ -104,6 +105,7 @@ impl Kvm {
             // One machine is all there will be.
             keeper: None.into(),
             processors: Processors::Real,
+            shortcuts: Shortcuts::all(),
         })
     }
 
@@ -124,11 +126,19 @@ impl Kvm {
         Ok((opened, kind))
     }
 
-    fn with(kvm: kvm_ioctls::Kvm, processors: Processors) -> Result<Kvm, Missing> {
+    fn with(kvm: kvm_ioctls::Kvm, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))?;
-        Ok(Kvm { kvm, cpuid, found: OnceLock::new(), spare: Mutex::default(), keeper: OnceLock::new(), processors })
+        Ok(Kvm {
+            kvm,
+            cpuid,
+            found: OnceLock::new(),
+            spare: Mutex::default(),
+            keeper: OnceLock::new(),
+            processors,
+            shortcuts,
+        })
     }
 
     /// `type` of the descriptor of a task state: `kvm_segment`.
@@ -159,7 +169,7 @@ impl Kvm {
             return Ok(found.kind);
         }
         let (found, machine) = self.try_out().map_err(|found| Missing::new(found, NO_DEVICE))?;
-        if found.kind == machine.kind() {
+        if found.kind == machine.kind() && self.shortcuts.contains(Shortcuts::SPARE) {
             *self.spare() = Some(machine);
         }
         Ok(self.found.get_or_init(|| found).kind)
@@ -168,7 +178,12 @@ impl Kvm {
     /// The frequency in kilohertz of the time stamp counter, if time can be told by it in a guest: it runs
     /// evenly, the host's kernel keeps its own time by it, and guests read the same one.
     pub(crate) fn counter(&self) -> Option<u32> {
-        self.found.get()?.counter
+        self.found.get()?.counter.filter(|_| self.shortcuts.contains(Shortcuts::TIME))
+    }
+
+    /// Which ways to be faster are taken.
+    pub(super) fn shortcuts(&self) -> Shortcuts {
+        self.shortcuts
     }
 
     /// Whether a first machine has been tried out.

@@ -35,6 +35,9 @@ impl Space {
 
     /// Makes the pages of a range ahead of time, as long as memory is not short.
     pub(crate) fn populate(&self, start: u64, length: u64) {
+        if !self.machine.makes_around() {
+            return;
+        }
         let mut inner = self.inner();
         let mut at = start;
         while at < start.saturating_add(length) && !self.machine.is_short(AROUND_EMPTY) {
@@ -66,7 +69,11 @@ impl Space {
         let area = area.clone();
         // The window, cut to the area and to what is not there yet.
         let number = page(address);
-        let around = if matches!(area.backing, Backing::File(..)) { around } else { AROUND_EMPTY };
+        let around = match &area.backing {
+            _ if !self.machine.makes_around() => 1,
+            Backing::File(..) => around,
+            _ => AROUND_EMPTY,
+        };
         let first = (number / around * around).max(page(start));
         let end = (number / around * around + around).min(page(area.end));
         let before = inner.pages.range(first..number).next_back().map_or(first, |(&there, _)| there + 1);
