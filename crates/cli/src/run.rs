@@ -136,7 +136,7 @@ fn attempt(target: Target, tty: bool, door: Door, events: &Events, watchdog: &Wa
     ended
 }
 
-/// WebAssembly at level sandbox is carried by this very program.
+/// WebAssembly at level sandbox and the monitors of level microvm are carried by this very program.
 pub(crate) fn with_runner(builder: ringfence::Builder) -> ringfence::Builder {
     // Not `/proc/self/exe`: the path has to lead to it from another process.
     match std::env::current_exe() {

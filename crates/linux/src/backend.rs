@@ -35,7 +35,8 @@ pub struct Linux {
 pub(crate) enum Talks {
     /// Its permissions say.
     AsGranted,
-    /// It never does: it makes no socket, and nobody waits for what it asks.
+    /// It never does: it makes no socket, and nobody waits for what it asks. It has no devices and no folders in
+    /// memory either.
     Never,
 }
 
@@ -114,7 +115,8 @@ impl Linux {
         }
         self.check_promise(spec, &promise(spec, self.facts(), None))?;
         let identity = Identity::own(self.facts().privilege);
-        let tree = Plan::new(spec, identity.user, identity.group).map_err(|error| plan_error(spec, error))?;
+        let tree = Plan::new(spec, identity.user, identity.group, talks == Talks::AsGranted)
+            .map_err(|error| plan_error(spec, error))?;
         let promised = promise(spec, self.facts(), Some(&tree));
         self.check_promise(spec, &promised)?;
         if let Err(Missing { found, remedy }) = &self.facts().landlock

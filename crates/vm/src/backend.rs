@@ -1,7 +1,7 @@
 //! The backend: what it needs, what it refuses, what it prepares.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use ringfence_isolation::{
@@ -11,7 +11,7 @@ use ringfence_isolation::{
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
-use crate::kvm::{Kvm, Missing, Processors, Shortcuts, StubKind};
+use crate::kvm::{Findings, Kvm, Missing, Processors, Shortcuts, StubKind};
 use crate::loader::Elf;
 use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
@@ -27,11 +27,12 @@ pub struct Examined {
     pub program: OwnedFd,
     /// Whether this machine's KVM virtualizes in software.
     pub software: bool,
-    /// Whether Linux keeps its time by the processor's counter.
-    pub even: bool,
     /// What would be enforced by a monitor in the process of whoever runs it.
     pub promised: Enforcement,
 }
+
+/// KVM, once it was looked at.
+type Opened = OnceLock<Result<(Arc<Kvm>, StubKind), Missing>>;
 
 /// Level `microvm`.
 pub struct Vm {
@@ -39,7 +40,7 @@ pub struct Vm {
     executor: Handle,
     processors: Processors,
     shortcuts: Shortcuts,
-    kvm: OnceLock<Result<(Arc<Kvm>, StubKind), Missing>>,
+    kvm: Arc<Opened>,
 }
 
 impl Vm {
@@ -51,7 +52,7 @@ impl Vm {
 
     /// The same, on another device file of KVM.
     pub fn on(device: PathBuf, executor: Handle) -> Self {
-        Vm { device, executor, processors: Processors::Real, shortcuts: Shortcuts::all(), kvm: OnceLock::new() }
+        Vm { device, executor, processors: Processors::Real, shortcuts: Shortcuts::all(), kvm: Arc::default() }
     }
 
     /// The same within QEMU's TCG, whose emulated processors differ from real ones in a detail. Only
@@ -61,18 +62,28 @@ impl Vm {
         Vm { processors: Processors::Emulated, ..Self::new(executor) }
     }
 
-    /// The backend in a process that others made for it, on KVM's device that they opened; what they found comes
-    /// from [`Examined`].
+    /// The backend in a process that others made for it, on KVM's device that they opened, with what they found out.
     ///
     /// # Errors
-    /// What of KVM is missing, or not as they found it.
-    pub fn passed(device: OwnedFd, software: bool, even: bool, executor: Handle) -> Result<Self, String> {
-        let kvm = Kvm::passed(device, even).map_err(|missing| missing.found)?;
+    /// What of KVM is missing.
+    pub fn passed(device: OwnedFd, findings: &Findings, executor: Handle) -> Result<Self, String> {
+        let kvm = Kvm::passed(device, findings).map_err(|missing| missing.found)?;
         let kind = kvm.stub_kind().map_err(|missing| missing.found)?;
-        if software != (kind == StubKind::User) {
-            return Err("KVM virtualizes in another way than its modules say".into());
+        Ok(Vm { kvm: Arc::new(Ok((Arc::new(kvm), kind)).into()), ..Self::new(executor) })
+    }
+
+    /// What another process needs to know of KVM for what was examined here; waits until that is found out.
+    ///
+    /// # Errors
+    /// When KVM does not work after all, or not as its modules say.
+    pub fn findings(&self, examined: &Examined) -> Result<Findings, BuildError> {
+        let (kvm, _) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
+        let findings = kvm.findings().map_err(|missing| self.refusal(&missing))?;
+        if findings.software == examined.software {
+            return Ok(findings);
         }
-        Ok(Vm { kvm: Ok((Arc::new(kvm), kind)).into(), ..Self::new(executor) })
+        let source = "it virtualizes in another way than its modules say".into();
+        Err(BuildError::Host { doing: "cannot find out what KVM is", source })
     }
 
     /// What [`prepare`](Backend::prepare) looks at, and what another process needs to run it. Nothing is required
@@ -88,13 +99,21 @@ impl Vm {
         });
         let (device, kind) = looked.map_err(|missing| self.refusal(&missing))?;
         check_permissions(spec)?;
+        if self.kvm.get().is_none() {
+            // What takes time to find out is, while the other process is made.
+            let (opened, path, how) = (self.kvm.clone(), self.device.clone(), (self.processors, self.shortcuts));
+            let look = move || {
+                let _ = open(&opened, &path, how);
+            };
+            let _ = std::thread::Builder::new().name("microvm-look".into()).spawn(look);
+        }
         let unreadable = |source| BuildError::Unreadable { path: spec.program.path.clone(), source };
         let program: OwnedFd = std::fs::File::open(&spec.program.path).map_err(unreadable)?.into();
         let file = HostFile::new(program.try_clone().map_err(unreadable)?, b"");
         check_elf(spec, file)?;
         let software = kind == StubKind::User;
         let promised = promise(spec, software, UNCONFINED);
-        Ok(Examined { device, program, software, even: Kvm::is_clock_even(), promised })
+        Ok(Examined { device, program, software, promised })
     }
 
     /// The second half of [`prepare`](Backend::prepare), for a spec that another process examined: everything that
@@ -163,11 +182,7 @@ impl Vm {
     }
 
     fn kvm(&self) -> &Result<(Arc<Kvm>, StubKind), Missing> {
-        self.kvm.get_or_init(|| {
-            let kvm = Arc::new(Kvm::open(&self.device, self.processors, self.shortcuts)?);
-            let kind = kvm.stub_kind()?;
-            Ok((kvm, kind))
-        })
+        open(&self.kvm, &self.device, (self.processors, self.shortcuts))
     }
 }
 
@@ -201,6 +216,18 @@ impl Backend for Vm {
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         self.prepare_unconfined(spec, UNCONFINED.to_owned())
     }
+}
+
+fn open<'a>(
+    opened: &'a Opened,
+    device: &Path,
+    (processors, shortcuts): (Processors, Shortcuts),
+) -> &'a Result<(Arc<Kvm>, StubKind), Missing> {
+    opened.get_or_init(|| {
+        let kvm = Arc::new(Kvm::open(device, processors, shortcuts)?);
+        let kind = kvm.stub_kind()?;
+        Ok((kvm, kind))
+    })
 }
 
 /// An ELF file of this processor's, or a script: what its interpreter is shows when it is loaded.

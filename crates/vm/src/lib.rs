@@ -39,3 +39,4 @@ mod tree;
 mod vdso;
 
 pub use backend::{Examined, Vm};
+pub use kvm::Findings;

@@ -74,7 +74,8 @@ struct Overlays {
 }
 
 impl Plan {
-    pub(crate) fn new(spec: &Spec, user: u32, group: u32) -> Result<Plan, PlanError> {
+    /// `furnished`: whether it has devices, and folders in memory.
+    pub(crate) fn new(spec: &Spec, user: u32, group: u32, furnished: bool) -> Result<Plan, PlanError> {
         let mut overlays = Overlays { below: spec.session.overlay.clone(), made: 0 };
         let root = root(spec, &mut overlays)?;
         let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new(), overlays };
@@ -86,8 +87,8 @@ impl Plan {
             builder.memory("/dev", 1 << 20, 256)?;
         }
         builder.etc(spec, user, group)?;
-        let devices = builder.devices(spec)?;
-        let scratch = builder.scratch(spec)?;
+        let devices = if furnished { builder.devices(spec)? } else { Vec::new() };
+        let scratch = if furnished { builder.scratch(spec)? } else { None };
         builder.folder("/proc")?;
         builder.operations.push(Operation::Processes { at: spot("/proc")? });
         let mut places = builder.mounts(spec)?;

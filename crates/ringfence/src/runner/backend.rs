@@ -21,7 +21,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::write;
 use tokio::runtime::Handle;
 
-use super::carried::{Carried, Own, Told};
+use super::carried::{Carried, Lines, Own, Told};
 use super::process::RUNNER;
 use super::serve::{Answers, Desk};
 use super::wire::Order;
@@ -227,12 +227,12 @@ impl Prepared for Ready {
         };
         let told = Told::new(host, self.spec.limits.clone());
         let (desk, served) = Desk::new(told.clone(), self.executor.clone(), answers, Some(order), None);
-        desk.serve(asks).map_err(failed)?;
         Ok(Box::new(Carried {
             process,
             enforced,
             told,
             served,
+            lines: Lines::new(desk, vec![asks]),
             signals: None,
             has_terminal: false,
             own: Own::default(),

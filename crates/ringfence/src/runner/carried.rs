@@ -1,24 +1,30 @@
 //! An instance whose guest runs in a runner.
 
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ringfence_isolation::{
-    Activity, BoxFuture, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError, Stop,
-    Terminal, Trap, Usage, Verdict,
+    Activity, BoxFuture, Count, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError,
+    Stop, Terminal, Trap, Usage, Verdict,
 };
 use ringfence_manifest::{Limits, WindowSize};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::serve::{Answers, Said};
+use super::serve::{Answers, Desk, Said};
 use super::wire::{End, News, Steer};
+
+/// As many names as Linux has system calls, about.
+const MOST_NAMES: usize = 512;
 
 /// The runner's process, and what it says.
 pub(super) struct Carried {
     pub(super) process: Box<dyn Instance>,
     pub(super) enforced: Enforcement,
     pub(super) told: Arc<Told>,
+    /// What the runner will ask on.
+    pub(super) lines: Lines,
     /// Resolves when the lines to the runner have ended.
     pub(super) served: watch::Receiver<bool>,
     /// Where signals for the guest go, if it has any.
@@ -27,6 +33,23 @@ pub(super) struct Carried {
     pub(super) has_terminal: bool,
     /// What of its process is the runner's own.
     pub(super) own: Own,
+}
+
+/// Lines that nobody serves before there is somebody who could ask.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<Mutex<Option<Unserved>>>);
+
+type Unserved = (Arc<Desk>, Vec<UnixStream>);
+
+impl Lines {
+    pub(super) fn new(desk: Arc<Desk>, lines: Vec<UnixStream>) -> Self {
+        Lines(Arc::new(Mutex::new(Some((desk, lines)))))
+    }
+
+    /// They are served, or closed, from here on.
+    fn take(&self) -> Option<Unserved> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// What of its process is the runner's own, and no part of what its guest used.
@@ -52,7 +75,16 @@ impl Instance for Carried {
     }
 
     fn start(&self) -> Result<(), StartError> {
-        self.process.start()
+        self.process.start()?;
+        if let Some((desk, lines)) = self.lines.take() {
+            for line in lines {
+                // Without somebody to answer, its process ends.
+                if desk.serve(line).is_err() {
+                    self.process.stop(Stop::Kill);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// WASI has no signals: whatever is sent ends such a guest, as at level wasm.
@@ -67,8 +99,10 @@ impl Instance for Carried {
 
     fn exited(&self) -> BoxFuture<'static, Exit> {
         let (exited, told, mut served) = (self.process.exited(), self.told.clone(), self.served.clone());
+        let lines = self.lines.clone();
         Box::pin(async move {
             let exit = exited.await;
+            drop(lines.take());
             // The process is gone, and so is its end of the line.
             let _ = served.wait_for(|&ended| ended).await;
             told.exit(exit)
@@ -113,8 +147,14 @@ impl Told {
         Arc::new(Told { host, limits, said: Mutex::default(), activity: Mutex::default() })
     }
 
-    /// Keeps what the guest asked for.
-    pub(super) fn count(&self, activity: Activity) {
+    /// Keeps what the guest asked for; names that are none are left out.
+    pub(super) fn count(&self, mut activity: Activity) {
+        let is_name =
+            |count: &Count| count.name.len() < 64 && count.name.bytes().all(|byte| (b' '..127).contains(&byte));
+        for counts in [&mut activity.calls, &mut activity.exits] {
+            counts.truncate(MOST_NAMES);
+            counts.retain(is_name);
+        }
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Some(activity);
     }
 

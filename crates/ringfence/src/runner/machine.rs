@@ -16,11 +16,11 @@ use ringfence_linux::{Carrier, Linux};
 use ringfence_manifest::{
     Bytes, Isolation, Kind, Limits, Permission, Permissions, Program, Session, Spec, Stdio, StreamIn, StreamOut,
 };
-use ringfence_vm::{Examined, Vm};
+use ringfence_vm::{Examined, Findings, Vm};
 use tokio::runtime::Handle;
 
 use super::backend::{Nobody, by_own_process, sealed};
-use super::carried::{Carried, Own, Told};
+use super::carried::{Carried, Lines, Own, Told};
 use super::parcel;
 use super::process::RUNNER;
 use super::serve::{Answers, Desk};
@@ -51,7 +51,7 @@ const RULES: [Permission; 7] = [
 
 /// Level `microvm`: the monitor in a runner where that can be, else in this process.
 pub(crate) struct Machines {
-    vm: Vm,
+    vm: Arc<Vm>,
     linux: Linux,
     executor: Handle,
     runner: Option<PathBuf>,
@@ -59,10 +59,11 @@ pub(crate) struct Machines {
 
 impl Machines {
     pub(crate) fn new(vm: Vm, linux: Linux, executor: Handle, runner: Option<PathBuf>) -> Self {
-        Machines { vm, linux, executor, runner }
+        Machines { vm: Arc::new(vm), linux, executor, runner }
     }
 
     fn prepare_in(&self, runner: &PathBuf, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+        let examined = self.vm.examine(spec)?;
         let carrier = match self.linux.carrier(&carrier_spec(spec, runner.clone())) {
             Ok(carrier) => carrier,
             Err(BuildError::Refused(why)) if !spec.isolation.require.contains(&Guarantee::MonitorConfined) => {
@@ -75,12 +76,11 @@ impl Machines {
             }
             Err(other) => return Err(other),
         };
-        let examined = self.vm.examine(spec)?;
         let promised = combined(&examined.promised, carrier.promised());
         let facts = |refusal: Refusal| Refusal { facts: self.facts(), ..refusal };
         promised.check(spec).map_err(facts)?;
         let executor = self.executor.clone();
-        Ok(Box::new(Ready { carrier, examined, promised, spec: spec.clone(), executor }))
+        Ok(Box::new(Ready { vm: self.vm.clone(), carrier, examined, promised, spec: spec.clone(), executor }))
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -181,6 +181,7 @@ fn combined(machine: &Enforcement, carrier: &Enforcement) -> Enforcement {
 
 /// An examined program with a carrier for its monitor.
 struct Ready {
+    vm: Arc<Vm>,
     carrier: Carrier,
     examined: Examined,
     promised: Enforcement,
@@ -189,7 +190,8 @@ struct Ready {
 }
 
 impl Ready {
-    fn order(&self, host: &dyn Host) -> MachineOrder {
+    fn order(&self, host: &dyn Host, findings: Findings) -> MachineOrder {
+        let Findings { cpuid, software, counter } = findings;
         let Spec { capsule, program, mounts, environment, permissions, limits, .. } = &self.spec;
         let rules = RULES.iter().map(|&permission| (permission.name().to_owned(), permission));
         MachineOrder {
@@ -213,30 +215,36 @@ impl Ready {
             },
             counts_each: limits.io_operations.is_some() || limits.io_bytes.is_some(),
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
-            software: self.examined.software,
-            even: self.examined.even,
+            kvm: (cpuid, software, counter),
         }
     }
 
-    /// The lines to a runner, ours and its own, with everything it needs on the way to it.
-    fn lines(&self, host: &dyn Host) -> std::io::Result<(Ours, [OwnedFd; 3])> {
-        let order = postcard::to_stdvec(&self.order(host)).map_err(std::io::Error::other)?;
+    /// The lines to a runner, ours and its own.
+    fn lines(&self) -> std::io::Result<(Ours, [OwnedFd; 3])> {
         let ((asks, theirs), (more, their_more)) = (UnixStream::pair()?, UnixStream::pair()?);
         let ((answers, their_answers), (parcels, their_parcels)) = (UnixStream::pair()?, UnixStream::pair()?);
         answers.set_nonblocking(true)?;
         let _within = self.executor.enter();
         let answers = Answers::new(answers)?;
+        let ours = Ours { asks: vec![asks, more], answers, parcels, their_more };
+        Ok((ours, [theirs.into(), their_answers.into(), their_parcels.into()]))
+    }
+
+    /// Everything a monitor needs, put on its way.
+    fn pack(&self, order: &MachineOrder, parcels: &UnixStream, line: UnixStream) -> std::io::Result<()> {
+        let order = sealed(&postcard::to_stdvec(order).map_err(std::io::Error::other)?)?;
         let (device, program) = (self.examined.device.try_clone()?, self.examined.program.try_clone()?);
-        parcel::pass(&parcels, &[device, program, sealed(&order)?, their_more.into()])?;
-        Ok((Ours { asks: [asks, more], answers, parcels }, [theirs.into(), their_answers.into(), their_parcels.into()]))
+        parcel::pass(parcels, &[device, program, order, line.into()])
     }
 }
 
 /// The supervisor's ends.
 struct Ours {
-    asks: [UnixStream; 2],
+    asks: Vec<UnixStream>,
     answers: Answers,
     parcels: UnixStream,
+    /// The other end of the second one.
+    their_more: UnixStream,
 }
 
 impl Prepared for Ready {
@@ -247,19 +255,20 @@ impl Prepared for Ready {
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
         let failed =
             |source| BuildError::Host { doing: "cannot make the lines to the monitor", source: Box::new(source) };
-        let (Ours { asks, answers, parcels }, theirs) = self.lines(&*host).map_err(failed)?;
+        let (Ours { asks, answers, parcels, their_more }, theirs) = self.lines().map_err(failed)?;
         let process = self.carrier.build(Arc::new(Nobody), theirs)?;
+        // While the place was built, somebody else has found this out.
+        let order = self.order(&*host, self.vm.findings(&self.examined)?);
+        self.pack(&order, &parcels, their_more).map_err(failed)?;
         let enforced = combined(&self.examined.promised, process.enforced());
         let told = Told::new(host, self.spec.limits.clone());
         let executor = self.executor.clone();
         let signals = Some((answers.clone(), executor.clone()));
         let (desk, served) = Desk::new(told.clone(), executor, answers, None, Some(parcels));
-        for line in asks {
-            desk.serve(line).map_err(failed)?;
-        }
         let own = Own { memory: overhead(&self.spec), cpu_time: SET_UP };
         let has_terminal = self.spec.session.terminal.is_some();
-        Ok(Box::new(Carried { process, enforced, told, served, signals, has_terminal, own }))
+        let lines = Lines::new(desk, asks);
+        Ok(Box::new(Carried { process, enforced, told, served, lines, signals, has_terminal, own }))
     }
 
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {

@@ -1,5 +1,6 @@
-//! WebAssembly at level `sandbox`: the engine runs in a process of its own behind the walls of a Linux
-//! capsule that is granted nothing, and everything its guest asks for crosses to the supervisor.
+//! What runs in a process of its own behind the walls of a Linux capsule that is granted nothing: WebAssembly's
+//! engine at level `sandbox`, and the monitor of a virtual machine at level `microvm`. Everything their guest
+//! asks for crosses to the supervisor.
 //!
 //! ```text
 //! supervisor                                       the runner, in a place without files or network

@@ -17,7 +17,7 @@ use ringfence_manifest::{
     Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Session,
     Spec, Stdio, StreamIn, StreamOut, WindowSize,
 };
-use ringfence_vm::Vm;
+use ringfence_vm::{Findings, Vm};
 
 use super::parcel;
 use super::remote::{Given, Remote, gone};
@@ -58,7 +58,7 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
         let instance: Arc<Mutex<Steered>> = Arc::default();
         let steered = instance.clone();
         let (folders, functions) = (order.folders.clone(), Vec::new());
-        let given = Given { folders, functions, counts_each: order.counts_each };
+        let given = Given { folders, functions, counts_each: order.counts_each, tells_time: !order.learn };
         let remote = Remote::new(vec![asks, line], Some(parcels), answers, given, move |steer| {
             steered.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
         });
@@ -130,7 +130,9 @@ fn built(
     program: OwnedFd,
     order: &MachineOrder,
 ) -> Result<Arc<dyn Instance>, End> {
-    let vm = Vm::passed(device, order.software, order.even, tokio::runtime::Handle::current()).map_err(End::Lost)?;
+    let (cpuid, software, counter) = order.kvm.clone();
+    let findings = Findings { cpuid, software, counter };
+    let vm = Vm::passed(device, &findings, tokio::runtime::Handle::current()).map_err(End::Lost)?;
     let failed = |error: BuildError| match error {
         BuildError::Program { reason, .. } => End::Trapped(format!("the program cannot be executed: {reason}")),
         other => {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use ringfence_abi::{Call, ErrorCode, Reply};
+use ringfence_abi::{Call, Clock, ErrorCode, Reply, Timestamp};
 use ringfence_isolation::{Answer, FileUse, Folder, Host, Usage, Verdict};
 use tokio::sync::oneshot;
 
@@ -23,6 +23,7 @@ pub(super) struct Remote {
     functions: Vec<String>,
     /// Input and output that nothing limits is told of with the next charge.
     owed: Option<Mutex<Charge>>,
+    tells_time: bool,
 }
 
 type Line = BufReader<UnixStream>;
@@ -98,6 +99,8 @@ pub(super) struct Given {
     pub(super) functions: Vec<String>,
     /// Whether the supervisor is told of each operation before it is done.
     pub(super) counts_each: bool,
+    /// Whether clocks and random bytes, which cannot be denied to its guest, are its own.
+    pub(super) tells_time: bool,
 }
 
 impl Remote {
@@ -136,6 +139,7 @@ impl Remote {
             may_go_on: AtomicBool::new(true),
             folders: folders.collect(),
             functions: given.functions,
+            tells_time: given.tells_time,
             owed: (!given.counts_each).then(Mutex::default),
         }
     }
@@ -183,9 +187,12 @@ impl Remote {
 
 impl Host for Remote {
     fn call<'a>(&'a self, call: Call<'a>) -> Answer<'a> {
-        if let Call::Random { into } = call {
-            return Answer::Now(self.random(into));
-        }
+        let call = match call {
+            Call::Random { into } if self.tells_time => return Answer::Now(own_random(into)),
+            Call::Random { into } => return Answer::Now(self.random(into)),
+            Call::Now { clock } if self.tells_time => return Answer::Now(Ok(Reply::Time(own_time(clock)))),
+            call => call,
+        };
         let number = self.next.fetch_add(1, Relaxed);
         let mut place = None;
         let call = shortened(call).map_into(|into: &'a mut [u8]| {
@@ -255,6 +262,27 @@ impl Host for Remote {
     fn functions(&self) -> &[String] {
         &self.functions
     }
+}
+
+/// What the hal would say, which asks the same kernel.
+fn own_time(clock: Clock) -> Timestamp {
+    let time = rustix::time::clock_gettime(match clock {
+        Clock::Wall => rustix::time::ClockId::Realtime,
+        Clock::Monotonic => rustix::time::ClockId::Monotonic,
+    });
+    Timestamp::from(time.tv_sec) * 1_000_000_000 + Timestamp::from(time.tv_nsec)
+}
+
+fn own_random(mut into: &mut [u8]) -> Result<Reply, ErrorCode> {
+    while !into.is_empty() {
+        let most = into.len().min(MOST);
+        match rustix::rand::getrandom(&mut into[..most], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => into = &mut into[count..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return Err(ErrorCode::Io),
+        }
+    }
+    Ok(Reply::Done)
 }
 
 /// A call that was given up before it was answered is given up there, too.

@@ -177,10 +177,8 @@ pub(super) struct MachineOrder {
     /// Whether the host is told of each operation before it is done.
     pub(super) counts_each: bool,
     pub(super) folders: Vec<(String, Handle)>,
-    /// Whether this machine's KVM virtualizes in software.
-    pub(super) software: bool,
-    /// Whether Linux keeps its time by the processor's counter.
-    pub(super) even: bool,
+    /// What is known of KVM: leaves of CPUID, whether it virtualizes in software, the frequency of its counter.
+    pub(super) kvm: (Vec<[u32; 7]>, bool, Option<u32>),
 }
 
 /// The limits that a monitor counts itself, in bytes and nanoseconds.

@@ -22,6 +22,7 @@ use frames::Frames;
 pub(crate) use layout::{USER_END, USER_STUB};
 use machine::TABLE_AREA;
 pub(crate) use machine::{Kept, Machine, MachineError};
+pub use probe::Findings;
 pub(crate) use probe::{Kvm, Missing, Processors, StubKind};
 pub(crate) use processor::{Event, Processor, Registers};
 pub(crate) use shortcuts::Shortcuts;

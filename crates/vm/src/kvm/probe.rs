@@ -31,9 +31,22 @@ pub(crate) struct Kvm {
     /// See [`Kvm::keep_branch`].
     keeper: OnceLock<Option<(VcpuFd, VmFd)>>,
     processors: Processors,
-    /// Whether Linux keeps its time by the counter, when that cannot be seen here.
-    even: Option<bool>,
     shortcuts: Shortcuts,
+}
+
+/// What one process found out of KVM, for another one that makes a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// The leaves of CPUID that guests see: function, index, flags, and the four registers.
+    pub cpuid: Vec<[u32; 7]>,
+    /// Whether KVM virtualizes in software.
+    pub software: bool,
+    /// The frequency in kilohertz of a counter that guests and the host share.
+    pub counter: Option<u32>,
+}
+
+fn entry(&[function, index, flags, eax, ebx, ecx, edx]: &[u32; 7]) -> kvm_bindings::kvm_cpuid_entry2 {
+    kvm_bindings::kvm_cpuid_entry2 { function, index, flags, eax, ebx, ecx, edx, ..Default::default() }
 }
 
 /// What a first machine showed.
@@ -79,11 +92,29 @@ impl Kvm {
         Self::with(kvm, processors, shortcuts)
     }
 
-    /// The same with the device that somebody else opened, who can see whether the clock is even
-    /// ([`Kvm::is_clock_even`]).
-    pub(crate) fn passed(device: OwnedFd, even: bool) -> Result<Kvm, Missing> {
-        let (kvm, _) = usable(device, Path::new("/dev/kvm"))?;
-        Ok(Kvm { even: Some(even), ..Self::with(kvm, Processors::Real, Shortcuts::all())? })
+    /// The same with the device that somebody else opened, and what that one found out.
+    pub(crate) fn passed(device: OwnedFd, findings: &Findings) -> Result<Kvm, Missing> {
+        let entries: Vec<_> = findings.cpuid.iter().map(entry).collect();
+        let cpuid = CpuId::from_entries(&entries).map_err(|_| Missing::new("more of CPUID than KVM takes", TOO_OLD))?;
+        let kind = if findings.software { StubKind::User } else { StubKind::Supervisor };
+        Ok(Kvm {
+            kvm: crate::sys::kvm_from(device.into()),
+            cpuid,
+            found: Found { kind, counter: findings.counter }.into(),
+            spare: Mutex::default(),
+            // One machine is all there will be.
+            keeper: None.into(),
+            processors: Processors::Real,
+            shortcuts: Shortcuts::all(),
+        })
+    }
+
+    /// What was found out, for another process.
+    pub(crate) fn findings(&self) -> Result<Findings, Missing> {
+        let software = self.stub_kind()? == StubKind::User;
+        let cpuid = self.cpuid.as_slice().iter();
+        let cpuid = cpuid.map(|leaf| [leaf.function, leaf.index, leaf.flags, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]);
+        Ok(Findings { cpuid: cpuid.collect(), software, counter: self.counter() })
     }
 
     /// Opens the device for another process, which is to make the machine; the kind of stub when the
@@ -106,7 +137,6 @@ impl Kvm {
             spare: Mutex::default(),
             keeper: OnceLock::new(),
             processors,
-            even: None,
             shortcuts,
         })
     }
@@ -225,13 +255,8 @@ impl Kvm {
     fn has_even_counter(&self) -> bool {
         let is_invariant =
             |leaf: &kvm_bindings::kvm_cpuid_entry2| leaf.function == 0x8000_0007 && leaf.edx >> 8 & 1 != 0;
-        self.cpuid.as_slice().iter().any(is_invariant) && self.even.unwrap_or_else(Self::is_clock_even)
-    }
-
-    /// Whether Linux keeps its time by the processor's counter.
-    pub(crate) fn is_clock_even() -> bool {
         let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-        source.is_ok_and(|source| source.trim_ascii() == b"tsc")
+        self.cpuid.as_slice().iter().any(is_invariant) && source.is_ok_and(|source| source.trim_ascii() == b"tsc")
     }
 }
 
