@@ -98,6 +98,7 @@ impl Instance for VmInstance {
             Phase::Stopped => Err(StartError::Stopped),
             Phase::Built(parts) => {
                 let (world, first) = *parts;
+                personality::attend(&world, &self.executor);
                 *phase = Phase::Started(Arc::downgrade(&world));
                 let (control, executor) = (self.control.clone(), self.executor.clone());
                 let thread = std::thread::Builder::new().name("microvm".into());
