@@ -98,6 +98,7 @@ impl Instance for VmInstance {
             Phase::Stopped => Err(StartError::Stopped),
             Phase::Built(parts) => {
                 let (world, first) = *parts;
+                personality::attend(&world, &self.executor);
                 let started = Arc::downgrade(&world);
                 *phase = Phase::Started(started.clone());
                 let (control, executor) = (self.control.clone(), self.executor.clone());

@@ -27,7 +27,7 @@ fn another_command_runs_in_the_same_place() {
     let shell = |script: &str| exec(&["/bin/busybox", "sh", "-c", script]);
     // The first command finds what the program has made as soon as it has made it.
     assert_eq!(
-        shell("until [ -e /tmp/file ]; do :; done; read -r word < /tmp/file; exec [ $word = mine ]"),
+        shell("until [ -s /tmp/file ]; do :; done; read -r word < /tmp/file; exec [ $word = mine ]"),
         Ok(Exit::Returned(0))
     );
     assert_eq!(shell("echo from here; exit 3"), Ok(Exit::Returned(3)));

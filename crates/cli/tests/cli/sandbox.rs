@@ -258,7 +258,7 @@ fn a_stream_that_is_more_than_a_stream_is_refused() {
     let socket = std::os::unix::net::UnixListener::bind(lab.at("socket")).unwrap();
     let command = lab.command(&["run", "true"]).stdin(std::os::fd::OwnedFd::from(socket)).output().unwrap();
     let ran = crate::lab::Ran::from(command).exits(117);
-    assert!(ran.stderr.contains("a socket that is not connected"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("a socket that is not a connected stream"), "{}", ran.stderr);
     // A file is a stream like any other, in both directions.
     let (input, output) = (lab.write("in.txt", "text\n"), lab.at("out.txt"));
     let mut command = lab.command(&["run", "cat"]);

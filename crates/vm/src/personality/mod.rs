@@ -57,7 +57,7 @@ use rustix::io::Errno;
 
 pub(crate) use self::commands::begin;
 pub(crate) use self::table::{NUMBERS, name, system_calls};
-pub(crate) use starting::{First, clear, first_thread, live, resize, signal_first};
+pub(crate) use starting::{First, attend, clear, first_thread, live, resize, signal_first};
 pub(crate) use world::World;
 
 /// How many threads an instance can have, those of all its processes together.

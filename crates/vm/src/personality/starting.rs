@@ -117,9 +117,14 @@ pub(crate) fn resize(world: &World, size: ringfence_manifest::WindowSize) {
     }
 }
 
+/// An instance is about to begin: what it waits for is waited for there. Commands may follow at once.
+pub(crate) fn attend(world: &World, executor: &tokio::runtime::Handle) {
+    // The first one stays; there is one.
+    let _ = world.executor.set(executor.clone());
+}
+
 /// Runs an instance to its end, on this thread and those it begins. Its status as a shell shows it.
 pub(crate) fn live(world: &Arc<World>, first: First, executor: &tokio::runtime::Handle) -> Option<i32> {
-    let _ = world.executor.set(executor.clone());
     let First(begin) = first;
     let process = begin.process.clone();
     let served = world.console.as_ref().map(|console| super::terminal::serve(world, console, executor));
