@@ -223,6 +223,6 @@ mod tests {
     #[test]
     fn frames_in_a_row_are_one_run() {
         assert_eq!(runs(vec![7, 3, 4, 5, 9]), [3..6, 7..8, 9..10]);
-        assert_eq!(runs(vec![4, 3, 4, 3, 4, 5]), [3..6]);
+        assert_eq!(runs(vec![9, 4, 3, 4, 3, 4, 5]), [3..6, 9..10]);
     }
 }
