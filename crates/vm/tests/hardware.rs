@@ -64,7 +64,6 @@ fn inside() {
     for arguments in [
         &["own-exit"][..],
         &["port"],
-        &["compatible"],
         &["privileged", "h"],
         &["privileged", "c"],
         &["privileged", "m"],
