@@ -21,6 +21,16 @@ tally:
 bench:
     bench/run
 
+# Lines of code to trust at level microvm (SECURITY.md), without comments, empty lines and tests.
+trusted:
+    #!/bin/sh
+    count() { find "$@" -name '*.rs' ! -name tests.rs ! -path '*/tests/*' -exec sed -s '/^mod tests {$/,$d' {} + | grep -cvE '^\s*(//|$)'; }
+    runner=crates/ringfence/src/runner
+    echo "the monitor        $(count crates/vm/src), in sys $(count crates/vm/src/sys)"
+    echo "its walls          $(count crates/linux/src), in sys $(count crates/linux/src/sys)"
+    echo "answering it       $(count $runner/serve.rs $runner/carried.rs $runner/parcel.rs $runner/wire.rs $runner/machine.rs)"
+    echo "the scoped hal     $(count crates/runtime/src)"
+
 # Rebuild the committed WebAssembly programs from their sources.
 programs:
     tests/programs/build

@@ -3,9 +3,12 @@
 //!
 //! Arguments choose benchmarks by a part of their name; without one, all of them run.
 
+#[path = "../../crates/vm/tests/machine/archive.rs"]
+mod archive;
 mod calls;
 mod command;
 mod density;
+mod microvm;
 mod peer;
 mod ratio;
 mod sandbox;
@@ -13,17 +16,22 @@ mod start;
 
 fn main() {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    // The density benchmark starts this program again, so that each side has a process of its own.
+    // The benchmarks of many instances start this program again, so that each side has a process of its own.
     if arguments.first().is_some_and(|first| first == density::CHILD) {
         density::child(&arguments.split_off(1));
         return;
     }
-    let benchmarks: [(&str, fn()); 5] = [
+    if arguments.first().is_some_and(|first| first == microvm::CHILD) {
+        microvm::child(&arguments.split_off(1));
+        return;
+    }
+    let benchmarks: [(&str, fn()); 6] = [
         ("command", command::run),
         ("start", start::run),
         ("density", density::run),
         ("calls", calls::run),
         ("sandbox", sandbox::run),
+        ("microvm", microvm::run),
     ];
     for (name, run) in benchmarks {
         if arguments.is_empty() || arguments.iter().any(|wanted| name.contains(wanted.as_str())) {

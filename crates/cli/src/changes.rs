@@ -24,6 +24,7 @@ pub(crate) use show::{as_json, as_text};
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,8 @@ pub(crate) struct Place {
     pub(crate) at: PathBuf,
     /// Where it is on the host.
     pub(crate) from: PathBuf,
+    /// Which folder that was: its device and inode.
+    which: (u64, u64),
     /// What was changed, as overlayfs keeps it.
     upper: PathBuf,
     pub(crate) changes: Vec<Change>,
@@ -138,7 +141,7 @@ impl Changes {
         for folder in folders {
             held::remove_tree(&folder.join("work"))?;
             let mut place = Place::read(&folder)?;
-            place.changes = look::compare(&place.from, &place.upper)?;
+            place.changes = look::compare(place.open()?, &place.upper)?;
             self.places.push(place);
         }
         self.save()
@@ -229,6 +232,21 @@ impl Place {
     fn read(folder: &Path) -> io::Result<Self> {
         let path =
             |name: &str| fs::read(folder.join(name)).map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)));
-        Ok(Place { at: path("at")?, from: path("from")?, upper: folder.join("upper"), changes: Vec::new() })
+        let which = fs::read_to_string(folder.join("which"))?;
+        let which = which.split_once(' ').and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
+        let which = which.ok_or_else(|| io::Error::other("what is known of the folder cannot be read"))?;
+        Ok(Place { at: path("at")?, from: path("from")?, which, upper: folder.join("upper"), changes: Vec::new() })
+    }
+
+    /// The folder of the host, if it is still the one that was mounted. Whoever may write beside it may put a link
+    /// in its place.
+    fn open(&self) -> io::Result<OwnedFd> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.from.display()));
+        let opened = look::open_top(&self.from).map_err(named)?;
+        let found = rustix::fs::fstat(&opened)?;
+        if (found.st_dev, found.st_ino) == self.which {
+            return Ok(opened);
+        }
+        Err(named(io::Error::other("it is another folder than the run had")))
     }
 }

@@ -1,7 +1,7 @@
 //! `ringfence clean`: what processes left that were killed.
 //!
 //! Most of a run ends with its processes, because the kernel ends it. What does not is found here: what
-//! each level makes beside (its backend knows), scratch copies of `--learn`, and changes of a
+//! each level makes beside (its backend knows), scratch copies of `--learn`, names of instances, and changes of a
 //! `--dry-run-fs` that did not come to its end. Nothing is touched that a living process holds.
 
 use anyhow::Context;
@@ -13,7 +13,8 @@ use crate::Outcome;
 use crate::changes;
 use crate::exit_code::ExitCode;
 use crate::held::{self, Held};
-use crate::output::{print, print_json, visible};
+use crate::instances;
+use crate::output::{print, print_json, visible_line};
 use crate::scratch;
 
 #[derive(Args)]
@@ -61,7 +62,9 @@ fn folders() -> Vec<Remnant> {
     let left = held::left(&temporary, scratch::PREFIX);
     let copies = left.into_iter().map(|place| Remnant { what: "scratch copy", place });
     let unfinished = changes::unfinished().into_iter();
-    copies.chain(unfinished.map(|place| Remnant { what: "changes of an unfinished run", place })).collect()
+    let names = instances::left().into_iter().map(|place| Remnant { what: "name of an instance", place });
+    let unfinished = unfinished.map(|place| Remnant { what: "changes of an unfinished run", place });
+    copies.chain(unfinished).chain(names).collect()
 }
 
 impl Found {
@@ -84,7 +87,7 @@ fn show(found: &[Found], arguments: &Arguments) -> anyhow::Result<()> {
             None => format!("{}  {}", remnant.what, remnant.place.display()),
             Some(error) => format!("{}  {}  is still there: {error}", remnant.what, remnant.place.display()),
         };
-        text.push_str(&visible(&line).replace('\n', "\\n"));
+        text.push_str(&visible_line(&line));
         text.push('\n');
     }
     let verb = if arguments.dry_run { "would be removed" } else { "removed" };

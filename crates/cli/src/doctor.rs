@@ -1,7 +1,7 @@
 //! `ringfence doctor`: what this machine can do.
 
 use clap::Args;
-use ringfence::{Fact, Level, Places, Runtime};
+use ringfence::{Fact, Level, Places, Runtime, Served, SystemCall};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// List the system calls of Linux that level microvm serves, those it serves in part, and why others are absent
+    #[arg(long)]
+    syscalls: bool,
 }
 
 /// One level on this machine.
@@ -32,6 +35,9 @@ struct Finding {
 pub(crate) fn doctor(arguments: &Arguments) -> Outcome {
     let mut facts = Vec::new();
     let runtime = crate::run::with_runner(Runtime::builder()).current_thread().build()?;
+    if arguments.syscalls {
+        return system_calls(&runtime, arguments.json);
+    }
     facts.push(match Places::of_user().data {
         Some(folder) => Fact::good("data folder", folder.display().to_string()),
         None => {
@@ -51,6 +57,45 @@ pub(crate) fn doctor(arguments: &Arguments) -> Outcome {
     } else {
         print(&text(&facts, &levels))?;
     }
+    Ok(ExitCode::Done)
+}
+
+/// What of Linux the levels serve that serve system calls themselves.
+fn system_calls(runtime: &Runtime, json: bool) -> Outcome {
+    let levels = runtime.backends().iter().map(|backend| (backend.level(), backend.system_calls()));
+    let levels: Vec<(Level, Vec<SystemCall>)> = levels.filter(|(_, calls)| !calls.is_empty()).collect();
+    if json {
+        let levels = levels.iter().map(|(level, calls)| json!({ "level": level, "system_calls": calls }));
+        print_json(&json!({ "levels": levels.collect::<Vec<_>>() }))?;
+        return Ok(ExitCode::Done);
+    }
+    let mut text = String::new();
+    for (level, calls) in levels {
+        let mut table = Table::new(0);
+        for call in &calls {
+            let (served, more) = match call.served {
+                Served::Fully => (Cell::good("served"), ""),
+                Served::Partly { missing } => (Cell::warning("partly"), missing),
+                Served::Absent { why } => (Cell::faint("ENOSYS"), why),
+            };
+            table.row([
+                call.number.to_string().into(),
+                Cell::title(call.name),
+                call.family.into(),
+                served,
+                more.into(),
+            ]);
+        }
+        let count = |is: fn(&Served) -> bool| calls.iter().filter(|call| is(&call.served)).count();
+        let fully = count(|served| matches!(served, Served::Fully));
+        let partly = count(|served| matches!(served, Served::Partly { .. }));
+        text += &table.render(Style::of_stdout());
+        text += &format!(
+            "level {level}: {fully} served, {partly} served in part, {} answer ENOSYS\n",
+            calls.len() - fully - partly
+        );
+    }
+    print(&text)?;
     Ok(ExitCode::Done)
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::changes::{self, Changes};
 use crate::failure::Failure;
-use crate::output::visible;
+use crate::output::{visible, visible_line};
 use crate::progress::Elapsed;
 use crate::signals;
 use crate::stderr::Stderr;
@@ -47,7 +47,7 @@ impl Events {
         if self.0.json {
             self.object("denied", json!(denial));
         } else if !self.0.quiet {
-            self.line(self.0.style.warning(&visible(&denial.to_string()).replace('\n', "\\n")));
+            self.line(self.0.style.warning(&visible_line(&denial.to_string())));
         }
     }
 
@@ -55,7 +55,7 @@ impl Events {
         if self.0.json {
             self.object("log", json!({ "level": level, "text": text }));
         } else if !self.0.quiet {
-            self.line(format!("log {level}: {}", visible(text)));
+            self.line(format!("log {level}: {}", visible_line(text)));
         }
     }
 
@@ -99,7 +99,7 @@ impl Events {
         if self.0.json {
             self.object("note", json!({ "text": text }));
         } else if !self.0.quiet {
-            self.line(visible(text));
+            self.line(visible_line(text));
         }
     }
 
@@ -133,7 +133,7 @@ impl Events {
             (Exit::Denied(denial), _) => format!("ended: it cannot be told that it may not use {}", denial.resource),
             (exit, _) => exit.to_string(),
         };
-        self.0.stderr.insist(format!("ringfence: {}\n", self.0.style.bad(visible(&text))));
+        self.0.stderr.insist(format!("ringfence: {}\n", self.0.style.bad(visible_line(&text))));
         if report.denials_dropped > 0 {
             self.line(format!("{} more denials are not shown", report.denials_dropped));
         }

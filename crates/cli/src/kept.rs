@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::changes::{self, Changes};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::output::{print, print_json, visible};
+use crate::output::{print, print_json, visible_line};
 
 #[derive(Args)]
 pub(crate) struct List {
@@ -65,8 +65,9 @@ pub(crate) fn commit(arguments: &One) -> Outcome {
             let refused = kept.iter().map(|(path, why)| json!({ "path": path.to_string_lossy(), "why": why }));
             return json!({ "applied": texts.collect::<Vec<_>>(), "kept": refused.collect::<Vec<_>>() });
         }
-        let line = |text: String| visible(&text).replace('\n', "\\n") + "\n";
-        let mut text = format!("{} applied\n", applied.len());
+        let line = |text: String| visible_line(&text) + "\n";
+        let mut text: String = applied.iter().map(|path| line(format!("applied: {}", path.display()))).collect();
+        text += &format!("{} applied\n", applied.len());
         for (path, why) in &kept {
             text += &line(format!("not applied: {}: {why}", path.display()));
         }
@@ -89,6 +90,7 @@ pub(crate) fn discard(arguments: &One) -> Outcome {
 /// Prints what was done, or why it was not.
 fn done(shown: Result<serde_json::Value, Failure>, json: bool, code: ExitCode) -> Outcome {
     match shown {
+        Err(failure) if json => print_json(&json!({ "failure": failure })).map(|()| failure.code),
         Err(failure) => {
             eprintln!("{}", failure.text());
             Ok(failure.code)

@@ -34,6 +34,11 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
+/// The same on one line: a line of its own would pass for one of ringfence's.
+pub(crate) fn visible_line(text: &str) -> String {
+    visible(text).replace('\n', "\\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +46,6 @@ mod tests {
     #[test]
     fn what_a_terminal_would_act_on_is_escaped() {
         assert_eq!(visible("a\x1b[2Jb\nc\u{202e}"), "a\\u{1b}[2Jb\nc\\u{202e}");
+        assert_eq!(visible_line("a\x1b\nb"), "a\\u{1b}\\nb");
     }
 }

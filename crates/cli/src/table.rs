@@ -51,7 +51,8 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [Cell; N]) {
-        self.rows.push(cells.into());
+        // A cell is on one line, or what is in it would pass for another row.
+        self.rows.push(cells.map(|cell| Cell { text: cell.text.replace('\n', "\\n"), ..cell }).into());
     }
 
     /// The table as text.

@@ -14,6 +14,7 @@
 //! are judged.
 #![forbid(unsafe_code)]
 
+mod activity;
 mod address;
 mod backend;
 mod denial;
@@ -30,10 +31,11 @@ mod usage;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use activity::{Activity, Count, Served, SystemCall};
 pub use address::canonical;
 pub use backend::{
-    Attest, Backend, BuildError, CallError, Exec, Feature, Instance, Invoke, Pause, Prepared, Snapshot, StartError,
-    Stop, Terminal,
+    Attest, Backend, BuildError, CallError, Command, Exec, Feature, Instance, Invoke, Pause, Prepared, Running,
+    Snapshot, StartError, Stop, Terminal,
 };
 pub use denial::Denial;
 pub use enforcement::{Enforcement, Held, Refusal, Shortfall};

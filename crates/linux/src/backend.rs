@@ -10,12 +10,13 @@ use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
 use crate::cgroup;
-use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
+use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS, REMEDY_FOR_DISK};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
 use crate::learn;
 use crate::namespaces::{Identity, clone_flags};
 use crate::network::Opening;
+use crate::operations;
 use crate::prepared::{Kept, Ready};
 use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, compile, default_profile};
@@ -27,6 +28,16 @@ pub struct Linux {
     facts: OnceLock<Arc<Facts>>,
     executor: Handle,
     swept: Arc<Once>,
+}
+
+/// Whether a program has any use for a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Talks {
+    /// Its permissions say.
+    AsGranted,
+    /// It never does: it makes no socket, and nobody waits for what it asks. It has no devices and no folders in
+    /// memory either.
+    Never,
 }
 
 impl Linux {
@@ -76,7 +87,8 @@ impl Linux {
                     let limit = guarantee.name().trim_end_matches("-limit").replace('-', "_");
                     format!("{REMEDY_FOR_CGROUPS}; to run without this limit: `--limit {limit}=none`")
                 }
-                Guarantee::NetworkConfined => match &self.facts().notify {
+                Guarantee::DiskLimit => REMEDY_FOR_DISK.to_owned(),
+                Guarantee::NetworkConfined | Guarantee::IoOperationsLimit => match &self.facts().notify {
                     Err(Missing { remedy, .. }) => remedy.clone(),
                     Ok(()) => refusal.remedy,
                 },
@@ -88,6 +100,11 @@ impl Linux {
 
     /// Everything that is decided before something is built.
     pub(crate) fn ready(&self, spec: &Spec) -> Result<Ready, BuildError> {
+        self.ready_as(spec, Talks::AsGranted)
+    }
+
+    /// The same for a program of which is known whether it has any use for a network.
+    pub(crate) fn ready_as(&self, spec: &Spec, talks: Talks) -> Result<Ready, BuildError> {
         check_linux_program(spec)?;
         self.check_machine()?;
         check_permissions(spec)?;
@@ -98,7 +115,8 @@ impl Linux {
         }
         self.check_promise(spec, &promise(spec, self.facts(), None))?;
         let identity = Identity::own(self.facts().privilege);
-        let tree = Plan::new(spec, identity.user, identity.group).map_err(|error| plan_error(spec, error))?;
+        let tree = Plan::new(spec, identity.user, identity.group, talks == Talks::AsGranted)
+            .map_err(|error| plan_error(spec, error))?;
         let promised = promise(spec, self.facts(), Some(&tree));
         self.check_promise(spec, &promised)?;
         if let Err(Missing { found, remedy }) = &self.facts().landlock
@@ -107,7 +125,10 @@ impl Linux {
             let found = format!("{found}; mounts alone cannot hold these fs.* permissions apart");
             return Err(self.refusal(Guarantee::FilesystemConfined, found, remedy.clone()).into());
         }
-        let recipe = self.recipe(spec, identity, tree)?;
+        if let (Err(_), Err(Missing { found, remedy })) = (&self.facts().landlock, &self.facts().own_program) {
+            return Err(self.refusal(Guarantee::FilesystemConfined, found.clone(), remedy.clone()).into());
+        }
+        let recipe = self.recipe(spec, identity, tree, talks)?;
         Ok(Ready {
             recipe: Arc::new(recipe),
             spec: Arc::new(spec.clone()),
@@ -119,7 +140,7 @@ impl Linux {
         })
     }
 
-    fn recipe(&self, spec: &Spec, identity: Identity, tree: Plan) -> Result<Recipe, BuildError> {
+    fn recipe(&self, spec: &Spec, identity: Identity, tree: Plan, talks: Talks) -> Result<Recipe, BuildError> {
         let not_text = |path: &Path| BuildError::Program {
             path: path.to_owned(),
             level: Level::Sandbox,
@@ -133,17 +154,25 @@ impl Linux {
             }
             Err(_) => None,
         };
-        let asks = self.facts().notify.is_ok();
-        let network = if asks { Network::Asked } else { Network::Denied };
+        let asks = self.facts().notify.is_ok() && talks == Talks::AsGranted;
+        let network = match talks {
+            Talks::Never => Network::None,
+            Talks::AsGranted if asks => Network::Asked,
+            Talks::AsGranted => Network::Denied,
+        };
         // Who ends with more open than is allowed shows that the limit tripped.
         let end = if asks && spec.limits.open_files.is_some() { End::Asked } else { End::Free };
         let mut profile = default_profile(metadata(spec, &tree), network, end);
         if spec.permissions.learn {
             profile = profile.asking(learn::numbers());
         }
+        let counts = asks && spec.limits.io_operations.is_some();
+        if counts {
+            profile = profile.asking(operations::numbers()).asking_about_mappings();
+        }
         let filter = compile(&profile);
         let opening = if asks { Opening::new(spec) } else { None };
-        let confinement = Confinement { landlock, filter, asks, opening };
+        let confinement = Confinement { landlock, filter, asks, counts, opening };
         Ok(Recipe {
             clone_flags: clone_flags(self.facts().privilege),
             identity,
@@ -151,7 +180,7 @@ impl Linux {
             confinement,
             arguments,
             resources: resources(spec),
-            disk: spec.limits.disk.map(|bytes| bytes.0),
+            disk: spec.limits.disk.map(|bytes| tree.left_for_scratch(bytes.0)),
             tree,
         })
     }
@@ -233,9 +262,12 @@ fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
         PlanError::Open { .. } | PlanError::NoRoot => {
             BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() }
         }
-        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Overlay { .. } | PlanError::Path(_) => {
-            BuildError::program(spec, error.to_string())
-        }
+        PlanError::Room(_) => BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() },
+        PlanError::Unclear { .. }
+        | PlanError::Mount { .. }
+        | PlanError::Missing { .. }
+        | PlanError::Overlay { .. }
+        | PlanError::Path(_) => BuildError::program(spec, error.to_string()),
     }
 }
 

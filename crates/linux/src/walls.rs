@@ -1,6 +1,7 @@
 //! Where two walls stop something, one is taken away, and the other holds.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::facts::{Facts, Missing};
 use crate::prepared::Ready;
 use crate::seccomp::permissive;
 use crate::support::{Keeper, Lab, executor, explain, here, wait};
-use crate::tree::{Root, Source};
+use crate::tree::{Operation, Root, Source};
 use crate::{Linux, launch::Recipe};
 
 use Permission::{FsCreate, FsDelete, FsList, FsRead, FsWrite};
@@ -24,7 +25,8 @@ fn ready(lab: &Lab) -> Ready {
 /// On a kernel that has no Landlock.
 fn without_landlock(lab: &Lab) -> Ready {
     let missing = Missing { found: "taken away".into(), remedy: "none".into() };
-    let facts = Facts { landlock: Err(missing), ..Facts::find() };
+    // These tests are run by who built them; what that means without Landlock has a test of its own.
+    let facts = Facts { landlock: Err(missing), own_program: Ok(()), ..Facts::find() };
     let linux = Linux::with_facts(facts, executor().handle().clone());
     let ready = linux.ready(&lab.spec).unwrap_or_else(|error| panic!("{}", explain(&error)));
     assert!(ready.recipe.confinement.landlock.is_none());
@@ -41,7 +43,9 @@ fn without_mounts(ready: Ready) -> Ready {
     changed(ready, |recipe| {
         let source = Source::look(Path::new("/")).unwrap();
         recipe.tree.root = Root::Own { from: "/".into(), source, writable: true, overlay: None };
-        recipe.tree.operations.clear();
+        // A stream that is nothing is the place's own, and in a copy of the host's tree no device can be opened.
+        let is_nothing = |name: &CStr| name == c"null";
+        recipe.tree.operations.retain(|step| matches!(step, Operation::Attach { at, .. } if is_nothing(&at.name)));
     })
 }
 
@@ -129,6 +133,57 @@ fn files_are_safe_behind_both_walls_and_behind_each_alone() {
     holds(&mounts, &without_landlock(&mounts));
     let landlock = files(ATTEMPTS);
     holds(&landlock, &without_mounts(ready(&landlock)));
+}
+
+/// CVE-2019-5736: the interpreter of a script is what the process is when it becomes the script, this very program.
+/// Only Landlock stands there, and so a machine without it is refused where that program could be changed.
+#[test]
+fn a_script_that_leads_to_the_supervisor_is_stopped_by_landlock() {
+    if !here() {
+        return;
+    }
+    let script = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(script.path(), "#!/proc/self/exe --list\n").unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(script.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Nobody who has it open for writing may be left.
+    let script = script.into_temp_path();
+    let lab = scratch(Lab::new(&*script));
+    let (exit, printed) = run(&ready(&lab));
+    assert!(matches!(exit, Exit::Trapped(_)) && printed.is_empty(), "{exit:?} {printed}");
+    let (exit, printed) = run(&without_mounts(ready(&lab)));
+    assert!(matches!(exit, Exit::Trapped(_)) && printed.is_empty(), "{exit:?} {printed}");
+    let (_, printed) = run(&without_landlock(&lab));
+    // What a list of tests ends with, here of those that the script's path is part of.
+    assert!(
+        printed.contains("0 tests, 0 benchmarks"),
+        "{printed}: it is not run by this kernel, and the refusal is not needed"
+    );
+}
+
+/// A filter stops the calls, and a namespace of processes leaves nobody to name; so does the second without the first.
+#[test]
+fn processes_outside_are_out_of_reach_without_the_filter() {
+    if !here() {
+        return;
+    }
+    let Some(program) = crate::support::compiled("attempts.c") else { return };
+    let mut bystander = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let lab = scratch(Lab::new(&program).args(&["process", &bystander.id().to_string()]));
+    let (exit, printed) = run(&without_seccomp(without_landlock(&lab)));
+    let came: Vec<&str> = printed.lines().filter_map(|line| line.rsplit_once(' ')).map(|(_, came)| came).collect();
+    let still_there = bystander.try_wait().unwrap().is_none();
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+    assert_eq!((exit, came.len(), still_there), (Exit::Returned(0), 9, true), "{printed}");
+    assert!(came.iter().all(|came| *came == "ESRCH"), "{printed}");
+    // Outside they work, all but what needs more than being the same user, or this would show nothing.
+    let mut bystander = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let outside = std::process::Command::new(&program).args(["process", &bystander.id().to_string()]).output().unwrap();
+    let _ = bystander.kill();
+    bystander.wait().unwrap();
+    let outside = String::from_utf8_lossy(&outside.stdout).into_owned();
+    assert!(outside.contains("kill done") && outside.contains("prlimit done"), "{outside}");
 }
 
 #[test]

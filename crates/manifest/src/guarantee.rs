@@ -35,6 +35,7 @@ guarantees! {
     OwnAddressSpace = "own-address-space", "lives in an address space that holds nothing of the host's";
     OwnKernel = "own-kernel", "its system calls do not reach the host's kernel";
     HardwareBoundary = "hardware-boundary", "the processor separates it from the host";
+    MonitorConfined = "monitor-confined", "what runs it has walls of its own: a fault there leads no further";
     MemoryEncrypted = "memory-encrypted", "the host cannot read its memory";
     Attested = "attested", "hardware vouches for what was started";
     FilesystemConfined = "filesystem-confined", "reaches the files its manifest grants and no others";

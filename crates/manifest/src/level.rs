@@ -107,7 +107,12 @@ impl Level {
                 _ => No,
             },
             Level::Script | Level::Wasm => match guarantee {
-                G::OwnAddressSpace | G::OwnKernel | G::HardwareBoundary | G::MemoryEncrypted | G::Attested => No,
+                G::OwnAddressSpace
+                | G::OwnKernel
+                | G::HardwareBoundary
+                | G::MonitorConfined
+                | G::MemoryEncrypted
+                | G::Attested => No,
                 G::FuelLimit => match self {
                     Level::Wasm => Software,
                     _ => No,
@@ -116,8 +121,8 @@ impl Level {
             },
             Level::Sandbox | Level::Container => match guarantee {
                 G::OwnKernel | G::HardwareBoundary | G::MemoryEncrypted | G::Attested | G::FuelLimit => No,
-                // The kernel denies files without a word.
-                G::DenialsReported => No,
+                // The kernel denies files without a word, and nothing stands around it.
+                G::DenialsReported | G::MonitorConfined => No,
                 _ => Kernel,
             },
             Level::MicroVm | Level::Unikernel => match guarantee {

@@ -47,5 +47,5 @@ pub use resolve::{Rejected, Rejection, ResolveError, Surroundings, find_program,
 pub use spec::{
     Identity, Isolation, Kind, Limits, Mount, MountMode, Program, Session, Spec, Stdio, StreamIn, StreamOut, WindowSize,
 };
-pub use units::{BitRate, Bytes, Cores, QuantityError};
+pub use units::{BitRate, Bytes, Cores, QuantityError, read_duration};
 pub use written::{Place, Written};

@@ -17,7 +17,7 @@ pub struct Setup {
     pub instances: Option<u32>,
     /// Is told of what takes long.
     pub progress: Option<Arc<ProgressSink>>,
-    /// The program that carries WebAssembly at level sandbox; `None` for none.
+    /// The program that carries WebAssembly at level sandbox and monitors at level microvm; `None` for none.
     pub runner: Option<PathBuf>,
 }
 
@@ -57,7 +57,7 @@ pub fn backends(setup: &Setup) -> Vec<Box<dyn Backend>> {
     #[cfg(all(feature = "sandbox", target_os = "linux"))]
     backends.push(sandbox(setup));
     #[cfg(all(feature = "microvm", target_os = "linux", target_arch = "x86_64"))]
-    backends.push(Box::new(ringfence_vm::Vm::new(setup.executor.clone())));
+    backends.push(microvm(setup));
     #[cfg(not(any(feature = "wasm", feature = "sandbox", feature = "microvm")))]
     let _ = setup;
     backends
@@ -73,6 +73,18 @@ fn sandbox(setup: &Setup) -> Box<dyn Backend> {
         // A runner has one instance, and compiled code fits engines that are set up alike.
         let wasm = wasm(&Setup { instances: None, ..setup.clone() });
         Box::new(crate::runner::Sandbox::new(linux, wasm, setup.executor.clone(), setup.runner.clone()))
+    }
+}
+
+#[cfg(all(feature = "microvm", target_os = "linux", target_arch = "x86_64"))]
+fn microvm(setup: &Setup) -> Box<dyn Backend> {
+    let vm = ringfence_vm::Vm::new(setup.executor.clone());
+    #[cfg(not(all(feature = "wasm", feature = "sandbox")))]
+    return Box::new(vm);
+    #[cfg(all(feature = "wasm", feature = "sandbox"))]
+    {
+        let linux = ringfence_linux::Linux::new(setup.executor.clone());
+        Box::new(crate::runner::Machines::new(vm, linux, setup.executor.clone(), setup.runner.clone()))
     }
 }
 

@@ -147,8 +147,10 @@ impl Builder {
         self
     }
 
-    /// The program that carries WebAssembly at level sandbox: the `ringfence` command of the same build, or
-    /// one that calls `runner::run` when its first argument is `runner::RUNNER`. Without one such capsules are refused.
+    /// The program that carries WebAssembly at level sandbox and the monitors of virtual machines at level microvm: the
+    /// `ringfence` command of the same build, or one that calls `runner::run` when its first argument is
+    /// `runner::RUNNER`. Without one WebAssembly is refused at level sandbox, and monitors share this process: more
+    /// instances fit into memory, and a fault in one is a fault here, as each report says (`monitor-confined`).
     pub fn runner(mut self, program: impl Into<PathBuf>) -> Self {
         self.runner = Some(program.into());
         self

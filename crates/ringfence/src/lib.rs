@@ -81,9 +81,10 @@ pub use instance::{CallError, Instance};
 pub use load::{Load, LoadError};
 pub use places::Places;
 pub use ringfence_abi::{ErrorCode, Value};
+pub use ringfence_isolation::CallError as InstanceError;
 pub use ringfence_isolation::{
-    Backend, BuildError, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit, LimitKind, LostReason,
-    Refusal, Remnant, Stop, Strength, Trap, Usage,
+    Activity, Backend, BuildError, Command, Count, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit,
+    LimitKind, LostReason, Refusal, Remnant, Running, Served, Stop, Strength, SystemCall, Trap, Usage,
 };
 pub use ringfence_manifest::{
     self as manifest, Diagnostic, Diagnostics, Identity, Manifest, Overrides, Permission, ReadError, ResolveError,

@@ -1,24 +1,46 @@
 //! The backend: what it needs, what it refuses, what it prepares.
 
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use ringfence_isolation::{Backend, BuildError, Fact, Guarantee, Level, Prepared, Refusal, check_linux_program};
+use ringfence_isolation::{
+    Backend, BuildError, Enforcement, Fact, Feature, Guarantee, Level, Prepared, Refusal, SystemCall,
+    check_linux_program,
+};
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
-use crate::kvm::{Kvm, Missing, Processors, StubKind};
+use crate::kvm::{Findings, Kvm, Missing, Processors, Shortcuts, StubKind};
 use crate::loader::Elf;
+use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
-use crate::promise::promise;
-use crate::tree::System;
+use crate::promise::{UNCONFINED, promise};
+use crate::tree::{HostFile, System};
+
+/// What is known of a spec before anything is built, and what of the host runs it.
+#[derive(Debug)]
+pub struct Examined {
+    /// KVM's device, open for reading and writing.
+    pub device: OwnedFd,
+    /// The program's file, open for reading.
+    pub program: OwnedFd,
+    /// Whether this machine's KVM virtualizes in software.
+    pub software: bool,
+    /// What would be enforced by a monitor in the process of whoever runs it.
+    pub promised: Enforcement,
+}
+
+/// KVM, once it was looked at.
+type Opened = OnceLock<Result<(Arc<Kvm>, StubKind), Missing>>;
 
 /// Level `microvm`.
 pub struct Vm {
     device: PathBuf,
     executor: Handle,
     processors: Processors,
-    kvm: OnceLock<Result<(Arc<Kvm>, StubKind), Missing>>,
+    shortcuts: Shortcuts,
+    kvm: Arc<Opened>,
 }
 
 impl Vm {
@@ -30,7 +52,7 @@ impl Vm {
 
     /// The same, on another device file of KVM.
     pub fn on(device: PathBuf, executor: Handle) -> Self {
-        Vm { device, executor, processors: Processors::Real, kvm: OnceLock::new() }
+        Vm { device, executor, processors: Processors::Real, shortcuts: Shortcuts::all(), kvm: Arc::default() }
     }
 
     /// The same within QEMU's TCG, whose emulated processors differ from real ones in a detail. Only
@@ -40,12 +62,127 @@ impl Vm {
         Vm { processors: Processors::Emulated, ..Self::new(executor) }
     }
 
-    fn kvm(&self) -> &Result<(Arc<Kvm>, StubKind), Missing> {
-        self.kvm.get_or_init(|| {
-            let kvm = Arc::new(Kvm::open(&self.device, self.processors)?);
-            let kind = kvm.stub_kind()?;
-            Ok((kvm, kind))
+    /// The backend in a process that others made for it, on KVM's device that they opened, with what they found out.
+    ///
+    /// # Errors
+    /// What of KVM is missing.
+    pub fn passed(device: OwnedFd, findings: &Findings, executor: Handle) -> Result<Self, String> {
+        let kvm = Kvm::passed(device, findings).map_err(|missing| missing.found)?;
+        let kind = kvm.stub_kind().map_err(|missing| missing.found)?;
+        Ok(Vm { kvm: Arc::new(Ok((Arc::new(kvm), kind)).into()), ..Self::new(executor) })
+    }
+
+    /// What another process needs to know of KVM for what was examined here; waits until that is found out.
+    ///
+    /// # Errors
+    /// When KVM does not work after all, or not as its modules say.
+    pub fn findings(&self, examined: &Examined) -> Result<Findings, BuildError> {
+        let (kvm, _) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
+        let findings = kvm.findings().map_err(|missing| self.refusal(&missing))?;
+        if findings.software == examined.software {
+            return Ok(findings);
+        }
+        let source = "it virtualizes in another way than its modules say".into();
+        Err(BuildError::Host { doing: "cannot find out what KVM is", source })
+    }
+
+    /// What [`prepare`](Backend::prepare) looks at, and what another process needs to run it. Nothing is required
+    /// of what would be enforced.
+    ///
+    /// # Errors
+    /// As for `prepare`, but for what the spec requires.
+    pub fn examine(&self, spec: &Spec) -> Result<Examined, BuildError> {
+        check_linux_program(spec)?;
+        let looked = Kvm::look(&self.device).and_then(|(device, kind)| match kind {
+            Some(kind) => Ok((device, kind)),
+            None => Ok((device, self.kvm().as_ref().map_err(Clone::clone)?.1)),
+        });
+        let (device, kind) = looked.map_err(|missing| self.refusal(&missing))?;
+        check_permissions(spec)?;
+        if self.kvm.get().is_none() {
+            // What takes time to find out is, while the other process is made.
+            let (opened, path, how) = (self.kvm.clone(), self.device.clone(), (self.processors, self.shortcuts));
+            let look = move || {
+                let _ = open(&opened, &path, how);
+            };
+            let _ = std::thread::Builder::new().name("microvm-look".into()).spawn(look);
+        }
+        let unreadable = |source| BuildError::Unreadable { path: spec.program.path.clone(), source };
+        let program: OwnedFd = std::fs::File::open(&spec.program.path).map_err(unreadable)?.into();
+        let file = HostFile::new(program.try_clone().map_err(unreadable)?, b"");
+        check_elf(spec, file)?;
+        let software = kind == StubKind::User;
+        let promised = promise(spec, software, UNCONFINED);
+        Ok(Examined { device, program, software, promised })
+    }
+
+    /// The second half of [`prepare`](Backend::prepare), for a spec that another process examined: everything that
+    /// runs it, here, with the program's file as that process opened it.
+    ///
+    /// # Errors
+    /// As for `prepare`.
+    pub fn prepare_examined(&self, spec: &Spec, program: OwnedFd) -> Result<Box<dyn Prepared>, BuildError> {
+        let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
+        let system = System::around(spec, program)
+            .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
+        Ok(self.ready(kvm, *kind, spec, system, promise(spec, *kind == StubKind::User, UNCONFINED)))
+    }
+
+    /// Does what [`prepare`](Backend::prepare) does, and says why the monitor will have no walls of its own.
+    ///
+    /// # Errors
+    /// As for `prepare`.
+    pub fn prepare_unconfined(&self, spec: &Spec, why: String) -> Result<Box<dyn Prepared>, BuildError> {
+        check_linux_program(spec)?;
+        let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
+        check_permissions(spec)?;
+        let promised = promise(spec, *kind == StubKind::User, &why);
+        promised.check(spec).map_err(|refusal| Refusal { facts: self.probe(), ..refusal })?;
+        let system = System::open(spec)
+            .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
+        let file = system.program_file();
+        let file =
+            file.map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
+        check_elf(spec, file)?;
+        Ok(self.ready(kvm, *kind, spec, system, promised))
+    }
+
+    fn ready(
+        &self,
+        kvm: &Arc<Kvm>,
+        kind: StubKind,
+        spec: &Spec,
+        system: System,
+        promised: Enforcement,
+    ) -> Box<dyn Prepared> {
+        Box::new(Ready {
+            kvm: kvm.clone(),
+            pool: Pool::new(Wanted { kvm: kvm.clone(), kind, memory: spec.limits.memory.map(|bytes| bytes.0) }),
+            spec: Arc::new(spec.clone()),
+            system: Arc::new(system),
+            promised,
+            executor: self.executor.clone(),
         })
+    }
+
+    fn refusal(&self, missing: &Missing) -> Refusal {
+        Refusal {
+            level: Level::MicroVm,
+            guarantee: Guarantee::OwnKernel,
+            found: missing.found.clone(),
+            remedy: missing.remedy.into(),
+            facts: self.probe(),
+        }
+    }
+
+    /// The same without the ways to be faster that nothing depends on. Only tests need it.
+    #[doc(hidden)]
+    pub fn plain(executor: Handle) -> Self {
+        Vm { shortcuts: Shortcuts::empty(), ..Self::new(executor) }
+    }
+
+    fn kvm(&self) -> &Result<(Arc<Kvm>, StubKind), Missing> {
+        open(&self.kvm, &self.device, (self.processors, self.shortcuts))
     }
 }
 
@@ -68,38 +205,36 @@ impl Backend for Vm {
         }
     }
 
+    fn offers(&self, feature: Feature, kind: Kind) -> bool {
+        feature == Feature::Terminal && self.runs(kind)
+    }
+
+    fn system_calls(&self) -> Vec<SystemCall> {
+        crate::personality::system_calls()
+    }
+
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
-        check_linux_program(spec)?;
-        let (kvm, kind) = self.kvm().as_ref().map_err(|missing| Refusal {
-            level: Level::MicroVm,
-            guarantee: Guarantee::OwnKernel,
-            found: missing.found.clone(),
-            remedy: missing.remedy.into(),
-            facts: self.probe(),
-        })?;
-        check_permissions(spec)?;
-        let promised = promise(spec, *kind == StubKind::User);
-        promised.check(spec).map_err(|refusal| Refusal { facts: self.probe(), ..refusal })?;
-        let system = System::open(spec)
-            .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
-        check_elf(spec, &system)?;
-        Ok(Box::new(Ready {
-            kvm: kvm.clone(),
-            kind: *kind,
-            spec: Arc::new(spec.clone()),
-            system: Arc::new(system),
-            promised,
-            executor: self.executor.clone(),
-        }))
+        self.prepare_unconfined(spec, UNCONFINED.to_owned())
     }
 }
 
+fn open<'a>(
+    opened: &'a Opened,
+    device: &Path,
+    (processors, shortcuts): (Processors, Shortcuts),
+) -> &'a Result<(Arc<Kvm>, StubKind), Missing> {
+    opened.get_or_init(|| {
+        let kvm = Arc::new(Kvm::open(device, processors, shortcuts)?);
+        let kind = kvm.stub_kind()?;
+        Ok((kvm, kind))
+    })
+}
+
 /// An ELF file of this processor's, or a script: what its interpreter is shows when it is loaded.
-fn check_elf(spec: &Spec, system: &System) -> Result<(), BuildError> {
+fn check_elf(spec: &Spec, file: HostFile) -> Result<(), BuildError> {
     use crate::memory::Content;
     let unreadable =
         |errno: rustix::io::Errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() };
-    let file = system.program_file().map_err(unreadable)?;
     let mut start = [0; 2];
     let length = file.read_at(0, &mut start).map_err(unreadable)?;
     if start[..length] == *b"#!" {

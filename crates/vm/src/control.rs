@@ -1,16 +1,20 @@
 //! What an instance's threads and its owner share: the wish to stop, the usage, the end.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-use ringfence_isolation::{Exit, Host, Limit, LimitKind, LostReason, Usage, Verdict};
+use ringfence_isolation::{Activity, Exit, Host, Limit, LimitKind, LostReason, Usage, Verdict};
 use ringfence_manifest::Limits;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::memory::Ledger;
+use crate::personality::{NUMBERS, name};
 use crate::sys;
 
 /// What an instance's threads and its owner share.
@@ -22,6 +26,44 @@ pub(crate) struct Control {
     memory: AtomicU64,
     memory_peak: AtomicU64,
     exit: watch::Sender<Option<Exit>>,
+    counts: Counts,
+    paused: AtomicBool,
+    /// How many threads are not waiting for anything.
+    working: AtomicI64,
+    idle: Notify,
+}
+
+/// What is counted of a program's calls and of the guest's exits.
+pub(crate) struct Counts {
+    /// By number; the last place is for those that no table has.
+    pub(crate) calls: [AtomicU64; NUMBERS + 1],
+    pub(crate) page_faults: AtomicU64,
+    pub(crate) exceptions: AtomicU64,
+    pub(crate) kicks: AtomicU64,
+}
+
+impl Counts {
+    fn new() -> Self {
+        Counts {
+            calls: [const { AtomicU64::new(0) }; NUMBERS + 1],
+            page_faults: AtomicU64::new(0),
+            exceptions: AtomicU64::new(0),
+            kicks: AtomicU64::new(0),
+        }
+    }
+
+    /// What was counted so far.
+    fn activity(&self) -> Activity {
+        let calls: Vec<u64> = self.calls.iter().map(|count| count.load(Relaxed)).collect();
+        let named = calls.iter().enumerate().map(|(number, &count)| (name(number).unwrap_or("unknown"), count));
+        let exits = [
+            ("system call", calls.iter().sum()),
+            ("page fault", self.page_faults.load(Relaxed)),
+            ("exception", self.exceptions.load(Relaxed)),
+            ("kick", self.kicks.load(Relaxed)),
+        ];
+        Activity::new(named.filter(|(_, count)| *count > 0), exits)
+    }
 }
 
 #[derive(Default)]
@@ -45,6 +87,10 @@ impl Control {
             memory: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
             exit: watch::Sender::new(None),
+            counts: Counts::new(),
+            paused: AtomicBool::new(false),
+            working: AtomicI64::new(0),
+            idle: Notify::new(),
         })
     }
 
@@ -52,9 +98,64 @@ impl Control {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is counted.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What was counted so far.
+    pub(crate) fn activity(&self) -> Activity {
+        self.counts.activity()
+    }
+
     /// Whether everything has to end.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(SeqCst)
+    }
+
+    /// The calling thread does nothing while this runs.
+    pub(crate) fn parked(&self, wait: impl FnOnce()) {
+        self.busy(-1);
+        wait();
+        self.busy(1);
+    }
+
+    /// Waits as long as everything is paused.
+    pub(crate) fn hold(&self) {
+        while self.paused.load(SeqCst) && !self.is_stopping() {
+            self.parked(std::thread::park);
+        }
+    }
+
+    fn busy(&self, change: i64) {
+        if self.working.fetch_add(change, SeqCst) + change == 0 && self.paused.load(SeqCst) {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Lets every thread stop before its next instruction; resolves when none does anything any more.
+    pub(crate) async fn pause(&self) {
+        self.paused.store(true, SeqCst);
+        for &number in self.state().threads.keys() {
+            sys::kick(number);
+        }
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            if self.working.load(SeqCst) <= 0 || !self.paused.load(SeqCst) || self.is_stopping() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Lets them go on.
+    pub(crate) fn resume(&self) {
+        self.paused.store(false, SeqCst);
+        self.idle.notify_waiters();
+        for thread in self.state().threads.values() {
+            thread.unpark();
+        }
     }
 
     /// Ends everything for this reason.
@@ -62,6 +163,7 @@ impl Control {
         let mut state = self.state();
         state.reason.get_or_insert(reason);
         self.stopping.store(true, SeqCst);
+        self.idle.notify_waiters();
         for (&number, thread) in &state.threads {
             thread.unpark();
             sys::kick(number);
@@ -83,6 +185,7 @@ impl Control {
         let mut state = self.state();
         let number = rustix::thread::gettid().as_raw_nonzero().get();
         state.threads.insert(number, std::thread::current());
+        self.working.fetch_add(1, SeqCst);
         !self.is_stopping()
     }
 
@@ -91,6 +194,7 @@ impl Control {
         let number = rustix::thread::gettid().as_raw_nonzero().get();
         let mut state = self.state();
         if state.threads.remove(&number).is_some() {
+            self.busy(-1);
             state.ended_time += sys::thread_time(number).unwrap_or_default();
         }
     }
@@ -101,6 +205,11 @@ impl Control {
             thread.unpark();
             sys::kick(number);
         }
+    }
+
+    /// Processor time that another thread of the host spent for it.
+    pub(crate) fn spend(&self, time: Duration) {
+        self.state().ended_time += time;
     }
 
     /// Processor time so far.
@@ -183,6 +292,11 @@ impl Control {
             slot.get_or_insert(exit);
             first
         });
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&self) -> Option<Exit> {
+        self.exit.borrow().clone()
     }
 
     /// A way to wait for the end.

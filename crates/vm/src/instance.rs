@@ -7,7 +7,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ringfence_isolation::{BoxFuture, Enforcement, Exit, Instance, LostReason, StartError, Stop, Usage};
+use ringfence_isolation::{
+    Activity, BoxFuture, CallError, Command, Enforcement, Exec, Exit, Instance, LostReason, Pause, Running, StartError,
+    Stop, Terminal, Trap, Usage,
+};
+use ringfence_manifest::WindowSize;
 use tokio::runtime::Handle;
 
 use crate::control::{Control, LastWord};
@@ -19,6 +23,7 @@ pub(crate) struct VmInstance {
     control: Arc<Control>,
     enforced: Enforcement,
     phase: Mutex<Phase>,
+    has_terminal: bool,
 }
 
 /// How far an instance has come.
@@ -36,8 +41,9 @@ impl VmInstance {
         first: First,
         enforced: Enforcement,
     ) -> Self {
+        let has_terminal = world.has_console();
         let phase = Mutex::new(Phase::Built(Box::new((world, first))));
-        VmInstance { executor, control, enforced, phase }
+        VmInstance { executor, control, enforced, phase, has_terminal }
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
@@ -48,19 +54,27 @@ impl VmInstance {
 /// The first thread: runs the program, and outlives every other thread of the instance.
 fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Handle) {
     let _last = LastWord(control.clone());
+    // Emptied before the world is let go of, so that nobody else ever holds it last.
+    let clock = Arc::new(Mutex::new(Some(Arc::downgrade(&world))));
     let charging = executor.spawn({
         let control = Arc::downgrade(control);
+        let clock = clock.clone();
         async move {
             while let Some(next) = control.upgrade().map(|control| control.next_charge()) {
                 tokio::time::sleep(next).await;
                 if let Some(control) = control.upgrade() {
                     control.charge();
                 }
+                let world = clock.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(world) = world.as_ref().and_then(std::sync::Weak::upgrade) {
+                    world.refresh_clock();
+                }
             }
         }
     });
     let status = personality::live(&world, first, executor);
     charging.abort();
+    *clock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     control.charge();
     drop(world);
     control.end(match status {
@@ -84,10 +98,16 @@ impl Instance for VmInstance {
             Phase::Stopped => Err(StartError::Stopped),
             Phase::Built(parts) => {
                 let (world, first) = *parts;
-                *phase = Phase::Started(Arc::downgrade(&world));
+                personality::attend(&world, &self.executor);
+                let started = Arc::downgrade(&world);
+                *phase = Phase::Started(started.clone());
                 let (control, executor) = (self.control.clone(), self.executor.clone());
                 let thread = std::thread::Builder::new().name("microvm".into());
                 if let Err(error) = thread.spawn(move || live(world, first, &control, &executor)) {
+                    // What its process has refers to the world, and the world to it.
+                    if let Some(world) = started.upgrade() {
+                        personality::clear(&world);
+                    }
                     self.control.end(Exit::Lost(LostReason::Backend(format!("no thread for it: {error}"))));
                 }
                 Ok(())
@@ -124,6 +144,88 @@ impl Instance for VmInstance {
 
     fn usage(&self) -> Usage {
         self.control.usage()
+    }
+
+    fn terminal(&self) -> Option<&dyn Terminal> {
+        self.has_terminal.then_some(self)
+    }
+
+    fn pause(&self) -> Option<&dyn Pause> {
+        Some(self)
+    }
+
+    fn exec(&self) -> Option<&dyn Exec> {
+        Some(self)
+    }
+
+    fn activity(&self) -> Option<Activity> {
+        Some(self.control.activity())
+    }
+}
+
+impl Terminal for VmInstance {
+    fn resize(&self, size: WindowSize) {
+        match &*self.phase() {
+            Phase::Built(parts) => personality::resize(&parts.0, size),
+            Phase::Started(world) => {
+                if let Some(world) = world.upgrade() {
+                    personality::resize(&world, size);
+                }
+            }
+            Phase::Stopped => {}
+        }
+    }
+}
+
+impl Pause for VmInstance {
+    fn pause(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(async {
+            self.check_running()?;
+            self.control.pause().await;
+            self.check_running().map(drop)
+        })
+    }
+
+    fn resume(&self) -> BoxFuture<'_, Result<(), CallError>> {
+        Box::pin(async {
+            self.control.resume();
+            self.check_running().map(drop)
+        })
+    }
+}
+
+impl Exec for VmInstance {
+    fn exec(&self, command: Vec<String>) -> BoxFuture<'_, Result<Exit, CallError>> {
+        Box::pin(async move {
+            let command = Command { words: command, ..Command::default() };
+            let begun = personality::begin(&self.check_running()?, command)?;
+            match begun.ended().await {
+                Err(CallError::NotExecuted { reason, .. }) => {
+                    Ok(Exit::Trapped(Trap::Other(format!("the command cannot be executed: {reason}"))))
+                }
+                ended => ended,
+            }
+        })
+    }
+
+    fn begin(&self, command: Command) -> Result<Box<dyn Running>, CallError> {
+        Ok(Box::new(personality::begin(&self.check_running()?, command)?))
+    }
+}
+
+impl VmInstance {
+    /// What it lives in, as long as it does.
+    fn check_running(&self) -> Result<Arc<World>, CallError> {
+        let world = match &*self.phase() {
+            Phase::Started(world) => world.upgrade(),
+            Phase::Built(_) => return Err(CallError::Unsupported("it has not been started")),
+            Phase::Stopped => None,
+        };
+        let ended = self.control.ended();
+        match (world, ended) {
+            (Some(world), None) => Ok(world),
+            (_, ended) => Err(CallError::Ended(ended.unwrap_or(Exit::Stopped))),
+        }
     }
 }
 

@@ -30,10 +30,13 @@ mod kvm;
 mod loader;
 mod memory;
 mod personality;
+mod pool;
 mod prepared;
 mod promise;
 mod scratch;
 mod sys;
 mod tree;
+mod vdso;
 
-pub use backend::Vm;
+pub use backend::{Examined, Vm};
+pub use kvm::Findings;

@@ -8,18 +8,19 @@ use rustix::io::Errno;
 
 use crate::control::Control;
 use crate::instance::VmInstance;
-use crate::kvm::{Kvm, Machine, StubKind};
+use crate::kvm::{Kvm, MachineError};
 use crate::personality::{self, World};
+use crate::pool::Pool;
 use crate::tree::System;
 
 /// Everything instances of one spec share.
 pub(crate) struct Ready {
     pub(crate) kvm: Arc<Kvm>,
-    pub(crate) kind: StubKind,
     pub(crate) spec: Arc<Spec>,
     pub(crate) system: Arc<System>,
     pub(crate) promised: Enforcement,
     pub(crate) executor: tokio::runtime::Handle,
+    pub(crate) pool: Pool,
 }
 
 impl Prepared for Ready {
@@ -28,14 +29,22 @@ impl Prepared for Ready {
     }
 
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
-        let memory = self.spec.limits.memory.map(|bytes| bytes.0);
-        let machine = Machine::new(&self.kvm, self.kind, memory)
-            .map_err(|source| BuildError::Host { doing: "cannot make a virtual machine", source: source.into() })?;
+        let machine = self.pool.machine().map_err(no_machine)?;
         let control = Control::new(host.clone(), self.spec.limits.clone());
-        let world = World::new(host, machine, self.spec.clone(), self.system.clone(), control.clone());
+        let world =
+            World::new(host, machine, self.spec.clone(), self.system.clone(), control.clone(), self.kvm.counter());
         let first = personality::first_thread(&world).map_err(|errno| self.program_error(errno))?;
         Ok(Box::new(VmInstance::new(self.executor.clone(), control, world, first, self.promised.clone())))
     }
+
+    /// Machines without a program: a place shows the mounts as they are when it is built.
+    fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.pool.keep(count).map_err(no_machine)
+    }
+}
+
+fn no_machine(source: MachineError) -> BuildError {
+    BuildError::Host { doing: "cannot make a virtual machine", source: source.into() }
 }
 
 impl Ready {

@@ -3,8 +3,13 @@
 use ringfence_isolation::{Enforcement, Guarantee, Held};
 use ringfence_manifest::Spec;
 
-/// What will be enforced. `software` is whether this machine's KVM virtualizes in software.
-pub(crate) fn promise(spec: &Spec, software: bool) -> Enforcement {
+/// Why the monitor has no walls of its own, when nobody says otherwise.
+pub(crate) const UNCONFINED: &str =
+    "the monitor is a part of the process that runs the capsule, with the rights of that";
+
+/// What will be enforced. `software` is whether this machine's KVM virtualizes in software, `unconfined` why the
+/// monitor has no walls of its own.
+pub(crate) fn promise(spec: &Spec, software: bool, unconfined: &str) -> Enforcement {
     use Guarantee as G;
     let mut enforcement = Enforcement::new();
     for &guarantee in Guarantee::ALL {
@@ -17,6 +22,7 @@ pub(crate) fn promise(spec: &Spec, software: bool) -> Enforcement {
                     .into(),
             },
             G::HardwareBoundary => Held::by("KVM"),
+            G::MonitorConfined => Held::not(unconfined),
             G::FilesystemConfined => {
                 Held::by("scoped hal: path resolution and fs.* rules; the system's folders read-only")
             }

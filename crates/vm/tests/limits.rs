@@ -93,3 +93,16 @@ fn pipes_and_the_systems_files_count_as_open_files() {
     let outcome = lab.limit(|limits| limits.open_files = Some(2)).run();
     assert_eq!(tripped(&outcome), Some(LimitKind::OpenFiles), "{}", outcome.report.exit);
 }
+
+#[test]
+fn a_report_counts_calls_and_exits() {
+    let Some(lab) = Lab::shell("for i in 1 2 3; do /bin/busybox true; done") else { return };
+    let activity = lab.run().report.activity.unwrap();
+    let of = |name: &str| activity.calls.iter().find(|call| call.name == name).map_or(0, |call| call.count);
+    assert_eq!((of("execve"), of("wait4") >= 3), (3, true), "{activity:?}");
+    let all: u64 = activity.calls.iter().map(|call| call.count).sum();
+    let exits = |name: &str| activity.exits.iter().find(|exit| exit.name == name).map_or(0, |exit| exit.count);
+    assert_eq!(exits("system call"), all);
+    assert!(exits("page fault") > 0 && activity.exits_total >= all + exits("page fault"), "{activity:?}");
+    assert!(activity.calls.is_sorted_by_key(|call| std::cmp::Reverse(call.count)));
+}

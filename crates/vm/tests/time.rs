@@ -22,3 +22,11 @@ fn files_are_copied_and_given_room() {
     let Some(lab) = Lab::compiled("time.c", &["room", "/tmp", "room", "/data"]) else { return };
     lab.mount("/data", MountMode::ReadWrite).grant_all("/data").grant_all("/tmp").prints("ok room\nok room");
 }
+
+#[test]
+fn clocks_agree_and_never_go_back() {
+    let Some(lab) = Lab::compiled("time.c", &["clocks"]) else { return };
+    let outcome = lab.run();
+    assert!(outcome.stdout.starts_with("ok clocks"), "{}{}", outcome.stdout, outcome.stderr);
+    print!("{}", outcome.stdout);
+}

@@ -298,6 +298,7 @@ fn promise(spec: &Spec) -> Enforcement {
             G::FuelLimit => Held::by("wasmtime fuel"),
             G::OwnAddressSpace => Held::not("the capsule's memory lies inside the host's process"),
             G::OwnKernel | G::HardwareBoundary => Held::not("no virtual machine at this level"),
+            G::MonitorConfined => Held::not("the engine is a part of the host's process"),
             G::MemoryEncrypted | G::Attested => Held::not("no trusted hardware at this level"),
             _ => continue,
         };

@@ -3,19 +3,20 @@
 //! A file is written beside its place and renamed into it: whoever looks sees the old one or the new one.
 //! What the host changed since the run began stays as it is, and so does the change, for another try.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, readlinkat, renameat_with,
-    symlinkat, unlinkat,
+    AtFlags, Gid, Mode, OFlags, RenameFlags, SeekFrom, Uid, XattrFlags, fchmod, fchown, fsetxattr, fstat, lgetxattr,
+    mkdirat, openat, readlinkat, renameat_with, seek, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::entry::{Change, Kind, Known, Moment, below};
-use super::look::{open_below, open_top, split, stat_if_any};
+use super::look::{open_below, open_top, same, split, stat_if_any};
 use super::{Changes, Place};
 
 /// What became of the changes.
@@ -49,20 +50,25 @@ impl Changes {
     pub(crate) fn commit(&mut self) -> io::Result<Outcome> {
         let began = self.began()?;
         let mut outcome = Outcome { applied: Vec::new(), kept: Vec::new() };
-        for place in &mut self.places {
-            place.commit(began, &mut outcome)?;
+        for number in 0..self.places.len() {
+            self.places[number].commit(began, &mut outcome);
+            // What was applied is not applied again, whatever comes.
+            self.save()?;
         }
-        self.save()?;
         Ok(outcome)
     }
 }
 
 impl Place {
-    fn commit(&mut self, began: Moment, outcome: &mut Outcome) -> io::Result<()> {
+    fn commit(&mut self, began: Moment, outcome: &mut Outcome) {
         if self.changes.is_empty() {
-            return Ok(());
+            return;
         }
-        let sides = Sides { lower: open_top(&self.from)?, upper: open_top(&self.upper)?, began };
+        let sides = self.open().and_then(|lower| Ok(Sides { lower, upper: open_top(&self.upper)?, began }));
+        let sides = match sides {
+            Ok(sides) => sides,
+            Err(error) => return outcome.kept.push((self.from.clone(), error.to_string())),
+        };
         let changes = std::mem::take(&mut self.changes);
         // What lies in a folder goes before the folder does, and comes after it.
         let (removed, made): (Vec<Change>, Vec<Change>) =
@@ -71,15 +77,14 @@ impl Place {
         for change in removed.into_iter().rev().chain(made) {
             let path = below(&self.from, change.path());
             match sides.apply(&change) {
-                Ok(()) => {
+                Ok(applied) => {
                     outcome.applied.push(path);
-                    folders.extend(
-                        change
-                            .after
-                            .as_ref()
-                            .filter(|after| after.kind == Kind::Folder)
-                            .map(|after| (change.path().to_owned(), after.mode)),
-                    );
+                    // A folder that the host made meanwhile keeps the mode the host gave it.
+                    let after = change
+                        .after
+                        .as_ref()
+                        .filter(|after| after.kind == Kind::Folder && matches!(applied, Applied::Now));
+                    folders.extend(after.map(|after| (change.path().to_owned(), after.mode)));
                 }
                 Err(obstacle) => {
                     let why = match obstacle {
@@ -94,11 +99,19 @@ impl Place {
         self.changes.sort_by(|a, b| a.path().cmp(b.path()));
         // A folder that is closed is closed when everything is in it.
         for (path, mode) in folders.iter().rev() {
-            let folder = open_below(&sides.lower, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-            fchmod(&folder, Mode::from_raw_mode(*mode))?;
+            let folder = open_below(&sides.lower, path, OFlags::RDONLY | OFlags::DIRECTORY);
+            if let Err(errno) = folder.and_then(|folder| fchmod(&folder, Mode::from_raw_mode(*mode))) {
+                outcome.kept.push((below(&self.from, path), format!("its mode is not {mode:o}: {errno}")));
+            }
         }
-        Ok(())
     }
+}
+
+/// How a change is there now.
+enum Applied {
+    Now,
+    /// An earlier try, or the host itself, made it.
+    Before,
 }
 
 struct Sides {
@@ -108,9 +121,11 @@ struct Sides {
 }
 
 impl Sides {
-    fn apply(&self, change: &Change) -> Result<(), Obstacle> {
+    fn apply(&self, change: &Change) -> Result<Applied, Obstacle> {
         if change.path().as_os_str().is_empty() {
-            return Ok(());
+            let now = Known::of(&fstat(&self.lower)?);
+            let why = change.before.as_ref().and_then(|before| before.conflict(&now, self.began));
+            return why.map_or(Ok(Applied::Now), |why| Err(Obstacle::Conflict(why)));
         }
         let (parent, name) = split(change.path());
         let folder = open_below(&self.lower, parent, OFlags::RDONLY | OFlags::DIRECTORY);
@@ -118,16 +133,32 @@ impl Sides {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Obstacle::Conflict("the folder it is in is not there"),
             errno => errno.into(),
         })?;
-        self.check(change, &folder, name)?;
+        match self.check(change, &folder, name) {
+            Err(Obstacle::Conflict(_)) if self.is_there(change, &folder, name)? => return Ok(Applied::Before),
+            checked => checked?,
+        }
         match &change.after {
-            None => Ok(remove(&folder, name, change.before.as_ref())?),
+            None => remove(&folder, name, change.before.as_ref())?,
             Some(after) => match after.kind {
-                Kind::Folder => make_folder(change, &folder, name),
-                Kind::Link => self.make_link(change, &folder, name),
-                Kind::File => self.make_file(change, after, &folder, name),
-                Kind::Special => Err(Obstacle::Conflict("pipes, sockets and devices are not applied")),
+                Kind::Folder => return make_folder(change, &folder, name),
+                Kind::Link => self.make_link(change, &folder, name)?,
+                Kind::File => self.make_file(change, after, &folder, name)?,
+                Kind::Special => return Err(Obstacle::Conflict("pipes, sockets and devices are not applied")),
             },
         }
+        Ok(Applied::Now)
+    }
+
+    /// Whether the host has what the change would make, because somebody made it before.
+    fn is_there(&self, change: &Change, folder: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+        let now = stat_if_any(folder, name)?.as_ref().map(Known::of);
+        let (Some(now), Some(after)) = (&now, &change.after) else {
+            return Ok(now.is_none() && change.after.is_none());
+        };
+        let (parent, own) = split(change.path());
+        let upper = open_below(&self.upper, parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        debug_assert_eq!(own, name);
+        same(folder, &upper, name, now, after)
     }
 
     /// What is there is what was there.
@@ -163,8 +194,10 @@ impl Sides {
         let new = temporary_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut to = File::from(openat(folder, new.as_str(), flags, Mode::RUSR | Mode::WUSR)?);
-        let written = io::copy(&mut from, &mut to)
-            .and_then(|_| own_as(&to, folder, change.before.as_ref().and(Some(name))))
+        let replaced = change.before.as_ref().and(Some(name));
+        let written = copy(&mut from, &mut to)
+            .and_then(|()| own_as(&to, folder, replaced))
+            .and_then(|()| listed_as(&to, folder, replaced))
             .and_then(|()| Ok(fchmod(&to, Mode::from_raw_mode(after.mode))?))
             .and_then(|()| to.sync_all());
         if let Err(error) = written {
@@ -196,12 +229,52 @@ impl Sides {
 }
 
 /// Makes a folder; it gets its mode when everything is in it.
-fn make_folder(change: &Change, folder: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
-    if change.before.as_ref().is_some_and(|before| before.kind != Kind::Folder) {
+fn make_folder(change: &Change, folder: &OwnedFd, name: &OsStr) -> Result<Applied, Obstacle> {
+    let was_folder = change.before.as_ref().map(|before| before.kind == Kind::Folder);
+    if was_folder == Some(false) {
         unlinkat(folder, name, AtFlags::empty())?;
     }
     match mkdirat(folder, name, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Ok(()) => Ok(Applied::Now),
+        // It is the one the capsule saw, with the mode it had.
+        Err(Errno::EXIST) if was_folder == Some(true) => Ok(Applied::Now),
+        Err(Errno::EXIST) => Ok(Applied::Before),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Copies what there is, and leaves out what a sparse file leaves out (`SEEK_DATA`, `lseek(2)`).
+fn copy(from: &mut File, to: &mut File) -> io::Result<()> {
+    let length = from.metadata()?.len();
+    let mut at = 0;
+    while at < length {
+        let begin = match seek(&*from, SeekFrom::Data(at)) {
+            Ok(begin) => begin,
+            Err(Errno::NXIO) => break,
+            Err(_) => at,
+        };
+        let end = seek(&*from, SeekFrom::Hole(begin)).unwrap_or(length).max(begin + 1);
+        seek(&*from, SeekFrom::Start(begin))?;
+        seek(&*to, SeekFrom::Start(begin))?;
+        let copied = io::copy(&mut Read::by_ref(from).take(end - begin), to)?;
+        if copied == 0 {
+            break;
+        }
+        at = begin + copied;
+    }
+    to.set_len(length)
+}
+
+/// Gives a new file the access control list of the one it replaces (`acl(5)`): it may deny what the mode alone
+/// would grant.
+fn listed_as(new: &File, folder: &OwnedFd, replaced: Option<&OsStr>) -> io::Result<()> {
+    const LIST: &CStr = c"system.posix_acl_access";
+    let Some(name) = replaced else { return Ok(()) };
+    let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+    let mut list = vec![0; 1 << 16];
+    match lgetxattr(&path, LIST, &mut list[..]) {
+        Ok(length) => Ok(fsetxattr(new, LIST, &list[..length], XattrFlags::empty())?),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Change {
 pub(crate) struct Known {
     pub(crate) kind: Kind,
     pub(crate) size: u64,
-    /// Permissions, without set-user-id, set-group-id and sticky.
+    /// Permissions and the sticky bit, without set-user-id and set-group-id.
     pub(crate) mode: u32,
     device: u64,
     inode: u64,
@@ -88,7 +88,7 @@ impl Known {
         Known {
             kind,
             size: found.st_size.unsigned_abs(),
-            mode: found.st_mode & 0o777,
+            mode: found.st_mode & 0o1777,
             device: found.st_dev,
             inode: found.st_ino,
             modified: moment(found.st_mtime, found.st_mtime_nsec),

@@ -33,22 +33,23 @@ pub(super) fn open_below(top: &OwnedFd, path: &Path, flags: OFlags) -> Result<Ow
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
-/// What is different in `from` when the changes in `upper` are made, in the order of the paths: what is
+/// What is different in `lower` when the changes in `upper` are made, in the order of the paths: what is
 /// above comes first.
-pub(super) fn compare(from: &Path, upper: &Path) -> io::Result<Vec<Change>> {
+pub(super) fn compare(lower: OwnedFd, upper: &Path) -> io::Result<Vec<Change>> {
     let above = stat(upper)?;
     // What the capsule closed to its owner is opened, in the upper folder alone; the mode it gave is known by then.
     chmod(upper, Mode::from_raw_mode(above.st_mode & 0o777 | 0o700))?;
-    let sides = Sides { lower: open_top(from)?, upper: open_top(upper)? };
+    let sides = Sides { lower, upper: open_top(upper)? };
     let mut changes = Vec::new();
     let lower = rustix::fs::fstat(&sides.lower)?;
-    if above.st_mode & 0o777 != lower.st_mode & 0o777 {
-        changes.push(Change::new(Path::new(""), Some(Known::of(&lower)), Some(Known::of(&above))));
+    let (before, after) = (Known::of(&lower), Known::of(&above));
+    if before.mode != after.mode {
+        changes.push(Change::new(Path::new(""), Some(before), Some(after)));
     }
     // A stack of its own: a tree may be deeper than the thread's.
-    let mut waiting = vec![(PathBuf::new(), true)];
-    while let Some((folder, is_on_both)) = waiting.pop() {
-        sides.folder(&folder, is_on_both, &mut changes, &mut waiting)?;
+    let mut waiting = vec![Both { path: PathBuf::new(), has_lower: true, is_hidden: false }];
+    while let Some(folder) = waiting.pop() {
+        sides.folder(&folder, &mut changes, &mut waiting)?;
     }
     changes.sort_by(|a, b| a.path().cmp(b.path()));
     Ok(changes)
@@ -59,16 +60,25 @@ struct Sides {
     upper: OwnedFd,
 }
 
+/// A folder of the upper side that is still to be looked at.
+struct Both {
+    path: PathBuf,
+    /// Whether the host has a folder in its place.
+    has_lower: bool,
+    /// Whether that one is hidden: a folder above it is opaque, and overlayfs marks the topmost alone.
+    is_hidden: bool,
+}
+
 impl Sides {
     fn folder(
         &self,
-        path: &Path,
-        is_on_both: bool,
+        Both { path, has_lower, is_hidden }: &Both,
         changes: &mut Vec<Change>,
-        waiting: &mut Vec<(PathBuf, bool)>,
+        waiting: &mut Vec<Both>,
     ) -> io::Result<()> {
         let upper = open_below(&self.upper, path, FOLDER)?;
-        let lower = if is_on_both { Some(open_below(&self.lower, path, FOLDER)?) } else { None };
+        let lower = if *has_lower { Some(open_below(&self.lower, path, FOLDER)?) } else { None };
+        let is_hidden = *is_hidden || is_opaque(&upper);
         let names = names(&upper)?;
         for name in &names {
             let path = path.join(name);
@@ -88,7 +98,7 @@ impl Sides {
             open_up(&upper, name, &after)?;
             let was_folder = before_known.as_ref().is_some_and(|before| before.kind == Kind::Folder);
             if after.kind == Kind::Folder {
-                waiting.push((path.clone(), was_folder));
+                waiting.push(Both { path: path.clone(), has_lower: was_folder, is_hidden });
                 if was_folder && before_known.as_ref().is_some_and(|before| before.mode == after.mode) {
                     continue;
                 }
@@ -102,7 +112,7 @@ impl Sides {
             changes.push(Change::new(&path, before_known, Some(after)));
         }
         match lower {
-            Some(lower) if is_opaque(&upper) => {
+            Some(lower) if is_hidden => {
                 for name in self::names(&lower)?.iter().filter(|name| names.binary_search(name).is_err()) {
                     self.removed(&path.join(name), changes)?;
                 }
@@ -185,7 +195,7 @@ fn is_opaque(folder: &OwnedFd) -> bool {
 }
 
 /// Whether a file or link says the same on both sides, with the same mode.
-fn same(lower: &OwnedFd, upper: &OwnedFd, name: &OsStr, before: &Known, after: &Known) -> io::Result<bool> {
+pub(super) fn same(lower: &OwnedFd, upper: &OwnedFd, name: &OsStr, before: &Known, after: &Known) -> io::Result<bool> {
     if before.kind != after.kind || before.size != after.size {
         return Ok(false);
     }

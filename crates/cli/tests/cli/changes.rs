@@ -203,3 +203,89 @@ fn level_wasm_refuses_a_dry_run() {
         Lab::new().ringfence(&["run", "--dry-run-fs", &crate::lab::program("probe.wasm"), "--", "args"]).exits(120);
     assert!(ran.stderr.contains("--dry-run-fs"), "{}", ran.stderr);
 }
+
+#[test]
+fn what_is_below_a_folder_that_was_made_anew_is_gone() {
+    let Some(lab) = lab() else { return };
+    dry(&lab, "anew", "rm -r sub; mkdir -p sub/deep; echo n >sub/deep/n");
+    let shown = lab.ringfence(&["changes", "anew"]).exits(0).stdout;
+    assert!(shown.contains("sub/c") && shown.contains("sub/deep/d"), "{shown}");
+    lab.ringfence(&["commit", "anew"]).exits(0);
+    let found: Vec<PathBuf> = tree(&lab.at("data/sub")).into_keys().collect();
+    assert_eq!(found, ["", "deep", "deep/n"].map(PathBuf::from));
+}
+
+#[test]
+fn a_folder_that_became_a_link_meanwhile_is_not_followed() {
+    let Some(lab) = lab() else { return };
+    dry(&lab, "moved", "echo x >new; rm b");
+    std::fs::create_dir(lab.at("victim")).unwrap();
+    std::fs::rename(lab.at("data"), lab.at("elsewhere")).unwrap();
+    symlink("victim", lab.at("data")).unwrap();
+    let ran = lab.ringfence(&["commit", "moved"]).exits(116);
+    assert!(ran.stdout.contains("another folder"), "{}", ran.stdout);
+    assert_eq!(std::fs::read_dir(lab.at("victim")).unwrap().count(), 0);
+    std::fs::remove_file(lab.at("data")).unwrap();
+    std::fs::rename(lab.at("elsewhere"), lab.at("data")).unwrap();
+    lab.ringfence(&["commit", "moved"]).exits(0);
+    assert_eq!(lab.read("data/new"), "x\n");
+}
+
+#[test]
+fn a_folder_that_the_host_made_meanwhile_keeps_its_mode() {
+    use std::os::unix::fs::DirBuilderExt;
+    let Some(lab) = lab() else { return };
+    dry(&lab, "both", "mkdir -m 777 private; echo x >private/x");
+    std::fs::DirBuilder::new().mode(0o700).create(lab.at("data/private")).unwrap();
+    lab.ringfence(&["commit", "both"]).exits(0);
+    assert_eq!(lab.at("data/private").metadata().unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(lab.read("data/private/x"), "x\n");
+}
+
+#[test]
+fn an_access_control_list_outlives_a_change() {
+    let Some(lab) = lab() else { return };
+    // user::rw- user:1234:rw- group::--- mask::rw- other::---, in the form of acl(5) for the attribute.
+    let entry = |tag: u16, rights: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &rights.to_le_bytes()[..], &id.to_le_bytes()[..]].concat()
+    };
+    let nobody = u32::MAX;
+    let entries =
+        [entry(1, 6, nobody), entry(2, 6, 1234), entry(4, 0, nobody), entry(16, 6, nobody), entry(32, 0, nobody)];
+    let list = [&2_u32.to_le_bytes()[..], &entries.concat()].concat();
+    let name = c"system.posix_acl_access";
+    if rustix::fs::setxattr(lab.at("data/a"), name, &list, rustix::fs::XattrFlags::empty()).is_err() {
+        eprintln!("skipped: no access control lists on the file system of the temporary folder");
+        return;
+    }
+    dry(&lab, "listed", "echo three >>a");
+    lab.ringfence(&["commit", "listed"]).exits(0);
+    assert_eq!(lab.read("data/a"), "one\ntwo\nthree\n");
+    let mut found = [0; 256];
+    let length = rustix::fs::getxattr(lab.at("data/a"), name, &mut found[..]).unwrap();
+    assert_eq!(found[..length], list[..]);
+}
+
+#[test]
+fn what_was_applied_before_is_no_conflict_and_a_sparse_file_stays_one() {
+    let Some(lab) = lab() else { return };
+    dry(&lab, "again", "echo new >n; rm b; truncate -s 1G big; printf end >>big; mkdir -m 1777 open");
+    // As an earlier try that was interrupted left it.
+    lab.write("data/n", "new\n");
+    std::fs::remove_file(lab.at("data/b")).unwrap();
+    lab.ringfence(&["commit", "again"]).exits(0);
+    let big = lab.at("data/big").metadata().unwrap();
+    assert_eq!(big.len(), (1 << 30) + 3);
+    assert!(big.blocks() < 1024, "{} blocks", big.blocks());
+    assert_eq!(lab.at("data/open").metadata().unwrap().mode() & 0o7777, 0o1777);
+}
+
+#[test]
+fn a_failure_is_json_where_that_was_asked_for() {
+    let lab = Lab::new();
+    for command in ["changes", "commit", "discard"] {
+        let ran = lab.ringfence(&[command, "no-such", "--json"]).exits(120);
+        let shown: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert!(shown["failure"]["message"].as_str().unwrap().contains("no-such"), "{shown}");
+    }
+}

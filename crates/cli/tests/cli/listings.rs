@@ -24,6 +24,21 @@ fn doctor_works_without_a_home_and_says_so() {
     assert!(ran.exits(0).stdout.contains("set HOME or XDG_DATA_HOME"));
 }
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn doctor_lists_the_system_calls_that_are_served_and_why_others_are_not() {
+    let lab = Lab::new();
+    let found = lab.ringfence(&["doctor", "--syscalls", "--json"]).exits(0).json();
+    assert_eq!(found["levels"][0]["level"], "microvm");
+    let calls = found["levels"][0]["system_calls"].as_array().unwrap();
+    let of = |name: &str| calls.iter().find(|call| call["name"] == name).unwrap();
+    assert_eq!((&of("read")["number"], &of("read")["served"]), (&0.into(), &"fully".into()));
+    assert_eq!(of("io_uring_setup")["served"], "absent");
+    assert!(of("prctl")["missing"].as_str().unwrap().len() > 10);
+    let ran = lab.ringfence(&["doctor", "--syscalls"]).exits(0);
+    assert!(ran.stdout.contains("served in part"), "{}", ran.stdout);
+}
+
 #[test]
 fn levels_are_listed_with_their_scores() {
     let lab = Lab::new();

@@ -20,12 +20,21 @@ fn lab() -> Option<Lab> {
     missing.inspect(|path| eprintln!("skipped: no {path}")).is_none().then_some(lab)
 }
 
+/// The levels with terminals that can be used here.
+fn levels(lab: &Lab) -> Vec<&'static str> {
+    ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()).collect()
+}
+
 #[test]
 fn a_shell_has_a_terminal_of_its_own_and_of_the_same_size() {
     let Some(lab) = lab() else { return };
+    levels(&lab).into_iter().for_each(|level| of_the_same_size(&lab, level));
+}
+
+fn of_the_same_size(lab: &Lab, level: &str) {
     let script = "echo in $(tty) of $(stty size).; trap 'stty size; exit 7' WINCH; echo set; \
                   while :; do sleep 0.05; done";
-    let mut pty = Pty::run(&lab.heeding(&["run", "--tty", "sh", "--", "-c", script]), 30, 100);
+    let mut pty = Pty::run(&lab.heeding(&["run", "--level", level, "--tty", "sh", "--", "-c", script]), 30, 100);
     pty.shows("in /dev/pts/0 of 30 100.");
     pty.shows("set");
     pty.resize(41, 123);
@@ -37,7 +46,11 @@ fn a_shell_has_a_terminal_of_its_own_and_of_the_same_size() {
 #[test]
 fn jobs_are_controlled_by_keys() {
     let Some(lab) = lab() else { return };
-    let mut pty = Pty::run(&lab.heeding(&["run", "-t", "sh", "--", "-i"]), 24, 80);
+    levels(&lab).into_iter().for_each(|level| jobs(&lab, level));
+}
+
+fn jobs(lab: &Lab, level: &str) {
+    let mut pty = Pty::run(&lab.heeding(&["run", "--level", level, "-t", "sh", "--", "-i"]), 24, 80);
     pty.shows_prompt();
     let job = |name: &str| format!("sh -c 'echo {name}; exec sleep 1000'\n");
     pty.types(&job("first"));
@@ -58,6 +71,10 @@ fn jobs_are_controlled_by_keys() {
 #[test]
 fn the_users_terminal_is_put_back_however_it_ends() {
     let Some(lab) = lab() else { return };
+    levels(&lab).into_iter().for_each(|level| put_back(&lab, level));
+}
+
+fn put_back(lab: &Lab, level: &str) {
     let ends: [(&[&str], Option<Signal>, i32); 4] = [
         (&["--limit", "wall_time=500ms"], None, 119),
         (&["--limit", "output=100B"], None, 119),
@@ -66,7 +83,11 @@ fn the_users_terminal_is_put_back_however_it_ends() {
     ];
     for (limits, signal, code) in ends {
         let script = "echo ready; while :; do echo and on; sleep 0.05; done";
-        let mut pty = Pty::run(&lab.heeding(&[&["run", "-t"], limits, &["sh", "--", "-c", script]].concat()), 24, 80);
+        let mut pty = Pty::run(
+            &lab.heeding(&[&["run", "--level", level, "-t"], limits, &["sh", "--", "-c", script]].concat()),
+            24,
+            80,
+        );
         pty.shows("ready");
         assert!(!pty.is_as_before());
         if let Some(signal) = signal {

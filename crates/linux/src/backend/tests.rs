@@ -5,6 +5,7 @@ use ringfence_manifest::{Bytes, NetworkPermissions, Permission};
 
 use super::*;
 use crate::cgroup::Hierarchies;
+use crate::facts::Settings;
 use crate::landlock::Abi;
 use crate::namespaces::Privilege;
 use crate::support::{Lab, executor};
@@ -15,9 +16,11 @@ fn machine() -> Facts {
         privilege: Privilege::User,
         namespaces: Ok(()),
         landlock: Ok(Abi(7)),
+        own_program: Ok(()),
         seccomp: Ok(()),
         notify: Ok(()),
         mounts: Ok(()),
+        apparmor: None,
         cgroups: Hierarchies::default(),
         ..Facts::find()
     }
@@ -70,6 +73,33 @@ fn what_the_level_cannot_be_without_refuses_everything_and_is_a_fact() {
 }
 
 #[test]
+fn ubuntus_setting_is_a_fact_and_a_refusal_with_its_remedy() {
+    let unconfined = Some("unconfined".to_owned());
+    let settings = Settings { present: true, ubuntu: Some(1), confined: unconfined.clone(), ..Settings::default() };
+    let facts = Facts { namespaces: settings.judge(), apparmor: unconfined, ..machine() };
+    let told = on(facts.clone()).probe();
+    let fact = |name: &str| told.iter().find(|fact| fact.name == name).expect("it is told");
+    assert!(!fact("namespaces").usable && fact("apparmor").found.contains("unconfined"));
+    let refusal = refused(facts, &Lab::new("/bin/sh"));
+    assert_eq!(refusal.guarantee, Guarantee::ProcessesHidden);
+    for text in [&refusal.remedy, fact("namespaces").remedy.as_ref().expect("there is one")] {
+        assert!(text.contains("sysctl kernel.apparmor_restrict_unprivileged_userns=0") && text.contains("`userns,`"));
+    }
+    assert!(refusal.found.contains("AppArmor"), "{refusal}");
+    // With a profile that allows them nothing is missing.
+    let own = Settings { confined: Some("ringfence (unconfined)".into()), ..settings };
+    assert!(on(Facts { namespaces: own.judge(), ..machine() }).ready(&Lab::new("/bin/sh").spec).is_ok());
+}
+
+#[test]
+fn operations_are_counted_only_where_the_supervisor_can_be_asked() {
+    let lab = Lab::new("/bin/sh").limit(|limits| limits.io_operations = Some(10));
+    assert!(on(machine()).ready(&lab.spec).unwrap().recipe.confinement.counts);
+    let refusal = refused(Facts { notify: Err(missing()), ..machine() }, &lab);
+    assert_eq!((refusal.guarantee, refusal.remedy.as_str()), (Guarantee::IoOperationsLimit, "add it"));
+}
+
+#[test]
 fn without_landlock_only_what_mounts_can_hold_apart_is_run() {
     let without = || Facts { landlock: Err(missing()), ..machine() };
     let refusal = refused(without(), &Lab::new("/bin/sh"));
@@ -78,6 +108,16 @@ fn without_landlock_only_what_mounts_can_hold_apart_is_run() {
     let ready = on(without()).ready(&whole.spec).unwrap();
     assert!(ready.recipe.confinement.landlock.is_none());
     assert_eq!(ready.promised.get(Guarantee::FilesystemConfined), Held::by("mount namespace and pivot_root"));
+}
+
+#[test]
+fn without_landlock_ringfence_itself_must_not_be_theirs_to_change() {
+    let whole = all_of_the_folders_in_memory(Lab::new("/bin/sh"));
+    let own = || Facts { own_program: Err(missing()), ..machine() };
+    assert!(on(own()).ready(&whole.spec).is_ok());
+    let refusal =
+        refused(Facts { landlock: Err(Missing { found: "none".into(), remedy: "none".into() }), ..own() }, &whole);
+    assert_eq!((refusal.guarantee, refusal.remedy.as_str()), (Guarantee::FilesystemConfined, "add it"));
 }
 
 #[test]

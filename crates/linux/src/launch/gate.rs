@@ -6,6 +6,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -20,23 +21,38 @@ pub(crate) fn pass_network(gate: &OwnedFd, network: &OwnedFd) -> Result<(), Errn
     pass(gate, GO, &[network.as_fd()])
 }
 
-/// Lets pid 2 go, with these standard streams.
+/// Lets pid 2 go, with these standard streams. The device that is nothing is not passed on as it is: whose file it is
+/// could change its mode for the whole host. The place has its own, on a mount that cannot be changed.
 pub(crate) fn pass_streams(gate: &OwnedFd, streams: &[OwnedFd; 3]) -> Result<(), Errno> {
-    pass(gate, GO, &streams.each_ref().map(AsFd::as_fd))
+    let nothing = streams.iter().zip(NOTHING).filter(|(stream, _)| is_nothing(stream));
+    let word = nothing.fold(GO, |word, (_, bit)| word | bit);
+    pass(gate, word, &streams.each_ref().map(AsFd::as_fd))
 }
 
-/// Passes the line of an order to pid 1. A command that brings no line is the number of a signal.
-pub(super) fn pass_line(commands: &OwnedFd, line: BorrowedFd<'_>) -> Result<(), Errno> {
-    pass(commands, ORDER, &[line])
+/// Whether it is `/dev/null` (`null(4)`), wherever its file lies.
+pub(crate) fn is_nothing(stream: &impl AsFd) -> bool {
+    fstat(stream).is_ok_and(|found| {
+        let is_device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
+        is_device && (major(found.st_rdev), minor(found.st_rdev)) == (1, 3)
+    })
+}
+
+/// Passes the line of an order to pid 1, and where it is steered. A command that brings no line is the number of
+/// a signal.
+pub(super) fn pass_order(commands: &OwnedFd, line: BorrowedFd<'_>, steering: BorrowedFd<'_>) -> Result<(), Errno> {
+    pass(commands, ORDER, &[line, steering])
 }
 
 const GO: u8 = 1;
+/// Beside [`GO`]: this stream is nothing.
+const NOTHING: [u8; 3] = [2, 4, 8];
 const ORDER: u8 = 0;
 
 /// What pid 1 is told.
 pub(super) enum Command {
     Signal(i32),
-    Order(OwnedFd),
+    /// Where a command is told of and reported, and where it is steered.
+    Order(OwnedFd, OwnedFd),
     /// The supervisor is gone.
     End,
 }
@@ -45,7 +61,9 @@ pub(super) enum Command {
 pub(super) fn take_command(commands: &OwnedFd) -> Result<Command, Errno> {
     match take(commands)? {
         None => Ok(Command::End),
-        Some((ORDER, [Some(line), ..])) => Ok(Command::Order(above_streams(line)?)),
+        Some((ORDER, [Some(line), Some(steering), ..])) => {
+            Ok(Command::Order(above_streams(line)?, above_streams(steering)?))
+        }
         Some((ORDER, _)) => Err(Errno::BADMSG),
         Some((signal, _)) => Ok(Command::Signal(i32::from(signal))),
     }
@@ -69,11 +87,24 @@ pub(super) fn take_network(gate: &OwnedFd) -> Result<OwnedFd, Errno> {
 /// Waits for the standard streams and connects them; `false` when they will not come. Runs after a
 /// clone: it allocates nothing. Descriptors 0 to 2 are closed where it runs.
 pub(super) fn take_streams(gate: &OwnedFd) -> Result<bool, Errno> {
-    let Some((_, [Some(input), Some(output), Some(error)])) = take(gate)? else { return Ok(false) };
+    let Some((word, [Some(input), Some(output), Some(error)])) = take(gate)? else { return Ok(false) };
     // The kernel gave them the lowest free numbers in their order: none lies where a later one belongs.
     connect(input, 0, |input| dup2_stdin(input))?;
     connect(output, 1, |output| dup2_stdout(output))?;
     connect(error, 2, |error| dup2_stderr(error))?;
+    let is_nothing = |index: usize| word & NOTHING[index] != 0;
+    if word != GO {
+        let own = openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        if is_nothing(0) {
+            dup2_stdin(&own)?;
+        }
+        if is_nothing(1) {
+            dup2_stdout(&own)?;
+        }
+        if is_nothing(2) {
+            dup2_stderr(&own)?;
+        }
+    }
     Ok(true)
 }
 

@@ -6,10 +6,12 @@
 //! What it stops: the parts of the kernel a confined program has no business with. What it does not
 //! do: judge paths or addresses, which it cannot see; these are the other walls' work.
 
+mod monitor;
 mod numbers;
 mod profile;
 mod program;
 
+pub(crate) use monitor::monitor_profile;
 #[cfg(test)]
 pub(crate) use profile::permissive;
 pub(crate) use profile::{End, Metadata, Network, default_profile};

@@ -239,6 +239,66 @@ mod tests {
     }
 
     #[test]
+    fn a_monitor_keeps_what_runs_a_machine_and_nothing_else() {
+        let program = compile(&super::super::monitor_profile(7));
+        let allows = |call: libc::c_long, arguments: [u64; 6]| {
+            run(&program, ARCHITECTURE, u32::try_from(call).unwrap(), arguments) == libc::SECCOMP_RET_ALLOW
+        };
+        let first = |first: u64| [first, 0, 0, 0, 0, 0];
+        let second = |second: u64| [5, second, 0, 0, 0, 0];
+        let third = |third: u64| [5, 0, third, 0, 0, 0];
+        let thread =
+            (libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_THREAD) as u64;
+        for (call, arguments) in [
+            (libc::SYS_read, [0; 6]),
+            (libc::SYS_futex, [0; 6]),
+            (libc::SYS_ioctl, second(0xae80)),      // KVM_RUN
+            (libc::SYS_ioctl, second(0x4020_ae46)), // KVM_SET_USER_MEMORY_REGION
+            (libc::SYS_openat, third((libc::O_RDONLY | libc::O_CLOEXEC | libc::O_PATH | libc::O_DIRECTORY) as u64)),
+            (libc::SYS_mmap, third((libc::PROT_READ | libc::PROT_WRITE) as u64)),
+            (libc::SYS_tgkill, first(7)),
+            (libc::SYS_clone, first(thread)),
+        ] {
+            assert!(allows(call, arguments), "{call} {arguments:x?}");
+        }
+        for (call, arguments) in [
+            (libc::SYS_execve, [0; 6]),
+            (libc::SYS_execveat, [0; 6]),
+            (libc::SYS_socket, [0; 6]),
+            (libc::SYS_socketpair, [0; 6]),
+            (libc::SYS_connect, [0; 6]),
+            (libc::SYS_bind, [0; 6]),
+            (libc::SYS_sendmsg, [0; 6]),
+            (libc::SYS_sendto, [5, 0, 0, 0, 0x7fff_0000, 16]),
+            (libc::SYS_ptrace, [0; 6]),
+            (libc::SYS_process_vm_readv, [0; 6]),
+            (libc::SYS_kill, [0; 6]),
+            (libc::SYS_unlinkat, [0; 6]),
+            (libc::SYS_mkdirat, [0; 6]),
+            (libc::SYS_prlimit64, [0; 6]),
+            (libc::SYS_seccomp, [0; 6]),
+            (libc::SYS_clone, first(0)),
+            (libc::SYS_clone, first(libc::SIGCHLD as u64)),
+            (libc::SYS_clone, first(libc::CLONE_THREAD as u64)),
+            (libc::SYS_clone3, [0; 6]),
+            (libc::SYS_tgkill, first(1)),
+            (libc::SYS_openat, third(libc::O_RDWR as u64)),
+            (libc::SYS_openat, third(libc::O_CREAT as u64)),
+            (libc::SYS_openat, third(libc::O_TMPFILE as u64)),
+            (libc::SYS_mmap, third((libc::PROT_READ | libc::PROT_EXEC) as u64)),
+            (libc::SYS_mprotect, third(libc::PROT_EXEC as u64)),
+            (libc::SYS_prctl, first(libc::PR_SET_DUMPABLE as u64)),
+            (libc::SYS_fcntl, second(libc::F_SETLEASE as u64)),
+            (libc::SYS_ioctl, second(0x5412)),      // TIOCSTI
+            (libc::SYS_ioctl, second(0x8912)),      // SIOCGIFCONF
+            (libc::SYS_ioctl, second(0xc00c_aee0)), // KVM_CREATE_DEVICE
+            (libc::SYS_ioctl, second(0xae60)),      // KVM_CREATE_IRQCHIP
+        ] {
+            assert!(!allows(call, arguments), "{call} {arguments:x?}");
+        }
+    }
+
+    #[test]
     fn a_foreign_architecture_or_abi_ends_the_process() {
         let program = compile(&default_profile(Metadata::Free, Network::Asked, End::Free));
         assert_eq!(run(&program, 0x4000_0003, 1, [0; 6]), libc::SECCOMP_RET_KILL_PROCESS);

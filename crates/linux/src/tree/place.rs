@@ -1,6 +1,6 @@
 //! What of the host is mounted.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,8 @@ impl Source {
         Ok(Source { path, identity: Identity::of(stat), is_folder })
     }
 
-    /// The path as text for messages.
-    pub(crate) fn display(&self) -> PathBuf {
-        PathBuf::from(self.path.to_string_lossy().into_owned())
+    /// The path.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(OsStr::from_bytes(self.path.as_bytes()))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_abi::{Call, ErrorCode};
@@ -20,11 +20,10 @@ use ringfence_wasm::Wasm;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::write;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
-use super::carried::{Carried, Told};
+use super::carried::{Carried, Lines, Own, Told};
 use super::process::RUNNER;
-use super::serve::serve;
+use super::serve::{Answers, Desk};
 use super::wire::Order;
 
 /// What the engine itself needs beside its guest's memory.
@@ -141,6 +140,7 @@ fn combined(wasm: &Enforcement, carrier: &Enforcement) -> Enforcement {
     for (guarantee, inner) in wasm.iter() {
         let outer = carrier.get(guarantee);
         let held = match (guarantee, inner, &outer) {
+            (G::MonitorConfined, ..) => by_own_process(carrier),
             (G::OwnAddressSpace | G::KillWorks | G::NothingLeft, ..) | (G::CoresLimit, Held::Not { .. }, _) => outer,
             (G::MemoryIsolated, Held::By { .. }, Held::By { .. }) => {
                 Held::by("linear memory, bounds-checked by wasmtime, in a process of its own")
@@ -159,8 +159,22 @@ fn combined(wasm: &Enforcement, carrier: &Enforcement) -> Enforcement {
     both
 }
 
+/// Whether the process that carries something has all the walls that there are.
+pub(super) fn by_own_process(carrier: &Enforcement) -> Held {
+    use Guarantee as G;
+    let walls = [G::OwnAddressSpace, G::FilesystemConfined, G::NetworkConfined, G::ProcessesHidden, G::MemoryIsolated];
+    let missing = walls.into_iter().find_map(|wall| match carrier.get(wall) {
+        Held::By { .. } => None,
+        held => Some(format!("{wall} of its process is {held}")),
+    });
+    match missing {
+        None => Held::by("a process of its own at level sandbox, with lines to its supervisor and nothing else"),
+        Some(missing) => Held::Partly { by: "a process of its own", missing },
+    }
+}
+
 /// A file in memory that nobody can change any more.
-fn sealed(code: &[u8]) -> Result<OwnedFd, rustix::io::Errno> {
+pub(super) fn sealed(code: &[u8]) -> Result<OwnedFd, rustix::io::Errno> {
     let file = memfd_create(c"code", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut rest = code;
     while !rest.is_empty() {
@@ -190,14 +204,15 @@ impl Prepared for Ready {
             |source| BuildError::Host { doing: "cannot make the lines to the runner", source: Box::new(source) };
         let lines = || -> std::io::Result<_> {
             let _within = self.executor.enter();
-            let line = || -> std::io::Result<(tokio::net::UnixStream, OwnedFd)> {
+            let line = || -> std::io::Result<(UnixStream, OwnedFd)> {
                 let (ours, theirs) = UnixStream::pair()?;
-                ours.set_nonblocking(true)?;
-                Ok((tokio::net::UnixStream::from_std(ours)?, theirs.into()))
+                Ok((ours, theirs.into()))
             };
+            let (answers, their_answers) = line()?;
+            answers.set_nonblocking(true)?;
             // Each runner reads the code from a description of its own.
             let code = std::fs::File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.code)))?;
-            Ok((line()?, line()?, code))
+            Ok((line()?, (Answers::new(answers)?, their_answers), code))
         };
         let ((asks, their_asks), (answers, their_answers), code) = lines().map_err(failed)?;
         let process = self.carrier.build(Arc::new(Nobody), [their_asks, their_answers, code.into()])?;
@@ -210,15 +225,18 @@ impl Prepared for Ready {
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
             functions: host.functions().to_vec(),
         };
-        let told = Arc::new(Told { host: host.clone(), limits: self.spec.limits.clone(), said: Mutex::default() });
-        let (ended, served) = watch::channel(false);
-        let telling = told.clone();
-        self.executor.spawn(async move {
-            let said = serve(host, asks, answers, order).await;
-            *telling.said.lock().unwrap_or_else(PoisonError::into_inner) = said;
-            let _ = ended.send(true);
-        });
-        Ok(Box::new(Carried { process, enforced, told, served }))
+        let told = Told::new(host, self.spec.limits.clone());
+        let (desk, served) = Desk::new(told.clone(), self.executor.clone(), answers, Some(order), None);
+        Ok(Box::new(Carried {
+            process,
+            enforced,
+            told,
+            served,
+            lines: Lines::new(desk, vec![asks]),
+            signals: None,
+            has_terminal: false,
+            own: Own::default(),
+        }))
     }
 
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
@@ -227,7 +245,7 @@ impl Prepared for Ready {
 }
 
 /// The host of the carrier itself, which has nothing to ask.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Host for Nobody {
     fn call<'a>(&'a self, _: Call<'a>) -> Answer<'a> {

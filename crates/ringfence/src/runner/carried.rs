@@ -1,24 +1,63 @@
 //! An instance whose guest runs in a runner.
 
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ringfence_isolation::{
-    BoxFuture, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError, Stop, Trap, Usage,
-    Verdict,
+    Activity, BoxFuture, Count, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError,
+    Stop, Terminal, Trap, Usage, Verdict,
 };
-use ringfence_manifest::Limits;
+use ringfence_manifest::{Limits, WindowSize};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::serve::Said;
-use super::wire::End;
+use super::serve::{Answers, Desk, Said};
+use super::wire::{End, News, Steer};
+
+/// As many names as Linux has system calls, about.
+const MOST_NAMES: usize = 512;
 
 /// The runner's process, and what it says.
 pub(super) struct Carried {
     pub(super) process: Box<dyn Instance>,
     pub(super) enforced: Enforcement,
     pub(super) told: Arc<Told>,
-    /// Resolves when the line to the runner has ended.
+    /// What the runner will ask on.
+    pub(super) lines: Lines,
+    /// Resolves when the lines to the runner have ended.
     pub(super) served: watch::Receiver<bool>,
+    /// Where signals for the guest go, if it has any.
+    pub(super) signals: Option<(Answers, Handle)>,
+    /// Whether the guest has a terminal.
+    pub(super) has_terminal: bool,
+    /// What of its process is the runner's own.
+    pub(super) own: Own,
+}
+
+/// Lines that nobody serves before there is somebody who could ask.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<Mutex<Option<Unserved>>>);
+
+type Unserved = (Arc<Desk>, Vec<UnixStream>);
+
+impl Lines {
+    pub(super) fn new(desk: Arc<Desk>, lines: Vec<UnixStream>) -> Self {
+        Lines(Arc::new(Mutex::new(Some((desk, lines)))))
+    }
+
+    /// They are served, or closed, from here on.
+    fn take(&self) -> Option<Unserved> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What of its process is the runner's own, and no part of what its guest used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Own {
+    /// Bytes.
+    pub(super) memory: u64,
+    pub(super) cpu_time: Duration,
 }
 
 /// What is known of the guest's end.
@@ -26,6 +65,8 @@ pub(super) struct Told {
     pub(super) host: Arc<dyn Host>,
     pub(super) limits: Limits,
     pub(super) said: Mutex<Option<Said>>,
+    /// What the guest asked of its monitor, as that says.
+    pub(super) activity: Mutex<Option<Activity>>,
 }
 
 impl Instance for Carried {
@@ -34,18 +75,34 @@ impl Instance for Carried {
     }
 
     fn start(&self) -> Result<(), StartError> {
-        self.process.start()
+        self.process.start()?;
+        if let Some((desk, lines)) = self.lines.take() {
+            for line in lines {
+                // Without somebody to answer, its process ends.
+                if desk.serve(line).is_err() {
+                    self.process.stop(Stop::Kill);
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// WASI has no signals: whatever is sent ends the guest, as at level wasm.
-    fn stop(&self, _: Stop) {
-        self.process.stop(Stop::Kill);
+    /// WASI has no signals: whatever is sent ends such a guest, as at level wasm.
+    fn stop(&self, how: Stop) {
+        match (how, &self.signals) {
+            (Stop::Signal(signal), Some((answers, executor))) if (1..=64).contains(&signal) => {
+                executor.spawn(answers.clone().tell(News::Steer(Steer::Signal(signal))));
+            }
+            _ => self.process.stop(Stop::Kill),
+        }
     }
 
     fn exited(&self) -> BoxFuture<'static, Exit> {
         let (exited, told, mut served) = (self.process.exited(), self.told.clone(), self.served.clone());
+        let lines = self.lines.clone();
         Box::pin(async move {
             let exit = exited.await;
+            drop(lines.take());
             // The process is gone, and so is its end of the line.
             let _ = served.wait_for(|&ended| ended).await;
             told.exit(exit)
@@ -54,15 +111,58 @@ impl Instance for Carried {
 
     fn usage(&self) -> Usage {
         let fuel = self.told.said.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |(_, fuel)| *fuel);
-        Usage { fuel, ..self.process.usage() }
+        let process = self.process.usage();
+        Usage {
+            fuel,
+            memory: process.memory.saturating_sub(self.own.memory),
+            memory_peak: process.memory_peak.saturating_sub(self.own.memory),
+            cpu_time: process.cpu_time.saturating_sub(self.own.cpu_time),
+            ..process
+        }
+    }
+
+    fn activity(&self) -> Option<Activity> {
+        self.told.activity.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn pause(&self) -> Option<&dyn Pause> {
         self.process.pause()
     }
+
+    fn terminal(&self) -> Option<&dyn Terminal> {
+        self.has_terminal.then_some(self)
+    }
+}
+
+impl Terminal for Carried {
+    fn resize(&self, size: WindowSize) {
+        if let Some((answers, executor)) = &self.signals {
+            executor.spawn(answers.clone().tell(News::Steer(Steer::Resize(size.rows, size.columns))));
+        }
+    }
 }
 
 impl Told {
+    pub(super) fn new(host: Arc<dyn Host>, limits: Limits) -> Arc<Self> {
+        Arc::new(Told { host, limits, said: Mutex::default(), activity: Mutex::default() })
+    }
+
+    /// Keeps what the guest asked for; names that are none are left out.
+    pub(super) fn count(&self, mut activity: Activity) {
+        let is_name =
+            |count: &Count| count.name.len() < 64 && count.name.bytes().all(|byte| (b' '..127).contains(&byte));
+        for counts in [&mut activity.calls, &mut activity.exits] {
+            counts.truncate(MOST_NAMES);
+            counts.retain(is_name);
+        }
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Some(activity);
+    }
+
+    /// Keeps the runner's word on how its guest ended; the first one counts.
+    pub(super) fn say(&self, said: Said) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);
+    }
+
     /// How the guest ended, when its runner's process ended like this. A verdict of the host's counts
     /// more than what the kernel says, and that more than what the runner says.
     fn exit(&self, process: Exit) -> Exit {
@@ -94,8 +194,30 @@ impl Told {
                 Some(allowed) => Exit::Exceeded(Limit { limit: LimitKind::Fuel, allowed, used: fuel }),
                 None => lost("the runner counted instructions that nobody limits".into()),
             },
+            End::Exceeded { limit, used } => self.counted(&limit, used),
             End::ByVerdict => Exit::Stopped,
             End::Lost(message) => lost(message),
+        }
+    }
+
+    /// The runner says that its guest went over a limit that it counts itself. There has to be one.
+    fn counted(&self, name: &str, used: u64) -> Exit {
+        let Limits { memory, cpu_time, processes, open_files, disk, file_size, .. } = &self.limits;
+        let allowed = LimitKind::ALL.iter().find(|limit| limit.name() == name).and_then(|&limit| {
+            let allowed = match limit {
+                LimitKind::Memory => memory.map(|bytes| bytes.0),
+                LimitKind::CpuTime => cpu_time.and_then(|time| u64::try_from(time.as_nanos()).ok()),
+                LimitKind::Processes => *processes,
+                LimitKind::OpenFiles => *open_files,
+                LimitKind::Disk => disk.map(|bytes| bytes.0),
+                LimitKind::FileSize => file_size.map(|bytes| bytes.0),
+                _ => None,
+            };
+            allowed.map(|allowed| (limit, allowed))
+        });
+        match allowed {
+            Some((limit, allowed)) => Exit::Exceeded(Limit { limit, allowed, used: used.max(allowed) }),
+            None => lost("the runner told of a limit that nobody set".into()),
         }
     }
 
@@ -104,6 +226,7 @@ impl Told {
         let allowed = match limit.limit {
             LimitKind::Memory => self.limits.memory.map(|bytes| bytes.0),
             LimitKind::CpuTime => self.limits.cpu_time.and_then(|time| u64::try_from(time.as_nanos()).ok()),
+            LimitKind::Processes => self.limits.processes,
             _ => None,
         };
         Limit { allowed: allowed.unwrap_or(limit.allowed), ..limit }

@@ -1,5 +1,6 @@
-//! WebAssembly at level `sandbox`: the engine runs in a process of its own behind the walls of a Linux
-//! capsule that is granted nothing, and everything its guest asks for crosses to the supervisor.
+//! What runs in a process of its own behind the walls of a Linux capsule that is granted nothing: WebAssembly's
+//! engine at level `sandbox`, and the monitor of a virtual machine at level `microvm`. Everything their guest
+//! asks for crosses to the supervisor.
 //!
 //! ```text
 //! supervisor                                       the runner, in a place without files or network
@@ -18,10 +19,20 @@
 
 mod backend;
 mod carried;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod machine;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod monitor;
+mod parcel;
 mod process;
 mod remote;
 mod serve;
 mod wire;
 
 pub(crate) use backend::Sandbox;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+pub(crate) use machine::Machines;
 pub use process::{RUNNER, run};
+/// What the runner of a virtual machine gives up, for a test that plays one gone bad.
+#[doc(hidden)]
+pub use ringfence_linux::confine_monitor;

@@ -12,18 +12,24 @@ use ringfence_manifest::{
 };
 use ringfence_wasm::{Options, Wasm};
 
-use super::remote::{Remote, gone};
+use super::remote::{Given, Remote, gone};
 use super::wire::{Ask, End, Order, Told, receive, send};
 
 /// The first argument by which a runner is started: a program that is to be one calls [`run`] when it
 /// finds it.
 pub const RUNNER: &str = "__runner";
 
-/// Runs the WebAssembly program that the supervisor passed along, and ends the process. Its standard
+/// Runs the WebAssembly program or the virtual machine that the supervisor passed along, and ends the process. Its standard
 /// streams are lines to the supervisor and the program's compiled code; whoever starts this by hand is
 /// told so.
 pub fn run() -> ! {
-    match lines() {
+    #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+    if let Some(parcels) = super::monitor::parcels()
+        && let Ok((asks, answers)) = lines()
+    {
+        super::monitor::carry_out(asks, answers, parcels);
+    }
+    match lines().and_then(|(asks, answers)| Ok((asks, answers, code()?))) {
         Ok((asks, answers, code)) => carry_out(asks, answers, code),
         Err(error) => {
             eprintln!("ringfence: {RUNNER} is started by ringfence itself, with lines to it: {error}");
@@ -32,19 +38,24 @@ pub fn run() -> ! {
     }
 }
 
-fn lines() -> io::Result<(UnixStream, UnixStream, Vec<u8>)> {
+fn lines() -> io::Result<(UnixStream, UnixStream)> {
     let line = |descriptor: std::os::fd::BorrowedFd<'_>| -> io::Result<UnixStream> {
         let line = UnixStream::from(descriptor.try_clone_to_owned()?);
         line.peer_addr()?;
         Ok(line)
     };
     let (asks, answers) = (line(io::stdin().as_fd())?, line(io::stdout().as_fd())?);
+    answers.set_nonblocking(true)?;
+    Ok((asks, answers))
+}
+
+/// The compiled program.
+fn code() -> io::Result<Vec<u8>> {
     let mut file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let mut code = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
     file.rewind()?;
     file.read_to_end(&mut code)?;
-    answers.set_nonblocking(true)?;
-    Ok((asks, answers, code))
+    Ok(code)
 }
 
 fn carry_out(mut asks: UnixStream, answers: UnixStream, code: Vec<u8>) -> ! {
@@ -53,7 +64,9 @@ fn carry_out(mut asks: UnixStream, answers: UnixStream, code: Vec<u8>) -> ! {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { gone() };
     runtime.block_on(async {
         let Ok(answers) = tokio::net::UnixStream::from_std(answers) else { gone() };
-        let remote = Arc::new(Remote::new(asks, answers, &order));
+        let (folders, functions) = (order.folders.clone(), order.functions.clone());
+        let given = Given { folders, functions, counts_each: true, tells_time: false };
+        let remote = Arc::new(Remote::new(vec![asks], None, answers, given, |_| {}));
         let (exit, fuel) = live(&remote, &order, &code).await;
         remote.tell(&Ask::Ended { end: end(exit), fuel });
     });

@@ -1,25 +1,86 @@
-//! The runner's end of the line: a host that asks another one.
+//! The runner's end of the lines: a host that asks another one.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use ringfence_abi::{Call, ErrorCode, Reply};
-use ringfence_isolation::{Answer, Folder, Host, Usage, Verdict};
+use ringfence_abi::{Call, Clock, ErrorCode, Reply, Timestamp};
+use ringfence_isolation::{Answer, FileUse, Folder, Host, Usage, Verdict};
 use tokio::sync::oneshot;
 
-use super::wire::{Answered, Ask, Late, MOST, Order, Told, decode, next_frame, receive, send};
+use super::parcel;
+use super::wire::{Answered, Ask, Charge, Late, MOST, News, Steer, Told, Wanted, decode, next_frame, receive, send};
 
 /// Asks the supervisor.
 pub(super) struct Remote {
-    asks: Mutex<BufReader<UnixStream>>,
+    lines: Lines,
     next: AtomicU32,
     waiting: Arc<Waiting>,
     may_go_on: AtomicBool,
     folders: Vec<Folder>,
     functions: Vec<String>,
+    /// Input and output that nothing limits is told of with the next charge.
+    owed: Option<Mutex<Charge>>,
+    tells_time: bool,
+}
+
+type Line = BufReader<UnixStream>;
+
+/// The lines to ask on. As long as there may be more, one is free: who takes the last one asks for another first.
+struct Lines {
+    free: Mutex<Vec<Line>>,
+    freed: Condvar,
+    /// Where further ones come from.
+    parcels: Option<UnixStream>,
+    may_grow: AtomicBool,
+}
+
+impl Lines {
+    fn new(lines: Vec<UnixStream>, parcels: Option<UnixStream>) -> Self {
+        let may_grow = AtomicBool::new(parcels.is_some());
+        let free = Mutex::new(lines.into_iter().map(BufReader::new).collect());
+        Lines { free, freed: Condvar::new(), parcels, may_grow }
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Line) -> io::Result<T>) -> T {
+        let (mut line, was_last) = {
+            let mut free = self.free();
+            loop {
+                if let Some(line) = free.pop() {
+                    break (line, free.is_empty());
+                }
+                free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+            }
+        };
+        if was_last && self.may_grow.load(Relaxed) {
+            self.grow(&mut line).unwrap_or_else(|_| gone());
+        }
+        let done = work(&mut line).unwrap_or_else(|_| gone());
+        self.free().push(line);
+        self.freed.notify_one();
+        done
+    }
+
+    fn grow(&self, line: &mut Line) -> io::Result<()> {
+        let Some(parcels) = &self.parcels else { return Ok(()) };
+        send(line.get_mut(), &Ask::Line)?;
+        match receive(line)? {
+            Told::Line(true) => {
+                let line = parcel::take(parcels)?.pop().ok_or(io::ErrorKind::InvalidData)?;
+                self.free().push(BufReader::new(line.into()));
+                self.freed.notify_one();
+            }
+            Told::Line(false) => self.may_grow.store(false, Relaxed),
+            _ => gone(),
+        }
+        Ok(())
+    }
 }
 
 /// Who waits for which answer.
@@ -32,46 +93,64 @@ impl Waiting {
     }
 }
 
+/// What a runner is given beside its lines.
+pub(super) struct Given {
+    pub(super) folders: Vec<(String, ringfence_abi::Handle)>,
+    pub(super) functions: Vec<String>,
+    /// Whether the supervisor is told of each operation before it is done.
+    pub(super) counts_each: bool,
+    /// Whether clocks and random bytes, which cannot be denied to its guest, are its own.
+    pub(super) tells_time: bool,
+}
+
 impl Remote {
-    /// Asks on one line, and hands out what comes on the other; within a Tokio runtime.
-    pub(super) fn new(asks: UnixStream, answers: tokio::net::UnixStream, order: &Order) -> Self {
+    /// Asks on these lines, and hands out what comes on the other; signals for the guest go to `signals`. Further
+    /// lines come as parcels. Within a Tokio runtime.
+    pub(super) fn new(
+        lines: Vec<UnixStream>,
+        parcels: Option<UnixStream>,
+        answers: tokio::net::UnixStream,
+        given: Given,
+        steered: impl Fn(Steer) + Send + 'static,
+    ) -> Self {
         let mut answers = tokio::io::BufReader::new(answers);
         let waiting = Arc::new(Waiting::default());
         let handed_out = waiting.clone();
         tokio::spawn(async move {
             while let Ok(Some(bytes)) = next_frame(&mut answers).await {
-                let Ok(Late { number, answered }) = decode(&bytes) else { break };
-                if let Some(who) = handed_out.lock().remove(&number) {
-                    // Who gave up in this moment does not mind.
-                    let _ = who.send(answered);
+                match decode(&bytes) {
+                    Ok(News::Late(Late { number, answered })) => {
+                        if let Some(who) = handed_out.lock().remove(&number) {
+                            // Who gave up in this moment does not mind.
+                            let _ = who.send(answered);
+                        }
+                    }
+                    Ok(News::Steer(steer)) => steered(steer),
+                    Err(_) => break,
                 }
             }
             gone();
         });
-        let folders = order.folders.iter().map(|(name, handle)| Folder { name: name.clone(), handle: *handle });
+        let folders = given.folders.into_iter().map(|(name, handle)| Folder { name, handle });
         Remote {
-            asks: Mutex::new(BufReader::new(asks)),
+            lines: Lines::new(lines, parcels),
             next: AtomicU32::new(0),
             waiting,
             may_go_on: AtomicBool::new(true),
             folders: folders.collect(),
-            functions: order.functions.clone(),
+            functions: given.functions,
+            tells_time: given.tells_time,
+            owed: (!given.counts_each).then(Mutex::default),
         }
     }
 
     /// Tells something that is not answered.
     pub(super) fn tell(&self, ask: &Ask<'_>) {
-        send(self.line().get_mut(), ask).unwrap_or_else(|_| gone());
-    }
-
-    fn line(&self) -> MutexGuard<'_, BufReader<UnixStream>> {
-        self.asks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.with(|line| send(line.get_mut(), ask));
     }
 
     fn ask(&self, ask: &Ask<'_>) -> Told {
-        let mut line = self.line();
-        let told: io::Result<Told> = send(line.get_mut(), ask).and_then(|()| receive(&mut *line));
-        told.unwrap_or_else(|_| gone())
+        self.lines.with(|line| send(line.get_mut(), ask).and_then(|()| receive(line)))
     }
 
     fn ask_verdict(&self, ask: &Ask<'_>) -> Verdict {
@@ -108,9 +187,12 @@ impl Remote {
 
 impl Host for Remote {
     fn call<'a>(&'a self, call: Call<'a>) -> Answer<'a> {
-        if let Call::Random { into } = call {
-            return Answer::Now(self.random(into));
-        }
+        let call = match call {
+            Call::Random { into } if self.tells_time => return Answer::Now(own_random(into)),
+            Call::Random { into } => return Answer::Now(self.random(into)),
+            Call::Now { clock } if self.tells_time => return Answer::Now(Ok(Reply::Time(own_time(clock)))),
+            call => call,
+        };
         let number = self.next.fetch_add(1, Relaxed);
         let mut place = None;
         let call = shortened(call).map_into(|into: &'a mut [u8]| {
@@ -138,8 +220,35 @@ impl Host for Remote {
     }
 
     fn charge(&self, used: Usage) -> Verdict {
-        let nanoseconds = u64::try_from(used.cpu_time.as_nanos()).unwrap_or(u64::MAX);
-        self.ask_verdict(&Ask::Charge { nanoseconds, memory: used.memory })
+        let mut charge = Charge::from(used);
+        if let Some(owed) = &self.owed {
+            let mut owed = owed.lock().unwrap_or_else(PoisonError::into_inner);
+            charge.io_operations = charge.io_operations.saturating_add(owed.io_operations);
+            charge.io_bytes = charge.io_bytes.saturating_add(owed.io_bytes);
+            let is_io_alone = used.io_operations > 0 && charge.nanoseconds == 0 && charge.disk == 0;
+            *owed = if is_io_alone { charge } else { Charge::default() };
+            if is_io_alone {
+                return self.known_verdict();
+            }
+        }
+        self.ask_verdict(&Ask::Charge(charge))
+    }
+
+    fn judge(&self, path: &[u8], wanted: FileUse<'_>) -> Result<(), ErrorCode> {
+        let wanted = match wanted {
+            FileUse::With(permission) => Wanted::With(permission.name()),
+            FileUse::Look => Wanted::Look,
+            FileUse::Move(to) => Wanted::Move(to),
+        };
+        let Told::Judged(judged) = self.ask(&Ask::Judge { path, wanted }) else { gone() };
+        if judged == Err(ErrorCode::Stopping) {
+            self.may_go_on.store(false, Relaxed);
+        }
+        judged
+    }
+
+    fn shrink_disk(&self, bytes: u64) {
+        self.tell(&Ask::ShrinkDisk { bytes });
     }
 
     fn verdict(&self) -> Verdict {
@@ -153,6 +262,27 @@ impl Host for Remote {
     fn functions(&self) -> &[String] {
         &self.functions
     }
+}
+
+/// What the hal would say, which asks the same kernel.
+fn own_time(clock: Clock) -> Timestamp {
+    let time = rustix::time::clock_gettime(match clock {
+        Clock::Wall => rustix::time::ClockId::Realtime,
+        Clock::Monotonic => rustix::time::ClockId::Monotonic,
+    });
+    Timestamp::from(time.tv_sec) * 1_000_000_000 + Timestamp::from(time.tv_nsec)
+}
+
+fn own_random(mut into: &mut [u8]) -> Result<Reply, ErrorCode> {
+    while !into.is_empty() {
+        let most = into.len().min(MOST);
+        match rustix::rand::getrandom(&mut into[..most], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => into = &mut into[count..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return Err(ErrorCode::Io),
+        }
+    }
+    Ok(Reply::Done)
 }
 
 /// A call that was given up before it was answered is given up there, too.

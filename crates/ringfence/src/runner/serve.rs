@@ -1,90 +1,203 @@
-//! The supervisor's end of the line: answers what a runner asks, and believes nothing.
+//! The supervisor's end of the lines: answers what a runner asks, and believes nothing.
+//!
+//! A thread serves each line, so that a call which takes its time in the kernel holds up nobody but who made it;
+//! a call that waits is left to the executor, and answered on the line of answers.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::io;
-use std::sync::Arc;
-use std::task::Poll;
+use std::io::{self, BufReader};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use ringfence_abi::{Call, ErrorCode, Reply};
-use ringfence_isolation::{BoxFuture, Host, Usage, Verdict};
-use tokio::io::BufReader;
-use tokio::net::UnixStream;
+use ringfence_isolation::{BoxFuture, FileUse, Host, Verdict};
+use ringfence_manifest::Permission;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex as TaskMutex, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::wire::{Answered, Ask, End, Late, MOST, Order, Told, decode, next_frame, send_on};
+use super::carried::Told as Known;
+use super::parcel;
+use super::wire::{Answered, Ask, End, Late, MOST, News, Order, Told, Wanted, decode, receive_frame, send, send_on};
 
 /// How many calls may wait at once.
 const WAITING: usize = 4096;
 /// How many entries of a folder one call lists.
 const ENTRIES: usize = 1024;
+/// How many lines a runner may ask on at once.
+pub(super) const MOST_LINES: usize = 8;
+/// Enough for a call of the hal.
+const STACK: usize = 512 << 10;
 
 /// How a runner said that its guest ended, and how many instructions it counted.
 pub(super) type Said = (End, u64);
 
-/// Serves a runner until its end of the line closes; what it said of its guest's end, if anything.
-pub(super) async fn serve(host: Arc<dyn Host>, asks: UnixStream, answers: UnixStream, order: Order) -> Option<Said> {
-    let mut asks = BufReader::new(asks);
-    let (_, answers) = answers.into_split();
-    let mut desk =
-        Desk { host, answers: Arc::new(Mutex::new(answers)), tasks: JoinSet::new(), waiting: HashMap::new() };
-    let mut order = Some(order);
-    loop {
-        // A line that fails is one that ended: the runner speaks no longer, or never did properly.
-        let bytes = next_frame(&mut asks).await.ok()??;
-        let told = match decode::<Ask<'_>>(&bytes).ok()? {
-            Ask::Order => Told::Order(order.take()?),
-            Ask::Call { number, .. } => desk.call(number, bytes).await,
-            Ask::GiveUp { number } => {
-                if let Some(task) = desk.waiting.remove(&number) {
-                    task.abort();
-                }
-                continue;
-            }
-            Ask::Charge { nanoseconds, memory } => {
-                let cpu_time = std::time::Duration::from_nanos(nanoseconds);
-                let verdict = desk.host.charge(Usage { cpu_time, memory, ..Usage::default() });
-                Told::Verdict(verdict == Verdict::Continue)
-            }
-            Ask::Verdict => Told::Verdict(desk.host.verdict() == Verdict::Continue),
-            Ask::Ended { end, fuel } => return Some((end, fuel)),
-        };
-        send_on(asks.get_mut(), &told).await.ok()?;
-    }
+/// What a runner is served with; gone when its last line has ended.
+pub(super) struct Desk {
+    known: Arc<Known>,
+    executor: Handle,
+    answers: Answers,
+    state: Mutex<State>,
+    /// Where descriptors are passed to the runner.
+    parcels: Option<UnixStream>,
+    /// Told when everything has been served.
+    ended: watch::Sender<bool>,
 }
 
-/// What calls are answered with.
-struct Desk {
-    host: Arc<dyn Host>,
-    answers: Arc<Mutex<OwnedWriteHalf>>,
+struct State {
+    order: Option<Order>,
     /// Ends with the desk.
     tasks: JoinSet<()>,
     waiting: HashMap<u32, AbortHandle>,
+    /// What the runner charged as kept on disk.
+    disk: u64,
+    lines: usize,
+}
+
+/// The line on which a runner is told what it did not wait for.
+#[derive(Clone)]
+pub(super) struct Answers(Arc<TaskMutex<OwnedWriteHalf>>);
+
+impl Answers {
+    /// `line` does not block. Within the executor.
+    pub(super) fn new(line: UnixStream) -> io::Result<Self> {
+        let (_, line) = tokio::net::UnixStream::from_std(line)?.into_split();
+        Ok(Answers(Arc::new(TaskMutex::new(line))))
+    }
+
+    /// A runner that takes no news has no use for this one.
+    pub(super) async fn tell(self, news: News) {
+        let _: io::Result<()> = send_on(&mut *self.0.lock().await, &news).await;
+    }
 }
 
 impl Desk {
+    pub(super) fn new(
+        known: Arc<Known>,
+        executor: Handle,
+        answers: Answers,
+        order: Option<Order>,
+        parcels: Option<UnixStream>,
+    ) -> (Arc<Self>, watch::Receiver<bool>) {
+        let (ended, served) = watch::channel(false);
+        let state = State { order, tasks: JoinSet::new(), waiting: HashMap::new(), disk: 0, lines: 0 };
+        (Arc::new(Desk { known, executor, answers, state: Mutex::new(state), parcels, ended }), served)
+    }
+
+    /// Serves a line on a thread of its own, until the runner's end of it closes.
+    pub(super) fn serve(self: &Arc<Self>, line: UnixStream) -> io::Result<()> {
+        self.state().lines += 1;
+        let desk = self.clone();
+        let thread = thread::Builder::new().name("ringfence-serve".into()).stack_size(STACK);
+        // A line that fails is one that ended: the runner speaks no longer, or never did properly.
+        thread.spawn(move || drop(desk.answer_all(line))).map(drop)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer_all(self: &Arc<Self>, line: UnixStream) -> io::Result<()> {
+        let mut line = BufReader::new(line);
+        // What waits registers with the drivers of the executor.
+        let executor = self.executor.clone();
+        let _within = executor.enter();
+        let host = &self.known.host;
+        loop {
+            let bytes = receive_frame(&mut line)?;
+            let told = match decode::<Ask<'_>>(&bytes)? {
+                Ask::Order => match self.state().order.take() {
+                    Some(order) => Told::Order(order),
+                    None => return Ok(()),
+                },
+                Ask::Call { number, .. } => self.call(number, bytes),
+                Ask::GiveUp { number } => {
+                    if let Some(task) = self.state().waiting.remove(&number) {
+                        task.abort();
+                    }
+                    continue;
+                }
+                Ask::Charge(charge) => {
+                    let mut state = self.state();
+                    state.disk = state.disk.saturating_add(charge.disk);
+                    drop(state);
+                    Told::Verdict(host.charge(charge.into()) == Verdict::Continue)
+                }
+                Ask::Verdict => Told::Verdict(host.verdict() == Verdict::Continue),
+                Ask::ShrinkDisk { bytes } => {
+                    self.shrink_disk(bytes);
+                    continue;
+                }
+                Ask::Judge { path, wanted } => Told::Judged(match wanted {
+                    Wanted::Look => host.judge(path, FileUse::Look),
+                    Wanted::Move(to) => host.judge(path, FileUse::Move(to)),
+                    Wanted::With(name) => match Permission::from_name(name) {
+                        Some(permission) => host.judge(path, FileUse::With(permission)),
+                        None => return Ok(()),
+                    },
+                }),
+                Ask::Line => Told::Line(self.one_more_line()?),
+                Ask::Counted(activity) => {
+                    self.known.count(activity);
+                    continue;
+                }
+                Ask::Ended { end, fuel } => {
+                    self.known.say((end, fuel));
+                    return Ok(());
+                }
+            };
+            send(line.get_mut(), &told)?;
+        }
+    }
+
+    /// No more than was charged from there is taken back.
+    fn shrink_disk(&self, bytes: u64) {
+        let mut state = self.state();
+        let bytes = bytes.min(state.disk);
+        state.disk -= bytes;
+        drop(state);
+        self.known.host.shrink_disk(bytes);
+    }
+
+    fn one_more_line(self: &Arc<Self>) -> io::Result<bool> {
+        let Some(parcels) = self.parcels.as_ref().filter(|_| self.state().lines < MOST_LINES) else {
+            return Ok(false);
+        };
+        let (ours, theirs) = UnixStream::pair()?;
+        self.serve(ours)?;
+        parcel::pass(parcels, &[theirs.into()])?;
+        Ok(true)
+    }
+
     /// Answers a call that does not wait, and sees to it that another one is answered.
-    async fn call(&mut self, number: u32, bytes: Vec<u8>) -> Told {
-        while self.tasks.try_join_next().is_some() {}
-        if self.tasks.len() >= WAITING {
+    fn call(&self, number: u32, bytes: Vec<u8>) -> Told {
+        let is_full = {
+            let mut state = self.state();
+            while state.tasks.try_join_next().is_some() {}
+            state.tasks.len() >= WAITING
+        };
+        if is_full {
             return Told::Now(Answered { result: Err(ErrorCode::TooManyHandles), into: Vec::new() });
         }
-        let mut work: BoxFuture<'static, Answered> = Box::pin(answer(self.host.clone(), bytes));
-        let first = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
-        if let Poll::Ready(answered) = first {
+        let mut work: BoxFuture<'static, Answered> = Box::pin(answer(self.known.host.clone(), bytes));
+        if let Poll::Ready(answered) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return Told::Now(answered);
         }
         let answers = self.answers.clone();
-        let task = self.tasks.spawn(async move {
-            let late = Late { number, answered: work.await };
-            // A runner that takes no answers has no use for this one.
-            let _: io::Result<()> = send_on(&mut *answers.lock().await, &late).await;
-        });
-        self.waiting.retain(|_, task| !task.is_finished());
-        self.waiting.insert(number, task);
+        let task = async move { answers.tell(News::Late(Late { number, answered: work.await })).await };
+        let mut state = self.state();
+        let task = state.tasks.spawn_on(task, &self.executor);
+        state.waiting.retain(|_, task| !task.is_finished());
+        state.waiting.insert(number, task);
         Told::Later
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let _ = self.ended.send(true);
     }
 }
 

@@ -1,8 +1,10 @@
 //! What crosses between a supervisor and its runner: frames of a length and a value in postcard's format.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use ringfence_abi::{Call, ErrorCode, Handle, Reply};
+use ringfence_isolation::{Activity, Usage};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -25,11 +27,66 @@ pub(super) enum Ask<'a> {
     /// Nobody waits for the answer of that call any more. Not answered.
     GiveUp { number: u32 },
     /// Usage since the last charge, and memory held now. [`Told::Verdict`].
-    Charge { nanoseconds: u64, memory: u64 },
+    Charge(Charge),
     /// Whether the guest may go on. [`Told::Verdict`].
     Verdict,
     /// The guest's end; the runner's is next. Not answered.
     Ended { end: End, fuel: u64 },
+    /// So many bytes of what was charged as kept on disk are gone. Not answered.
+    ShrinkDisk { bytes: u64 },
+    /// Whether the capsule may do this at a path that the runner serves. [`Told::Judged`].
+    Judge { path: &'a [u8], wanted: Wanted<'a> },
+    /// One more line to ask on. [`Told::Line`].
+    Line,
+    /// What the guest asked of its monitor; its end is next. Not answered.
+    Counted(Activity),
+}
+
+/// What was used.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Charge {
+    pub(super) nanoseconds: u64,
+    pub(super) memory: u64,
+    pub(super) memory_peak: u64,
+    pub(super) io_operations: u64,
+    pub(super) io_bytes: u64,
+    pub(super) disk: u64,
+}
+
+impl From<Usage> for Charge {
+    fn from(used: Usage) -> Self {
+        Charge {
+            nanoseconds: u64::try_from(used.cpu_time.as_nanos()).unwrap_or(u64::MAX),
+            memory: used.memory,
+            memory_peak: used.memory_peak,
+            io_operations: used.io_operations,
+            io_bytes: used.io_bytes,
+            disk: used.disk,
+        }
+    }
+}
+
+impl From<Charge> for Usage {
+    fn from(charge: Charge) -> Self {
+        Usage {
+            cpu_time: Duration::from_nanos(charge.nanoseconds),
+            memory: charge.memory,
+            memory_peak: charge.memory_peak,
+            io_operations: charge.io_operations,
+            io_bytes: charge.io_bytes,
+            disk: charge.disk,
+            ..Usage::default()
+        }
+    }
+}
+
+/// What is wanted at a path: `ringfence_isolation::FileUse`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Wanted<'a> {
+    /// What the permission of this name is for.
+    With(&'a str),
+    Look,
+    Move(&'a [u8]),
 }
 
 /// How the guest ended, as far as its runner is to be asked.
@@ -43,6 +100,11 @@ pub(super) enum End {
     Trapped(String),
     /// It used up its instructions.
     Fuel,
+    /// It went over the limit of this name, which the runner counts.
+    Exceeded {
+        limit: String,
+        used: u64,
+    },
     /// The host said so.
     ByVerdict,
     /// The engine failed.
@@ -59,6 +121,25 @@ pub(super) enum Told {
     Later,
     /// Whether it may go on.
     Verdict(bool),
+    Judged(Result<(), ErrorCode>),
+    /// Whether there is one; it comes as a descriptor, on the line of parcels.
+    Line(bool),
+}
+
+/// What is told on the other line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum News {
+    Late(Late),
+    /// Something from outside, for the guest.
+    Steer(Steer),
+}
+
+/// What is done with a guest from outside.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Steer {
+    Signal(i32),
+    /// Its terminal has so many lines and columns.
+    Resize(u16, u16),
 }
 
 /// An answer with the bytes that go where the call wants them.
@@ -73,6 +154,42 @@ pub(super) struct Answered {
 pub(super) struct Late {
     pub(super) number: u32,
     pub(super) answered: Answered,
+}
+
+/// What there is to do for the monitor of a virtual machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct MachineOrder {
+    pub(super) name: String,
+    /// Where the program is on the host, for itself.
+    pub(super) program: Vec<u8>,
+    pub(super) args: Vec<String>,
+    pub(super) working_directory: String,
+    pub(super) environment: Vec<(String, String)>,
+    /// Where mounts lie in the capsule's tree.
+    pub(super) mounts: Vec<String>,
+    /// The rules of the permissions of these names. What they grant is the host's to say.
+    pub(super) rules: Vec<(String, Vec<String>)>,
+    pub(super) learn: bool,
+    /// The lines and columns of its terminal, if it has one, and whether standard error leads elsewhere.
+    pub(super) terminal: Option<(u16, u16)>,
+    pub(super) error_apart: bool,
+    pub(super) limits: Counted,
+    /// Whether the host is told of each operation before it is done.
+    pub(super) counts_each: bool,
+    pub(super) folders: Vec<(String, Handle)>,
+    /// What is known of KVM: leaves of CPUID, whether it virtualizes in software, the frequency of its counter.
+    pub(super) kvm: (Vec<[u32; 7]>, bool, Option<u32>),
+}
+
+/// The limits that a monitor counts itself, in bytes and nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Counted {
+    pub(super) memory: Option<u64>,
+    pub(super) cpu_time: Option<u64>,
+    pub(super) processes: Option<u64>,
+    pub(super) open_files: Option<u64>,
+    pub(super) disk: Option<u64>,
+    pub(super) file_size: Option<u64>,
 }
 
 /// What there is to do.
@@ -116,11 +233,16 @@ pub(super) fn send(line: &mut impl Write, value: &impl Serialize) -> io::Result<
 
 /// Takes one value, waiting on this thread.
 pub(super) fn receive<T: DeserializeOwned>(line: &mut impl Read) -> io::Result<T> {
+    decode(&receive_frame(line)?)
+}
+
+/// The same with the bytes of a value that borrows from them.
+pub(super) fn receive_frame(line: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     line.read_exact(&mut head)?;
     let mut bytes = vec![0; length(head)?];
     line.read_exact(&mut bytes)?;
-    decode(&bytes)
+    Ok(bytes)
 }
 
 /// The same as a task.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ringfence_isolation::{Denial, Enforcement, Exit, Guarantee, Held, Level, Limit, LostReason, Spec, Usage};
+use ringfence_isolation::{
+    Activity, Denial, Enforcement, Exit, Guarantee, Held, Level, Limit, LostReason, Spec, Usage,
+};
 use ringfence_manifest::Identity;
 use serde::{Serialize, Serializer};
 
@@ -26,6 +28,9 @@ pub struct Report {
     pub not_held: Vec<NotHeld>,
     /// What it used.
     pub usage: Usage,
+    /// What it asked of its level, for a level that counts that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activity: Option<Activity>,
     /// What it was denied, each distinct denial once.
     pub denials: Vec<Denied>,
     /// How many denials are missing from `denials`, because there were too many different ones.
@@ -87,6 +92,7 @@ impl Report {
             enforced: Enforcement::new(),
             not_held: Vec::new(),
             usage: Usage::default(),
+            activity: None,
             denials: Vec::new(),
             denials_dropped: 0,
             timings: Timings::default(),

@@ -136,6 +136,7 @@ fn report(mut owned: Owned, began: Instant, said: Option<Exit>) -> Report {
         enforced,
         not_held,
         usage,
+        activity: owned.instance.activity(),
         denials: denials.into_iter().map(|(denial, count)| Denied { denial, count }).collect(),
         denials_dropped,
         timings: owned.timings,

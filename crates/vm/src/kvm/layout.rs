@@ -68,7 +68,8 @@ pub(super) const IRET_STUB: u64 = KERNEL + SYSCALL_STUB + IRET;
 
 /// Writes everything that is the same for all processors.
 pub(super) fn furnish(machine: &Machine) {
-    let segments = [0, 0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0x00cf_fb00_0000_ffff, 0x00cf_f300_0000_ffff];
+    // None for compatibility mode: nothing here is made for calls from there.
+    let segments = [0, 0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0, 0x00cf_f300_0000_ffff];
     for (index, &segment) in segments.iter().chain(&[0x00af_fb00_0000_ffff_u64]).enumerate() {
         machine.write_u64(GDT + index as u64 * 8, segment);
     }

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_ioctls::VmFd;
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use rustix::io::Errno;
 use vm_memory::mmap::MmapRegion;
 use vm_memory::{Bytes, FileOffset, VolatileMemory};
 
@@ -14,13 +15,15 @@ use super::cpuid::{Features, features};
 use super::layout::{self, PROCESSORS};
 use super::processor::Idle;
 use super::tables::TablePool;
-use super::{Frames, Kvm, PAGE, Processor, StubKind};
+use super::{Frames, Kvm, PAGE, Processor, Shortcuts, StubKind};
 use crate::sys;
 
 /// A memory slot: what is added at once when memory grows. Its cost grows with its size.
 const SLOT: u64 = 64 << 20;
 /// Where page tables are, in guest physical memory: all of the first slot but the control area.
 pub(crate) const TABLE_AREA: Range<u64> = 2 << 20..SLOT;
+/// How much of a program's memory is really there in a machine that waits for one.
+const WARM: u64 = 1 << 20;
 /// How much memory a machine has when no limit says so.
 const UNLIMITED: u64 = 16 << 30;
 
@@ -38,7 +41,11 @@ pub(crate) struct Machine {
     task_kind: u8,
     features: Features,
     cpuid: kvm_bindings::CpuId,
+    extent: super::Extent,
     allowed: u64,
+    shortcuts: Shortcuts,
+    /// Whether everything of it is about to go at once.
+    retired: AtomicBool,
     /// Bytes that the host keeps for programs: pipes, sockets.
     kept: AtomicU64,
 }
@@ -53,6 +60,13 @@ impl Kept {
     /// None yet.
     pub(crate) fn new(machine: Arc<Machine>) -> Kept {
         Kept { machine, bytes: 0 }
+    }
+
+    /// So many.
+    pub(crate) fn of(machine: &Arc<Machine>, bytes: usize) -> Kept {
+        let mut kept = Kept::new(machine.clone());
+        kept.set(bytes);
+        kept
     }
 
     /// So many now.
@@ -105,6 +119,12 @@ pub(super) fn failed(doing: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> M
 impl Machine {
     /// A machine whose programs can have `memory_wanted` bytes.
     pub(crate) fn new(kvm: &Kvm, kind: StubKind, memory_wanted: Option<u64>) -> Result<Machine, MachineError> {
+        if let Some(spare) = kvm.take_spare(kind) {
+            match spare.adopted(memory_wanted) {
+                Ok(machine) => return Ok(machine),
+                Err(too_small) => drop(too_small),
+            }
+        }
         let cpuid = kvm.cpuid().clone();
         let features = features(&cpuid, kind == StubKind::Supervisor);
         let most = (1_u64 << features.address_bits.clamp(32, 39)) - SLOT;
@@ -118,6 +138,9 @@ impl Machine {
         let copy = file.try_clone().map_err(|error| no_memory(&error))?;
         let region =
             MmapRegion::from_file(FileOffset::new(copy, 0), size as usize).map_err(|error| no_memory(&error))?;
+        if kvm.is_tried() {
+            kvm.keep_branch();
+        }
         let vm = kvm.create_vm().map_err(failed("cannot create a virtual machine"))?;
         sys::add_slot(&vm, 0, &region, 0..SLOT).map_err(failed("cannot give memory to a virtual machine"))?;
         let frames = Grown { frames: Frames::new(SLOT / PAGE..size / PAGE), slots: SLOT };
@@ -132,12 +155,29 @@ impl Machine {
             kind,
             task_kind: kvm.task_kind(),
             features,
+            extent: super::Extent::new(&cpuid, features.xcr0),
             cpuid,
             allowed,
+            shortcuts: kvm.shortcuts(),
+            retired: AtomicBool::new(false),
             kept: AtomicU64::new(0),
         };
         layout::furnish(&machine);
         Ok(machine)
+    }
+
+    /// This machine, whose programs can have `memory_wanted` bytes from now on; nothing of it is in use.
+    /// Back as it is when it has less.
+    fn adopted(mut self, memory_wanted: Option<u64>) -> Result<Machine, Box<Machine>> {
+        let size = self.region.size() as u64;
+        let memory = memory_wanted.unwrap_or(0).next_multiple_of(SLOT);
+        if memory > size - SLOT {
+            return Err(Box::new(self));
+        }
+        let end = memory_wanted.map_or(size, |_| SLOT + memory);
+        self.grown().frames = Frames::new(SLOT / PAGE..end / PAGE);
+        self.allowed = memory_wanted.unwrap_or(u64::MAX);
+        Ok(self)
     }
 
     pub(crate) fn kind(&self) -> StubKind {
@@ -160,6 +200,11 @@ impl Machine {
         &self.cpuid
     }
 
+    /// What the vector registers of its processors take.
+    pub(crate) fn extent(&self) -> &super::Extent {
+        &self.extent
+    }
+
     /// A processor for the calling thread: one that nobody runs on, else a new one.
     pub(crate) fn processor(&self) -> Result<Processor, MachineError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -173,6 +218,16 @@ impl Machine {
         let processor = Processor::create(self, *created)?;
         *created += 1;
         Ok(processor)
+    }
+
+    /// Makes ahead what an instance needs of it in any case: a processor, and memory for its first pages.
+    pub(crate) fn warm(&self) -> Result<(), MachineError> {
+        let processor = self.processor()?;
+        self.put_back(processor);
+        for area in [TABLE_AREA.start..TABLE_AREA.start + 32 * PAGE, SLOT..SLOT + WARM] {
+            sys::make_ahead(&self.region, area);
+        }
+        Ok(())
     }
 
     /// Takes a processor back.
@@ -196,8 +251,21 @@ impl Machine {
         Ok(run)
     }
 
+    /// No program runs in it any more: what is given back from here on goes with the machine itself.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether no program runs in it any more.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
     /// Gives pages back, to which no page table leads any more. Their content is gone.
     pub(crate) fn give_frames(&self, runs: impl IntoIterator<Item = Range<u64>>) {
+        if self.is_retired() {
+            return;
+        }
         for run in runs {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             // A hole reads as zeroes, and KVM forgets every translation to it.
@@ -212,6 +280,11 @@ impl Machine {
     /// Makes KVM look again at the page tables that lead to these pages.
     pub(crate) fn forget_translations(&self, run: Range<u64>) {
         sys::forget(&self.region, run.start * PAGE..run.end * PAGE);
+    }
+
+    /// Whether more pages are made than the one that is touched.
+    pub(crate) fn makes_around(&self) -> bool {
+        self.shortcuts.contains(Shortcuts::AROUND)
     }
 
     /// Whether so many pages more would come close to what there is.
@@ -235,6 +308,24 @@ impl Machine {
     /// Copies into guest memory. What does not fit is left out: callers stay within pages they own.
     pub(crate) fn write(&self, at: u64, from: &[u8]) {
         let _ = self.region.as_volatile_slice().write_slice(from, at as usize);
+    }
+
+    /// Copies into pages that are empty, whole ones. They are made by writing to the file, which neither faults
+    /// nor clears what is overwritten, and then mapped together: both cost several times as much page by page.
+    pub(crate) fn fill(&self, run: Range<u64>, from: &[u8]) {
+        if !self.shortcuts.contains(Shortcuts::FILL) {
+            return self.write(run.start * PAGE, from);
+        }
+        let mut done = 0;
+        while done < from.len() {
+            match rustix::io::pwrite(&self.file, &from[done..], run.start * PAGE + done as u64) {
+                Ok(count) if count > 0 => done += count,
+                Err(Errno::INTR) => {}
+                // The other way there is.
+                _ => return self.write(run.start * PAGE + done as u64, &from[done..]),
+            }
+        }
+        sys::map_ahead(&self.region, run.start * PAGE..run.end * PAGE);
     }
 
     /// Copies out of guest memory.

@@ -14,15 +14,20 @@ mod layout;
 mod machine;
 mod probe;
 mod processor;
+mod shortcuts;
 mod tables;
+mod vectors;
 
 use frames::Frames;
 pub(crate) use layout::{USER_END, USER_STUB};
 use machine::TABLE_AREA;
 pub(crate) use machine::{Kept, Machine, MachineError};
+pub use probe::Findings;
 pub(crate) use probe::{Kvm, Missing, Processors, StubKind};
 pub(crate) use processor::{Event, Processor, Registers};
+pub(crate) use shortcuts::Shortcuts;
 pub(crate) use tables::{Tables, Translation};
+pub(crate) use vectors::{Extent, LEGACY};
 
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 4096;

@@ -1,14 +1,16 @@
 //! What KVM is on this machine.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
-use kvm_ioctls::{Cap, VmFd};
+use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use rustix::io::Errno;
 
 use super::processor::{Event, Registers};
-use super::{Machine, PAGE, Tables, Translation, USER_STUB};
+use super::{Machine, PAGE, Shortcuts, Tables, Translation, USER_STUB};
+use crate::sys::time_stamp;
 
 /// What stub of system calls this machine's KVM needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +25,36 @@ pub(crate) enum StubKind {
 pub(crate) struct Kvm {
     kvm: kvm_ioctls::Kvm,
     cpuid: CpuId,
-    kind: OnceLock<StubKind>,
+    found: OnceLock<Found>,
+    /// The machine things were found out in, for the first instance of the same kind.
+    spare: Mutex<Option<Machine>>,
+    /// See [`Kvm::keep_branch`].
+    keeper: OnceLock<Option<(VcpuFd, VmFd)>>,
     processors: Processors,
+    shortcuts: Shortcuts,
+}
+
+/// What one process found out of KVM, for another one that makes a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// The leaves of CPUID that guests see: function, index, flags, and the four registers.
+    pub cpuid: Vec<[u32; 7]>,
+    /// Whether KVM virtualizes in software.
+    pub software: bool,
+    /// The frequency in kilohertz of a counter that guests and the host share.
+    pub counter: Option<u32>,
+}
+
+fn entry(&[function, index, flags, eax, ebx, ecx, edx]: &[u32; 7]) -> kvm_bindings::kvm_cpuid_entry2 {
+    kvm_bindings::kvm_cpuid_entry2 { function, index, flags, eax, ebx, ecx, edx, ..Default::default() }
+}
+
+/// What a first machine showed.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    kind: StubKind,
+    /// The frequency of a counter that guests and the host share.
+    counter: Option<u32>,
 }
 
 /// What the processors are under KVM.
@@ -57,25 +87,58 @@ impl Missing {
 
 impl Kvm {
     /// Opens the device and looks at what it can do.
-    pub(crate) fn open(device: &Path, processors: Processors) -> Result<Kvm, Missing> {
-        use rustix::fs::{Mode, OFlags};
-        let opened = rustix::fs::open(device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        let descriptor = opened.map_err(|errno| missing(device, errno))?;
-        let kvm = std::fs::File::from(descriptor);
-        let kvm = crate::sys::kvm_from(kvm);
-        if kvm.get_api_version() != 12 {
-            return Err(Missing::new(format!("{} is not KVM as of version 12", device.display()), NO_DEVICE));
-        }
-        for (capability, name) in [(Cap::SyncRegs, "KVM_CAP_SYNC_REGS"), (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT")]
-        {
-            if !kvm.check_extension(capability) {
-                return Err(Missing::new(format!("KVM has no {name}"), TOO_OLD));
-            }
-        }
+    pub(crate) fn open(device: &Path, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
+        let (kvm, _) = usable(open_device(device)?, device)?;
+        Self::with(kvm, processors, shortcuts)
+    }
+
+    /// The same with the device that somebody else opened, and what that one found out.
+    pub(crate) fn passed(device: OwnedFd, findings: &Findings) -> Result<Kvm, Missing> {
+        let entries: Vec<_> = findings.cpuid.iter().map(entry).collect();
+        let cpuid = CpuId::from_entries(&entries).map_err(|_| Missing::new("more of CPUID than KVM takes", TOO_OLD))?;
+        let kind = if findings.software { StubKind::User } else { StubKind::Supervisor };
+        Ok(Kvm {
+            kvm: crate::sys::kvm_from(device.into()),
+            cpuid,
+            found: Found { kind, counter: findings.counter }.into(),
+            spare: Mutex::default(),
+            // One machine is all there will be.
+            keeper: None.into(),
+            processors: Processors::Real,
+            shortcuts: Shortcuts::all(),
+        })
+    }
+
+    /// What was found out, for another process.
+    pub(crate) fn findings(&self) -> Result<Findings, Missing> {
+        let software = self.stub_kind()? == StubKind::User;
+        let cpuid = self.cpuid.as_slice().iter();
+        let cpuid = cpuid.map(|leaf| [leaf.function, leaf.index, leaf.flags, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]);
+        Ok(Findings { cpuid: cpuid.collect(), software, counter: self.counter() })
+    }
+
+    /// Opens the device for another process, which is to make the machine; the kind of stub when the
+    /// modules that are loaded tell it.
+    pub(crate) fn look(device: &Path) -> Result<(OwnedFd, Option<StubKind>), Missing> {
+        let opened = open_device(device)?;
+        let copy = opened.try_clone().map_err(|error| Missing::new(error.to_string(), NO_DEVICE))?;
+        let (_, kind) = usable(copy, device)?;
+        Ok((opened, kind))
+    }
+
+    fn with(kvm: kvm_ioctls::Kvm, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))?;
-        Ok(Kvm { kvm, cpuid, kind: OnceLock::new(), processors })
+        Ok(Kvm {
+            kvm,
+            cpuid,
+            found: OnceLock::new(),
+            spare: Mutex::default(),
+            keeper: OnceLock::new(),
+            processors,
+            shortcuts,
+        })
     }
 
     /// `type` of the descriptor of a task state: `kvm_segment`.
@@ -102,32 +165,83 @@ impl Kvm {
 
     /// The kind of stub: the first time, a machine is made in which one system call is made.
     pub(crate) fn stub_kind(&self) -> Result<StubKind, Missing> {
-        if let Some(&kind) = self.kind.get() {
-            return Ok(kind);
+        if let Some(found) = self.found.get() {
+            return Ok(found.kind);
         }
-        let kind = self.try_out().map_err(|found| Missing::new(found, NO_DEVICE))?;
-        Ok(*self.kind.get_or_init(|| kind))
+        let (found, machine) = self.try_out().map_err(|found| Missing::new(found, NO_DEVICE))?;
+        if found.kind == machine.kind() && self.shortcuts.contains(Shortcuts::SPARE) {
+            *self.spare() = Some(machine);
+        }
+        Ok(self.found.get_or_init(|| found).kind)
     }
 
-    fn try_out(&self) -> Result<StubKind, String> {
+    /// The frequency in kilohertz of the time stamp counter, if time can be told by it in a guest: it runs
+    /// evenly, the host's kernel keeps its own time by it, and guests read the same one.
+    pub(crate) fn counter(&self) -> Option<u32> {
+        self.found.get()?.counter.filter(|_| self.shortcuts.contains(Shortcuts::TIME))
+    }
+
+    /// Which ways to be faster are taken.
+    pub(super) fn shortcuts(&self) -> Shortcuts {
+        self.shortcuts
+    }
+
+    /// Whether a first machine has been tried out.
+    pub(super) fn is_tried(&self) -> bool {
+        self.found.get().is_some()
+    }
+
+    /// Keeps an empty processor from the second machine on. With the first processor that has no interrupt
+    /// controller, and again when the last one goes, KVM rewrites a branch of its own code, for which it
+    /// stops every processor of the host: nobody who runs one instance after the other is to pay for that
+    /// twice each.
+    pub(super) fn keep_branch(&self) {
+        self.keeper.get_or_init(|| {
+            let vm = self.create_vm().ok()?;
+            Some((vm.create_vcpu(0).ok()?, vm))
+        });
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Option<Machine>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The machine things were found out in, if it is of this kind and nobody has had it. Nothing of a
+    /// program ever ran in it.
+    pub(super) fn take_spare(&self, kind: StubKind) -> Option<Machine> {
+        self.spare().take_if(|machine| machine.kind() == kind)
+    }
+
+    fn try_out(&self) -> Result<(Found, Machine), String> {
         // In a page that programs can read the stub serves both kinds, as long as the supervisor may
         // run it: SMEP and SMAP are off for this kind.
-        let machine = Machine::new(self, StubKind::User, Some(PAGE)).map_err(|error| error.to_string())?;
+        let machine = Machine::new(self, StubKind::User, None).map_err(|error| error.to_string())?;
         let mut tables = Tables::new(&machine).ok_or("no page tables")?;
         let frame = machine.take_frames(1).map_err(|error| error.to_string())?.start;
         const CODE: u64 = 0x40_0000;
-        // syscall; hlt
-        machine.write(frame * PAGE, &[0x0f, 0x05, 0xf4]);
+        // rdtsc; syscall; hlt
+        machine.write(frame * PAGE, &[0x0f, 0x31, 0x0f, 0x05, 0xf4]);
         let translation = Translation { frame, write: false, execute: true };
         tables.set(&machine, CODE / PAGE, translation).ok_or("no page tables")?;
         let mut processor = machine.processor().map_err(|error| error.to_string())?;
-        let start = Registers { rip: CODE, rsp: CODE, rflags: 0x202, rax: 0x1234, ..Registers::default() };
+        let start = Registers { rip: CODE, rsp: CODE, rflags: 0x202, ..Registers::default() };
         processor.enter(&machine, tables.root(), 0, &start).map_err(|error| error.to_string())?;
+        let before = time_stamp();
         for _ in 0..16 {
             match processor.run(&machine) {
-                Event::Syscall if processor.user_context(&machine).rcx == CODE + 2 => {
+                Event::Syscall if processor.user_context(&machine).rcx == CODE + 4 => {
+                    let after = time_stamp();
                     let level = processor.privilege().map_err(|error| error.to_string())?;
-                    return Ok(if level == 3 { StubKind::User } else { StubKind::Supervisor });
+                    let kind = if level == 3 { StubKind::User } else { StubKind::Supervisor };
+                    let registers = processor.user_context(&machine);
+                    let read = registers.rdx << 32 | registers.rax & 0xffff_ffff;
+                    let is_shared = (before..=after).contains(&read) && self.has_even_counter();
+                    let counter = processor.counter_kilohertz().filter(|_| is_shared);
+                    machine.put_back(processor);
+                    tables.clear(&machine, CODE / PAGE);
+                    tables.give_back(&machine);
+                    machine.give_frames([frame..frame + 1]);
+                    return Ok((Found { kind, counter }, machine));
                 }
                 Event::Interrupted => {}
                 other => return Err(format!("a first system call ended in {other:?} (stub at {USER_STUB:x})")),
@@ -135,6 +249,41 @@ impl Kvm {
         }
         Err("a first system call was interrupted again and again".into())
     }
+
+    /// Whether the counter runs evenly whatever the processor does, and Linux trusts it: CPUID 8000'0007,
+    /// and the clock source, which it leaves when it sees the counter go wrong.
+    fn has_even_counter(&self) -> bool {
+        let is_invariant =
+            |leaf: &kvm_bindings::kvm_cpuid_entry2| leaf.function == 0x8000_0007 && leaf.edx >> 8 & 1 != 0;
+        let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        self.cpuid.as_slice().iter().any(is_invariant) && source.is_ok_and(|source| source.trim_ascii() == b"tsc")
+    }
+}
+
+fn open_device(device: &Path) -> Result<OwnedFd, Missing> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| missing(device, errno))
+}
+
+/// KVM, if it has what is needed here; the kind of stub when the modules that are loaded tell it.
+fn usable(opened: OwnedFd, device: &Path) -> Result<(kvm_ioctls::Kvm, Option<StubKind>), Missing> {
+    let kvm = crate::sys::kvm_from(opened.into());
+    if kvm.get_api_version() != 12 {
+        return Err(Missing::new(format!("{} is not KVM as of version 12", device.display()), NO_DEVICE));
+    }
+    for (capability, name) in [(Cap::SyncRegs, "KVM_CAP_SYNC_REGS"), (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT")] {
+        if !kvm.check_extension(capability) {
+            return Err(Missing::new(format!("KVM has no {name}"), TOO_OLD));
+        }
+    }
+    let there = |module: &str| Path::new("/sys/module").join(module).exists();
+    let kind = match (there("kvm_pvm"), there("kvm_intel"), there("kvm_amd")) {
+        (true, false, false) => Some(StubKind::User),
+        (false, true, false) | (false, false, true) => Some(StubKind::Supervisor),
+        // Several are loaded, or they are a part of the kernel: trying it out tells.
+        _ => None,
+    };
+    Ok((kvm, kind))
 }
 
 fn missing(device: &Path, errno: Errno) -> Missing {

@@ -92,7 +92,9 @@ impl Processor {
         let entry = layout::syscall_entry(machine.kind() == StubKind::User);
         let msr = |index, data| kvm_msr_entry { index, data, ..Default::default() };
         let star = 0x10 << 32 | 0x23 << 48;
-        let entries = [msr(0xc000_0081, star), msr(0xc000_0082, entry), msr(0xc000_0084, 0x4_7700)];
+        // Also what a program in compatibility mode would call by leads to the stub, and not to address 0.
+        let entries =
+            [msr(0xc000_0081, star), msr(0xc000_0082, entry), msr(0xc000_0083, entry), msr(0xc000_0084, 0x4_7700)];
         let set = Msrs::from_entries(&entries).ok().and_then(|msrs| vcpu.set_msrs(&msrs).ok());
         if set != Some(entries.len()) {
             let source = kvm_ioctls::Error::new(libc::EIO);
@@ -103,6 +105,8 @@ impl Processor {
             registers.xcrs[0].value = machine.features().xcr0;
             vcpu.set_xcrs(&registers).map_err(failed("cannot enable the vector registers"))?;
         }
+        // Where KVM cannot do this the counter is another one, which `Kvm::counter` finds out.
+        let _ = sys::set_counter_offset(&vcpu, 0);
         sys::accept_kicks(&vcpu).map_err(|_| MachineError::Kvm {
             doing: "cannot let a processor be interrupted",
             source: kvm_ioctls::Error::new(libc::EIO),
@@ -144,6 +148,7 @@ impl Processor {
             present: 1,
             ..Default::default()
         };
+        special.ldt = kvm_segment { type_: 2, unusable: 1, ..Default::default() };
         special.gdt.base = KERNEL + layout::GDT;
         special.gdt.limit = layout::GDT_LIMIT;
         special.idt.base = KERNEL + layout::IDT;
@@ -169,9 +174,11 @@ impl Processor {
     pub(crate) fn run(&mut self, machine: &Machine) -> Event {
         let port = match self.vcpu.run() {
             Ok(VcpuExit::IoOut(port, _)) => port,
-            Ok(VcpuExit::Intr) => return self.interrupted(),
+            Ok(VcpuExit::Intr) => return self.interrupted(machine),
             Ok(other) => return Event::Broken(format!("{other:?}")),
-            Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => return self.interrupted(),
+            Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {
+                return self.interrupted(machine);
+            }
             Err(error) => return Event::Broken(format!("the processor does not run: {error}")),
         };
         match port {
@@ -193,10 +200,24 @@ impl Processor {
         }
     }
 
-    fn interrupted(&mut self) -> Event {
+    fn interrupted(&mut self, machine: &Machine) -> Event {
         sys::take_kick();
-        self.place = Place::Program;
+        let rip = self.vcpu.sync_regs().regs.rip;
+        let is_ours = |stub: u64| rip == stub && self.privilege().is_ok_and(|level| level == 0);
+        // A return that was prepared and has not begun can be prepared again, otherwise.
+        self.place = if is_ours(layout::IRET_STUB) {
+            Place::Exception(Frame::read(machine, self.index, 0))
+        } else if is_ours(layout::SYSRET_STUB) {
+            Place::Syscall
+        } else {
+            Place::Program
+        };
         Event::Interrupted
+    }
+
+    /// Whether the program's registers are known: not while the supervisor is in the middle of something.
+    pub(crate) fn is_at_program(&self) -> bool {
+        self.place != Place::Program || self.privilege().is_ok_and(|level| level == 3)
     }
 
     /// The registers as the program had them when it made its system call or its exception.
@@ -242,8 +263,13 @@ impl Processor {
         true
     }
 
+    /// The frequency of the counter that the host's kernel knows, in kilohertz.
+    pub(crate) fn counter_kilohertz(&self) -> Option<u32> {
+        self.vcpu.get_tsc_khz().ok().filter(|&kilohertz| kilohertz > 0)
+    }
+
     /// The privilege level it is at.
-    pub(crate) fn privilege(&self) -> Result<u8, MachineError> {
+    pub(super) fn privilege(&self) -> Result<u8, MachineError> {
         Ok(self.vcpu.get_sregs().map_err(failed("cannot read a processor"))?.cs.dpl)
     }
 
@@ -266,6 +292,11 @@ impl Processor {
     /// Sets them to what another processor of this machine had.
     pub(crate) fn set_vectors(&mut self, vectors: &kvm_xsave) -> Result<(), MachineError> {
         sys::set_xsave(&self.vcpu, vectors).map_err(failed("cannot set a processor up"))
+    }
+
+    /// Sets them to what a program begins with: `execve(2)`.
+    pub(crate) fn clear_vectors(&mut self) -> Result<(), MachineError> {
+        self.set_vectors(&super::vectors::initial())
     }
 }
 

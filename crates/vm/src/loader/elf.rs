@@ -15,6 +15,8 @@ const LOAD: u32 = 1;
 const INTERPRETER: u32 = 3;
 /// What is made of a segment before the program runs: leaving the guest for each page costs more.
 const POPULATED: u64 = 256 << 10;
+/// The same of what is empty in the file.
+const POPULATED_EMPTY: u64 = 128 << 10;
 
 /// What an ELF file says of itself.
 #[derive(Debug)]
@@ -207,6 +209,7 @@ impl Segment {
         if end > file_pages {
             let length = end - file_pages;
             space.map(Placement::Fixed(file_pages), length, protection, Backing::Anonymous)?;
+            space.populate(file_pages, length.min(POPULATED_EMPTY));
         }
         Ok(end.next_multiple_of(PAGE))
     }

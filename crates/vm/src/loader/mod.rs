@@ -10,8 +10,9 @@ use rustix::io::Errno;
 pub(crate) use elf::{Elf, ElfError};
 pub(crate) use stack::STACK;
 
-use crate::kvm::{Machine, Registers};
+use crate::kvm::{Machine, Registers, USER_END};
 use crate::memory::{Content, Ledger, Space};
+use crate::vdso::Vdso;
 
 /// Where a program goes that can be anywhere.
 const PROGRAM_BASE: u64 = 0x4000_0000;
@@ -34,7 +35,7 @@ pub(crate) struct Command {
 pub(crate) struct Loaded {
     pub(crate) space: Space,
     pub(crate) registers: Registers,
-    /// The file that runs: the interpreter of a script.
+    /// The file that runs, where it was found: the interpreter of a script.
     pub(crate) path: Vec<u8>,
     pub(crate) arguments: Vec<Vec<u8>>,
 }
@@ -42,13 +43,14 @@ pub(crate) struct Loaded {
 /// Opens a file of the capsule's tree to run it.
 pub(crate) type Opener<'a> = dyn Fn(&[u8]) -> Result<Arc<dyn Content>, Errno> + 'a;
 
-/// Loads a program into a space of its own.
+/// Loads a program into a space of its own, which has the page of time if there is one.
 pub(crate) fn load(
     machine: &Arc<Machine>,
     ledger: &Arc<dyn Ledger>,
     mut command: Command,
     mut file: Arc<dyn Content>,
     open: &Opener<'_>,
+    vdso: Option<&Vdso>,
 ) -> Result<Loaded, Errno> {
     let mut scripts = 0;
     while let Some((interpreter, argument)) = script(&*file)? {
@@ -75,10 +77,15 @@ pub(crate) fn load(
         let placed = placed.place(&space, &interpreter, INTERPRETER_BASE)?;
         (entry, interpreter_base) = (placed.entry, placed.base);
     }
+    if entry >= USER_END || program.own_entry >= USER_END {
+        return Err(Errno::NOEXEC);
+    }
     space.set_break(program.end);
-    let rsp = stack::build(&space, &command, &program, interpreter_base)?;
+    let image = vdso.map(|vdso| vdso.map(&space, stack::ABOVE)).transpose()?;
+    let rsp = stack::build(&space, &command, &program, interpreter_base, image)?;
     let registers = Registers { rip: entry, rsp, rflags: 0x202, ..Registers::default() };
-    Ok(Loaded { space, registers, path: command.path, arguments: command.arguments })
+    // Not the path it was asked for by: that may be a link to whatever runs.
+    Ok(Loaded { space, registers, path: file.path().to_vec(), arguments: command.arguments })
 }
 
 /// The interpreter of a script, and its argument.

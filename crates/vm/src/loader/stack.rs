@@ -9,6 +9,8 @@ use crate::memory::{Backing, Placement, Protection, Space};
 
 /// The end of the stack.
 const STACK_END: u64 = USER_END - (32 << 20);
+/// What lies above it: the page of time.
+pub(super) const ABOVE: u64 = STACK_END + (1 << 16);
 /// How much it can grow: `RLIMIT_STACK`.
 pub(crate) const STACK: u64 = 8 << 20;
 /// How much arguments and environment may take.
@@ -17,7 +19,13 @@ const MOST_ARGUMENTS: usize = 2 << 20;
 const POPULATED: u64 = 64 << 10;
 
 /// Maps the stack and fills it; where it begins.
-pub(super) fn build(space: &Space, command: &Command, program: &Placed, interpreter: u64) -> Result<u64, Errno> {
+pub(super) fn build(
+    space: &Space,
+    command: &Command,
+    program: &Placed,
+    interpreter: u64,
+    vdso: Option<u64>,
+) -> Result<u64, Errno> {
     let protection = Protection::READ | Protection::WRITE;
     space.map(Placement::Fixed(STACK_END - STACK), STACK, protection, Backing::Anonymous)?;
     space.populate(STACK_END - POPULATED, POPULATED);
@@ -54,10 +62,12 @@ pub(super) fn build(space: &Space, command: &Command, program: &Placed, interpre
         (31, at(path)),         // AT_EXECFN
         (0, 0),                 // AT_NULL
     ];
+    // AT_SYSINFO_EHDR
+    let vdso = vdso.map(|at| (33, at));
     let mut words = vec![arguments.len() as u64];
     words.extend(arguments.iter().map(|&offset| at(offset)).chain([0]));
     words.extend(environment.iter().map(|&offset| at(offset)).chain([0]));
-    words.extend(auxiliary.iter().flat_map(|&(name, value)| [name, value]));
+    words.extend(vdso.iter().chain(&auxiliary).flat_map(|&(name, value)| [name, value]));
     let start = (base - words.len() as u64 * 8) & !15;
     space.install(base, &texts.bytes)?;
     space.install(start, &words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>())?;

@@ -56,10 +56,17 @@ impl Backing {
     fn advanced(&self, bytes: u64) -> Backing {
         match self {
             Backing::Anonymous => Backing::Anonymous,
-            Backing::File(content, offset) => Backing::File(content.clone(), offset + bytes),
-            Backing::Shared(segment, offset, reach) => Backing::Shared(segment.clone(), offset + bytes, *reach),
+            Backing::File(content, offset) => Backing::File(content.clone(), further(*offset, bytes)),
+            Backing::Shared(segment, offset, reach) => {
+                Backing::Shared(segment.clone(), further(*offset, bytes), *reach)
+            }
         }
     }
+}
+
+/// So many bytes further on in a file, which has an end: `mremap(2)` goes beyond it as often as it likes.
+pub(super) fn further(offset: u64, bytes: u64) -> u64 {
+    offset.saturating_add(bytes).min(page(i64::MAX as u64) * PAGE)
 }
 
 /// Some addresses, whole pages.
@@ -154,15 +161,21 @@ impl Areas {
         self.0.range(first..range.end).all(|(_, area)| area.backing.admits(protection))
     }
 
+    /// Whether to take a range out leaves two areas where one was.
+    pub(super) fn would_split(&self, range: &Range<u64>) -> bool {
+        self.find(range.start).is_some_and(|(start, area)| start < range.start && range.end < area.end)
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 }
 
-/// Frames as runs.
+/// Frames as runs, each of them once: a shared page can be in many places.
 pub(super) fn runs(mut frames: Vec<u64>) -> Vec<Range<u64>> {
     frames.sort_unstable();
+    frames.dedup();
     let mut runs: Vec<Range<u64>> = Vec::new();
     for frame in frames {
         match runs.last_mut() {
@@ -194,6 +207,7 @@ mod tests {
     fn taking_out_the_middle_leaves_both_sides() {
         let mut areas = areas(&[0x1000..0x9000, 0xa000..0xb000]);
         assert_eq!(areas.remove(0x3000..0x5000).len(), 1);
+        assert!(!areas.would_split(&(0x1000..0x2000)) && areas.would_split(&(0x1000 + 0x1000..0x2fff)));
         assert!(areas.find(0x2fff).is_some() && areas.find(0x3000).is_none() && areas.find(0x5000).is_some());
         assert!(areas.cover(0x5000..0x9000) && !areas.cover(0x2000..0x6000));
     }
@@ -209,5 +223,6 @@ mod tests {
     #[test]
     fn frames_in_a_row_are_one_run() {
         assert_eq!(runs(vec![7, 3, 4, 5, 9]), [3..6, 7..8, 9..10]);
+        assert_eq!(runs(vec![9, 4, 3, 4, 3, 4, 5]), [3..6, 9..10]);
     }
 }

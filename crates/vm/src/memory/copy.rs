@@ -1,7 +1,7 @@
 //! Copying between a program and the host. Every address comes from the program and is looked up here;
 //! content is copied before anything is made of it.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use rustix::io::Errno;
 
@@ -123,6 +123,17 @@ impl Space {
 
     /// Where a word is in guest memory, which is the same for everyone who shares it.
     pub(crate) fn place_of(&self, address: u64, wanted: Protection) -> Result<u64, Errno> {
+        self.with_word(address, wanted, |_| ()).map(|(place, ())| place)
+    }
+
+    /// A word that other threads change at the same time: its place, and what comes of it. It is at its
+    /// place for as long as it is looked at: nobody can unmap it meanwhile.
+    fn with_word<T>(
+        &self,
+        address: u64,
+        wanted: Protection,
+        look: impl FnOnce(&AtomicU32) -> T,
+    ) -> Result<(u64, T), Errno> {
         if !address.is_multiple_of(4) {
             return Err(Errno::INVAL);
         }
@@ -130,20 +141,22 @@ impl Space {
         match self.make(&mut inner, address, wanted) {
             Touch::There => {
                 let there = inner.pages.get(&page(address)).ok_or(Errno::FAULT)?;
-                Ok(there.frame * PAGE + address % PAGE)
+                let place = there.frame * PAGE + address % PAGE;
+                Ok((place, look(self.machine.atomic(place).ok_or(Errno::FAULT)?)))
             }
             _ => Err(Errno::FAULT),
         }
     }
 
-    /// A word that other threads change at the same time, by its place in guest memory.
-    pub(crate) fn load(&self, place: u64) -> Result<u32, Errno> {
-        self.machine.atomic(place).map(|word| word.load(SeqCst)).ok_or(Errno::FAULT)
+    /// A word that other threads change at the same time: its place in guest memory, and what it is.
+    pub(crate) fn load(&self, address: u64) -> Result<(u64, u32), Errno> {
+        self.with_word(address, Protection::READ, |word| word.load(SeqCst))
     }
 
-    /// Changes such a word; what it was before.
-    pub(crate) fn change(&self, place: u64, change: impl Fn(u32) -> Option<u32>) -> Result<u32, Errno> {
-        let word = self.machine.atomic(place).ok_or(Errno::FAULT)?;
-        Ok(word.fetch_update(SeqCst, SeqCst, change).unwrap_or_else(|unchanged| unchanged))
+    /// Changes such a word; its place, and what it was before.
+    pub(crate) fn change(&self, address: u64, change: impl Fn(u32) -> Option<u32>) -> Result<(u64, u32), Errno> {
+        self.with_word(address, Protection::WRITE, |word| {
+            word.fetch_update(SeqCst, SeqCst, change).unwrap_or_else(|unchanged| unchanged)
+        })
     }
 }

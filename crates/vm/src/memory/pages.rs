@@ -1,12 +1,16 @@
 //! Making pages when they are touched.
 
-use super::area::{Area, page};
+use std::ops::Range;
+
+use super::area::{Area, further, page};
 use super::space::{Inner, Page};
 use super::{Backing, Protection, Space};
 use crate::kvm::{PAGE, Translation, USER_END};
 
-/// How many pages are made at once around one that is touched: leaving the guest costs more than they do.
-const AROUND: u64 = 32;
+/// How many pages are made at once around one that is touched, where content has to be read for each of them.
+const AROUND: u64 = 16;
+/// How many where they are empty, and cost nothing before they are touched themselves.
+const AROUND_EMPTY: u64 = 64;
 
 /// What came of touching a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,17 +33,27 @@ impl Space {
         self.make(&mut self.inner(), address, wanted)
     }
 
-    /// Makes the pages of a range.
+    /// Makes the pages of a range ahead of time, as long as memory is not short.
     pub(crate) fn populate(&self, start: u64, length: u64) {
+        if !self.machine.makes_around() {
+            return;
+        }
         let mut inner = self.inner();
         let mut at = start;
-        while at < start.saturating_add(length) {
-            self.make(&mut inner, at, Protection::empty());
+        while at < start.saturating_add(length) && !self.machine.is_short(AROUND_EMPTY) {
+            if !inner.pages.contains_key(&page(at)) {
+                self.make_around(&mut inner, at, Protection::empty(), AROUND_EMPTY);
+            }
             at += PAGE;
         }
     }
 
     pub(super) fn make(&self, inner: &mut Inner, address: u64, wanted: Protection) -> Touch {
+        self.make_around(inner, address, wanted, AROUND)
+    }
+
+    /// `around` is how many pages are made at once when content has to be read for them.
+    fn make_around(&self, inner: &mut Inner, address: u64, wanted: Protection, around: u64) -> Touch {
         if address >= USER_END {
             return Touch::Nothing;
         }
@@ -55,8 +69,13 @@ impl Space {
         let area = area.clone();
         // The window, cut to the area and to what is not there yet.
         let number = page(address);
-        let first = (number / AROUND * AROUND).max(page(start));
-        let end = (number / AROUND * AROUND + AROUND).min(page(area.end));
+        let around = match &area.backing {
+            _ if !self.machine.makes_around() => 1,
+            Backing::File(..) => around,
+            _ => AROUND_EMPTY,
+        };
+        let first = (number / around * around).max(page(start));
+        let end = (number / around * around + around).min(page(area.end));
         let before = inner.pages.range(first..number).next_back().map_or(first, |(&there, _)| there + 1);
         let behind = inner.pages.range(number..end).next().map_or(end, |(&there, _)| there);
         match &area.backing {
@@ -64,12 +83,13 @@ impl Space {
                 if !self.ledger.may_hold(self.machine.used() + PAGE) {
                     return Touch::NoMemory;
                 }
-                let index = page(number * PAGE - start + offset);
+                let index = page(further(*offset, number * PAGE - start));
                 let frame = match segment.frame(index) {
                     Ok(frame) => frame,
                     Err(touch) => return touch,
                 };
                 inner.pages.insert(number, Page { frame, own: false });
+                inner.count();
                 self.lead(inner, number, frame, area.protection).map_or(Touch::NoMemory, |()| Touch::There)
             }
             _ => self.fill(inner, start, &area, before..behind, number),
@@ -77,14 +97,36 @@ impl Space {
     }
 
     /// Makes private pages, `wanted` among them.
-    fn fill(&self, inner: &mut Inner, start: u64, area: &Area, window: std::ops::Range<u64>, wanted: u64) -> Touch {
-        let mut content = Vec::new();
-        let mut window = window;
+    fn fill(&self, inner: &mut Inner, start: u64, area: &Area, window: Range<u64>, wanted: u64) -> Touch {
+        // Kept from one time to the next: a new one would be made of new pages itself.
+        let mut buffer = std::mem::take(&mut inner.buffer);
+        let touch = self.fill_from(inner, start, area, window, wanted, &mut buffer);
+        inner.buffer = buffer;
+        touch
+    }
+
+    fn fill_from(
+        &self,
+        inner: &mut Inner,
+        start: u64,
+        area: &Area,
+        mut window: Range<u64>,
+        wanted: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Touch {
+        let mut content: &[u8] = &[];
         if let Backing::File(file, offset) = &area.backing {
-            content.resize(((window.end - window.start) * PAGE) as usize, 0);
-            let Ok(read) = file.read_at(offset + (window.start * PAGE - start), &mut content) else {
+            let length = ((window.end - window.start) * PAGE) as usize;
+            if buffer.len() < length {
+                buffer.resize(length, 0);
+            }
+            let Ok(read) = file.read_at(further(*offset, window.start * PAGE - start), &mut buffer[..length]) else {
                 return Touch::BeyondFile;
             };
+            // The rest of the last page is empty.
+            let whole = read.next_multiple_of(PAGE as usize).min(length);
+            buffer[read..whole].fill(0);
+            content = &buffer[..whole];
             window.end = window.start + (read as u64).div_ceil(PAGE);
             if !window.contains(&wanted) {
                 return Touch::BeyondFile;
@@ -107,7 +149,7 @@ impl Space {
             if !content.is_empty() {
                 let from = ((number - content_start) * PAGE) as usize;
                 let to = (from + ((run.end - run.start) * PAGE) as usize).min(content.len());
-                self.machine.write(run.start * PAGE, &content[from..to]);
+                self.machine.fill(run.clone(), &content[from..to]);
             }
             for frame in run {
                 inner.pages.insert(number, Page { frame, own: true });
@@ -117,6 +159,7 @@ impl Space {
                 number += 1;
             }
         }
+        inner.count();
         Touch::There
     }
 

@@ -69,7 +69,7 @@ impl Segment {
     }
 
     /// The frame of a page of it, for a space; made if there is none.
-    pub(super) fn frame(&self, index: u64) -> Result<u64, Touch> {
+    pub(crate) fn frame(&self, index: u64) -> Result<u64, Touch> {
         let mut state = self.state();
         if state.size.is_some_and(|size| index * PAGE >= size) {
             return Err(Touch::BeyondFile);

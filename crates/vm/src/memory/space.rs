@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::area::{Area, Areas, page, runs};
 use super::{Backing, Protection};
-use crate::kvm::{Machine, PAGE, Tables, USER_END, USER_STUB};
+use crate::kvm::{Kept, Machine, PAGE, Tables, USER_END, USER_STUB};
 
 /// The lowest address a program can map: `vm.mmap_min_addr`.
 const LOWEST: u64 = 0x1_0000;
@@ -17,6 +17,9 @@ const LOWEST: u64 = 0x1_0000;
 pub(crate) const MAPPINGS_END: u64 = USER_END - (64 << 20);
 /// How many areas there can be: `vm.max_map_count`.
 const MOST_AREAS: usize = 65530;
+/// About what the host keeps for an area, and for a page that is there.
+const AREA: usize = 96;
+const ENTRY: usize = 40;
 
 /// Who decides how much memory may be held.
 pub(crate) trait Ledger: Send + Sync {
@@ -48,9 +51,20 @@ pub(super) struct Inner {
     pub(super) areas: Areas,
     /// The pages that are there, by number.
     pub(super) pages: BTreeMap<u64, Page>,
+    /// Where content is read to on its way to a page.
+    pub(super) buffer: Vec<u8>,
     root: u64,
     break_start: u64,
     break_end: u64,
+    kept: Kept,
+}
+
+impl Inner {
+    /// What the host keeps for areas and pages counts as memory.
+    pub(super) fn count(&mut self) {
+        let lists = self.areas.count() * AREA + self.pages.len() * ENTRY;
+        self.kept.set(lists + self.buffer.capacity());
+    }
 }
 
 /// A page that is there.
@@ -67,7 +81,9 @@ impl Space {
         let tables = Tables::new(&machine).ok_or(Errno::NOMEM)?;
         let root = tables.root();
         let (areas, pages) = (Areas::default(), BTreeMap::new());
-        let inner = Inner { tables: Some(tables), areas, pages, root, break_start: 0, break_end: 0 };
+        let kept = Kept::new(machine.clone());
+        let inner =
+            Inner { tables: Some(tables), areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
         Ok(Space { machine, ledger, inner: Mutex::new(inner) })
     }
 
@@ -93,7 +109,7 @@ impl Space {
         }
         let length = length.checked_next_multiple_of(PAGE).filter(|&length| length < USER_END).ok_or(Errno::NOMEM)?;
         let mut inner = self.inner();
-        if inner.areas.count() >= MOST_AREAS {
+        if inner.areas.count() >= MOST_AREAS || !self.ledger.may_hold(self.machine.used() + AREA as u64) {
             return Err(Errno::NOMEM);
         }
         let start = match at {
@@ -105,7 +121,7 @@ impl Space {
                 match at {
                     Placement::Free(_) if !inner.areas.are_free(&range) => return Err(Errno::EXIST),
                     Placement::Free(_) => {}
-                    _ => self.remove(&mut inner, range),
+                    _ => self.remove(&mut inner, range)?,
                 }
                 start
             }
@@ -119,6 +135,7 @@ impl Space {
             }
         };
         inner.areas.insert(start..start + length, protection, backing);
+        inner.count();
         Ok(start)
     }
 
@@ -128,15 +145,19 @@ impl Space {
         if range.is_empty() {
             return Err(Errno::INVAL);
         }
-        self.remove(&mut self.inner(), range);
-        Ok(())
+        self.remove(&mut self.inner(), range)
     }
 
-    fn remove(&self, inner: &mut Inner, range: Range<u64>) {
+    /// Takes everything in a range out; `ENOMEM` when that would make too many areas.
+    fn remove(&self, inner: &mut Inner, range: Range<u64>) -> Result<(), Errno> {
+        if inner.areas.count() >= MOST_AREAS && inner.areas.would_split(&range) {
+            return Err(Errno::NOMEM);
+        }
         // Shared pages are given back with the last area: not before nothing leads to them.
         let removed = inner.areas.remove(range.clone());
         self.drop_pages(inner, range);
         drop(removed);
+        Ok(())
     }
 
     /// Lets go of the pages in a range: their addresses lead nowhere, their content is gone.
@@ -155,6 +176,7 @@ impl Space {
             self.machine.forget_translations(run);
         }
         self.machine.give_frames(frames(own));
+        inner.count();
     }
 
     /// `mprotect(2)`.
@@ -162,6 +184,13 @@ impl Space {
         let range = whole_pages(start, length)?;
         let mut inner = self.inner();
         if !inner.areas.cover(range.clone()) {
+            // What lies before the gap is changed all the same.
+            let reach = |end: u64, (start, area): (u64, &Area)| if start <= end { end.max(area.end) } else { end };
+            let end = inner.areas.iter().fold(range.start, reach).min(range.end);
+            drop(inner);
+            if end > range.start {
+                self.protect(range.start, end - range.start, protection)?;
+            }
             return Err(Errno::NOMEM);
         }
         if inner.areas.count() + 2 >= MOST_AREAS {
@@ -172,12 +201,17 @@ impl Space {
         }
         inner.areas.protect(range.clone(), protection);
         let pages = page(range.start)..page(range.end);
-        let there: Vec<(u64, u64)> = inner.pages.range(pages).map(|(&number, page)| (number, page.frame)).collect();
-        for &(number, frame) in &there {
+        let there: Vec<(u64, Page)> = inner.pages.range(pages).map(|(&number, &page)| (number, page)).collect();
+        for &(number, Page { frame, own }) in &there {
             self.lead(&mut inner, number, frame, protection).ok_or(Errno::NOMEM)?;
+            // What is shared is found again where it is when it can be touched again.
+            if protection.is_empty() && !own {
+                inner.pages.remove(&number);
+            }
         }
+        inner.count();
         drop(inner);
-        for run in runs(there.into_iter().map(|(_, frame)| frame).collect()) {
+        for run in runs(there.into_iter().map(|(_, page)| page.frame).collect()) {
             self.machine.forget_translations(run);
         }
         Ok(())
@@ -227,6 +261,9 @@ impl Space {
             return Err(Errno::INVAL);
         }
         let mut inner = self.inner();
+        if inner.areas.count() + 3 >= MOST_AREAS {
+            return Err(Errno::NOMEM);
+        }
         let Some((start, area)) = inner.areas.find(old).map(|(start, area)| (start, area.clone())) else {
             return Err(Errno::FAULT);
         };
@@ -235,7 +272,7 @@ impl Space {
         }
         if !matches!(to, Some(Placement::Fixed(_))) {
             if wanted <= length {
-                self.remove(&mut inner, old + wanted..from.end);
+                self.remove(&mut inner, old + wanted..from.end)?;
                 return Ok(old);
             }
             let more = from.end..old.checked_add(wanted).ok_or(Errno::NOMEM)?;
@@ -249,10 +286,13 @@ impl Space {
             None => return Err(Errno::NOMEM),
             Some(Placement::Fixed(at) | Placement::Free(at)) => {
                 let range = whole_pages(at, wanted)?;
+                if range.start < LOWEST {
+                    return Err(Errno::PERM);
+                }
                 if range.start < from.end && from.start < range.end {
                     return Err(Errno::INVAL);
                 }
-                self.remove(&mut inner, range);
+                self.remove(&mut inner, range)?;
                 at
             }
             Some(Placement::Hint(_)) => inner.areas.gap(wanted, LOWEST..MAPPINGS_END).ok_or(Errno::NOMEM)?,
@@ -279,6 +319,7 @@ impl Space {
             inner.pages.insert(number, there);
             self.lead(inner, number, there.frame, protection).ok_or(Errno::NOMEM)?;
         }
+        inner.count();
         for run in runs(moved.into_iter().map(|(_, page)| page.frame).collect()) {
             self.machine.forget_translations(run);
         }
@@ -288,6 +329,7 @@ impl Space {
     /// Where the heap begins; it is empty.
     pub(crate) fn set_break(&self, start: u64) {
         let mut inner = self.inner();
+        let start = start.max(LOWEST);
         inner.break_start = start;
         inner.break_end = start;
     }
@@ -301,13 +343,15 @@ impl Space {
         }
         let (now, then) = (end.next_multiple_of(PAGE), wanted.next_multiple_of(PAGE));
         if then < now {
-            self.remove(&mut inner, then..now);
+            if self.remove(&mut inner, then..now).is_err() {
+                return end;
+            }
         } else if then > now {
             if !inner.areas.are_free(&(now..then)) {
                 return end;
             }
             // One area as long as nothing else was made of it.
-            match inner.areas.find(now - 1).map(|(start, area)| (start, area.clone())) {
+            match inner.areas.find(now.saturating_sub(1)).map(|(start, area)| (start, area.clone())) {
                 Some((below, area))
                     if below >= start && area.protection == heap() && matches!(area.backing, Backing::Anonymous) =>
                 {
@@ -321,48 +365,70 @@ impl Space {
         wanted
     }
 
-    /// What is where: `/proc/self/maps`.
-    pub(crate) fn describe(&self) -> String {
+    /// What is where: `/proc/self/maps`. `ENOMEM` when there is no memory for the text.
+    pub(crate) fn describe(&self) -> Result<Vec<u8>, Errno> {
         let inner = self.inner();
-        let lines = inner.areas.iter().map(|(start, area)| {
+        let length = |area: &Area| match &area.backing {
+            Backing::File(file, _) => AREA + file.path().len(),
+            _ => AREA,
+        };
+        let most: usize = inner.areas.iter().map(|(_, area)| length(area)).sum();
+        if !self.ledger.may_hold(self.machine.used() + most as u64) {
+            return Err(Errno::NOMEM);
+        }
+        let mut text = Vec::with_capacity(most);
+        for (start, area) in inner.areas.iter() {
             let may = |what, letter| if area.protection.contains(what) { letter } else { '-' };
             let (read, write, run) =
                 (may(Protection::READ, 'r'), may(Protection::WRITE, 'w'), may(Protection::EXECUTE, 'x'));
             let (kind, offset, path) = match &area.backing {
-                Backing::Anonymous => ('p', 0, String::new()),
-                Backing::File(file, offset) => ('p', *offset, String::from_utf8_lossy(file.path()).into_owned()),
-                Backing::Shared(_, offset, _) => ('s', *offset, String::new()),
+                Backing::Anonymous => ('p', 0, &[][..]),
+                Backing::File(file, offset) => ('p', *offset, file.path()),
+                Backing::Shared(_, offset, _) => ('s', *offset, &[][..]),
             };
-            format!("{start:08x}-{:08x} {read}{write}{run}{kind} {offset:08x} 00:00 0 {path}\n", area.end)
-        });
-        lines.collect()
+            let line = format!("{start:08x}-{:08x} {read}{write}{run}{kind} {offset:08x} 00:00 0 ", area.end);
+            text.extend_from_slice(line.as_bytes());
+            for &byte in path {
+                // A line is an area: `proc_pid_maps(5)`.
+                if byte == b'\n' { text.extend_from_slice(b"\\012") } else { text.push(byte) }
+            }
+            text.push(b'\n');
+        }
+        Ok(text)
     }
 
-    /// A copy for a child: its own pages where they are private, the same where they are shared.
+    /// How many bytes are mapped, and how many of them are there.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        let inner = self.inner();
+        let mapped = inner.areas.iter().map(|(start, area)| area.end - start).sum();
+        (mapped, inner.pages.len() as u64 * PAGE)
+    }
+
+    /// A copy for a child, with its own pages where they are private. Where they are shared it finds the
+    /// same when it touches them.
     pub(crate) fn duplicate(&self) -> Result<Space, Errno> {
         let copy = Space::new(self.machine.clone(), self.ledger.clone())?;
         let inner = self.inner();
         let mut there = copy.inner();
+        let lists = inner.areas.count() * AREA + inner.pages.len() * ENTRY;
+        if !self.ledger.may_hold(self.machine.used() + lists as u64) {
+            return Err(Errno::NOMEM);
+        }
         there.areas = inner.areas.clone();
         (there.break_start, there.break_end) = (inner.break_start, inner.break_end);
         let mut content = vec![0; PAGE as usize];
-        for (&number, &Page { frame, own }) in &inner.pages {
+        for (&number, &Page { frame, .. }) in inner.pages.iter().filter(|(_, page)| page.own) {
             let protection = there.areas.find(number * PAGE).map_or(Protection::empty(), |(_, area)| area.protection);
-            let frame = match own {
-                false => frame,
-                true => {
-                    if !self.ledger.may_hold(self.machine.used() + PAGE) {
-                        return Err(Errno::NOMEM);
-                    }
-                    let new = self.machine.take_frames(1).map_err(|_| Errno::NOMEM)?.start;
-                    self.machine.read(frame * PAGE, &mut content);
-                    self.machine.write(new * PAGE, &content);
-                    new
-                }
-            };
-            there.pages.insert(number, Page { frame, own });
-            copy.lead(&mut there, number, frame, protection).ok_or(Errno::NOMEM)?;
+            if !self.ledger.may_hold(self.machine.used() + PAGE) {
+                return Err(Errno::NOMEM);
+            }
+            let new = self.machine.take_frames(1).map_err(|_| Errno::NOMEM)?.start;
+            self.machine.read(frame * PAGE, &mut content);
+            self.machine.write(new * PAGE, &content);
+            there.pages.insert(number, Page { frame: new, own: true });
+            copy.lead(&mut there, number, new, protection).ok_or(Errno::NOMEM)?;
         }
+        there.count();
         drop(there);
         drop(inner);
         Ok(copy)
@@ -385,6 +451,9 @@ pub(super) fn whole_pages(start: u64, length: u64) -> Result<Range<u64>, Errno> 
 
 impl Drop for Space {
     fn drop(&mut self) {
+        if self.machine.is_retired() {
+            return;
+        }
         let mut inner = self.inner();
         self.drop_pages(&mut inner, 0..USER_END);
         if let Some(tables) = inner.tables.take() {

@@ -1,7 +1,7 @@
-//! Timers that send signals: `alarm(2)`, `setitimer(2)`, `timer_create(2)`. Those that measure
-//! processor time, and those that signal one thread, are not there.
+//! Timers that send signals: `alarm(2)`, `setitimer(2)`, `timer_create(2)`, `RLIMIT_CPU` of `getrlimit(2)`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -9,43 +9,90 @@ use rustix::io::Errno;
 use tokio::task::AbortHandle;
 
 use super::process::{Process, lock};
+use super::signals::{self, Cause};
 use super::thread::Thread;
 use super::world::World;
-use super::{Answer, Arguments, int, signals, time};
+use super::{Answer, Arguments, int, time};
 
 /// How many a process can have.
 const MOST: usize = 32;
 /// They expire no more often than this: each time costs the host something.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// The one of `alarm(2)`; those of `timer_create(2)` follow.
-const ALARM: i32 = -1;
+/// Processor time is looked at no more often than this.
+const LOOK: Duration = Duration::from_millis(4);
+/// Those of `setitimer(2)`, by what they measure; those of `timer_create(2)` are numbered from 0 on.
+const REAL: i32 = -1;
+const VIRTUAL: i32 = -2;
+const PROFILE: i32 = -3;
+/// The one of `RLIMIT_CPU`.
+const LIMIT: i32 = -4;
+/// How many an instance can have that run.
+const MOST_RUNNING: usize = 256;
+/// So many expire as often as they like; with more, each does so less often.
+const OFTEN: usize = 8;
+/// What the host spends on each time, about.
+const COST: Duration = Duration::from_micros(5);
 
 /// The timers of a process.
 #[derive(Default)]
 pub(super) struct Alarms(Mutex<BTreeMap<i32, Alarm>>);
 
+/// What time a timer measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measure {
+    /// What a clock shows.
+    Clock(i32),
+    /// Processor time of the process.
+    Process,
+    /// Processor time of a thread.
+    Thread(u32),
+}
+
+impl Measure {
+    /// Since when time is counted, which no one can tell from outside; `None` when nobody lives who has it.
+    fn now(self, process: &Process, start: Instant) -> Option<Duration> {
+        match self {
+            Measure::Clock(_) => Some(start.elapsed()),
+            Measure::Process => Some(process.cpu_time()),
+            Measure::Thread(id) => process.thread_time(id),
+        }
+    }
+}
+
+/// What happens when a timer expires.
+#[derive(Clone, Copy)]
+struct Effect {
+    /// None is sent, or this one.
+    cause: Option<Cause>,
+    /// To this thread, or to the process.
+    thread: Option<u32>,
+}
+
 struct Alarm {
-    clock: i32,
-    /// 0: none is sent.
-    signal: i32,
-    next: Option<Instant>,
+    measure: Measure,
+    effect: Effect,
+    start: Instant,
+    /// When it expires next, as its measure counts.
+    next: Option<Duration>,
     interval: Duration,
     /// What waits for the moment.
     running: Option<AbortHandle>,
 }
 
 impl Alarm {
-    fn left(&self) -> Duration {
-        let left = self.next.map(|next| match self.interval.is_zero() {
-            true => next.saturating_duration_since(Instant::now()),
-            false => {
-                let late = Instant::now().saturating_duration_since(next).as_nanos();
-                let periods = late.div_ceil(self.interval.as_nanos().max(1));
-                let next = u32::try_from(periods).ok().and_then(|periods| next.checked_add(self.interval * periods));
-                next.map_or(self.interval, |next| next.saturating_duration_since(Instant::now()))
-            }
-        });
-        left.unwrap_or_default()
+    fn new(measure: Measure, effect: Effect) -> Alarm {
+        Alarm { measure, effect, start: Instant::now(), next: None, interval: Duration::ZERO, running: None }
+    }
+
+    fn left(&self, process: &Process) -> Duration {
+        let Some(next) = self.next else { return Duration::ZERO };
+        let Some(now) = self.measure.now(process, self.start) else { return Duration::ZERO };
+        if now < next || self.interval.is_zero() {
+            return next.saturating_sub(now);
+        }
+        let period = self.interval.as_nanos().max(1);
+        let into = (now - next).as_nanos() % period;
+        Duration::from_nanos(u64::try_from(period - into).unwrap_or(u64::MAX))
     }
 }
 
@@ -60,57 +107,149 @@ impl Drop for Alarm {
 impl Alarms {
     /// All of them are gone, as after `execve(2)` those of `timer_create(2)`.
     pub(super) fn clear(&self, all: bool) {
-        lock(&self.0).retain(|&number, _| number == ALARM && !all);
+        lock(&self.0).retain(|&number, _| number < 0 && !all);
+    }
+}
+
+/// One of the timers of an instance that run.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn new(all: &Arc<AtomicUsize>) -> Result<Running, Errno> {
+        let running = Running(all.clone());
+        if all.fetch_add(1, SeqCst) < MOST_RUNNING { Ok(running) } else { Err(Errno::AGAIN) }
+    }
+
+    /// How often each may expire, so that all of them together cost the host no more than a few.
+    fn shortest(&self) -> Duration {
+        let all = u32::try_from(self.0.load(SeqCst).div_ceil(OFTEN)).unwrap_or(u32::MAX);
+        SHORTEST.saturating_mul(all.max(1))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 
 /// Sends the signal at each moment.
-async fn expire(world: Weak<World>, process: Weak<Process>, signal: i32, first: Option<Instant>, interval: Duration) {
-    let Some(mut next) = first else { return };
+async fn expire(
+    running: Running,
+    world: Weak<World>,
+    process: Weak<Process>,
+    measure: Measure,
+    effect: Effect,
+    start: Instant,
+    (mut next, interval): (Duration, Duration),
+) {
     loop {
-        tokio::time::sleep_until(next.into()).await;
+        let now = match process.upgrade() {
+            Some(process) => measure.now(&process, start),
+            None => return,
+        };
+        let Some(now) = now else { return };
+        if now < next {
+            let left = next - now;
+            let left = if matches!(measure, Measure::Clock(_)) { left } else { left.max(LOOK) };
+            tokio::time::sleep(left).await;
+            continue;
+        }
         let (Some(world), Some(process)) = (world.upgrade(), process.upgrade()) else { return };
-        signals::send(&world, &process, signal);
+        world.control.spend(COST);
+        // One that waits stands for those that follow: `timer_getoverrun(2)`.
+        let stands = |signal| effect.thread.is_none() && signals::is_pending(&process, signal);
+        if let Some(cause) = effect.cause
+            && !stands(cause.signal)
+        {
+            let member = effect.thread.map(|id| lock(&process.threads).get(&id).cloned());
+            // When too many wait already, this one is lost, as in Linux.
+            let _ = match member {
+                None => signals::send(&world, &process, cause),
+                Some(Some(member)) => signals::send_to(&world, &process, &member, cause),
+                Some(None) => return,
+            };
+        }
         if interval.is_zero() {
             return;
         }
-        let now = Instant::now();
-        next = next.checked_add(interval.max(SHORTEST)).map_or(now, |next| next.max(now));
+        next = next.saturating_add(interval.max(running.shortest())).max(now);
     }
 }
 
 /// Sets one; how long it still had, and its interval.
 fn set(thread: &Thread, number: i32, left: Duration, interval: Duration) -> Result<(Duration, Duration), Errno> {
-    let mut alarms = lock(&thread.process.alarms.0);
+    set_of(&thread.world, &thread.process, number, left, interval)
+}
+
+fn set_of(
+    world: &Arc<World>,
+    process: &Arc<Process>,
+    number: i32,
+    left: Duration,
+    interval: Duration,
+) -> Result<(Duration, Duration), Errno> {
+    let mut alarms = lock(&process.alarms.0);
     let alarm = alarms.get_mut(&number).ok_or(Errno::INVAL)?;
-    let before = (alarm.left(), alarm.interval);
+    let before = (alarm.left(process), alarm.interval);
+    let next = match left.is_zero() {
+        true => None,
+        // Beyond all counting is never.
+        false => alarm.measure.now(process, alarm.start).and_then(|now| now.checked_add(left)),
+    };
+    let runs = next.is_some() && alarm.effect.cause.is_some();
+    let counted = if runs { Some(Running::new(&world.alarms)?) } else { None };
     if let Some(running) = alarm.running.take() {
         running.abort();
     }
-    alarm.next = if left.is_zero() { None } else { time::after(left) };
-    alarm.interval = interval;
-    if alarm.next.is_none() || alarm.signal == 0 {
-        return Ok(before);
-    }
-    let (world, process) = (Arc::downgrade(&thread.world), Arc::downgrade(&thread.process));
-    let executor = thread.world.executor.get().ok_or(Errno::AGAIN)?;
-    alarm.running = Some(executor.spawn(expire(world, process, alarm.signal, alarm.next, interval)).abort_handle());
+    (alarm.next, alarm.interval) = (next, interval);
+    let (Some(next), Some(counted)) = (next, counted) else { return Ok(before) };
+    let (living, owner) = (Arc::downgrade(world), Arc::downgrade(process));
+    let executor = world.executor.get().ok_or(Errno::AGAIN)?;
+    let expiring = expire(counted, living, owner, alarm.measure, alarm.effect, alarm.start, (next, interval));
+    alarm.running = Some(executor.spawn(expiring).abort_handle());
     Ok(before)
 }
 
-/// There is one for `alarm(2)`, whenever somebody asks.
-fn real(thread: &Thread) {
-    let (clock, signal) = (libc::CLOCK_MONOTONIC, libc::SIGALRM);
-    let new = || Alarm { clock, signal, next: None, interval: Duration::ZERO, running: None };
-    lock(&thread.process.alarms.0).entry(ALARM).or_insert_with(new);
+/// There is one of `setitimer(2)` whenever somebody asks; its number.
+fn interval_timer(thread: &Thread, which: u64) -> Result<i32, Errno> {
+    let (number, measure, signal) = match int(which) {
+        libc::ITIMER_REAL => (REAL, Measure::Clock(libc::CLOCK_MONOTONIC), libc::SIGALRM),
+        libc::ITIMER_VIRTUAL => (VIRTUAL, Measure::Process, libc::SIGVTALRM),
+        libc::ITIMER_PROF => (PROFILE, Measure::Process, libc::SIGPROF),
+        _ => return Err(Errno::INVAL),
+    };
+    let effect = Effect { cause: Some(Cause::own(signal)), thread: None };
+    lock(&thread.process.alarms.0).entry(number).or_insert_with(|| Alarm::new(measure, effect));
+    Ok(number)
+}
+
+/// Sends `SIGXCPU` when the process has used so many seconds, and each second afterwards: `RLIMIT_CPU`.
+/// When it has used `hard`, it ends.
+pub(super) fn limit_processor(world: &Arc<World>, process: &Arc<Process>) -> Result<(), Errno> {
+    let [soft, hard] = lock(&process.limits).of(libc::RLIMIT_CPU);
+    let effect = |signal| Effect { cause: Some(Cause::own(signal)), thread: None };
+    let used = process.cpu_time();
+    for (number, seconds, signal, interval) in
+        [(LIMIT, soft, libc::SIGXCPU, Duration::from_secs(1)), (LIMIT - 1, hard, libc::SIGKILL, Duration::ZERO)]
+    {
+        lock(&process.alarms.0).insert(number, Alarm::new(Measure::Process, effect(signal)));
+        if seconds != u64::MAX {
+            // What is used up is used up now, which is not never.
+            let left = Duration::from_secs(seconds).saturating_sub(used).max(Duration::from_nanos(1));
+            set_of(world, process, number, left, interval)?;
+        }
+    }
+    Ok(())
 }
 
 /// `alarm(2)`
 pub(super) fn alarm(thread: &mut Thread, [seconds, ..]: Arguments) -> Answer {
-    real(thread);
-    let (left, _) = set(thread, ALARM, Duration::from_secs(u64::from(seconds as u32)), Duration::ZERO)?;
-    // Zero would say that there was none.
-    Ok(left.as_secs() + u64::from(left.subsec_nanos() > 0))
+    let number = interval_timer(thread, libc::ITIMER_REAL as u64)?;
+    let (left, _) = set(thread, number, Duration::from_secs(u64::from(seconds as u32)), Duration::ZERO)?;
+    // To the nearest second; zero would say that there was none.
+    let rounded = left.as_secs() + u64::from(left.subsec_millis() >= 500);
+    Ok(if left.is_zero() { 0 } else { rounded.max(1) })
 }
 
 /// `struct itimerval`
@@ -121,58 +260,73 @@ fn bytes_of(interval: Duration, left: Duration) -> Vec<u8> {
 
 /// `setitimer(2)`
 pub(super) fn setitimer(thread: &mut Thread, [which, new, old, ..]: Arguments) -> Answer {
-    if which != 0 {
-        return Err(Errno::INVAL);
-    }
-    real(thread);
+    let number = interval_timer(thread, which)?;
     let space = thread.process.space()?;
     let time = |at: u64| match (space.read_u64(at)?, space.read_u64(at.wrapping_add(8))?) {
         (seconds, micros) if (seconds as i64) < 0 || micros >= 1_000_000 => Err(Errno::INVAL),
         (seconds, micros) => Ok(Duration::new(seconds, micros as u32 * 1000)),
     };
     let (interval, left) = if new == 0 { Default::default() } else { (time(new)?, time(new.wrapping_add(16))?) };
-    let (left, interval) = set(thread, ALARM, left, interval)?;
+    let (left, interval) = set(thread, number, left, interval)?;
     if old == 0 { Ok(0) } else { space.write(old, &bytes_of(interval, left)).map(|()| 0) }
 }
 
 /// `getitimer(2)`
 pub(super) fn getitimer(thread: &mut Thread, [which, at, ..]: Arguments) -> Answer {
-    if which != 0 {
-        return Err(Errno::INVAL);
-    }
-    real(thread);
+    let number = interval_timer(thread, which)?;
     let alarms = lock(&thread.process.alarms.0);
-    let alarm = alarms.get(&ALARM).ok_or(Errno::INVAL)?;
-    let bytes = bytes_of(alarm.interval, alarm.left());
+    let alarm = alarms.get(&number).ok_or(Errno::INVAL)?;
+    let bytes = bytes_of(alarm.interval, alarm.left(&thread.process));
     drop(alarms);
     thread.process.space()?.write(at, &bytes).map(|()| 0)
 }
 
 /// `timer_create(2)`
 pub(super) fn create(thread: &mut Thread, [clock, event, at, ..]: Arguments) -> Answer {
-    let clock = int(clock);
-    if !matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME) {
-        return Err(Errno::INVAL);
-    }
+    let measure = match int(clock) {
+        clock @ (libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME) => Measure::Clock(clock),
+        clock => match time::processor_clock(thread, clock) {
+            Some(time::Used::Process(process)) if process.id == thread.process.id => Measure::Process,
+            Some(time::Used::Thread(_, id)) => Measure::Thread(id),
+            _ => return Err(Errno::INVAL),
+        },
+    };
     let space = thread.process.space()?;
-    let signal = match event {
-        0 => libc::SIGALRM,
+    // What is said of the signal, but for the number, which is not known yet.
+    let (signal, value, to) = match event {
+        0 => (libc::SIGALRM, None, None),
         event => {
-            match (space.read_u32(event.wrapping_add(8))? as i32, space.read_u32(event.wrapping_add(12))? as i32) {
-                (signal, libc::SIGEV_SIGNAL) if (1..=64).contains(&signal) => signal,
-                (_, libc::SIGEV_NONE) => 0,
+            let value = space.read_u64(event)?;
+            let signal = space.read_u32(event.wrapping_add(8))? as i32;
+            let to = match space.read_u32(event.wrapping_add(12))? as i32 {
+                libc::SIGEV_NONE => (0, None),
+                libc::SIGEV_SIGNAL => (signal, None),
+                libc::SIGEV_THREAD_ID => {
+                    let id = space.read_u32(event.wrapping_add(16))?;
+                    if !lock(&thread.process.threads).contains_key(&id) {
+                        return Err(Errno::INVAL);
+                    }
+                    (signal, Some(id))
+                }
                 _ => return Err(Errno::INVAL),
-            }
+            };
+            (to.0, Some(value), to.1)
         }
     };
+    if !(0..=64).contains(&signal) || (signal == 0 && to.is_some()) {
+        return Err(Errno::INVAL);
+    }
     let mut alarms = lock(&thread.process.alarms.0);
     if alarms.len() >= MOST {
         return Err(Errno::AGAIN);
     }
     let number = (0..).find(|number| !alarms.contains_key(number)).ok_or(Errno::AGAIN)?;
-    alarms.insert(number, Alarm { clock, signal, next: None, interval: Duration::ZERO, running: None });
+    let cause = (signal != 0).then(|| Cause::timer(signal, number, value.unwrap_or(number as u64)));
+    alarms.insert(number, Alarm::new(measure, Effect { cause, thread: to }));
     drop(alarms);
-    space.write_u32(at, number as u32).map(|()| 0)
+    space.write_u32(at, number as u32).map(|()| 0).inspect_err(|_| {
+        lock(&thread.process.alarms.0).remove(&number);
+    })
 }
 
 fn check(number: u64) -> Result<i32, Errno> {
@@ -188,13 +342,19 @@ fn spec_of(interval: Duration, left: Duration) -> Vec<u8> {
 /// `timer_settime(2)`
 pub(super) fn settime(thread: &mut Thread, [number, flags, new, old, ..]: Arguments) -> Answer {
     let number = check(number)?;
-    let clock = lock(&thread.process.alarms.0).get(&number).ok_or(Errno::INVAL)?.clock;
+    let measure = lock(&thread.process.alarms.0).get(&number).ok_or(Errno::INVAL)?.measure;
     let (interval, wanted) = (thread.duration(new)?, thread.duration(new.wrapping_add(16))?);
     let left = match flags & libc::TIMER_ABSTIME as u64 {
         _ if wanted.is_zero() => wanted,
         0 => wanted,
         // A moment that has passed is now, which is not never.
-        _ => wanted.saturating_sub(time::shown(thread, clock)?).max(Duration::from_nanos(1)),
+        _ => {
+            let shown = match measure {
+                Measure::Clock(clock) => time::shown(thread, clock)?,
+                measure => measure.now(&thread.process, Instant::now()).unwrap_or_default(),
+            };
+            wanted.saturating_sub(shown).max(Duration::from_nanos(1))
+        }
     };
     let (left, interval) = set(thread, number, left, interval)?;
     if old == 0 { Ok(0) } else { thread.process.space()?.write(old, &spec_of(interval, left)).map(|()| 0) }
@@ -204,7 +364,7 @@ pub(super) fn settime(thread: &mut Thread, [number, flags, new, old, ..]: Argume
 pub(super) fn gettime(thread: &mut Thread, [number, at, ..]: Arguments) -> Answer {
     let alarms = lock(&thread.process.alarms.0);
     let alarm = alarms.get(&check(number)?).ok_or(Errno::INVAL)?;
-    let bytes = spec_of(alarm.interval, alarm.left());
+    let bytes = spec_of(alarm.interval, alarm.left(&thread.process));
     drop(alarms);
     thread.process.space()?.write(at, &bytes).map(|()| 0)
 }

@@ -56,7 +56,7 @@ impl Counter {
     }
 
     pub(super) fn write(&self, thread: &Thread, from: &[u8], at_once: bool) -> Result<usize, Errno> {
-        let bytes: [u8; 8] = from.get(..8).and_then(|part| part.try_into().ok()).ok_or(Errno::INVAL)?;
+        let bytes: [u8; 8] = from.try_into().map_err(|_| Errno::INVAL)?;
         let more = u64::from_le_bytes(bytes);
         if more > MOST {
             return Err(Errno::INVAL);

@@ -7,8 +7,10 @@ use ringfence_isolation::Exit;
 use rustix::io::Errno;
 
 use super::locks::Owner;
-use super::process::{Process, lock};
-use super::signals;
+use super::open::Kind;
+use super::process::{Image, Process, lock};
+use super::signals::{self, Cause};
+use super::stopping::News;
 use super::thread::{Next, Thread};
 use super::world::{FIRST, World};
 use super::{Answer, Arguments, int};
@@ -35,39 +37,63 @@ pub(super) fn end(world: &World, process: &Process, status: i32) {
 pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
     let is_last = {
         let mut threads = lock(&process.threads);
-        threads.remove(&id);
+        if let Some(member) = threads.remove(&id) {
+            let used = crate::sys::thread_time(member.number.load(SeqCst));
+            *lock(&process.ended_time) += used.unwrap_or_default();
+        }
         threads.is_empty()
     };
+    process.fewer.ring();
     world.end_thread();
     if is_last {
         over(world, process);
+    } else {
+        process.left.ring();
     }
 }
 
 fn over(world: &World, process: &Arc<Process>) {
+    if process.id == FIRST {
+        // Everything ends with it: its memory need not be sorted out first.
+        world.machine.retire();
+    }
     process.alarms.clear(true);
     process.set_descriptors(Arc::default());
     process.set_space(None);
+    process.set_image(Image::default());
     world.locks.release(Owner::Process(process.id), None);
     world.shared.settle();
+    if process.session.load(SeqCst) == process.id {
+        world.terminals.leader_ended(world, process.id);
+    }
     process.has_left.store(true, SeqCst);
     process.left.ring();
     let _ = process.status.compare_exchange(-1, 0, SeqCst, SeqCst);
+    let orphans;
     let parent = {
         let mut processes = world.processes();
         process.is_over.store(true, SeqCst);
         // Its children belong to nobody: nobody asks for those that are over.
+        orphans =
+            processes.values().filter(|child| child.parent.load(SeqCst) == process.id).cloned().collect::<Vec<_>>();
         processes.retain(|_, child| {
             let orphan = child.parent.load(SeqCst) == process.id && child.id != process.id;
             if orphan {
                 child.parent.store(1, SeqCst);
             }
-            !(orphan && child.is_over.load(SeqCst))
+            let is_gone = orphan && child.is_over.load(SeqCst);
+            if is_gone {
+                world.asked_for();
+            }
+            !is_gone
         });
         let parent = processes.get(&process.parent.load(SeqCst)).cloned();
         let unasked = parent.as_ref().is_none_or(|parent| lock(&parent.actions()).ignores_children());
-        if unasked && process.id != FIRST {
-            processes.remove(&process.id);
+        if process.id != FIRST {
+            match unasked {
+                true => drop(processes.remove(&process.id)),
+                false => world.left_over(),
+            }
         }
         parent
     };
@@ -76,13 +102,54 @@ fn over(world: &World, process: &Arc<Process>) {
     {
         world.control.stop(Exit::Returned(status));
     }
+    for orphan in orphans {
+        let signal = orphan.at_parents_end.load(SeqCst) as i32;
+        if signal != 0 && orphan.id != process.id {
+            let _ = signals::send(world, &orphan, Cause::sent(signal, libc::SI_USER, process.id));
+        }
+    }
+    let status = process.status.load(SeqCst);
+    if let Some(awaited) = lock(&process.awaited).take() {
+        // Whoever asked may have gone.
+        let _ = awaited.send(status);
+    }
     if let Some(parent) = parent {
-        signals::send(world, &parent, libc::SIGCHLD);
+        let (code, value) = code_of(status);
+        // One that waits already is enough.
+        let _ = signals::send(world, &parent, Cause::child(code, process.id, value));
         parent.children.ring();
     }
+    process.children.ring();
 }
 
 impl Thread {
+    /// Ends the other threads of the process and waits until they have: `execve(2)`. The one that goes on
+    /// has the number of the process from then on. `EINTR` when it is itself to end.
+    pub(super) fn end_others(&mut self) -> Result<(), Errno> {
+        let process = self.process.clone();
+        let id = self.member.id;
+        process.alone.compare_exchange(0, id, SeqCst, SeqCst).map_err(|_| Errno::INTR)?;
+        for member in lock(&process.threads).values().filter(|member| member.id != id) {
+            self.world.control.interrupt(member.number.load(SeqCst));
+        }
+        loop {
+            process.fewer.enlist();
+            if lock(&process.threads).len() <= 1 {
+                break;
+            }
+            if self.has_to_end() {
+                return Err(Errno::INTR);
+            }
+            self.world.control.parked(std::thread::park);
+        }
+        if id != process.id {
+            self.member = Arc::new(self.member.renumbered(process.id));
+            *lock(&process.threads) = std::iter::once((process.id, self.member.clone())).collect();
+        }
+        process.alone.store(0, SeqCst);
+        Ok(())
+    }
+
     /// Ends the whole process by a signal.
     pub(super) fn end_process(&mut self, signal: i32) {
         end(&self.world, &self.process, signal);
@@ -95,8 +162,7 @@ impl Thread {
         self.give_up_locks();
         if self.clear_at_end != 0
             && let Ok(space) = self.process.space()
-            && let Ok(place) = space.place_of(self.clear_at_end, crate::memory::Protection::WRITE)
-            && space.change(place, |_| Some(0)).is_ok()
+            && let Ok((place, _)) = space.change(self.clear_at_end, |_| Some(0))
         {
             self.world.futexes.wake(place, 1, u32::MAX);
         }
@@ -120,17 +186,48 @@ pub(super) fn exit_group(thread: &mut Thread, [status, ..]: Arguments) -> Answer
     Ok(0)
 }
 
-/// The child that is asked for and is over; `ECHILD` when there is none to wait for.
-fn look(world: &World, process: &Process, wanted: i32, keep: bool) -> Option<Result<(u32, i32), Errno>> {
+/// A status as `siginfo_t` has it: `CLD_*`, and the status or the signal.
+fn code_of(status: i32) -> (i32, i32) {
+    match status & 0x7f {
+        0 => (libc::CLD_EXITED, status >> 8 & 0xff),
+        signal => (libc::CLD_KILLED, signal),
+    }
+}
+
+/// Which children are meant.
+#[derive(Clone, Copy)]
+enum Whom {
+    Any,
+    Process(u32),
+    Group(u32),
+}
+
+/// What a wait is for: `waitid(2)`.
+#[derive(Clone, Copy)]
+struct Wish {
+    whom: Whom,
+    ended: bool,
+    stopped: bool,
+    continued: bool,
+    keep: bool,
+    at_once: bool,
+}
+
+/// What became of a child.
+enum Found {
+    Ended(i32),
+    Halted(News),
+}
+
+/// The child that is asked for and of which there is news; `ECHILD` when there is none to wait for.
+fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Found), Errno>> {
     let mut processes = world.processes();
-    let group = process.group.load(SeqCst);
     let mine = |child: &Process| {
         child.parent.load(SeqCst) == process.id
-            && match wanted {
-                -1 => true,
-                0 => child.group.load(SeqCst) == group,
-                wanted if wanted > 0 => child.id == wanted.unsigned_abs(),
-                wanted => child.group.load(SeqCst) == wanted.unsigned_abs(),
+            && match wish.whom {
+                Whom::Any => true,
+                Whom::Process(id) => child.id == id,
+                Whom::Group(group) => child.group.load(SeqCst) == group,
             }
     };
     let mut any = false;
@@ -138,36 +235,73 @@ fn look(world: &World, process: &Process, wanted: i32, keep: bool) -> Option<Res
     for child in processes.values().filter(|child| mine(child)) {
         any = true;
         if child.is_over.load(SeqCst) {
-            found = Some((child.id, child.status.load(SeqCst)));
+            if wish.ended {
+                found = Some((child.id, Found::Ended(child.status.load(SeqCst))));
+                break;
+            }
+        } else if let Some(news) = child.halt.news(wish.stopped, wish.continued, wish.keep) {
+            found = Some((child.id, Found::Halted(news)));
             break;
         }
     }
     match found {
-        Some((id, status)) => {
-            if !keep {
-                processes.remove(&id);
+        Some(found) => {
+            if matches!(found.1, Found::Ended(_))
+                && !wish.keep
+                && let Some(child) = processes.remove(&found.0)
+            {
+                let used = *lock(&child.ended_time) + *lock(&child.children_time);
+                *lock(&process.children_time) += used;
+                world.asked_for();
             }
-            Some(Ok((id, status)))
+            Some(Ok(found))
         }
         None if !any => Some(Err(Errno::CHILD)),
         None => None,
     }
 }
 
-fn wait_for(thread: &Thread, wanted: i32, options: i32, keep: bool) -> Result<Option<(u32, i32)>, Errno> {
+fn wait_for(thread: &Thread, wish: Wish) -> Result<Option<(u32, Found)>, Errno> {
     let (world, process) = (&thread.world, &thread.process);
-    if options & libc::WNOHANG != 0 {
-        return look(world, process, wanted, keep).transpose();
+    if wish.at_once {
+        return look(world, process, wish).transpose();
     }
-    thread.wait(&[&process.children], None, || look(world, process, wanted, keep))?.map(Some)
+    thread.wait(&[&process.children], None, || look(world, process, wish))?.map(Some)
 }
+
+/// Options for children made by `clone(2)`: all are waited for.
+const CLONED: i32 = libc::__WALL | libc::__WCLONE | libc::__WNOTHREAD;
 
 /// `wait4(2)`
 pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: Arguments) -> Answer {
-    let Some((id, ended)) = wait_for(thread, int(wanted), int(options), false)? else { return Ok(0) };
+    let options = int(options);
+    if options & !(libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED | CLONED) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let whom = match int(wanted) {
+        i32::MIN => return Err(Errno::SRCH),
+        -1 => Whom::Any,
+        0 => Whom::Group(thread.process.group.load(SeqCst)),
+        wanted if wanted > 0 => Whom::Process(wanted.unsigned_abs()),
+        wanted => Whom::Group(wanted.unsigned_abs()),
+    };
+    let wish = Wish {
+        whom,
+        ended: true,
+        stopped: options & libc::WUNTRACED != 0,
+        continued: options & libc::WCONTINUED != 0,
+        keep: false,
+        at_once: options & libc::WNOHANG != 0,
+    };
+    let Some((id, found)) = wait_for(thread, wish)? else { return Ok(0) };
     let space = thread.process.space()?;
+    let word = match found {
+        Found::Ended(status) => status,
+        Found::Halted(News::Stopped(signal)) => signal << 8 | 0x7f,
+        Found::Halted(News::Continued) => 0xffff,
+    };
     if status != 0 {
-        space.write_u32(status, ended as u32)?;
+        space.write_u32(status, word as u32)?;
     }
     if usage != 0 {
         space.write(usage, &[0; 144])?;
@@ -177,22 +311,48 @@ pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: A
 
 /// `waitid(2)`
 pub(super) fn waitid(thread: &mut Thread, [kind, wanted, info, options, ..]: Arguments) -> Answer {
-    let wanted = match kind {
-        0 => -1,
-        1 => int(wanted),
-        2 => -int(wanted),
+    let options = int(options);
+    let states = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED;
+    if options & !(states | libc::WNOHANG | libc::WNOWAIT | CLONED) != 0 || options & states == 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut at_once = options & libc::WNOHANG != 0;
+    let mut nonblocking = false;
+    let whom = match (kind as u32, int(wanted)) {
+        (libc::P_ALL, _) => Whom::Any,
+        (libc::P_PID, wanted) if wanted > 0 => Whom::Process(wanted.unsigned_abs()),
+        (libc::P_PGID, 0) => Whom::Group(thread.process.group.load(SeqCst)),
+        (libc::P_PGID, wanted) if wanted > 0 => Whom::Group(wanted.unsigned_abs()),
+        (libc::P_PIDFD, number) => {
+            let open = thread.process.descriptors().get(number)?;
+            let Kind::Process(process) = &open.kind else { return Err(Errno::BADF) };
+            nonblocking = open.is_nonblocking() && !at_once;
+            at_once |= nonblocking;
+            Whom::Process(process.id)
+        }
         _ => return Err(Errno::INVAL),
     };
-    let keep = int(options) & libc::WNOWAIT != 0;
-    let found = wait_for(thread, wanted, int(options), keep)?;
+    let wish = Wish {
+        whom,
+        ended: options & libc::WEXITED != 0,
+        stopped: options & libc::WSTOPPED != 0,
+        continued: options & libc::WCONTINUED != 0,
+        keep: options & libc::WNOWAIT != 0,
+        at_once,
+    };
+    let found = wait_for(thread, wish)?;
+    if found.is_none() && nonblocking {
+        return Err(Errno::AGAIN);
+    }
     if info != 0 {
-        let mut bytes = [0; 128];
-        if let Some((id, status)) = found {
-            let (code, value) = if status & 0x7f == 0 { (1, status >> 8) } else { (2, status & 0x7f) };
-            for (at, word) in [(0, libc::SIGCHLD), (8, code), (16, id as i32), (24, value)] {
-                bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
-            }
-        }
+        let bytes = found.map_or([0; 128], |(id, found)| {
+            let (code, value) = match found {
+                Found::Ended(status) => code_of(status),
+                Found::Halted(News::Stopped(signal)) => (libc::CLD_STOPPED, signal),
+                Found::Halted(News::Continued) => (libc::CLD_CONTINUED, libc::SIGCONT),
+            };
+            Cause::child(code, id, value).bytes()
+        });
         thread.process.space()?.write(info, &bytes)?;
     }
     Ok(0)

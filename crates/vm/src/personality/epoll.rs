@@ -1,6 +1,6 @@
 //! Sets of descriptors to wait for: `epoll(7)`, `epoll_ctl(2)`, `epoll_wait(2)`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
@@ -13,16 +13,20 @@ use super::readiness::{DEPTH, ERR, HUP, IN, OUT, RDHUP, Watch};
 use super::thread::Thread;
 use super::waiting::Bell;
 use super::{Answer, Arguments, int, polling};
+use crate::kvm::Kept;
 
 /// How many descriptors a set holds.
 const MOST: usize = 4096;
 /// What is told without being asked for.
 const ALWAYS: i16 = HUP | ERR;
 
+/// About what the host keeps for each.
+const EACH: usize = 160;
+
 /// A set of descriptors.
-#[derive(Default)]
 pub(super) struct Set {
     members: Mutex<VecDeque<Arc<Member>>>,
+    kept: Mutex<Kept>,
     /// Rung when the set is changed.
     bell: Bell,
     looks: AtomicU64,
@@ -44,6 +48,8 @@ struct Wish {
     told: [Option<u64>; 2],
     /// `EPOLLONESHOT` has been told.
     is_spent: bool,
+    /// Another number each time that something was told that is told once, or the wish was changed.
+    turn: u64,
 }
 
 impl Wish {
@@ -76,6 +82,11 @@ impl Wish {
 }
 
 impl Set {
+    fn new(thread: &Thread) -> Set {
+        let kept = Mutex::new(Kept::new(thread.world.machine.clone()));
+        Set { members: Mutex::default(), kept, bell: Bell::default(), looks: AtomicU64::new(0) }
+    }
+
     /// A number that was not there before: what a set would tell is news at each look.
     pub(super) fn next_look(&self) -> u64 {
         self.looks.fetch_add(1, SeqCst)
@@ -90,13 +101,11 @@ impl Set {
     /// Whether something of it would be told.
     pub(super) fn has_ready(&self, watch: &mut Watch<'_>) -> bool {
         watch.enlist(&self.bell);
-        let mut any = false;
-        for member in self.members() {
-            let Some(open) = member.open.upgrade() else { continue };
+        self.members().iter().any(|member| {
+            let Some(open) = member.open.upgrade() else { return false };
             let wish = *lock(&member.wish);
-            any |= wish.look(watch, &open).0 != 0;
-        }
-        any
+            !watch.thread.has_to_end() && wish.look(watch, &open).0 != 0
+        })
     }
 
     /// What is to be told, at most `most` of it.
@@ -105,6 +114,9 @@ impl Set {
         let mut found = Vec::new();
         let members = self.members();
         for member in &members {
+            if watch.thread.has_to_end() {
+                break;
+            }
             let Some(open) = member.open.upgrade() else { continue };
             let wish = *lock(&member.wish);
             let (events, told) = wish.look(watch, &open);
@@ -112,9 +124,14 @@ impl Set {
                 continue;
             }
             let mut now = lock(&member.wish);
+            if now.turn != wish.turn {
+                // Another thread was told, or it is another wish.
+                continue;
+            }
             now.told = told;
             if events != 0 {
                 now.is_spent = now.has(libc::EPOLLONESHOT);
+                now.turn += u64::from(now.has(libc::EPOLLONESHOT) || now.has(libc::EPOLLET));
                 found.push((u32::from(events as u16), now.data));
             }
         }
@@ -127,20 +144,43 @@ impl Set {
         found
     }
 
-    /// Whether waiting for this would be waiting for `other`.
-    fn leads_to(&self, other: &Set, depth: u32) -> bool {
-        std::ptr::eq(self, other)
-            || depth == 0
-            || self.members().iter().filter_map(|member| member.open.upgrade()).any(|open| match &open.kind {
-                Kind::Set(inner) => inner.leads_to(other, depth - 1),
-                _ => false,
-            })
+    /// The sets in it, each once.
+    fn inner(&self) -> HashMap<usize, Arc<Open>> {
+        let opens = self.members().into_iter().filter_map(|member| member.open.upgrade());
+        opens.filter(|open| matches!(open.kind, Kind::Set(_))).map(|open| (open.address(), open)).collect()
     }
 
-    fn change(&self, operation: i32, number: i32, open: &Arc<Open>, events: u32, data: u64) -> Result<(), Errno> {
+    /// Whether waiting for this would be waiting for `other`, or lead deeper than sets may lie.
+    fn leads_to(&self, thread: &Thread, other: &Set) -> bool {
+        if std::ptr::eq(self, other) {
+            return true;
+        }
+        let mut level = self.inner();
+        for _ in 1..DEPTH {
+            let mut below = HashMap::new();
+            for open in level.values() {
+                let Kind::Set(inner) = &open.kind else { continue };
+                if std::ptr::eq(inner, other) || thread.has_to_end() {
+                    return true;
+                }
+                below.extend(inner.inner());
+            }
+            level = below;
+        }
+        !level.is_empty()
+    }
+
+    fn change(
+        &self,
+        thread: &Thread,
+        operation: i32,
+        number: i32,
+        open: &Arc<Open>,
+        (events, data): (u32, u64),
+    ) -> Result<(), Errno> {
         if let Kind::Set(inner) = &open.kind
             && operation == libc::EPOLL_CTL_ADD
-            && inner.leads_to(self, DEPTH)
+            && inner.leads_to(thread, self)
         {
             return Err(if std::ptr::eq(inner, self) { Errno::INVAL } else { Errno::LOOP });
         }
@@ -149,19 +189,25 @@ impl Set {
         let at = members
             .iter()
             .position(|member| member.number == number && std::ptr::eq(member.open.as_ptr(), Arc::as_ptr(open)));
-        let wish = Wish { events, data, told: [None; 2], is_spent: false };
+        let mut wish = Wish { events, data, told: [None; 2], is_spent: false, turn: 0 };
         match (operation, at) {
             (libc::EPOLL_CTL_ADD, Some(_)) => return Err(Errno::EXIST),
             (libc::EPOLL_CTL_ADD, None) if members.len() >= MOST => return Err(Errno::NOSPC),
             (libc::EPOLL_CTL_ADD, None) => {
+                thread.world.may_keep(EACH)?;
                 let (open, wish) = (Arc::downgrade(open), Mutex::new(wish));
                 members.push_back(Arc::new(Member { number, open, wish }));
             }
             (libc::EPOLL_CTL_MOD | libc::EPOLL_CTL_DEL, None) => return Err(Errno::NOENT),
-            (libc::EPOLL_CTL_MOD, Some(at)) => *lock(&members[at].wish) = wish,
+            (libc::EPOLL_CTL_MOD, Some(at)) => {
+                let mut before = lock(&members[at].wish);
+                wish.turn = before.turn + 1;
+                *before = wish;
+            }
             (libc::EPOLL_CTL_DEL, Some(at)) => drop(members.remove(at)),
             _ => return Err(Errno::INVAL),
         }
+        lock(&self.kept).set(members.len() * EACH);
         drop(members);
         self.bell.ring();
         Ok(())
@@ -178,7 +224,7 @@ pub(super) fn create1(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
     if int(flags) & !libc::EPOLL_CLOEXEC != 0 {
         return Err(Errno::INVAL);
     }
-    let open = Open::new(&thread.world, Kind::Set(Set::default()), b"anon_inode:[eventpoll]", libc::O_RDWR as u32);
+    let open = Open::new(&thread.world, Kind::Set(Set::new(thread)), b"anon_inode:[eventpoll]", libc::O_RDWR as u32);
     thread.process.descriptors().add(open, 0, flags != 0)
 }
 
@@ -190,14 +236,14 @@ pub(super) fn control(thread: &mut Thread, [set, operation, number, event, ..]: 
     if !open.is_waited_for() {
         return Err(Errno::PERM);
     }
-    let (events, data) = match int(operation) {
+    let wish = match int(operation) {
         libc::EPOLL_CTL_DEL => (0, 0),
         _ => {
             let space = thread.process.space()?;
             (space.read_u32(event)?, space.read_u64(event.wrapping_add(4))?)
         }
     };
-    set.change(int(operation), int(number), &open, events, data).map(|()| 0)
+    set.change(thread, int(operation), int(number), &open, wish).map(|()| 0)
 }
 
 fn wait(thread: &Thread, set: u64, at: u64, most: u64, until: Option<Instant>) -> Answer {

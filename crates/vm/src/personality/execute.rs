@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use ringfence_abi::Call;
 use rustix::io::Errno;
 
+use super::open::Kind;
 use super::process::{Image, lock};
 use super::thread::{Next, Thread};
-use super::{Answer, Arguments};
+use super::{Answer, Arguments, int};
+use crate::kvm::Kept;
 use crate::loader::{self, Command};
 
 /// How many bytes of arguments and environment there can be: `ARG_MAX`.
@@ -42,15 +44,52 @@ fn texts(thread: &Thread, at: u64) -> Result<Vec<Vec<u8>>, Errno> {
 
 /// `execve(2)`
 pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Arguments) -> Answer {
-    let path = thread.path(libc::AT_FDCWD, path)?.normal;
-    let (mut arguments, environment) = (texts(thread, arguments)?, texts(thread, environment)?);
+    execveat(thread, [libc::AT_FDCWD as u64, path, arguments, environment, 0, 0])
+}
+
+/// `execveat(2)`
+pub(super) fn execveat(thread: &mut Thread, [folder, path, arguments, environment, flags, _]: Arguments) -> Answer {
+    let flags = flags as u32 as i32;
+    if flags & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let text = thread.process.space()?.text(path)?;
+    let path = match text.is_empty() {
+        true if flags & libc::AT_EMPTY_PATH == 0 => return Err(Errno::NOENT),
+        true => {
+            let open = thread.process.descriptors().get(int(folder))?;
+            if matches!(open.kind, Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_))
+            {
+                return Err(Errno::ACCESS);
+            }
+            format!("/proc/self/fd/{}", int(folder)).into_bytes()
+        }
+        false => {
+            let path = thread.absolute(int(folder), &text)?;
+            if flags & libc::AT_SYMLINK_NOFOLLOW != 0 && thread.status_at(&path, false)?.is_link() {
+                return Err(Errno::LOOP);
+            }
+            path.normal
+        }
+    };
+    let (arguments, environment) = (texts(thread, arguments)?, texts(thread, environment)?);
+    execute(thread, path, arguments, environment)
+}
+
+/// Lets the calling thread go on as another program.
+pub(super) fn execute(
+    thread: &mut Thread,
+    path: Vec<u8>,
+    mut arguments: Vec<Vec<u8>>,
+    environment: Vec<Vec<u8>>,
+) -> Answer {
     if arguments.is_empty() {
         arguments.push(Vec::new());
     }
-    if lock(&thread.process.threads).len() > 1 {
-        return Err(Errno::AGAIN);
-    }
     let world = thread.world.clone();
+    let bytes = arguments.iter().chain(&environment).map(|text| text.len() + size_of::<Vec<u8>>()).sum();
+    world.may_keep(bytes)?;
+    let _kept = Kept::of(&world.machine, bytes);
     let path = match super::special::link(thread, &path) {
         Some(target) => target?,
         None => path,
@@ -64,7 +103,9 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     world.call(Call::Random { into: &mut random })?;
     let user = rustix::process::getuid().as_raw();
     let command = Command { path, arguments, environment, random, user };
-    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &|path| thread.open_program(path))?;
+    let open = |path: &[u8]| thread.open_program(path);
+    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
+    thread.end_others()?;
     thread.give_up_locks();
     thread.process.alarms.clear(false);
     let root = loaded.space.root();
@@ -76,12 +117,14 @@ pub(super) fn execve(thread: &mut Thread, [path, arguments, environment, ..]: Ar
     process.set_descriptors(descriptors);
     let actions = lock(&process.actions()).after_exec();
     *lock(&process.actions) = Arc::new(std::sync::Mutex::new(actions));
-    process.set_image(Image { path: loaded.path, arguments: loaded.arguments });
+    process.set_image(Image::new(&world.machine, loaded.path, loaded.arguments));
+    process.has_executed.store(true, SeqCst);
     process.has_left.store(true, SeqCst);
     process.left.ring();
     (thread.clear_at_end, thread.alternate) = (0, Default::default());
     thread.context = loaded.registers;
-    if thread.processor.enter(&world.machine, root, 0, &loaded.registers).is_err() {
+    let entered = thread.processor.enter(&world.machine, root, 0, &loaded.registers);
+    if entered.and_then(|()| thread.processor.clear_vectors()).is_err() {
         thread.end_process(libc::SIGKILL);
     }
     thread.next = Next::Enter;

@@ -1,5 +1,6 @@
 //! Descriptors: `open(2)`, "open file descriptions"; `dup(2)`, `fcntl(2)`, `close(2)`.
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
@@ -13,8 +14,13 @@ use super::{Answer, Arguments, int};
 pub(super) const MOST: usize = 4096;
 
 /// The descriptors of a process.
-#[derive(Default)]
-pub(super) struct Descriptors(Mutex<Vec<Option<Slot>>>);
+pub(super) struct Descriptors(Mutex<Vec<Option<Slot>>>, AtomicUsize);
+
+impl Default for Descriptors {
+    fn default() -> Self {
+        Descriptors(Mutex::default(), AtomicUsize::new(MOST))
+    }
+}
 
 #[derive(Clone)]
 struct Slot {
@@ -23,6 +29,15 @@ struct Slot {
 }
 
 impl Descriptors {
+    /// No new one has this number or a higher one: the soft limit of `RLIMIT_NOFILE`.
+    pub(super) fn set_most(&self, most: u64) {
+        self.1.store(usize::try_from(most).unwrap_or(MOST).min(MOST), SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.1.load(SeqCst)
+    }
+
     /// What a descriptor stands for.
     pub(super) fn get(&self, number: i32) -> Result<Arc<Open>, Errno> {
         let slots = lock(&self.0);
@@ -34,7 +49,7 @@ impl Descriptors {
     pub(super) fn add(&self, open: Arc<Open>, least: usize, close_on_exec: bool) -> Result<u64, Errno> {
         let mut slots = lock(&self.0);
         let free = (least..slots.len()).find(|&number| slots[number].is_none()).unwrap_or(slots.len().max(least));
-        if free >= MOST {
+        if free >= self.most() {
             return Err(Errno::MFILE);
         }
         if slots.len() <= free {
@@ -46,7 +61,7 @@ impl Descriptors {
 
     /// Lets this very descriptor stand for something; what it stood for before.
     fn put(&self, open: Arc<Open>, number: i32, close_on_exec: bool) -> Result<u64, Errno> {
-        let number = usize::try_from(number).ok().filter(|&number| number < MOST).ok_or(Errno::BADF)?;
+        let number = usize::try_from(number).ok().filter(|&number| number < self.most()).ok_or(Errno::BADF)?;
         let mut slots = lock(&self.0);
         if slots.len() <= number {
             slots.resize(number + 1, None);
@@ -66,7 +81,7 @@ impl Descriptors {
 
     /// A copy for a child.
     pub(super) fn duplicate(&self) -> Descriptors {
-        Descriptors(Mutex::new(lock(&self.0).clone()))
+        Descriptors(Mutex::new(lock(&self.0).clone()), AtomicUsize::new(self.most()))
     }
 
     /// Closes what is not to be there after `execve(2)`.
@@ -155,7 +170,8 @@ pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Argume
     let open = descriptors.get(int(number))?;
     match int(command) {
         command @ (libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
-            let least = usize::try_from(int(argument)).ok().filter(|&least| least < MOST).ok_or(Errno::INVAL)?;
+            let least = usize::try_from(int(argument)).ok().filter(|&least| least < descriptors.most());
+            let least = least.ok_or(Errno::INVAL)?;
             descriptors.add(open, least, command == libc::F_DUPFD_CLOEXEC)
         }
         libc::F_GETFD => descriptors.close_on_exec_of(int(number), None).map(u64::from),

@@ -91,6 +91,9 @@ pub(super) fn getdents64(thread: &mut Thread, [number, at, length, ..]: Argument
             from_host(folder, *position)?
         }
         Kind::MemoryFolder(node) => {
+            if node.state().names == 0 {
+                return Err(Errno::NOENT);
+            }
             thread.world.judge(&open.path, FileUse::With(Permission::FsList))?;
             from_memory(thread, node, &open.path, *position)?
         }
@@ -123,7 +126,7 @@ pub(super) fn getdents64(thread: &mut Thread, [number, at, length, ..]: Argument
 }
 
 fn inode(name: &[u8]) -> u64 {
-    name.iter().fold(7, |hash: u64, &byte| hash.wrapping_mul(31) + u64::from(byte)) | 1
+    name.iter().fold(7, |hash: u64, &byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte))) | 1
 }
 
 fn from_hal(entry: ringfence_abi::Entry) -> Named {
@@ -161,6 +164,7 @@ fn from_memory(thread: &Thread, node: &Node, path: &[u8], after: u64) -> Result<
             Body::File(_) => libc::DT_REG,
             Body::Folder(_) => libc::DT_DIR,
             Body::Link(_) => libc::DT_LNK,
+            Body::Fifo => libc::DT_FIFO,
         };
         Named { name, kind, cookie: MEMORY + number, stage: Stage::Hal(number) }
     };
@@ -246,6 +250,13 @@ pub(super) fn unlink(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
 
 /// `unlinkat(2)`
 pub(super) fn unlinkat(thread: &mut Thread, [folder, path, flags, ..]: Arguments) -> Answer {
+    if flags & !(libc::AT_REMOVEDIR as u64) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let text = thread.process.space()?.text(path)?;
+    if flags != 0 && text.rsplit(|&byte| byte == b'/').next() == Some(b".") {
+        return Err(Errno::INVAL);
+    }
     let path = match thread.changeable(folder, path)? {
         Way::Path(path) => path,
         Way::Memory(spot) => {
@@ -332,6 +343,9 @@ pub(super) fn symlink(thread: &mut Thread, [target, path, ..]: Arguments) -> Ans
 /// `symlinkat(2)`
 pub(super) fn symlinkat(thread: &mut Thread, [target, folder, path, ..]: Arguments) -> Answer {
     let target = thread.process.space()?.text(target)?;
+    if target.is_empty() {
+        return Err(Errno::NOENT);
+    }
     let path = match thread.changeable(folder, path)? {
         Way::Path(path) => path,
         Way::Memory(spot) => {
@@ -364,6 +378,9 @@ pub(super) fn chmod(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer 
 
 /// `fchmod(2)`
 pub(super) fn fchmod(thread: &mut Thread, [number, mode, ..]: Arguments) -> Answer {
+    if thread.process.descriptors().get(int(number))?.flags() & libc::O_PATH as u32 != 0 {
+        return Err(Errno::BADF);
+    }
     if let Kind::Memory(node) | Kind::MemoryFolder(node) = &thread.process.descriptors().get(int(number))?.kind {
         node.state().mode = mode as u32 & 0o7777;
     }
@@ -416,12 +433,22 @@ pub(super) fn utimensat(thread: &mut Thread, [folder, path, at, flags, ..]: Argu
             Ok(Some(Timestamp::from(seconds as i64) * 1_000_000_000 + Timestamp::from(nanoseconds)))
         }
     };
+    let (accessed, modified) = if at == 0 { (now()?, now()?) } else { (time(at)?, time(at.wrapping_add(16))?) };
+    set_times(thread, [folder, path, flags], accessed, modified)
+}
+
+/// What `utimensat(2)` and the older ones come to.
+fn set_times(
+    thread: &Thread,
+    [folder, path, flags]: [u64; 3],
+    accessed: Option<Timestamp>,
+    modified: Option<Timestamp>,
+) -> Answer {
     let touch = |node: &Node, accessed: Option<Timestamp>, modified: Option<Timestamp>| {
         let mut state = node.state();
         state.times[0] = accessed.unwrap_or(state.times[0]);
         state.times[1] = modified.unwrap_or(state.times[1]);
     };
-    let (accessed, modified) = if at == 0 { (now()?, now()?) } else { (time(at)?, time(at + 16)?) };
     if path == 0 {
         let open = thread.process.descriptors().get(int(folder))?;
         if let Kind::Memory(node) | Kind::MemoryFolder(node) = &open.kind {
@@ -444,6 +471,61 @@ pub(super) fn utimensat(thread: &mut Thread, [folder, path, at, flags, ..]: Argu
     };
     let call = Call::SetTimesAt { directory: thread.root()?, path: &path.written, follow, accessed, modified };
     thread.world.call(call).map(|_| 0)
+}
+
+/// `utimes(2)`
+pub(super) fn utimes(thread: &mut Thread, [path, at, ..]: Arguments) -> Answer {
+    futimesat(thread, [HERE, path, at, 0, 0, 0])
+}
+
+/// `futimesat(2)`
+pub(super) fn futimesat(thread: &mut Thread, [folder, path, at, ..]: Arguments) -> Answer {
+    if at == 0 {
+        return utimensat(thread, [folder, path, 0, 0, 0, 0]);
+    }
+    let space = thread.process.space()?;
+    let time = |at: u64| match (space.read_u64(at)?, space.read_u64(at.wrapping_add(8))?) {
+        (_, micros) if micros >= 1_000_000 => Err(Errno::INVAL),
+        (seconds, micros) => Ok(Some(Timestamp::from(seconds as i64) * 1_000_000_000 + Timestamp::from(micros) * 1000)),
+    };
+    set_times(thread, [folder, path, 0], time(at)?, time(at.wrapping_add(16))?)
+}
+
+/// `utime(2)`
+pub(super) fn utime(thread: &mut Thread, [path, at, ..]: Arguments) -> Answer {
+    if at == 0 {
+        return utimensat(thread, [HERE, path, 0, 0, 0, 0]);
+    }
+    let space = thread.process.space()?;
+    let time = |at: u64| Ok(Some(Timestamp::from(space.read_u64(at)? as i64) * 1_000_000_000));
+    set_times(thread, [HERE, path, 0], time(at)?, time(at.wrapping_add(8))?)
+}
+
+/// `mknod(2)`
+pub(super) fn mknod(thread: &mut Thread, [path, mode, device, ..]: Arguments) -> Answer {
+    mknodat(thread, [HERE, path, mode, device, 0, 0])
+}
+
+/// `mknodat(2)`: files, and in memory named pipes; nobody makes a device.
+pub(super) fn mknodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) -> Answer {
+    let mode = mode as u32;
+    match mode & libc::S_IFMT {
+        0 | libc::S_IFREG => {
+            let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY;
+            let path = thread.path(int(folder), path)?;
+            thread.open_as(&path, flags as u32, mode & 0o7777, false).map(|_| 0)
+        }
+        libc::S_IFIFO => match thread.changeable(folder, path)? {
+            Way::Memory(spot) => {
+                thread.may(&spot, Permission::FsCreate)?;
+                let mask = lock(&thread.process.place()).mask;
+                thread.world.scratch.make_fifo(&spot, mode & 0o7777 & !mask, thread.world.now()).map(|()| 0)
+            }
+            Way::Path(_) => Err(Errno::PERM),
+        },
+        libc::S_IFCHR | libc::S_IFBLK | libc::S_IFSOCK => Err(Errno::PERM),
+        _ => Err(Errno::INVAL),
+    }
 }
 
 /// `getcwd(2)`

@@ -86,12 +86,12 @@ impl Futexes {
 
 fn wait(thread: &Thread, at: u64, expected: u32, mask: u32, until: Option<std::time::Instant>) -> Answer {
     let space = thread.process.space()?;
-    let place = space.place_of(at, Protection::READ)?;
     let futexes = &thread.world.futexes;
     let waiter = {
         // Between looking at the word and waiting nobody can wake.
         let mut waiting = lock(&futexes.0);
-        if space.load(place)? != expected {
+        let (place, word) = space.load(at)?;
+        if word != expected {
             return Err(Errno::AGAIN);
         }
         let place_of = AtomicU64::new(place);
@@ -149,7 +149,7 @@ pub(super) fn futex(thread: &mut Thread, [at, operation, value, time, other, thi
         WAKE_MASK => Ok(futexes.wake(place(at)?, u64::from(value as u32), third as u32)),
         REQUEUE | COMPARE_REQUEUE => {
             let (from, to) = (place(at)?, place(other)?);
-            if command == COMPARE_REQUEUE && thread.process.space()?.load(from)? != third as u32 {
+            if command == COMPARE_REQUEUE && thread.process.space()?.load(at)? != (from, third as u32) {
                 return Err(Errno::AGAIN);
             }
             let woken = futexes.wake(from, u64::from(value as u32), u32::MAX);
@@ -158,8 +158,8 @@ pub(super) fn futex(thread: &mut Thread, [at, operation, value, time, other, thi
         }
         WAKE_OPERATION => {
             let space = thread.process.space()?;
-            let (first, second) = (place(at)?, space.place_of(other, Protection::WRITE)?);
-            let before = change(&space, second, third as u32)?;
+            let first = place(at)?;
+            let (second, before) = change(&space, other, third as u32)?;
             let woken = futexes.wake(first, u64::from(value as u32), u32::MAX);
             let also =
                 if holds(before, third as u32) { futexes.wake(second, u64::from(time as u32), u32::MAX) } else { 0 };
@@ -174,14 +174,14 @@ const fn signed(bits: u32) -> u32 {
     ((bits << 20) as i32 >> 20) as u32
 }
 
-fn change(space: &crate::memory::Space, place: u64, code: u32) -> Result<u32, Errno> {
+fn change(space: &crate::memory::Space, at: u64, code: u32) -> Result<(u64, u32), Errno> {
     let argument = signed(code >> 12 & 0xfff);
     let argument = if code >> 31 != 0 { 1_u32 << (argument & 31) } else { argument };
     let operation = code >> 28 & 7;
     if operation > 4 {
         return Err(Errno::NOSYS);
     }
-    space.change(place, |word| {
+    space.change(at, |word| {
         Some(match operation {
             0 => argument,
             1 => word.wrapping_add(argument),

@@ -1,11 +1,12 @@
 //! Who a program is and where it runs: `getpid(2)`, `getuid(2)`, `uname(2)`, `getrlimit(2)`, `prctl(2)`, …
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use ringfence_abi::Call;
 use rustix::io::Errno;
 
-use super::files::MOST;
+use super::process::{Process, lock};
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
 
@@ -50,45 +51,119 @@ pub(super) fn setresuid(_: &mut Thread, users: Arguments) -> Answer {
     if same { Ok(0) } else { Err(Errno::PERM) }
 }
 
+/// `setfsuid(2)`, `setfsgid(2)`: the one before, which is the one after.
+pub(super) fn setfsuid(_: &mut Thread, _: Arguments) -> Answer {
+    Ok(rustix::process::getuid().as_raw().into())
+}
+
+/// The version of `struct __user_cap_header_struct` with 64 capabilities.
+const CAPABILITIES: u32 = 0x2008_0522;
+
+/// `capget(2)`: nobody has a capability.
+pub(super) fn capget(thread: &mut Thread, [header, data, ..]: Arguments) -> Answer {
+    let space = thread.process.space()?;
+    let (version, id) = (space.read_u32(header)?, space.read_u32(header.wrapping_add(4))? as i32);
+    if version != CAPABILITIES {
+        space.write_u32(header, CAPABILITIES)?;
+        return if data == 0 { Ok(0) } else { Err(Errno::INVAL) };
+    }
+    if id < 0 {
+        return Err(Errno::INVAL);
+    }
+    process(thread, id as u64)?;
+    if data == 0 { Ok(0) } else { space.write(data, &[0; 24]).map(|()| 0) }
+}
+
+/// `capset(2)`: none is had.
+pub(super) fn capset(thread: &mut Thread, [header, data, ..]: Arguments) -> Answer {
+    let space = thread.process.space()?;
+    let (version, id) = (space.read_u32(header)?, space.read_u32(header.wrapping_add(4))?);
+    if version != CAPABILITIES {
+        space.write_u32(header, CAPABILITIES)?;
+        return Err(Errno::INVAL);
+    }
+    let mut wanted = [0; 24];
+    space.read(data, &mut wanted)?;
+    let mine = id == 0 || id == thread.process.id;
+    if mine && wanted.iter().all(|&byte| byte == 0) { Ok(0) } else { Err(Errno::PERM) }
+}
+
 /// `setgroups(2)`: there are none, and none are had.
 pub(super) fn setgroups(_: &mut Thread, [count, ..]: Arguments) -> Answer {
     if count as u32 == 0 { Ok(0) } else { Err(Errno::PERM) }
 }
 
 /// `getgroups(2)`: none.
-pub(super) fn getgroups(_: &mut Thread, _: Arguments) -> Answer {
-    Ok(0)
+pub(super) fn getgroups(_: &mut Thread, [count, ..]: Arguments) -> Answer {
+    if int(count) < 0 { Err(Errno::INVAL) } else { Ok(0) }
 }
 
-/// `getpgrp(2)`, `getsid(2)`
+/// `getpgrp(2)`
 pub(super) fn getpgrp(thread: &mut Thread, _: Arguments) -> Answer {
     Ok(thread.process.group.load(SeqCst).into())
 }
 
+/// A process by its number; 0 is the calling one.
+fn process(thread: &Thread, id: u64) -> Result<Arc<Process>, Errno> {
+    match id as u32 {
+        0 => Ok(thread.process.clone()),
+        id => thread.world.process(id).ok_or(Errno::SRCH),
+    }
+}
+
 /// `getpgid(2)`
-pub(super) fn getpgid(thread: &mut Thread, [process, ..]: Arguments) -> Answer {
-    let process = match process as u32 {
-        0 => thread.process.clone(),
-        id => thread.world.process(id).ok_or(Errno::SRCH)?,
-    };
-    Ok(process.group.load(SeqCst).into())
+pub(super) fn getpgid(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
+    Ok(process(thread, id)?.group.load(SeqCst).into())
+}
+
+/// `getsid(2)`
+pub(super) fn getsid(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
+    Ok(process(thread, id)?.session.load(SeqCst).into())
 }
 
 /// `setpgid(2)`
-pub(super) fn setpgid(thread: &mut Thread, [process, group, ..]: Arguments) -> Answer {
-    let process = match process as u32 {
-        0 => thread.process.clone(),
-        id => thread.world.process(id).ok_or(Errno::SRCH)?,
+pub(super) fn setpgid(thread: &mut Thread, [id, group, ..]: Arguments) -> Answer {
+    if int(id) < 0 || int(group) < 0 {
+        return Err(Errno::INVAL);
+    }
+    let wanted = process(thread, id)?;
+    let me = &thread.process;
+    let session = wanted.session.load(SeqCst);
+    if wanted.id != me.id {
+        if wanted.parent.load(SeqCst) != me.id {
+            return Err(Errno::SRCH);
+        }
+        if session != me.session.load(SeqCst) {
+            return Err(Errno::PERM);
+        }
+        if wanted.has_executed.load(SeqCst) {
+            return Err(Errno::ACCESS);
+        }
+    }
+    if session == wanted.id {
+        return Err(Errno::PERM);
+    }
+    let group = if group as u32 == 0 { wanted.id } else { group as u32 };
+    let is_there = || {
+        let processes = thread.world.processes();
+        processes.values().any(|other| other.group.load(SeqCst) == group && other.session.load(SeqCst) == session)
     };
-    let group = if group as u32 == 0 { process.id } else { group as u32 };
-    process.group.store(group, SeqCst);
+    if group != wanted.id && !is_there() {
+        return Err(Errno::PERM);
+    }
+    wanted.group.store(group, SeqCst);
     Ok(0)
 }
 
 /// `setsid(2)`
 pub(super) fn setsid(thread: &mut Thread, _: Arguments) -> Answer {
-    thread.process.group.store(thread.process.id, SeqCst);
-    Ok(thread.process.id.into())
+    let me = &thread.process;
+    if thread.world.processes().values().any(|process| process.group.load(SeqCst) == me.id) {
+        return Err(Errno::PERM);
+    }
+    me.group.store(me.id, SeqCst);
+    me.session.store(me.id, SeqCst);
+    Ok(me.id.into())
 }
 
 /// `uname(2)`
@@ -117,44 +192,14 @@ pub(super) fn sysinfo(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
     thread.process.space()?.write(at, &bytes).map(|()| 0)
 }
 
-/// The limit of a resource: `getrlimit(2)`.
-fn limit(resource: u64) -> Result<u64, Errno> {
-    match resource as u32 {
-        libc::RLIMIT_STACK => Ok(crate::loader::STACK),
-        libc::RLIMIT_NOFILE => Ok(MOST as u64),
-        libc::RLIMIT_CORE => Ok(0),
-        libc::RLIMIT_NPROC => Ok(u64::from(super::MOST_THREADS)),
-        0..=15 => Ok(u64::MAX),
-        _ => Err(Errno::INVAL),
-    }
-}
-
-/// `getrlimit(2)`
-pub(super) fn getrlimit(thread: &mut Thread, [resource, at, ..]: Arguments) -> Answer {
-    let limit = limit(resource)?;
-    thread.process.space()?.write(at, &[limit, limit].map(u64::to_le_bytes).concat()).map(|()| 0)
-}
-
-/// `setrlimit(2)`: what is asked for is checked, and the limits of the manifest stay.
-pub(super) fn setrlimit(thread: &mut Thread, [resource, at, ..]: Arguments) -> Answer {
-    limit(resource)?;
-    thread.process.space()?.read_u64(at).map(|_| 0)
-}
-
-/// `prlimit(2)`
-pub(super) fn prlimit(thread: &mut Thread, [process, resource, new, old, ..]: Arguments) -> Answer {
-    if process != 0 && process as u32 != thread.process.id {
-        return Err(Errno::PERM);
-    }
-    if old != 0 {
-        getrlimit(thread, [resource, old, 0, 0, 0, 0])?;
-    }
-    if new != 0 { setrlimit(thread, [resource, new, 0, 0, 0, 0]) } else { limit(resource).map(|_| 0) }
-}
-
 /// `getrusage(2)`
-pub(super) fn getrusage(thread: &mut Thread, [_, at, ..]: Arguments) -> Answer {
-    let used = thread.world.control.cpu_time();
+pub(super) fn getrusage(thread: &mut Thread, [whose, at, ..]: Arguments) -> Answer {
+    let used = match int(whose) {
+        libc::RUSAGE_SELF => thread.process.cpu_time(),
+        libc::RUSAGE_CHILDREN => *lock(&thread.process.children_time),
+        libc::RUSAGE_THREAD => thread.process.thread_time(thread.member.id).unwrap_or_default(),
+        _ => return Err(Errno::INVAL),
+    };
     let mut bytes = [0; 144];
     bytes[..8].copy_from_slice(&used.as_secs().to_le_bytes());
     bytes[8..16].copy_from_slice(&u64::from(used.subsec_micros()).to_le_bytes());
@@ -177,11 +222,42 @@ pub(super) fn arch_prctl(thread: &mut Thread, [code, at, ..]: Arguments) -> Answ
 
 /// `prctl(2)`: names, and what is as it is.
 pub(super) fn prctl(thread: &mut Thread, [option, at, ..]: Arguments) -> Answer {
+    let space = thread.process.space()?;
     match int(option) {
-        libc::PR_SET_NAME => thread.process.space()?.read(at, &mut [0; 1]).map(|()| 0),
-        libc::PR_GET_NAME => thread.process.space()?.write(at, b"microvm\0\0\0\0\0\0\0\0\0").map(|()| 0),
-        libc::PR_SET_PDEATHSIG | libc::PR_SET_DUMPABLE | libc::PR_SET_NO_NEW_PRIVS => Ok(0),
-        libc::PR_GET_DUMPABLE | libc::PR_GET_NO_NEW_PRIVS => Ok(1),
+        libc::PR_SET_NAME => {
+            let mut name = Vec::new();
+            for offset in 0..15 {
+                let mut byte = [0];
+                space.read(at.wrapping_add(offset), &mut byte)?;
+                if byte[0] == 0 {
+                    break;
+                }
+                name.push(byte[0]);
+            }
+            *lock(&thread.process.name) = Some(name);
+            Ok(0)
+        }
+        libc::PR_GET_NAME => {
+            let mut name = thread.process.name();
+            name.resize(16, 0);
+            space.write(at, &name).map(|()| 0)
+        }
+        libc::PR_SET_PDEATHSIG => {
+            if at > 64 {
+                return Err(Errno::INVAL);
+            }
+            thread.process.at_parents_end.store(at as u32, SeqCst);
+            Ok(0)
+        }
+        libc::PR_GET_PDEATHSIG => space.write_u32(at, thread.process.at_parents_end.load(SeqCst)).map(|()| 0),
+        libc::PR_SET_DUMPABLE if at > 1 => Err(Errno::INVAL),
+        libc::PR_SET_DUMPABLE => {
+            thread.process.dumpable.store(at as u32, SeqCst);
+            Ok(0)
+        }
+        libc::PR_GET_DUMPABLE => Ok(thread.process.dumpable.load(SeqCst).into()),
+        libc::PR_SET_NO_NEW_PRIVS if at == 1 => Ok(0),
+        libc::PR_GET_NO_NEW_PRIVS => Ok(1),
         _ => Err(Errno::INVAL),
     }
 }
@@ -192,7 +268,12 @@ pub(super) fn personality(_: &mut Thread, [wanted, ..]: Arguments) -> Answer {
 }
 
 /// `getrandom(2)`
-pub(super) fn getrandom(thread: &mut Thread, [at, length, ..]: Arguments) -> Answer {
+pub(super) fn getrandom(thread: &mut Thread, [at, length, flags, ..]: Arguments) -> Answer {
+    let kinds = flags & u64::from(libc::GRND_RANDOM | libc::GRND_INSECURE);
+    let known = u64::from(libc::GRND_RANDOM | libc::GRND_INSECURE | libc::GRND_NONBLOCK);
+    if flags & !known != 0 || kinds == u64::from(libc::GRND_RANDOM | libc::GRND_INSECURE) {
+        return Err(Errno::INVAL);
+    }
     let space = thread.process.space()?;
     let length = space.writable(at, length.min(1 << 20))?;
     let mut bytes = vec![0; length];

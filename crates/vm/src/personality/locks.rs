@@ -72,13 +72,12 @@ impl Locks {
     fn set(&self, file: Identity, wanted: Held, release: bool) -> Result<Option<Held>, Errno> {
         let mut files = lock(&self.held);
         let held = files.entry(file).or_default();
-        if !release {
-            if let Some(&other) = held.iter().find(|other| conflict(other, &wanted)) {
-                return Ok(Some(other));
-            }
-            if self.count.load(SeqCst) >= MOST {
-                return Err(Errno::NOLCK);
-            }
+        if !release && let Some(&other) = held.iter().find(|other| conflict(other, &wanted)) {
+            return Ok(Some(other));
+        }
+        let within = |held: &Held| held.owner == wanted.owner && held.start < wanted.start && wanted.end < held.end;
+        if self.count.load(SeqCst) >= MOST && (!release || held.iter().any(within)) {
+            return Err(Errno::NOLCK);
         }
         let before = held.len();
         cut(held, &wanted);

@@ -82,6 +82,8 @@ fn anonymous(thread: &Thread, placement: Placement, length: u64, protection: Pro
 
 /// `munmap(2)`
 pub(super) fn munmap(thread: &mut Thread, [start, length, ..]: Arguments) -> Answer {
+    let end = start.checked_add(length).filter(|&end| end <= crate::kvm::USER_END).ok_or(Errno::INVAL)?;
+    debug_assert!(end >= start);
     thread.process.space()?.unmap(start, length)?;
     thread.world.shared.settle();
     Ok(0)

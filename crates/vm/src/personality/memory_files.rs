@@ -59,7 +59,13 @@ impl Thread {
         if !scratch.has(&path.normal) {
             return Ok(Way::Path(path.clone()));
         }
+        self.check_steps_up(path)?;
         match scratch.find(&path.normal, follow) {
+            Ok(Led::Here(spot))
+                if path.written.ends_with(b"/") && spot.node.as_ref().is_some_and(|node| !node.is_folder()) =>
+            {
+                Err(Errno::NOTDIR)
+            }
             Ok(Led::Here(spot)) => Ok(Way::Memory(spot)),
             Ok(Led::Away(path)) => Ok(Way::Path(Path { written: path.clone(), normal: path })),
             Err(errno) => {
@@ -68,6 +74,21 @@ impl Thread {
                 Err(judged.map_err(|denied| self.unseen(path, denied)).err().unwrap_or(errno))
             }
         }
+    }
+
+    /// A step up leads out of a folder: what stands before each `..` has to be one.
+    fn check_steps_up(&self, path: &Path) -> Result<(), Errno> {
+        let names: Vec<&[u8]> = path.written.split(|&byte| byte == b'/').collect();
+        for (index, _) in names.iter().enumerate().filter(|(_, name)| **name == b"..") {
+            let before = crate::tree::normal(b"/", &names[..index].join(&b'/'));
+            if self.world.scratch.has(&before)
+                && let Led::Here(spot) = self.world.scratch.find(&before, true)?
+                && !spot.found()?.is_folder()
+            {
+                return Err(Errno::NOTDIR);
+            }
+        }
+        Ok(())
     }
 
     /// `open(2)` in memory.
@@ -111,6 +132,10 @@ impl Thread {
                     _ if create && has(libc::O_EXCL) => return Err(Errno::EXIST),
                     _ if has(libc::O_DIRECTORY) => return Err(Errno::NOTDIR),
                     Body::Link(_) => return Err(Errno::LOOP),
+                    Body::Fifo if !path_only => {
+                        let pipe = world.fifos.of(world, node.number);
+                        return super::pipe::open_fifo(self, &pipe, &spot.path, flags);
+                    }
                     Body::File(content) if has(libc::O_TRUNC) && !path_only => {
                         content.set_size(0);
                         node.touched(world.now());
@@ -207,6 +232,7 @@ pub(super) fn memfd_create(thread: &mut Thread, [name, flags, ..]: Arguments) ->
     if flags & SEALING == 0 {
         node.state().seals = libc::F_SEAL_SEAL as u32;
     }
+    node.state().names = 0;
     let path = [&b"/memfd:"[..], &name, b" (deleted)"].concat();
     let open = Open::new(world, Kind::Memory(node), &path, libc::O_RDWR as u32);
     thread.process.descriptors().add(open, 0, flags & CLOSE_ON_EXEC != 0)
@@ -222,6 +248,13 @@ pub(super) fn add_seals(open: &Open, seals: u64) -> Answer {
     }
     if state.seals & libc::F_SEAL_SEAL as u32 != 0 || open.flags() & libc::O_ACCMODE as u32 == libc::O_RDONLY as u32 {
         return Err(Errno::PERM);
+    }
+    // Whoever has mapped it might still write.
+    if seals & libc::F_SEAL_WRITE as u64 != 0
+        && let Body::File(content) = &node.body
+        && Arc::strong_count(content) > 1
+    {
+        return Err(Errno::BUSY);
     }
     state.seals |= seals as u32;
     Ok(0)

@@ -7,6 +7,9 @@
 //! Everything outside comes from the scoped hal or, for the system's own files, from [`crate::tree`].
 
 mod alarms;
+mod attributes;
+mod causes;
+mod commands;
 mod counter;
 mod ending;
 mod epoll;
@@ -15,13 +18,17 @@ mod files;
 mod folders;
 mod futex;
 mod identity;
+mod limits;
 mod locks;
 mod mapping;
 mod memory_files;
 mod open;
 mod opening;
+mod outside;
+mod pidfd;
 mod pipe;
 mod polling;
+mod proc;
 mod process;
 mod readiness;
 mod reading;
@@ -32,19 +39,25 @@ mod signalfd;
 mod signals;
 mod socket;
 mod special;
+mod splicing;
 mod starting;
 mod status;
+mod stopping;
 mod table;
+mod terminal;
 mod thread;
 mod time;
 mod timer;
 mod transfer;
+mod vectors;
 mod waiting;
 mod world;
 
 use rustix::io::Errno;
 
-pub(crate) use starting::{First, clear, first_thread, live, signal_first};
+pub(crate) use self::commands::begin;
+pub(crate) use self::table::{NUMBERS, name, system_calls};
+pub(crate) use starting::{First, attend, clear, first_thread, live, resize, signal_first};
 pub(crate) use world::World;
 
 /// How many threads an instance can have, those of all its processes together.

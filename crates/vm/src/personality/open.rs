@@ -12,14 +12,16 @@ use super::folders::Stage;
 use super::locks::Owner;
 use super::memory_files;
 use super::pipe::Pipe;
-use super::process::lock;
+use super::process::{Process, lock};
 use super::shared::Identity;
 use super::signalfd::Signals;
 use super::socket::Socket;
 use super::special::Device;
+use super::terminal::Terminal;
 use super::thread::Thread;
 use super::timer::Timer;
 use super::world::World;
+use crate::kvm::Kept;
 use crate::memory::Content;
 use crate::scratch::Node;
 use crate::tree::HostFile;
@@ -36,6 +38,7 @@ pub(super) struct Open {
     flags: AtomicU32,
     identity: OnceLock<Identity>,
     counted: bool,
+    _kept: Kept,
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
 }
@@ -65,6 +68,8 @@ pub(super) enum Kind {
     Reader(Arc<Pipe>),
     /// The end one writes to.
     Writer(Arc<Pipe>),
+    /// Both ends of a named pipe.
+    Both(Arc<Pipe>),
     Socket(Box<Socket>),
     /// `eventfd(2)`
     Counter(Counter),
@@ -74,8 +79,16 @@ pub(super) enum Kind {
     Signals(Signals),
     /// `epoll(7)`
     Set(Set),
+    /// `pidfd_open(2)`
+    Process(Arc<Process>),
+    /// A terminal: `pts(4)`.
+    Terminal(Arc<Terminal>),
+    /// Its other end.
+    Master(Arc<Terminal>),
 }
 
+/// About what the host keeps for each.
+const EACH: usize = 512;
 /// The flags of `open(2)` that `fcntl(2)` can change.
 const CHANGEABLE: u32 = (libc::O_APPEND | libc::O_NONBLOCK) as u32;
 
@@ -84,11 +97,19 @@ impl Open {
         match &kind {
             Kind::Reader(pipe) => pipe.open_reader(),
             Kind::Writer(pipe) => pipe.open_writer(),
+            Kind::Both(pipe) => {
+                pipe.open_reader();
+                pipe.open_writer();
+            }
+            Kind::Terminal(terminal) => terminal.open_slave(),
+            Kind::Master(terminal) => terminal.open_master(),
             _ => {}
         }
         let counted = !matches!(kind, Kind::Stream(_));
         if counted {
             world.count_open();
+            // Without the memory for it everything ends.
+            let _ = world.may_keep(EACH);
         }
         let mut open = Open::passing(world, kind, path, flags);
         open.counted = counted;
@@ -98,6 +119,8 @@ impl Open {
     /// For a moment only, and not counted.
     pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
         let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !(libc::O_CLOEXEC as u32)));
+        let text = if let Kind::Text(text) = &kind { text.capacity() } else { 0 };
+        let kept = Kept::of(&world.machine, EACH + path.len() + text);
         Open {
             world: world.clone(),
             kind,
@@ -107,6 +130,7 @@ impl Open {
             flags,
             identity: OnceLock::new(),
             counted: false,
+            _kept: kept,
             attempts: Default::default(),
         }
     }
@@ -119,11 +143,13 @@ impl Open {
     /// How often what can be read and what can be written may have changed.
     pub(super) fn changes(&self) -> [u64; 2] {
         let rings = match &self.kind {
-            Kind::Reader(pipe) | Kind::Writer(pipe) => pipe.bell.rings(),
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => pipe.bell.rings(),
             Kind::Socket(socket) => socket.changes(),
+            Kind::Terminal(terminal) | Kind::Master(terminal) => terminal.bell.rings(),
             Kind::Counter(counter) => counter.bell.rings(),
             Kind::Timer(timer) => timer.changes(),
             Kind::Set(set) => return [set.next_look(); 2],
+            Kind::Process(process) => process.children.rings(),
             _ => 0,
         };
         [0, 1].map(|direction| self.attempts[direction].load(SeqCst) + rings)
@@ -151,11 +177,15 @@ impl Open {
             Kind::Stream(_)
                 | Kind::Reader(_)
                 | Kind::Writer(_)
+                | Kind::Both(_)
                 | Kind::Socket(_)
                 | Kind::Counter(_)
                 | Kind::Timer(_)
                 | Kind::Signals(_)
                 | Kind::Set(_)
+                | Kind::Process(_)
+                | Kind::Terminal(_)
+                | Kind::Master(_)
         )
     }
 
@@ -185,7 +215,7 @@ impl Open {
             Kind::Counter(counter) => counter.read(thread, into, self.is_nonblocking()),
             Kind::Timer(timer) => timer.read(thread, into, self.is_nonblocking()),
             Kind::Signals(signals) => signals.read(thread, into, self.is_nonblocking()),
-            Kind::Set(_) => Err(Errno::INVAL),
+            Kind::Set(_) | Kind::Process(_) => Err(Errno::INVAL),
             Kind::Stream(handle) => loop {
                 self.attempted(Interest::Readable);
                 match self.world.host.call(Call::Receive { stream: *handle, into: &mut *into }).now() {
@@ -199,7 +229,9 @@ impl Open {
                     Ok(_) => return Err(Errno::IO),
                 }
             },
-            Kind::Reader(pipe) => pipe.read(thread, into, self.is_nonblocking()),
+            Kind::Reader(pipe) | Kind::Both(pipe) => pipe.read(thread, into, self.is_nonblocking()),
+            Kind::Terminal(terminal) => terminal.read(thread, into, self.is_nonblocking()),
+            Kind::Master(terminal) => terminal.read_shown(thread, into, self.is_nonblocking()),
             Kind::Device(device) => device.read(&self.world, into),
             _ => {
                 let mut position = lock(&self.position);
@@ -242,7 +274,7 @@ impl Open {
         match &self.kind {
             Kind::Socket(socket) => socket.write(thread, self, from),
             Kind::Counter(counter) => counter.write(thread, from, self.is_nonblocking()),
-            Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) => Err(Errno::INVAL),
+            Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) | Kind::Process(_) => Err(Errno::INVAL),
             Kind::Stream(handle) => loop {
                 self.attempted(Interest::Writable);
                 match self.world.host.call(Call::Send { stream: *handle, from }).now() {
@@ -256,7 +288,9 @@ impl Open {
                     Ok(_) => return Err(Errno::IO),
                 }
             },
-            Kind::Writer(pipe) => pipe.write(thread, from, self.is_nonblocking()),
+            Kind::Writer(pipe) | Kind::Both(pipe) => pipe.write(thread, from, self.is_nonblocking()),
+            Kind::Terminal(terminal) => terminal.write(thread, from, self.is_nonblocking()),
+            Kind::Master(terminal) => terminal.type_in(thread, from, self.is_nonblocking()),
             Kind::Device(device) => device.write(from),
             Kind::File(file) => {
                 let mut position = lock(&self.position);
@@ -416,6 +450,12 @@ impl Drop for Open {
             }
             Kind::Reader(pipe) => pipe.close_reader(),
             Kind::Writer(pipe) => pipe.close_writer(),
+            Kind::Both(pipe) => {
+                pipe.close_reader();
+                pipe.close_writer();
+            }
+            Kind::Terminal(terminal) => terminal.close_slave(),
+            Kind::Master(terminal) => terminal.close_master(&self.world),
             Kind::Socket(socket) => socket.close(&self.world),
             _ => {}
         }
@@ -442,7 +482,7 @@ impl Content for Mapped {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
         let mut done = 0;
         while done < into.len() {
-            match self.0.read_at(offset + done as u64, &mut into[done..])? {
+            match self.0.read_at(offset.saturating_add(done as u64), &mut into[done..])? {
                 0 => break,
                 count => done += count,
             }

@@ -15,6 +15,16 @@ use super::{Answer, Arguments, int};
 use crate::memory::Content;
 use crate::tree::{HostFile, normal};
 
+/// How many links a path may lead through: `path_resolution(7)`.
+pub(super) const MOST_LINKS: u32 = 40;
+
+/// What one step on the way to something open came to.
+enum Found {
+    Open(Arc<Open>),
+    /// By a link to this path.
+    Link(Path),
+}
+
 /// A path as a program gave it, made absolute.
 #[derive(Clone)]
 pub(super) struct Path {
@@ -72,37 +82,54 @@ impl Thread {
 
     /// The same; what is made gets this mode.
     pub(super) fn open_as(&self, path: &Path, flags: u32, mode: u32, follow: bool) -> Result<Arc<Open>, Errno> {
+        let mut path = path.clone();
+        for _ in 0..MOST_LINKS {
+            match self.open_or_follow(&path, flags, mode, follow)? {
+                Found::Open(open) => return Ok(open),
+                Found::Link(next) => path = next,
+            }
+        }
+        Err(Errno::LOOP)
+    }
+
+    /// One step of it: a link of `/proc` or one that leads out of memory is where to go on.
+    fn open_or_follow(&self, path: &Path, flags: u32, mode: u32, follow: bool) -> Result<Found, Errno> {
         let has = |flag: i32| flags & flag as u32 != 0;
         let world = &self.world;
         if let Some(number) = special::descriptor(self, &path.normal) {
-            return self.process.descriptors().get(number);
+            return self.process.descriptors().get(number).map(Found::Open);
         }
         let changes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 || has(libc::O_TRUNC);
-        if let Some(kind) = special::look(self, &path.normal) {
+        if let Some(opened) = super::terminal::open(self, &path.normal, flags) {
+            return opened.map(Found::Open);
+        }
+        if let Some(kind) = special::open(self, &path.normal)? {
             let is_folder = matches!(kind, Kind::Listing(_));
             return match kind {
                 _ if has(libc::O_CREAT) && has(libc::O_EXCL) => Err(Errno::EXIST),
                 Kind::Listing(_) if changes => Err(Errno::ISDIR),
                 Kind::Text(_) if changes => Err(Errno::ACCESS),
                 _ if has(libc::O_DIRECTORY) && !is_folder => Err(Errno::NOTDIR),
-                kind => Ok(Open::new(world, kind, &path.normal, flags)),
+                kind => Ok(Found::Open(Open::new(world, kind, &path.normal, flags))),
             };
         }
         if follow && let Some(target) = special::link(self, &path.normal) {
-            return self.open_as(&self.absolute(libc::AT_FDCWD, &target?)?, flags, mode, follow);
+            return self.absolute(libc::AT_FDCWD, &target?).map(Found::Link);
         }
         if world.scratch.has(&path.normal) {
             let follow = follow && !(has(libc::O_CREAT) && has(libc::O_EXCL));
             return match self.lead(path, follow)? {
-                Way::Path(path) => self.open_as(&path, flags, mode, follow),
-                Way::Memory(spot) => self.open_memory(&spot, flags, mode).map_err(|errno| match errno {
-                    Errno::ACCESS if !has(libc::O_CREAT) => self.unseen(path, errno),
-                    errno => errno,
-                }),
+                Way::Path(path) => Ok(Found::Link(path)),
+                Way::Memory(spot) => {
+                    self.open_memory(&spot, flags, mode).map(Found::Open).map_err(|errno| match errno {
+                        Errno::ACCESS if !has(libc::O_CREAT) => self.unseen(path, errno),
+                        errno => errno,
+                    })
+                }
             };
         }
         if path.is_system(self) {
-            return self.open_system(path, flags, follow, changes);
+            return self.open_system(path, flags, follow, changes).map(Found::Open);
         }
         let how = OpenHow {
             read: flags & libc::O_ACCMODE as u32 != libc::O_WRONLY as u32 && !has(libc::O_PATH),
@@ -132,7 +159,7 @@ impl Thread {
         {
             pages.set_size(0);
         }
-        Ok(open)
+        Ok(Found::Open(open))
     }
 
     /// The names at the root that are not the hal's.
@@ -207,6 +234,36 @@ pub(super) fn open(thread: &mut Thread, [path, flags, mode, ..]: Arguments) -> A
 pub(super) fn creat(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer {
     let flags = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC) as u64;
     openat(thread, [libc::AT_FDCWD as u64, path, flags, mode, 0, 0])
+}
+
+/// `openat2(2)`: `struct open_how` is copied first, and what follows what is known has to be zero.
+pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Arguments) -> Answer {
+    const HOW: u64 = 24;
+    const NO_MAGIC_LINKS: u64 = 2;
+    const KNOWN: u64 = 0x3f;
+    let space = thread.process.space()?;
+    match size {
+        HOW => {}
+        ..HOW => return Err(Errno::INVAL),
+        HOW..=4096 => {
+            let mut more = vec![0; (size - HOW) as usize];
+            space.read(how.wrapping_add(HOW), &mut more)?;
+            if more.iter().any(|&byte| byte != 0) {
+                return Err(Errno::TOOBIG);
+            }
+        }
+        _ => return Err(Errno::TOOBIG),
+    }
+    let word = |at: u64| space.read_u64(how.wrapping_add(at));
+    let (flags, mode, resolve) = (word(0)?, word(8)?, word(16)?);
+    let makes = flags & (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64 != 0;
+    if flags > u64::from(u32::MAX) || resolve & !KNOWN != 0 || mode & !0o7777 != 0 || (mode != 0 && !makes) {
+        return Err(Errno::INVAL);
+    }
+    if resolve & !NO_MAGIC_LINKS != 0 {
+        return Err(Errno::NOSYS);
+    }
+    openat(thread, [folder, path, flags, mode, 0, 0])
 }
 
 /// `openat(2)`

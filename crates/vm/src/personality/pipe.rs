@@ -1,7 +1,7 @@
 //! Pipes: `pipe(2)`, `pipe(7)`.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, Weak};
 
 use rustix::io::Errno;
 
@@ -32,22 +32,35 @@ struct State {
     room: usize,
     readers: usize,
     writers: usize,
+    /// How often it was opened for reading, and for writing.
+    opened: [u64; 2],
     kept: Kept,
 }
 
+impl State {
+    /// What was full once is counted as long as the room for it is kept.
+    fn count(&mut self) {
+        self.kept.set(self.content.capacity());
+    }
+}
+
 impl Pipe {
-    fn new(world: &World) -> Pipe {
+    pub(super) fn new(world: &World) -> Pipe {
         let kept = Kept::new(world.machine.clone());
-        let state = State { content: VecDeque::new(), room: ROOM, readers: 0, writers: 0, kept };
+        let state = State { content: VecDeque::new(), room: ROOM, readers: 0, writers: 0, opened: [0; 2], kept };
         Pipe { state: Mutex::new(state), bell: Bell::default() }
     }
 
     pub(super) fn open_reader(&self) {
-        lock(&self.state).readers += 1;
+        let mut state = lock(&self.state);
+        state.readers += 1;
+        state.opened[0] += 1;
     }
 
     pub(super) fn open_writer(&self) {
-        lock(&self.state).writers += 1;
+        let mut state = lock(&self.state);
+        state.writers += 1;
+        state.opened[1] += 1;
     }
 
     pub(super) fn close_reader(&self) {
@@ -98,6 +111,48 @@ impl Pipe {
         Ok(room as u64)
     }
 
+    /// How much can be written now.
+    pub(super) fn left(&self) -> usize {
+        let state = lock(&self.state);
+        state.room - state.content.len()
+    }
+
+    /// Takes what there is, for who reads from outside: nothing at the end, `None` when there may be more later.
+    pub(super) fn take(&self, most: usize) -> Option<Vec<u8>> {
+        let mut state = lock(&self.state);
+        if state.content.is_empty() && state.writers > 0 {
+            return None;
+        }
+        let count = most.min(state.content.len());
+        let taken: Vec<u8> = state.content.drain(..count).collect();
+        let left = state.content.len();
+        state.kept.set(left);
+        drop(state);
+        if count > 0 {
+            self.bell.ring();
+        }
+        Some(taken)
+    }
+
+    /// Puts what there is room for, for who writes from outside; all of it goes nowhere when nobody reads.
+    pub(super) fn put(&self, from: &[u8]) -> usize {
+        match self.try_write(&from[..from.len().min(ATOMIC)]) {
+            Some(Ok(count)) => {
+                self.bell.ring();
+                count
+            }
+            Some(Err(_)) => from.len(),
+            None => 0,
+        }
+    }
+
+    /// What can be read, which stays; nothing when nobody writes any more.
+    pub(super) fn peek(&self, length: usize) -> Option<Vec<u8>> {
+        let state = lock(&self.state);
+        let found: Vec<u8> = state.content.iter().copied().take(length).collect();
+        (!found.is_empty() || state.writers == 0).then_some(found)
+    }
+
     /// How many bytes can be read: `FIONREAD`.
     pub(super) fn length(&self) -> usize {
         lock(&self.state).content.len()
@@ -112,8 +167,10 @@ impl Pipe {
         for (place, byte) in into.iter_mut().zip(state.content.drain(..count)) {
             *place = byte;
         }
-        let left = state.content.len();
-        state.kept.set(left);
+        if state.content.is_empty() && state.content.capacity() > ROOM {
+            state.content = VecDeque::new();
+        }
+        state.count();
         Some(count)
     }
 
@@ -128,8 +185,7 @@ impl Pipe {
         }
         let count = from.len().min(room);
         state.content.extend(&from[..count]);
-        let now = state.content.len();
-        state.kept.set(now);
+        state.count();
         Some(Ok(count))
     }
 
@@ -202,4 +258,59 @@ pub(super) fn pipe2(thread: &mut Thread, [at, flags, ..]: Arguments) -> Answer {
     space.write_u32(at, first as u32)?;
     space.write_u32(at + 4, second as u32)?;
     Ok(0)
+}
+
+/// The named pipes that somebody has open, by the numbers of their nodes: `fifo(7)`.
+#[derive(Default)]
+pub(super) struct Fifos(Mutex<HashMap<u64, Weak<Pipe>>>);
+
+impl Fifos {
+    /// The pipe of a node; what was in one that nobody had open any more is gone.
+    pub(super) fn of(&self, world: &World, node: u64) -> Arc<Pipe> {
+        let mut fifos = lock(&self.0);
+        if let Some(pipe) = fifos.get(&node).and_then(Weak::upgrade) {
+            return pipe;
+        }
+        fifos.retain(|_, pipe| pipe.strong_count() > 0);
+        let pipe = Arc::new(Pipe::new(world));
+        fifos.insert(node, Arc::downgrade(&pipe));
+        pipe
+    }
+}
+
+/// Opens a named pipe, which waits for the other end.
+pub(super) fn open_fifo(thread: &Thread, pipe: &Arc<Pipe>, path: &[u8], flags: u32) -> Result<Arc<Open>, Errno> {
+    let world = &thread.world;
+    let at_once = flags & libc::O_NONBLOCK as u32 != 0;
+    match flags as i32 & libc::O_ACCMODE {
+        libc::O_RDONLY => {
+            let before = lock(&pipe.state).opened[1];
+            let open = Open::new(world, Kind::Reader(pipe.clone()), path, flags);
+            if !at_once {
+                let there = || {
+                    let state = lock(&pipe.state);
+                    (state.writers > 0 || state.opened[1] != before).then_some(())
+                };
+                pipe.bell.ring();
+                thread.wait(&[&pipe.bell], None, there)?;
+            }
+            Ok(open)
+        }
+        libc::O_WRONLY => {
+            if at_once && !pipe.has_readers() {
+                return Err(Errno::NXIO);
+            }
+            let before = lock(&pipe.state).opened[0];
+            let open = Open::new(world, Kind::Writer(pipe.clone()), path, flags);
+            pipe.bell.ring();
+            let there = || {
+                let state = lock(&pipe.state);
+                (state.readers > 0 || state.opened[0] != before).then_some(())
+            };
+            thread.wait(&[&pipe.bell], None, there)?;
+            Ok(open)
+        }
+        libc::O_RDWR => Ok(Open::new(world, Kind::Both(pipe.clone()), path, flags)),
+        _ => Err(Errno::INVAL),
+    }
 }

@@ -1,15 +1,20 @@
 //! A process: `credentials(7)`, `clone(2)`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::alarms::Alarms;
+use super::causes::Queue;
 use super::files::Descriptors;
+use super::limits::Limits;
 use super::signals::Actions;
+use super::stopping::Halt;
 use super::waiting::Bell;
+use crate::kvm::{Kept, Machine};
 use crate::memory::Space;
 
 /// A process, or what is left of one until its parent has asked.
@@ -21,9 +26,13 @@ pub(super) struct Process {
     descriptors: Mutex<Arc<Descriptors>>,
     pub(super) actions: Mutex<Arc<Mutex<Actions>>>,
     pub(super) place: Mutex<Arc<Mutex<Place>>>,
-    image: Mutex<Image>,
+    image: Mutex<Arc<Image>>,
     /// Its threads, by their numbers.
     pub(super) threads: Mutex<BTreeMap<u32, Arc<Member>>>,
+    /// The thread that goes on alone, as in `execve(2)`; 0 while all do.
+    pub(super) alone: AtomicU32,
+    /// Rung when a thread of it has ended.
+    pub(super) fewer: Bell,
     /// How it is to end, or ended: a status as `wait(2)` has it. Negative while it lives.
     pub(super) status: AtomicI32,
     pub(super) is_over: std::sync::atomic::AtomicBool,
@@ -35,8 +44,27 @@ pub(super) struct Process {
     pub(super) left: Bell,
     pub(super) has_left: std::sync::atomic::AtomicBool,
     pub(super) alarms: Alarms,
-    /// Signals for whichever thread takes them.
+    /// Signals for whichever thread takes them, and their causes.
     pub(super) pending: AtomicU64,
+    pub(super) queue: Queue,
+    pub(super) halt: Halt,
+    pub(super) session: AtomicU32,
+    /// Whether it has begun another program: `setpgid(2)`.
+    pub(super) has_executed: std::sync::atomic::AtomicBool,
+    /// Processor time of its threads that have ended, and of children that were waited for.
+    pub(super) ended_time: Mutex<Duration>,
+    pub(super) children_time: Mutex<Duration>,
+    /// `getrlimit(2)`
+    pub(super) limits: Mutex<Limits>,
+    /// `setpriority(2)`
+    pub(super) niceness: AtomicI32,
+    /// The name of its first thread: `PR_SET_NAME`.
+    pub(super) name: Mutex<Option<Vec<u8>>>,
+    /// `PR_SET_PDEATHSIG`, `PR_SET_DUMPABLE`
+    pub(super) at_parents_end: AtomicU32,
+    pub(super) dumpable: AtomicU32,
+    /// Told of its end, when somebody outside waits for that.
+    pub(super) awaited: Mutex<Option<tokio::sync::oneshot::Sender<i32>>>,
 }
 
 /// What others know of a thread.
@@ -45,7 +73,18 @@ pub(super) struct Member {
     /// The number of its thread of the host; 0 before it runs.
     pub(super) number: AtomicI32,
     pub(super) pending: AtomicU64,
+    pub(super) queue: Queue,
     pub(super) blocked: AtomicU64,
+}
+
+impl Member {
+    /// The same thread under another number.
+    pub(super) fn renumbered(&self, id: u32) -> Member {
+        let (number, pending, blocked) =
+            (self.number.load(SeqCst), self.pending.load(SeqCst), self.blocked.load(SeqCst));
+        let queue = self.queue.duplicate();
+        Member { id, number: number.into(), pending: pending.into(), queue, blocked: blocked.into() }
+    }
 }
 
 /// Where a process is in the tree of files: `chdir(2)`, `umask(2)`.
@@ -56,10 +95,20 @@ pub(super) struct Place {
 }
 
 /// What it runs: `/proc/self/exe`, `/proc/self/cmdline`.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Image {
     pub(super) path: Vec<u8>,
     pub(super) arguments: Vec<Vec<u8>>,
+    _kept: Option<Kept>,
+}
+
+impl Image {
+    /// It counts as memory.
+    pub(super) fn new(machine: &Arc<Machine>, path: Vec<u8>, arguments: Vec<Vec<u8>>) -> Image {
+        let each = size_of::<Vec<u8>>() + 16;
+        let bytes = path.len() + arguments.iter().map(|text| text.len() + each).sum::<usize>();
+        Image { path, arguments, _kept: Some(Kept::of(machine, bytes)) }
+    }
 }
 
 /// What a new process begins with.
@@ -67,11 +116,14 @@ pub(super) struct Parts {
     pub(super) id: u32,
     pub(super) parent: u32,
     pub(super) group: u32,
+    pub(super) session: u32,
     pub(super) space: Arc<Space>,
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) actions: Arc<Mutex<Actions>>,
     pub(super) place: Arc<Mutex<Place>>,
-    pub(super) image: Image,
+    pub(super) image: Arc<Image>,
+    pub(super) limits: Limits,
+    pub(super) niceness: i32,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,6 +142,8 @@ impl Process {
             place: Mutex::new(parts.place),
             image: Mutex::new(parts.image),
             threads: Mutex::default(),
+            alone: AtomicU32::new(0),
+            fewer: Bell::default(),
             status: AtomicI32::new(-1),
             is_over: std::sync::atomic::AtomicBool::new(false),
             children: Bell::default(),
@@ -98,6 +152,18 @@ impl Process {
             has_left: std::sync::atomic::AtomicBool::new(false),
             alarms: Alarms::default(),
             pending: AtomicU64::new(0),
+            queue: Queue::default(),
+            halt: Halt::default(),
+            session: AtomicU32::new(parts.session),
+            has_executed: std::sync::atomic::AtomicBool::new(false),
+            ended_time: Mutex::default(),
+            children_time: Mutex::default(),
+            limits: Mutex::new(parts.limits),
+            niceness: AtomicI32::new(parts.niceness),
+            name: Mutex::default(),
+            at_parents_end: AtomicU32::new(0),
+            dumpable: AtomicU32::new(1),
+            awaited: Mutex::new(None),
         })
     }
 
@@ -110,6 +176,19 @@ impl Process {
     pub(super) fn set_space(&self, space: Option<Arc<Space>>) {
         let old = std::mem::replace(&mut *lock(&self.space), space);
         drop(old);
+    }
+
+    /// Processor time of all its threads so far.
+    pub(super) fn cpu_time(&self) -> Duration {
+        let threads = lock(&self.threads);
+        let living = threads.values().filter_map(|member| crate::sys::thread_time(member.number.load(SeqCst)));
+        *lock(&self.ended_time) + living.sum::<Duration>()
+    }
+
+    /// Processor time of one of its threads; `None` when it has ended.
+    pub(super) fn thread_time(&self, id: u32) -> Option<Duration> {
+        let number = lock(&self.threads).get(&id)?.number.load(SeqCst);
+        crate::sys::thread_time(number)
     }
 
     pub(super) fn descriptors(&self) -> Arc<Descriptors> {
@@ -129,11 +208,23 @@ impl Process {
         lock(&self.place).clone()
     }
 
-    pub(super) fn image(&self) -> Image {
+    pub(super) fn image(&self) -> Arc<Image> {
         lock(&self.image).clone()
     }
 
+    /// Its name: `PR_GET_NAME`.
+    pub(super) fn name(&self) -> Vec<u8> {
+        let given = lock(&self.name).clone();
+        given.unwrap_or_else(|| {
+            let path = &self.image().path;
+            let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+            last[..last.len().min(15)].to_vec()
+        })
+    }
+
     pub(super) fn set_image(&self, image: Image) {
-        *lock(&self.image) = image;
+        let old = std::mem::replace(&mut *lock(&self.image), Arc::new(image));
+        drop(old);
+        *lock(&self.name) = None;
     }
 }

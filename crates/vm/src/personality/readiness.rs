@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::Instant;
@@ -38,6 +39,8 @@ pub(super) struct Watch<'a> {
     /// When something becomes ready by itself.
     next: Option<Instant>,
     depth: u32,
+    /// What sets were found to be in this look, by their address and depth.
+    sets: HashMap<(usize, u32), bool>,
 }
 
 impl Watch<'_> {
@@ -81,18 +84,38 @@ impl Watch<'_> {
                 let writable = if pipe.is_writable() { OUT } else { 0 };
                 writable & wanted | if pipe.has_readers() { 0 } else { ERR }
             }
+            Kind::Both(pipe) => {
+                self.enlist(&pipe.bell);
+                let readable = if pipe.length() > 0 { IN } else { 0 };
+                let writable = if pipe.is_writable() { OUT } else { 0 };
+                (readable | writable) & wanted
+            }
             Kind::Stream(handle) => self.both(*handle, wanted),
             Kind::Socket(socket) => socket.readiness(self, wanted),
             Kind::Counter(counter) => counter.readiness(self) & wanted,
             Kind::Timer(timer) => timer.readiness(self) & wanted,
             Kind::Signals(signals) => signals.readiness(self) & wanted,
             Kind::Set(set) if self.depth < DEPTH => {
-                self.depth += 1;
-                let any = set.has_ready(self);
-                self.depth -= 1;
+                let key = (std::ptr::from_ref(set).addr(), self.depth);
+                let any = match self.sets.get(&key) {
+                    Some(&any) => any,
+                    None => {
+                        self.depth += 1;
+                        let any = set.has_ready(self);
+                        self.depth -= 1;
+                        self.sets.insert(key, any);
+                        any
+                    }
+                };
                 if any { IN & wanted } else { 0 }
             }
             Kind::Set(_) => 0,
+            Kind::Terminal(terminal) => terminal.readiness(self, false) & (wanted | HUP | ERR),
+            Kind::Master(terminal) => terminal.readiness(self, true) & (wanted | HUP | ERR),
+            Kind::Process(process) => {
+                self.enlist(&process.children);
+                if process.is_over.load(SeqCst) { IN & wanted } else { 0 }
+            }
             _ => (IN | OUT) & wanted,
         }
     }
@@ -117,22 +140,29 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut(&mut Watch<'_>) -> Option<T>,
     ) -> Result<T, Errno> {
-        let mut watch = Watch { thread: self, waker: waker(), asked: HashMap::new(), next: None, depth: 0 };
+        let deadline = self.lasting(deadline);
+        let (asked, sets) = (HashMap::new(), HashMap::new());
+        let mut watch = Watch { thread: self, waker: waker(), asked, next: None, depth: 0, sets };
         loop {
+            self.world.control.hold();
             watch.next = None;
+            watch.sets.clear();
             if let Some(found) = check(&mut watch) {
                 return Ok(found);
             }
             if self.is_interrupted() {
-                return Err(Errno::INTR);
+                return Err(self.broken_off(deadline));
             }
             let now = Instant::now();
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Err(Errno::TIMEDOUT);
             }
             match deadline.into_iter().chain(watch.next).min() {
-                None => thread::park(),
-                Some(moment) => thread::park_timeout(moment.saturating_duration_since(now)),
+                None => self.world.control.parked(thread::park),
+                Some(moment) => {
+                    let left = moment.saturating_duration_since(now);
+                    self.world.control.parked(|| thread::park_timeout(left));
+                }
             }
         }
     }

@@ -29,7 +29,8 @@ fn read_into(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<
 
 fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
     let space = thread.process.space()?;
-    let mut content = vec![0; space.readable(at, length.min(MOST))?];
+    let length = thread.may_write(open, offset, length.min(MOST))?;
+    let mut content = vec![0; space.readable(at, length)?];
     space.read(at, &mut content)?;
     let count = match offset {
         None => open.write(thread, &content)?,
@@ -144,12 +145,26 @@ pub(super) fn preadv2(thread: &mut Thread, arguments: Arguments) -> Answer {
 
 /// `pwritev2(2)`
 pub(super) fn pwritev2(thread: &mut Thread, arguments: Arguments) -> Answer {
-    check_flags(arguments[5])?;
+    let [number, _, _, offset, _, flags] = arguments;
+    check_flags(flags & !(libc::RWF_APPEND as u64))?;
+    if flags & libc::RWF_APPEND as u64 != 0 {
+        // As if it had been opened so; the position moves only when it is the one that is used.
+        let open = thread.process.descriptors().get(int(number))?;
+        let before = (open.flags(), *lock(&open.position));
+        open.set_flags(before.0 | libc::O_APPEND as u32);
+        let answer = writev(thread, arguments);
+        open.set_flags(before.0);
+        if offset as i64 != -1 {
+            *lock(&open.position) = before.1;
+        }
+        return answer;
+    }
     if arguments[3] as i64 == -1 { writev(thread, arguments) } else { pwritev(thread, arguments) }
 }
 
 fn check_flags(flags: u64) -> Result<(), Errno> {
-    if flags & !(libc::RWF_HIPRI as u64) == 0 { Ok(()) } else { Err(Errno::OPNOTSUPP) }
+    let known = libc::RWF_HIPRI | libc::RWF_DSYNC | libc::RWF_SYNC | libc::RWF_NOWAIT;
+    if flags & !(known as u64) == 0 { Ok(()) } else { Err(Errno::OPNOTSUPP) }
 }
 
 /// `preadv(2)`
@@ -201,6 +216,7 @@ pub(super) fn lseek(thread: &mut Thread, [number, by, whence, ..]: Arguments) ->
 pub(super) fn ftruncate(thread: &mut Thread, [number, size, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
     let size = offset(size)?;
+    thread.may_be_long(size)?;
     open.set_size(size).map(|()| 0)
 }
 
@@ -220,7 +236,36 @@ pub(super) fn fsync(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
 }
 
 /// `fadvise64(2)`: advice that is not taken.
-pub(super) fn fadvise(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+pub(super) fn fadvise(thread: &mut Thread, [number, _, _, advice, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    match advice {
+        _ if !open.has_position() => Err(Errno::SPIPE),
+        0..=5 => Ok(0),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// `readahead(2)`: nothing is read before it is asked for.
+pub(super) fn readahead(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    match open.kind {
+        _ if open.flags() & libc::O_ACCMODE as u32 == libc::O_WRONLY as u32 => Err(Errno::BADF),
+        Kind::File(_) | Kind::Memory(_) | Kind::System(_) => Ok(0),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// `sync_file_range(2)`: what is written is with the host already.
+pub(super) fn sync_file_range(thread: &mut Thread, [number, start, length, flags, ..]: Arguments) -> Answer {
+    let open = thread.process.descriptors().get(int(number))?;
+    if flags & !7 != 0 || offset(start)?.checked_add(offset(length)?).is_none() {
+        return Err(Errno::INVAL);
+    }
+    if open.has_position() { Ok(0) } else { Err(Errno::SPIPE) }
+}
+
+/// `syncfs(2)`
+pub(super) fn syncfs(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     thread.process.descriptors().get(int(number)).map(|_| 0)
 }
 
@@ -230,6 +275,7 @@ pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -
     let open = descriptors.get(int(number))?;
     match request {
         libc::FIONREAD => match &open.kind {
+            Kind::Terminal(_) | Kind::Master(_) => super::terminal::ioctl(thread, &open, request, at),
             Kind::Reader(pipe) => thread.process.space()?.write_u32(at, pipe.length() as u32).map(|()| 0),
             Kind::Socket(socket) => thread.process.space()?.write_u32(at, socket.length() as u32).map(|()| 0),
             _ => Err(Errno::NOTTY),
@@ -241,6 +287,6 @@ pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -
             open.set_flags(if on { open.flags() | flag } else { open.flags() & !flag });
             Ok(0)
         }
-        _ => Err(Errno::NOTTY),
+        _ => super::terminal::ioctl(thread, &open, request, at),
     }
 }

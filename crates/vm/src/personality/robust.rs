@@ -4,7 +4,6 @@ use rustix::io::Errno;
 
 use super::thread::Thread;
 use super::{Answer, Arguments};
-use crate::memory::Protection;
 
 /// `struct robust_list_head`
 const HEAD: u64 = 24;
@@ -66,10 +65,12 @@ impl Thread {
 
     fn give_up_lock(&self, at: u64) {
         let Ok(space) = self.process.space() else { return };
-        let Ok(place) = space.place_of(at, Protection::WRITE) else { return };
         let mine = self.member.id;
         let died = |word: u32| (word & OWNER == mine).then_some(word & WAITERS | OWNER_DIED);
-        if space.change(place, died).is_ok_and(|before| before & OWNER == mine && before & WAITERS != 0) {
+        if let Ok((place, before)) = space.change(at, died)
+            && before & OWNER == mine
+            && before & WAITERS != 0
+        {
             self.world.futexes.wake(place, 1, u32::MAX);
         }
     }

@@ -1,7 +1,11 @@
 //! Who runs where and when: `sched(7)`. The host decides; what programs ask for is checked and answered.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
 use rustix::io::Errno;
 
+use super::process::{Process, lock};
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
 
@@ -16,59 +20,168 @@ fn processors() -> u64 {
     u64::MAX >> (64 - count)
 }
 
+/// The process or thread of that number; 0 is the calling one.
+fn check(thread: &Thread, id: u64) -> Result<Arc<Process>, Errno> {
+    match int(id) {
+        0 => Ok(thread.process.clone()),
+        id if id < 0 => Err(Errno::INVAL),
+        id => {
+            let id = id.unsigned_abs();
+            let processes = thread.world.processes();
+            let found = processes.values().find(|process| lock(&process.threads).contains_key(&id));
+            found.cloned().ok_or(Errno::SRCH)
+        }
+    }
+}
+
 /// `sched_getaffinity(2)`
-pub(super) fn sched_getaffinity(thread: &mut Thread, [_, length, at, ..]: Arguments) -> Answer {
+pub(super) fn sched_getaffinity(thread: &mut Thread, [id, length, at, ..]: Arguments) -> Answer {
     if length < 8 || !length.is_multiple_of(8) {
         return Err(Errno::INVAL);
     }
+    check(thread, id)?;
     thread.process.space()?.write_u64(at, processors())?;
     Ok(8)
 }
 
 /// `sched_setaffinity(2)`: one of its processors has to be there.
-pub(super) fn sched_setaffinity(thread: &mut Thread, [_, length, at, ..]: Arguments) -> Answer {
+pub(super) fn sched_setaffinity(thread: &mut Thread, [id, length, at, ..]: Arguments) -> Answer {
     let mut mask = [0; 8];
     let length = usize::try_from(length).unwrap_or(8).min(8);
     thread.process.space()?.read(at, &mut mask[..length])?;
+    check(thread, id)?;
     if u64::from_le_bytes(mask) & processors() == 0 { Err(Errno::INVAL) } else { Ok(0) }
 }
 
-/// `sched_getscheduler(2)`, `getpriority(2)` of an ordinary process: `SCHED_OTHER`.
-pub(super) fn ordinary(_: &mut Thread, _: Arguments) -> Answer {
-    Ok(0)
+/// `sched_getscheduler(2)`: `SCHED_OTHER`.
+pub(super) fn sched_getscheduler(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
+    check(thread, id).map(|_| 0)
+}
+
+fn check_policy(policy: i32, priority: u32) -> Answer {
+    match policy & !libc::SCHED_RESET_ON_FORK {
+        libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE if priority == 0 => Ok(0),
+        libc::SCHED_FIFO | libc::SCHED_RR if (1..=99).contains(&priority) => Err(Errno::PERM),
+        _ => Err(Errno::INVAL),
+    }
 }
 
 /// `sched_setscheduler(2)`: what is ordinary is granted.
-pub(super) fn sched_setscheduler(_: &mut Thread, [_, policy, ..]: Arguments) -> Answer {
-    match int(policy) {
-        libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE => Ok(0),
-        libc::SCHED_FIFO | libc::SCHED_RR => Err(Errno::PERM),
-        _ => Err(Errno::INVAL),
-    }
+pub(super) fn sched_setscheduler(thread: &mut Thread, [id, policy, at, ..]: Arguments) -> Answer {
+    let priority = thread.process.space()?.read_u32(at)?;
+    check(thread, id)?;
+    check_policy(int(policy), priority)
+}
+
+/// `sched_setparam(2)`
+pub(super) fn sched_setparam(thread: &mut Thread, [id, at, ..]: Arguments) -> Answer {
+    sched_setscheduler(thread, [id, libc::SCHED_OTHER as u64, at, 0, 0, 0])
 }
 
 /// `sched_getparam(2)`
-pub(super) fn sched_getparam(thread: &mut Thread, [_, at, ..]: Arguments) -> Answer {
+pub(super) fn sched_getparam(thread: &mut Thread, [id, at, ..]: Arguments) -> Answer {
+    check(thread, id)?;
     thread.process.space()?.write_u32(at, 0).map(|()| 0)
 }
 
-/// `sched_get_priority_max(2)`, `sched_get_priority_min(2)`
-pub(super) fn sched_get_priority(_: &mut Thread, [policy, ..]: Arguments) -> Answer {
+/// `sched_get_priority_max(2)`
+pub(super) fn sched_get_priority_max(_: &mut Thread, [policy, ..]: Arguments) -> Answer {
     match int(policy) {
         libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE => Ok(0),
-        libc::SCHED_FIFO | libc::SCHED_RR => Ok(1),
+        libc::SCHED_FIFO | libc::SCHED_RR => Ok(99),
         _ => Err(Errno::INVAL),
     }
 }
 
-/// `getpriority(2)`: 20 less the niceness, which is 0.
-pub(super) fn getpriority(_: &mut Thread, _: Arguments) -> Answer {
-    Ok(20)
+/// `sched_get_priority_min(2)`
+pub(super) fn sched_get_priority_min(thread: &mut Thread, arguments: Arguments) -> Answer {
+    sched_get_priority_max(thread, arguments).map(|most| most.min(1))
 }
 
-/// `setpriority(2)`: less is granted, and changes nothing.
-pub(super) fn setpriority(_: &mut Thread, [_, _, niceness, ..]: Arguments) -> Answer {
-    if int(niceness) < 0 { Err(Errno::ACCESS) } else { Ok(0) }
+/// `sched_rr_get_interval(2)`: a slice as an ordinary process has one.
+pub(super) fn sched_rr_get_interval(thread: &mut Thread, [id, at, ..]: Arguments) -> Answer {
+    check(thread, id)?;
+    thread.process.space()?.write(at, &[0_u64, 4_000_000].map(u64::to_le_bytes).concat()).map(|()| 0)
+}
+
+/// How long `struct sched_attr` is, of the first version.
+const ATTRIBUTES: u32 = 48;
+
+/// `sched_getattr(2)`
+pub(super) fn sched_getattr(thread: &mut Thread, [id, at, size, flags, ..]: Arguments) -> Answer {
+    if flags != 0 || (size as u32) < ATTRIBUTES || size as u32 > 4096 {
+        return Err(Errno::INVAL);
+    }
+    let niceness = check(thread, id)?.niceness.load(SeqCst);
+    let mut bytes = [0; ATTRIBUTES as usize];
+    bytes[..4].copy_from_slice(&ATTRIBUTES.to_le_bytes());
+    bytes[16..20].copy_from_slice(&niceness.to_le_bytes());
+    thread.process.space()?.write(at, &bytes).map(|()| 0)
+}
+
+/// `sched_setattr(2)`
+pub(super) fn sched_setattr(thread: &mut Thread, [id, at, flags, ..]: Arguments) -> Answer {
+    let space = thread.process.space()?;
+    let word = |offset: u64| space.read_u32(at.wrapping_add(offset));
+    if flags != 0 || !matches!(word(0)?, 0 | ATTRIBUTES..=4096) {
+        return Err(Errno::INVAL);
+    }
+    let (policy, niceness, priority) = (word(4)? as i32, word(16)? as i32, word(20)?);
+    let process = check(thread, id)?;
+    check_policy(policy, priority)?;
+    nicer(&process, niceness)
+}
+
+/// Nobody becomes more important than before.
+fn nicer(process: &Process, niceness: i32) -> Answer {
+    let niceness = niceness.clamp(-20, 19);
+    if niceness < process.niceness.load(SeqCst) {
+        return Err(Errno::ACCESS);
+    }
+    process.niceness.store(niceness, SeqCst);
+    Ok(0)
+}
+
+/// Those that `getpriority(2)` means.
+fn meant(thread: &Thread, which: u64, who: u64) -> Result<Vec<Arc<Process>>, Errno> {
+    let all: Vec<Arc<Process>> = thread.world.processes().values().cloned().collect();
+    let found: Vec<_> = match which as u32 {
+        libc::PRIO_PROCESS => vec![check(thread, who)?],
+        libc::PRIO_PGRP => {
+            let group = if who == 0 { thread.process.group.load(SeqCst) } else { who as u32 };
+            all.into_iter().filter(|process| process.group.load(SeqCst) == group).collect()
+        }
+        libc::PRIO_USER if who == 0 || who as u32 == rustix::process::getuid().as_raw() => all,
+        libc::PRIO_USER => Vec::new(),
+        _ => return Err(Errno::INVAL),
+    };
+    if found.is_empty() { Err(Errno::SRCH) } else { Ok(found) }
+}
+
+/// `getpriority(2)`: 20 less the niceness, which changes nothing.
+pub(super) fn getpriority(thread: &mut Thread, [which, who, ..]: Arguments) -> Answer {
+    let least = meant(thread, which, who)?.iter().map(|process| process.niceness.load(SeqCst)).min().unwrap_or(0);
+    Ok((20 - least) as u64)
+}
+
+/// `setpriority(2)`
+pub(super) fn setpriority(thread: &mut Thread, [which, who, niceness, ..]: Arguments) -> Answer {
+    meant(thread, which, who)?.iter().try_fold(0, |_, process| nicer(process, int(niceness)))
+}
+
+/// `ioprio_get(2)`: none is set.
+pub(super) fn ioprio_get(thread: &mut Thread, [which, who, ..]: Arguments) -> Answer {
+    meant(thread, which.wrapping_sub(1), who).map(|_| 0)
+}
+
+/// `ioprio_set(2)`: checked, and changes nothing.
+pub(super) fn ioprio_set(thread: &mut Thread, [which, who, wanted, ..]: Arguments) -> Answer {
+    meant(thread, which.wrapping_sub(1), who)?;
+    match wanted >> 13 {
+        0 | 2 | 3 => Ok(0),
+        1 => Err(Errno::PERM),
+        _ => Err(Errno::INVAL),
+    }
 }
 
 /// `getcpu(2)`

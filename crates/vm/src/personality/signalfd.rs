@@ -28,15 +28,14 @@ impl Signals {
         }
         let take = || thread.take_signal(self.0.load(SeqCst));
         let mut found = match (take(), at_once) {
-            (Some(signal), _) => Some(signal),
+            (Some(cause), _) => Some(cause),
             (None, true) => return Err(Errno::AGAIN),
             (None, false) => Some(thread.wait(&[&thread.process.signalled], None, take)?),
         };
         let mut done = 0;
         for record in into.chunks_exact_mut(RECORD) {
-            let Some(signal) = found.take().or_else(take) else { break };
-            record.fill(0);
-            record[..4].copy_from_slice(&signal.to_le_bytes());
+            let Some(cause) = found.take().or_else(take) else { break };
+            record.copy_from_slice(&cause.record());
             done += RECORD;
         }
         Ok(done)
@@ -77,11 +76,9 @@ pub(super) fn sigtimedwait(thread: &mut Thread, [mask, info, left, size, ..]: Ar
     let mask = space.read_u64(mask)? & !signals::never_blocked();
     let until = thread.until(left)?;
     let found = thread.wait(&[&thread.process.signalled], until, || thread.take_signal(mask));
-    let signal = found.map_err(|errno| if errno == Errno::TIMEDOUT { Errno::AGAIN } else { errno })?;
+    let cause = found.map_err(|errno| if errno == Errno::TIMEDOUT { Errno::AGAIN } else { errno })?;
     if info != 0 {
-        let mut bytes = [0; RECORD];
-        bytes[..4].copy_from_slice(&signal.to_le_bytes());
-        space.write(info, &bytes)?;
+        space.write(info, &cause.bytes())?;
     }
-    Ok(signal as u64)
+    Ok(cause.signal as u64)
 }

@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use rustix::io::Errno;
 
-use super::process::{Process, lock};
+pub(super) use super::causes::Cause;
+use super::causes::bit;
+use super::process::{Member, Process, lock};
+use super::stopping;
 use super::thread::{Next, Thread};
 use super::world::World;
 use super::{Answer, Arguments, int};
@@ -54,30 +57,25 @@ const IGNORE: u64 = 1;
 pub(crate) struct Alternate {
     at: u64,
     size: u64,
+    /// `SS_AUTODISARM`: gone while a handler runs on it.
+    disarms: bool,
 }
 
-/// Why there is a signal: `siginfo_t`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cause {
-    signal: i32,
-    code: i32,
-    address: u64,
-}
+const AUTODISARM: u32 = 1 << 31;
 
-impl Cause {
-    /// The thread's own fault, at an address.
-    pub(super) fn fault(signal: i32, code: i32, address: u64) -> Self {
-        Cause { signal, code, address }
+impl Alternate {
+    fn is_on(&self, rsp: u64) -> bool {
+        !self.disarms && rsp.wrapping_sub(self.at) < self.size
     }
 
-    /// Raised for the thread by a call it made.
-    pub(super) fn own(signal: i32) -> Self {
-        Cause { signal, code: 0, address: 0 }
+    fn flags(&self, rsp: u64) -> u64 {
+        let disarms = if self.disarms { u64::from(AUTODISARM) } else { 0 };
+        match self.size {
+            0 => libc::SS_DISABLE as u64,
+            _ if self.is_on(rsp) => libc::SS_ONSTACK as u64,
+            _ => disarms,
+        }
     }
-}
-
-fn bit(signal: i32) -> u64 {
-    1 << (signal - 1)
 }
 
 /// Signals that nothing stops.
@@ -88,7 +86,6 @@ pub(super) fn never_blocked() -> u64 {
 /// What is nothing to worry about.
 fn is_ignored_by_default(signal: i32) -> bool {
     matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT)
-        || matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
 /// Calls that a handler ends whatever `SA_RESTART` says: `signal(7)`.
@@ -110,24 +107,74 @@ fn ends_by_handler(number: u64) -> bool {
     CALLS.iter().any(|&call| call.unsigned_abs() == number)
 }
 
-/// A signal for a process.
-pub(super) fn send(world: &World, process: &Process, signal: i32) {
-    if signal == libc::SIGKILL {
-        return super::ending::end(world, process, signal);
+/// Whether one waits for a process already.
+pub(super) fn is_pending(process: &Process, signal: i32) -> bool {
+    process.pending.load(SeqCst) & bit(signal) != 0
+}
+
+/// A signal for a process. `EAGAIN` when too many wait.
+pub(super) fn send(world: &World, process: &Process, cause: Cause) -> Result<(), Errno> {
+    if !stopping::arrives(world, process, &cause) {
+        return Ok(());
     }
-    process.pending.fetch_or(bit(signal), SeqCst);
+    let signal = cause.signal;
+    if lock(&process.actions()).0[signal as usize].handler == IGNORE && !is_blocked_by_all(process, signal) {
+        return Ok(());
+    }
+    process.queue.put(&process.pending, cause)?;
     process.signalled.ring();
     for member in lock(&process.threads).values() {
         if member.blocked.load(SeqCst) & bit(signal) == 0 {
             world.control.interrupt(member.number.load(SeqCst));
         }
     }
+    Ok(())
+}
+
+/// A signal for one thread of a process.
+pub(super) fn send_to(world: &World, process: &Process, member: &Member, cause: Cause) -> Result<(), Errno> {
+    if !stopping::arrives(world, process, &cause) {
+        return Ok(());
+    }
+    member.queue.put(&member.pending, cause)?;
+    process.signalled.ring();
+    world.control.interrupt(member.number.load(SeqCst));
+    Ok(())
+}
+
+fn is_blocked_by_all(process: &Process, signal: i32) -> bool {
+    lock(&process.threads).values().all(|member| member.blocked.load(SeqCst) & bit(signal) != 0)
+}
+
+/// The signals a process ignores, and those it catches.
+pub(super) fn sets(process: &Process) -> (u64, u64) {
+    let actions = process.actions();
+    let actions = lock(&actions);
+    let of = |is: fn(u64) -> bool| {
+        (1..=64).filter(|&signal| is(actions.0[signal as usize].handler)).fold(0, |set, signal| set | bit(signal))
+    };
+    (of(|handler| handler == IGNORE), of(|handler| handler > IGNORE))
+}
+
+/// Whether a process does not want to hear of children that stop: `SA_NOCLDSTOP`.
+pub(super) fn ignores_stops(process: &Process) -> bool {
+    lock(&process.actions()).0[libc::SIGCHLD as usize].flags & libc::SA_NOCLDSTOP as u64 != 0
+}
+
+/// Whether a signal is ignored or blocked by a thread: `credentials(7)`, reading from behind.
+pub(super) fn is_ignored(thread: &Thread, signal: i32) -> bool {
+    let is_blocked = thread.member.blocked.load(SeqCst) & bit(signal) != 0;
+    is_blocked || lock(&thread.process.actions()).0[signal as usize].handler == IGNORE
 }
 
 /// The frame of a handler: a return address, `ucontext_t`, `siginfo_t`.
 const FRAME: usize = 440;
+/// `uc_flags`.
+const FLAGS_AT: usize = 8;
 const STACK_AT: usize = 24;
 const REGISTERS_AT: usize = 48;
+/// In `mcontext_t`, where the vector registers are: `fpregs`.
+const VECTORS_AT: usize = REGISTERS_AT + 23 * 8;
 const MASK_AT: usize = 304;
 const INFO_AT: usize = 312;
 
@@ -151,17 +198,9 @@ impl Thread {
     }
 
     /// Takes one of these signals that waits, without its handler.
-    pub(super) fn take_signal(&self, mask: u64) -> Option<i32> {
-        loop {
-            let found = self.pending() & mask;
-            let signal = (1..=64).find(|&signal| found & bit(signal) != 0)?;
-            let cleared = !bit(signal);
-            let before =
-                self.member.pending.fetch_and(cleared, SeqCst) | self.process.pending.fetch_and(cleared, SeqCst);
-            if before & bit(signal) != 0 {
-                return Some(signal);
-            }
-        }
+    pub(super) fn take_signal(&self, mask: u64) -> Option<Cause> {
+        let (member, process) = (&self.member, &self.process);
+        member.queue.take(&member.pending, mask).or_else(|| process.queue.take(&process.pending, mask))
     }
 
     fn deliverable(&self) -> u64 {
@@ -184,7 +223,8 @@ impl Thread {
 
     /// Raises a signal for this thread.
     pub(super) fn raise(&self, cause: &Cause) {
-        self.member.pending.fetch_or(bit(cause.signal), SeqCst);
+        // One that waits already is enough.
+        let _ = self.member.queue.put(&self.member.pending, *cause);
     }
 
     /// A fault: the handler runs now, or the process ends.
@@ -204,13 +244,16 @@ impl Thread {
             Some((number, Err(Errno::INTR))) => Some(number),
             _ => None,
         };
-        while let Some(signal) = (1..=64).find(|&signal| self.deliverable() & bit(signal) != 0) {
-            self.member.pending.fetch_and(!bit(signal), SeqCst);
-            self.process.pending.fetch_and(!bit(signal), SeqCst);
+        while let Some(cause) = self.take_signal(!self.member.blocked.load(SeqCst)) {
+            let signal = cause.signal;
             let actions = self.process.actions();
             let action = lock(&actions).0[signal as usize];
             match action.handler {
                 DEFAULT if is_ignored_by_default(signal) => continue,
+                DEFAULT if stopping::stops(signal) => {
+                    stopping::stop(&self.world, &self.process, signal);
+                    continue;
+                }
                 DEFAULT => return self.end_process(signal),
                 IGNORE => continue,
                 _ => {}
@@ -221,16 +264,17 @@ impl Thread {
             {
                 self.make_again(number);
             }
-            if !self.enter_handler(action, Cause::own(signal)) {
+            if !self.enter_handler(action, cause) {
                 return self.end_process(libc::SIGSEGV);
             }
         }
         if let Some(mask) = self.restore_mask.take() {
             // No handler took it over.
             self.member.blocked.store(mask, SeqCst);
-            again = None;
         }
         if let Some(number) = again {
+            // Another thread took the signal: what was left of the wait is waited for.
+            self.deadlines.go_on();
             self.make_again(number);
         }
     }
@@ -243,32 +287,36 @@ impl Thread {
     /// Lets the thread go on in a handler. `false` when there is no room for its frame.
     fn enter_handler(&mut self, action: Action, cause: Cause) -> bool {
         let Ok(space) = self.process.space() else { return false };
-        let rsp = self.context.rsp;
         let other = self.alternate;
-        let on_other = rsp.wrapping_sub(other.at) < other.size;
-        let top = match action.flags & libc::SA_ONSTACK as u64 != 0 && other.size > 0 && !on_other {
+        let top = match action.flags & libc::SA_ONSTACK as u64 != 0 && other.size > 0 && !other.is_on(self.context.rsp)
+        {
             true => other.at.wrapping_add(other.size),
-            false => rsp.wrapping_sub(128),
+            false => self.context.rsp.wrapping_sub(128),
         };
-        let at = (top.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
+        let Ok(vectors_at) = self.save_vectors(top) else { return false };
+        let at = (vectors_at.wrapping_sub(FRAME as u64) & !15).wrapping_sub(8);
         let mut frame = [0; FRAME];
         let mut put = |at: usize, word: u64| frame[at..at + 8].copy_from_slice(&word.to_le_bytes());
         put(0, action.restorer);
+        // `UC_FP_XSTATE`, `UC_SIGCONTEXT_SS`, `UC_STRICT_RESTORE_SS`
+        put(FLAGS_AT, 0b111);
         put(STACK_AT, other.at);
-        put(STACK_AT + 8, if other.size == 0 { libc::SS_DISABLE as u64 } else { 0 });
+        put(STACK_AT + 8, other.flags(self.context.rsp));
         put(STACK_AT + 16, other.size);
         for (index, word) in words(&self.context).into_iter().enumerate() {
             put(REGISTERS_AT + index * 8, word);
         }
         put(REGISTERS_AT + 18 * 8, 0x002b_0000_0000_0033);
-        put(REGISTERS_AT + 22 * 8, cause.address);
+        put(REGISTERS_AT + 22 * 8, cause.address());
+        put(VECTORS_AT, vectors_at);
         let blocked = self.restore_mask.take().unwrap_or_else(|| self.member.blocked.load(SeqCst));
         put(MASK_AT, blocked);
-        put(INFO_AT, cause.signal as u64);
-        put(INFO_AT + 8, u64::from(cause.code as u32));
-        put(INFO_AT + 16, cause.address);
+        frame[INFO_AT..].copy_from_slice(&cause.bytes());
         if space.write(at, &frame).is_err() {
             return false;
+        }
+        if other.disarms {
+            self.alternate = Alternate::default();
         }
         let mut mask = self.member.blocked.load(SeqCst) | action.mask;
         if action.flags & libc::SA_NODEFER as u64 == 0 {
@@ -336,6 +384,11 @@ pub(super) fn sigaction(thread: &mut Thread, [signal, new, old, size, ..]: Argum
     }
     if let Some(wanted) = wanted {
         lock(&actions).0[signal as usize] = wanted;
+        if wanted.handler == IGNORE || (wanted.handler == DEFAULT && is_ignored_by_default(signal)) {
+            // What waits is not seen any more.
+            thread.process.queue.clear(&thread.process.pending, bit(signal));
+            thread.member.queue.clear(&thread.member.pending, bit(signal));
+        }
     }
     Ok(0)
 }
@@ -365,7 +418,7 @@ pub(super) fn sigprocmask(thread: &mut Thread, [how, new, old, size, ..]: Argume
 
 /// `sigpending(2)`
 pub(super) fn sigpending(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
-    let pending = thread.member.pending.load(SeqCst) | thread.process.pending.load(SeqCst);
+    let pending = thread.pending();
     let blocked = thread.member.blocked.load(SeqCst);
     thread.process.space()?.write_u64(at, pending & blocked).map(|()| 0)
 }
@@ -394,6 +447,15 @@ pub(super) fn sigreturn(thread: &mut Thread, _: Arguments) -> Answer {
     for (index, place) in saved.iter_mut().enumerate() {
         *place = word(REGISTERS_AT + index * 8);
     }
+    let size = word(STACK_AT + 16);
+    let flags = word(STACK_AT + 8) as u32;
+    let disabled = flags as i32 & libc::SS_DISABLE != 0 || size < 2048;
+    let stack = Alternate { at: word(STACK_AT), size, disarms: flags & AUTODISARM != 0 };
+    thread.alternate = if disabled { Alternate::default() } else { stack };
+    if thread.restore_vectors(word(VECTORS_AT)).is_err() {
+        thread.end_process(libc::SIGSEGV);
+        return Ok(0);
+    }
     thread.context = registers(saved);
     thread.member.blocked.store(word(MASK_AT) & !never_blocked(), SeqCst);
     thread.next = Next::AsIs;
@@ -403,18 +465,23 @@ pub(super) fn sigreturn(thread: &mut Thread, _: Arguments) -> Answer {
 /// `sigaltstack(2)`
 pub(super) fn sigaltstack(thread: &mut Thread, [new, old, ..]: Arguments) -> Answer {
     let space = thread.process.space()?;
-    let before = thread.alternate;
+    let (before, rsp) = (thread.alternate, thread.context.rsp);
     if new != 0 {
-        let (at, flags, size) = (space.read_u64(new)?, space.read_u32(new + 8)?, space.read_u64(new + 16)?);
-        thread.alternate = match flags as i32 {
+        let (at, flags, size) =
+            (space.read_u64(new)?, space.read_u32(new.wrapping_add(8))?, space.read_u64(new.wrapping_add(16))?);
+        if before.is_on(rsp) {
+            return Err(Errno::PERM);
+        }
+        let disarms = flags & AUTODISARM != 0;
+        thread.alternate = match (flags & !AUTODISARM) as i32 {
             libc::SS_DISABLE => Alternate::default(),
-            _ if size < 2048 => return Err(Errno::NOMEM),
-            _ => Alternate { at, size },
+            0 | libc::SS_ONSTACK if size < 2048 => return Err(Errno::NOMEM),
+            0 | libc::SS_ONSTACK => Alternate { at, size, disarms },
+            _ => return Err(Errno::INVAL),
         };
     }
     if old != 0 {
-        let flags = if before.size == 0 { libc::SS_DISABLE as u64 } else { 0 };
-        space.write(old, &[before.at, flags, before.size].map(u64::to_le_bytes).concat())?;
+        space.write(old, &[before.at, before.flags(rsp), before.size].map(u64::to_le_bytes).concat())?;
     }
     Ok(0)
 }
@@ -432,7 +499,7 @@ pub(super) fn kill(thread: &mut Thread, [to, signal, ..]: Arguments) -> Answer {
         to => {
             let process = world.process(to.unsigned_abs()).ok_or(Errno::SRCH)?;
             if signal != 0 {
-                send(&world, &process, signal as i32);
+                send(&world, &process, Cause::sent(signal as i32, libc::SI_USER, thread.process.id))?;
             }
             return Ok(0);
         }
@@ -446,7 +513,7 @@ pub(super) fn kill(thread: &mut Thread, [to, signal, ..]: Arguments) -> Answer {
     for process in processes.iter().filter(meant) {
         any = true;
         if signal != 0 {
-            send(&world, process, signal as i32);
+            send(&world, process, Cause::sent(signal as i32, libc::SI_USER, thread.process.id))?;
         }
     }
     if any { Ok(0) } else { Err(Errno::SRCH) }
@@ -454,29 +521,76 @@ pub(super) fn kill(thread: &mut Thread, [to, signal, ..]: Arguments) -> Answer {
 
 /// `tgkill(2)`
 pub(super) fn tgkill(thread: &mut Thread, [process, to, signal, ..]: Arguments) -> Answer {
+    if int(process) <= 0 || int(to) <= 0 {
+        return Err(Errno::INVAL);
+    }
     let process = thread.world.process(process as u32).ok_or(Errno::SRCH)?;
-    send_to_thread(&thread.world, &process, to, signal)
+    let cause = Cause::sent(signal as u32 as i32, SI_TKILL, thread.process.id);
+    send_to_thread(&thread.world, &process, to, cause)
 }
 
 /// `tkill(2)`
 pub(super) fn tkill(thread: &mut Thread, [to, signal, ..]: Arguments) -> Answer {
     let processes: Vec<_> = thread.world.processes().values().cloned().collect();
     let found = processes.iter().find(|process| lock(&process.threads).contains_key(&(to as u32)));
-    send_to_thread(&thread.world, found.ok_or(Errno::SRCH)?, to, signal)
+    let cause = Cause::sent(signal as u32 as i32, SI_TKILL, thread.process.id);
+    send_to_thread(&thread.world, found.ok_or(Errno::SRCH)?, to, cause)
 }
 
-fn send_to_thread(world: &World, process: &Process, to: u64, signal: u64) -> Answer {
+/// The kernel's, which `libc` does not name.
+const SI_TKILL: i32 = -6;
+
+fn send_to_thread(world: &World, process: &Process, to: u64, cause: Cause) -> Answer {
+    if !(0..=64).contains(&cause.signal) {
+        return Err(Errno::INVAL);
+    }
     let member = lock(&process.threads).get(&(to as u32)).cloned().ok_or(Errno::SRCH)?;
-    if signal == 0 {
-        return Ok(0);
+    if cause.signal != 0 {
+        send_to(world, process, &member, cause)?;
     }
-    let signal = checked(signal)?;
-    if signal == libc::SIGKILL {
-        super::ending::end(world, process, signal);
-        return Ok(0);
+    Ok(0)
+}
+
+/// What a program says of a signal it sends itself: only the kernel may say that it was the kernel.
+fn told(thread: &Thread, signal: u64, at: u64, own: bool) -> Result<Cause, Errno> {
+    let mut bytes = [0; 128];
+    thread.process.space()?.read(at, &mut bytes)?;
+    let signal = if signal == 0 { 0 } else { checked(signal)? };
+    let cause = Cause::read(signal, &bytes);
+    if (cause.code >= 0 || cause.code == SI_TKILL) && !own { Err(Errno::PERM) } else { Ok(cause) }
+}
+
+/// `rt_sigqueueinfo(2)`
+pub(super) fn sigqueue(thread: &mut Thread, [to, signal, at, ..]: Arguments) -> Answer {
+    let cause = told(thread, signal, at, to as u32 == thread.process.id)?;
+    let process = thread.world.process(to as u32).ok_or(Errno::SRCH)?;
+    if cause.signal != 0 {
+        send(&thread.world, &process, cause)?;
     }
-    member.pending.fetch_or(bit(signal), SeqCst);
-    process.signalled.ring();
-    world.control.interrupt(member.number.load(SeqCst));
+    Ok(0)
+}
+
+/// `rt_tgsigqueueinfo(2)`
+pub(super) fn tgsigqueue(thread: &mut Thread, [process, to, signal, at, ..]: Arguments) -> Answer {
+    if int(process) <= 0 || int(to) <= 0 {
+        return Err(Errno::INVAL);
+    }
+    let cause = told(thread, signal, at, process as u32 == thread.process.id)?;
+    let process = thread.world.process(process as u32).ok_or(Errno::SRCH)?;
+    send_to_thread(&thread.world, &process, to, cause)
+}
+
+/// Sends what a descriptor of a process was asked to: `pidfd_send_signal(2)`.
+pub(super) fn send_by(thread: &Thread, process: &Process, signal: u64, at: u64) -> Answer {
+    if signal != 0 {
+        checked(signal)?;
+    }
+    let cause = match at {
+        0 => Cause::sent(signal as i32, libc::SI_USER, thread.process.id),
+        at => told(thread, signal, at, process.id == thread.process.id)?,
+    };
+    if signal != 0 {
+        send(&thread.world, process, cause)?;
+    }
     Ok(0)
 }

@@ -1,4 +1,4 @@
-//! What is in `/dev` and `/proc`: `null(4)`, `random(4)`, `proc(5)`.
+//! What is in `/dev`, and the links of `/proc`: `null(4)`, `random(4)`, `proc(5)`.
 
 use ringfence_abi::Call;
 use rustix::io::Errno;
@@ -14,6 +14,8 @@ pub(super) enum Device {
     Zero,
     Full,
     Random,
+    /// A terminal that is only looked at: its number.
+    Terminal(u64),
 }
 
 impl Device {
@@ -22,12 +24,17 @@ impl Device {
             Device::Null => return Ok(0),
             Device::Zero | Device::Full => into.fill(0),
             Device::Random => drop(world.call(Call::Random { into: &mut *into })?),
+            Device::Terminal(_) => return Err(Errno::BADF),
         }
         Ok(into.len())
     }
 
     pub(super) fn write(self, from: &[u8]) -> Result<usize, Errno> {
-        if self == Device::Full { Err(Errno::NOSPC) } else { Ok(from.len()) }
+        match self {
+            Device::Full => Err(Errno::NOSPC),
+            Device::Terminal(_) => Err(Errno::BADF),
+            _ => Ok(from.len()),
+        }
     }
 
     /// Its number: `makedev(3)`.
@@ -37,6 +44,7 @@ impl Device {
             Device::Zero => 0x105,
             Device::Full => 0x107,
             Device::Random => 0x109,
+            Device::Terminal(number) => number,
         }
     }
 }
@@ -82,7 +90,7 @@ pub(super) fn link(thread: &Thread, path: &[u8]) -> Option<Result<Vec<u8>, Errno
         return Some(thread.process.descriptors().get(number).map(|open| open.path.clone()));
     }
     match own(thread, path)? {
-        b"exe" => Some(Ok(thread.process.image().path)),
+        b"exe" => Some(Ok(thread.process.image().path.clone())),
         b"cwd" => Some(Ok(super::process::lock(&thread.process.place()).folder.clone())),
         b"root" => Some(Ok(b"/".to_vec())),
         _ => None,
@@ -97,52 +105,51 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
     let world = &thread.world;
     match path {
         b"/dev" => {
-            let more = ["null", "zero", "full", "random", "urandom", "fd", "stdin", "stdout", "stderr"];
+            let more =
+                ["null", "zero", "full", "random", "urandom", "fd", "stdin", "stdout", "stderr", "tty", "ptmx", "pts"];
             let memory = world.scratch.names_in(path);
             return Some(Kind::Listing(names(&more).into_iter().chain(memory).collect()));
         }
+        b"/dev/tty" => return Some(Kind::Device(Device::Terminal(0x500))),
+        b"/dev/ptmx" | b"/dev/pts/ptmx" => return Some(Kind::Device(Device::Terminal(0x502))),
+        b"/dev/pts" => return Some(Kind::Listing(world.terminals.names())),
         b"/etc" | b"/program" => return Some(Kind::Listing(world.system.names_in(path))),
-        b"/proc" => return Some(Kind::Listing(names(&["self", "cpuinfo", "meminfo", "stat", "uptime"]))),
         b"/dev/fd" => return Some(Kind::Listing(descriptors(thread))),
-        b"/proc/cpuinfo" => return Some(Kind::Text(b"processor\t: 0\nvendor_id\t: ringfence\n\n".to_vec())),
-        b"/proc/meminfo" => {
-            let total = world.spec.limits.memory.map_or(16 << 30, |bytes| bytes.0) / 1024;
-            let free = total.saturating_sub(world.machine.used() / 1024);
-            let text = format!("MemTotal: {total} kB\nMemFree: {free} kB\nMemAvailable: {free} kB\n");
-            return Some(Kind::Text(text.into_bytes()));
-        }
-        b"/proc/stat" => return Some(Kind::Text(b"cpu  0 0 0 0 0 0 0 0 0 0\n".to_vec())),
-        b"/proc/uptime" => return Some(Kind::Text(b"0.00 0.00\n".to_vec())),
         _ => {}
+    }
+    if let Some(number) = path.strip_prefix(b"/dev/pts/") {
+        let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+        let terminal = world.terminals.of(number)?;
+        return Some(Kind::Device(Device::Terminal(0x8800 | u64::from(terminal.number))));
     }
     if let Some(content) = world.system.made(path) {
         return Some(Kind::Text(content.to_vec()));
     }
-    let image = thread.process.image();
-    match own(thread, path)? {
-        b"" => Some(Kind::Listing(names(&["exe", "cwd", "root", "fd", "cmdline", "maps", "status", "comm"]))),
-        b"fd" => Some(Kind::Listing(descriptors(thread))),
-        b"cmdline" => {
-            Some(Kind::Text(image.arguments.iter().flat_map(|text| text.iter().copied().chain([0])).collect()))
-        }
-        b"comm" => Some(Kind::Text([last(&image.path), b"\n"].concat())),
-        b"maps" => Some(Kind::Text(thread.process.space().ok()?.describe().into_bytes())),
-        b"status" => {
-            let name = String::from_utf8_lossy(last(&image.path)).into_owned();
-            let (id, parent) = (thread.process.id, thread.process.parent.load(std::sync::atomic::Ordering::SeqCst));
-            let threads = super::process::lock(&thread.process.threads).len();
-            let text =
-                format!("Name:\t{name}\nState:\tR (running)\nPid:\t{id}\nPPid:\t{parent}\nThreads:\t{threads}\n");
-            Some(Kind::Text(text.into_bytes()))
-        }
-        _ => None,
+    // A mount of the manifest's lies over what is made here.
+    if world.spec.mounts.iter().any(|mount| crate::tree::covers(mount.at.as_bytes(), path) && mount.at != "/") {
+        return None;
     }
+    super::proc::look(thread, std::str::from_utf8(path).ok()?)
+}
+
+fn is_maps(of_process: &[u8]) -> bool {
+    of_process == b"maps" || of_process.starts_with(b"task/") && of_process.ends_with(b"/maps")
+}
+
+/// The same, opened: with its content, however long that takes to make.
+pub(super) fn open(thread: &Thread, path: &[u8]) -> Result<Option<Kind>, Errno> {
+    let kind = match look(thread, path) {
+        Some(Kind::Text(_)) if own(thread, path).is_some_and(is_maps) => {
+            Some(Kind::Text(thread.process.space()?.describe()?))
+        }
+        other => other,
+    };
+    if let Some(Kind::Text(text)) = &kind {
+        thread.world.may_keep(text.len())?;
+    }
+    Ok(kind)
 }
 
 fn descriptors(thread: &Thread) -> Vec<Vec<u8>> {
     thread.process.descriptors().numbers().iter().map(|number| number.to_string().into_bytes()).collect()
-}
-
-fn last(path: &[u8]) -> &[u8] {
-    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
 }

@@ -1,5 +1,6 @@
 //! Beginning processes and threads: the first one, `clone(2)`, `fork(2)`, `vfork(2)`, `clone3(2)`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -7,15 +8,17 @@ use kvm_bindings::kvm_xsave;
 use ringfence_abi::{Call, Handle};
 use ringfence_isolation::{Exit, LostReason};
 use rustix::io::Errno;
+use tokio::sync::oneshot;
 
 use super::files::Descriptors;
 use super::open::{Kind, Open};
 use super::process::{Image, Member, Parts, Place, Process, lock};
-use super::signals;
+use super::signals::{self, Cause};
 use super::thread::{Next, Thread};
+use super::waiting::Deadlines;
 use super::world::{FIRST, World};
 use super::{Answer, Arguments};
-use crate::kvm::Registers;
+use crate::kvm::{Registers, USER_END};
 use crate::loader::{self, Command};
 use crate::memory::Content;
 use crate::tree::HostFile;
@@ -31,11 +34,12 @@ struct Begin {
     fs_base: u64,
     vectors: Option<Box<kvm_xsave>>,
     clear_at_end: u64,
+    alternate: signals::Alternate,
 }
 
 fn member(id: u32, blocked: u64) -> Arc<Member> {
     let (pending, blocked) = (AtomicU64::new(0), AtomicU64::new(blocked));
-    Arc::new(Member { id, number: AtomicI32::new(0), pending, blocked })
+    Arc::new(Member { id, number: AtomicI32::new(0), pending, queue: Default::default(), blocked })
 }
 
 /// Loads the program of the spec.
@@ -55,13 +59,8 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
         let looked = world.system.look(path, true)?;
         Ok(Arc::new(HostFile::new(world.system.read(&looked)?, path)))
     };
-    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open)?;
-    let descriptors = Descriptors::default();
-    for (handle, flags) in
-        [(Handle::STDIN, libc::O_RDONLY), (Handle::STDOUT, libc::O_WRONLY), (Handle::STDERR, libc::O_WRONLY)]
-    {
-        descriptors.add(Open::new(world, Kind::Stream(handle), b"/dev/stdio", flags as u32), 0, false)?;
-    }
+    let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
+    let descriptors = standard_streams(world)?;
     let id = world.begin_thread()?;
     debug_assert_eq!(id, FIRST);
     let folder = spec.program.working_directory.clone().into_bytes();
@@ -69,26 +68,71 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
         id,
         parent: 1,
         group: id,
+        session: id,
         space: Arc::new(loaded.space),
         descriptors: Arc::new(descriptors),
         actions: Arc::default(),
         place: Arc::new(Mutex::new(Place { folder, mask: 0o022 })),
-        image: Image { path: loaded.path, arguments: loaded.arguments },
+        image: Arc::new(Image::new(&world.machine, loaded.path, loaded.arguments)),
+        limits: Default::default(),
+        niceness: 0,
     });
     let member = member(id, 0);
     lock(&process.threads).insert(id, member.clone());
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
-    Ok(First(Begin { process, member, registers, fs_base: 0, vectors: None, clear_at_end: 0 }))
+    let alternate = Default::default();
+    Ok(First(Begin { process, member, registers, fs_base: 0, vectors: None, clear_at_end: 0, alternate }))
+}
+
+/// The streams of the first process: those of the hal, or a terminal.
+fn standard_streams(world: &Arc<World>) -> Result<Descriptors, Errno> {
+    let descriptors = Descriptors::default();
+    let mut handles =
+        [(Handle::STDIN, libc::O_RDONLY), (Handle::STDOUT, libc::O_WRONLY), (Handle::STDERR, libc::O_WRONLY)]
+            .map(|(handle, flags)| (Kind::Stream(handle), &b"/dev/stdio"[..], flags));
+    let path;
+    if let (Some(console), Some(size)) = (&world.console, world.spec.session.terminal) {
+        console.open_master();
+        console.unlock();
+        console.control(FIRST, FIRST);
+        console.resize(world, [size.rows, size.columns, 0, 0]);
+        path = format!("/dev/pts/{}", console.number).into_bytes();
+        let error_apart = world.spec.stdio.stderr != ringfence_manifest::StreamOut::Inherit;
+        let count = if error_apart { 2 } else { 3 };
+        for handle in &mut handles[..count] {
+            *handle = (Kind::Terminal(console.clone()), &path, libc::O_RDWR);
+        }
+    }
+    for (kind, path, flags) in handles {
+        descriptors.add(Open::new(world, kind, path, flags as u32), 0, false)?;
+    }
+    Ok(descriptors)
+}
+
+/// The user's terminal has another size.
+pub(crate) fn resize(world: &World, size: ringfence_manifest::WindowSize) {
+    if let Some(console) = &world.console {
+        console.resize(world, [size.rows, size.columns, 0, 0]);
+    }
+}
+
+/// An instance is about to begin: what it waits for is waited for there. Commands may follow at once.
+pub(crate) fn attend(world: &World, executor: &tokio::runtime::Handle) {
+    // The first one stays; there is one.
+    let _ = world.executor.set(executor.clone());
 }
 
 /// Runs an instance to its end, on this thread and those it begins. Its status as a shell shows it.
 pub(crate) fn live(world: &Arc<World>, first: First, executor: &tokio::runtime::Handle) -> Option<i32> {
-    let _ = world.executor.set(executor.clone());
     let First(begin) = first;
     let process = begin.process.clone();
+    let served = world.console.as_ref().map(|console| super::terminal::serve(world, console, executor));
     run(world, begin);
     world.join();
+    if let (Some(console), Some(served)) = (&world.console, served) {
+        super::terminal::finish(world, console, served, executor);
+    }
     clear(world);
     super::ending::shell_status(process.status.load(SeqCst))
 }
@@ -108,18 +152,110 @@ pub(crate) fn clear(world: &World) {
 /// A signal from outside, for the first process.
 pub(crate) fn signal_first(world: &World, signal: i32) {
     if let Some(process) = world.process(FIRST) {
-        signals::send(world, &process, signal);
+        // From outside; as `kill` of somebody in no process of the instance.
+        let _ = signals::send(world, &process, Cause::sent(signal, libc::SI_USER, 0));
     }
+}
+
+/// What a command from outside begins with: the first of these paths that can be executed.
+pub(super) struct Beginning {
+    pub(super) paths: Vec<Vec<u8>>,
+    pub(super) arguments: Vec<Vec<u8>>,
+    pub(super) environment: Vec<Vec<u8>>,
+    /// Where it begins, when that is elsewhere than where the instance began.
+    pub(super) folder: Option<String>,
+    /// Told why none can.
+    pub(super) failed: oneshot::Sender<Failed>,
+}
+
+/// Why a command did not begin.
+#[derive(Clone)]
+pub(super) enum Failed {
+    Execute(Errno),
+    /// Its working directory.
+    Folder(String, Errno),
+}
+
+/// Begins a process that has nothing in its memory yet and executes a program first.
+pub(super) fn begin_command(world: &Arc<World>, process: Arc<Process>, beginning: Beginning) -> Result<(), Errno> {
+    let id = process.id;
+    let member = member(id, 0);
+    lock(&process.threads).insert(id, member.clone());
+    world.processes().insert(id, process.clone());
+    let registers = Registers::default();
+    let begin = Begin {
+        process: process.clone(),
+        member,
+        registers,
+        fs_base: 0,
+        vectors: None,
+        clear_at_end: 0,
+        alternate: Default::default(),
+    };
+    let living = world.clone();
+    let spawned = world.keep(|| {
+        std::thread::Builder::new().name("microvm".into()).spawn(move || run_with(&living, begin, Some(beginning)))
+    });
+    spawned.inspect_err(|_| super::ending::forget(world, &process, id))
+}
+
+/// The first instruction of a command is that of its program.
+fn execute_first(thread: &mut Thread, beginning: Beginning) {
+    let Beginning { paths, arguments, environment, folder, failed } = beginning;
+    if let Some(folder) = folder {
+        let path = thread.absolute(libc::AT_FDCWD, folder.as_bytes());
+        match path.and_then(|path| thread.open(&path, (libc::O_DIRECTORY | libc::O_PATH) as u32, true)) {
+            Ok(open) => lock(&thread.process.place()).folder = open.path.clone(),
+            Err(errno) => {
+                // Who asked may have gone.
+                let _ = failed.send(Failed::Folder(folder, errno));
+                return super::ending::end(&thread.world, &thread.process, 127 << 8);
+            }
+        }
+    }
+    let mut why = Errno::NOENT;
+    for path in paths {
+        match super::execute::execute(thread, path, arguments.clone(), environment.clone()) {
+            Ok(_) => return,
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => why = errno,
+        }
+    }
+    let _ = failed.send(Failed::Execute(why));
+    super::ending::end(&thread.world, &thread.process, 127 << 8);
 }
 
 /// The whole life of a thread, on the calling thread of the host.
 fn run(world: &Arc<World>, begin: Begin) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end } = begin;
-    let id = member.id;
+    run_with(world, begin, None);
+}
+
+/// The same, after it executed something. A panic ends the instance and nothing else: everybody who waits for the
+/// thread is told.
+fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
+    let (process, member) = (begin.process.clone(), begin.member.clone());
     let number = rustix::thread::gettid().as_raw_nonzero().get();
     member.number.store(number, SeqCst);
     world.control.enlist();
     let entered = world.executor.get().map(tokio::runtime::Handle::enter);
+    let contained = |work: &mut dyn FnMut()| {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            let reason = "a thread that served it panicked".into();
+            world.control.stop(Exit::Lost(LostReason::Backend(reason)));
+        }
+    };
+    let (mut begin, mut beginning) = (Some(begin), beginning);
+    contained(&mut || begin.take().into_iter().for_each(|begin| serve(world, begin, beginning.take())));
+    // Under whatever number it has now: `execve(2)` changes it.
+    let id =
+        lock(&process.threads).values().find(|member| member.number.load(SeqCst) == number).map(|member| member.id);
+    contained(&mut || super::ending::forget(world, &process, id.unwrap_or(member.id)));
+    world.control.dismiss();
+    drop(entered);
+}
+
+fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
@@ -138,21 +274,19 @@ fn run(world: &Arc<World>, begin: Begin) {
                 next: Next::Return,
                 clear_at_end,
                 robust: 0,
-                alternate: signals::Alternate::default(),
+                alternate,
                 restore_mask: None,
+                deadlines: Deadlines::default(),
             };
+            if let Some(beginning) = beginning {
+                execute_first(&mut thread, beginning);
+            }
             thread.run();
             let processor = thread.leave();
             world.machine.put_back(processor);
-            super::ending::forget(world, &process, id);
         }
-        Err(reason) => {
-            world.control.stop(Exit::Lost(LostReason::Backend(reason)));
-            super::ending::forget(world, &process, id);
-        }
+        Err(reason) => world.control.stop(Exit::Lost(LostReason::Backend(reason))),
     }
-    world.control.dismiss();
-    drop(entered);
 }
 
 const VM: u64 = 0x100;
@@ -165,8 +299,10 @@ const SET_TLS: u64 = 0x8_0000;
 const PARENT_SET_ID: u64 = 0x10_0000;
 const CHILD_CLEAR_ID: u64 = 0x20_0000;
 const CHILD_SET_ID: u64 = 0x100_0000;
-/// Namespaces, pidfds, tracing: nothing of it is here.
-const UNKNOWN: u64 = 0x7e02_0000 | 0x1000 | 0x2000 | 0x80;
+/// Namespaces, tracing: nothing of it is here.
+const UNKNOWN: u64 = 0x7e02_0000 | 0x2000 | 0x80;
+/// A descriptor of the new process: where `clone(2)` takes a place for the parent's word on it.
+const DESCRIPTOR: u64 = 0x1000;
 
 /// What `clone(2)` and `clone3(2)` ask for.
 struct Wanted {
@@ -175,13 +311,20 @@ struct Wanted {
     parent_id: u64,
     child_id: u64,
     tls: u64,
+    descriptor: u64,
 }
 
 fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let flags = wanted.flags;
     let is_thread = flags & THREAD != 0;
+    if flags & (UNKNOWN | DESCRIPTOR) == DESCRIPTOR && is_thread {
+        return Err(Errno::INVAL);
+    }
     if flags & UNKNOWN != 0 || (is_thread && flags & (VM | ACTIONS) != VM | ACTIONS) {
         return Err(Errno::INVAL);
+    }
+    if flags & SET_TLS != 0 && wanted.tls >= USER_END {
+        return Err(Errno::PERM);
     }
     let world = thread.world.clone();
     let parent = thread.process.clone();
@@ -200,6 +343,9 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         true => parent.clone(),
         false => child(&parent, id, flags, space.clone()),
     };
+    if !is_thread && lock(&process.limits).of(libc::RLIMIT_CPU)[0] != u64::MAX {
+        super::alarms::limit_processor(&world, &process)?;
+    }
     if flags & PARENT_SET_ID != 0 {
         // As in Linux: the child is there also when this cannot be told.
         let _ = parent.space()?.write_u32(wanted.parent_id, id);
@@ -214,31 +360,32 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     if !is_thread {
         world.processes().insert(id, process.clone());
     }
+    if flags & DESCRIPTOR != 0 {
+        // As above: the child is there also when this cannot be told.
+        if let Ok(number) = super::pidfd::add(thread, &process, 0) {
+            let _ = parent.space()?.write_u32(wanted.descriptor, number as u32);
+        }
+    }
     let mut registers = Registers { rax: 0, ..thread.context };
     if wanted.stack != 0 {
         registers.rsp = wanted.stack;
     }
     let clear_at_end = if flags & CHILD_CLEAR_ID != 0 { wanted.child_id } else { 0 };
     drop(space);
-    let begin =
-        Begin { process: process.clone(), member, registers, fs_base, vectors: Some(Box::new(vectors)), clear_at_end };
-    let spawned = std::thread::Builder::new().name("microvm".into()).spawn({
-        let world = world.clone();
-        move || run(&world, begin)
-    });
-    match spawned {
-        Ok(spawned) => world.keep(spawned),
-        Err(_) => {
-            super::ending::forget(&world, &process, id);
-            return Err(Errno::AGAIN);
-        }
-    }
+    // In the same memory there are two stacks for handlers, unless one thread waits for the other.
+    let alternate = if flags & (VM | VFORK) == VM { Default::default() } else { thread.alternate };
+    let vectors = Some(Box::new(vectors));
+    let begin = Begin { process: process.clone(), member, registers, fs_base, vectors, clear_at_end, alternate };
+    let living = world.clone();
+    let spawned = world.keep(|| std::thread::Builder::new().name("microvm".into()).spawn(move || run(&living, begin)));
+    spawned.inspect_err(|_| super::ending::forget(&world, &process, id))?;
     if flags & VFORK != 0 {
         while !process.has_left.load(SeqCst) && !thread.has_to_end() {
             // A signal waits until the child has left.
             let left = thread.wait(&[&process.left], None, || process.has_left.load(SeqCst).then_some(()));
             if left == Err(Errno::INTR) && !thread.has_to_end() {
-                std::thread::park_timeout(std::time::Duration::from_millis(1));
+                let moment = std::time::Duration::from_millis(1);
+                world.control.parked(|| std::thread::park_timeout(moment));
             }
         }
     }
@@ -258,27 +405,33 @@ fn child(parent: &Arc<Process>, id: u32, flags: u64, space: Arc<crate::memory::S
         id,
         parent: parent.id,
         group: parent.group.load(SeqCst),
+        session: parent.session.load(SeqCst),
         space,
         descriptors: if flags & FILES != 0 { descriptors } else { Arc::new(descriptors.duplicate()) },
         actions: copied_actions,
         place: copy(flags & PLACE != 0, place),
         image: parent.image(),
+        limits: *lock(&parent.limits),
+        niceness: parent.niceness.load(SeqCst),
     })
 }
 
 /// `clone(2)`
 pub(super) fn clone(thread: &mut Thread, [flags, stack, parent_id, child_id, tls, _]: Arguments) -> Answer {
-    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls })
+    if flags & (DESCRIPTOR | PARENT_SET_ID) == DESCRIPTOR | PARENT_SET_ID {
+        return Err(Errno::INVAL);
+    }
+    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor: parent_id })
 }
 
 /// `fork(2)`
 pub(super) fn fork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: 0, stack: 0, parent_id: 0, child_id: 0, tls: 0 })
+    begin(thread, &Wanted { flags: 0, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
 }
 
 /// `vfork(2)`
 pub(super) fn vfork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: VM | VFORK, stack: 0, parent_id: 0, child_id: 0, tls: 0 })
+    begin(thread, &Wanted { flags: VM | VFORK, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
 }
 
 /// `clone3(2)`
@@ -291,7 +444,7 @@ pub(super) fn clone3(thread: &mut Thread, [at, size, ..]: Arguments) -> Answer {
     for (index, word) in words.iter_mut().enumerate() {
         *word = space.read_u64(at.wrapping_add(index as u64 * 8))?;
     }
-    let [flags, _, child_id, parent_id, _, stack, length, tls] = words;
+    let [flags, descriptor, child_id, parent_id, _, stack, length, tls] = words;
     let stack = if stack == 0 { 0 } else { stack.wrapping_add(length) };
-    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls })
+    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor })
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::memory_files::Way;
 use super::open::{Kind, Open};
-use super::opening::Path;
+use super::opening::{MOST_LINKS, Path};
 use super::special;
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
@@ -71,6 +71,7 @@ impl Status {
             Body::File(content) => (libc::S_IFREG, content.size()),
             Body::Folder(_) => (libc::S_IFDIR, 0),
             Body::Link(target) => (libc::S_IFLNK, target.len() as u64),
+            Body::Fifo => (libc::S_IFIFO, 0),
         };
         let links = if node.is_folder() { 2 } else { state.names };
         let mode = kind | state.mode;
@@ -156,14 +157,27 @@ impl Thread {
             Kind::Device(device) => {
                 Status { special: device.number(), ..Status::made(libc::S_IFCHR | 0o666, 0, &open.path) }
             }
-            Kind::Reader(_) | Kind::Writer(_) => Status::made(libc::S_IFIFO | 0o600, 0, &open.path),
+            Kind::Terminal(terminal) => {
+                let special = 0x8800 | u64::from(terminal.number);
+                Status { special, ..Status::made(libc::S_IFCHR | 0o620, 0, &open.path) }
+            }
+            Kind::Master(_) => Status { special: 0x502, ..Status::made(libc::S_IFCHR | 0o666, 0, b"/dev/ptmx") },
+            Kind::Reader(_) | Kind::Writer(_) | Kind::Both(_) => Status::made(libc::S_IFIFO | 0o600, 0, &open.path),
             Kind::Socket(_) => Status::made(libc::S_IFSOCK | 0o777, 0, &open.path),
-            Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) => Status::made(0o600, 0, &open.path),
+            Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) | Kind::Process(_) => {
+                Status::made(0o600, 0, &open.path)
+            }
         })
     }
 
     /// What is at a path.
     pub(super) fn status_at(&self, path: &Path, follow: bool) -> Result<Status, Errno> {
+        self.status_after(path, follow, MOST_LINKS)
+    }
+
+    /// The same, after which so many links may follow.
+    fn status_after(&self, path: &Path, follow: bool, links: u32) -> Result<Status, Errno> {
+        let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
         let seen = special::look(self, &path.normal).filter(|_| follow);
         if seen.is_none()
             && let Some(target) = special::link(self, &path.normal)
@@ -173,7 +187,7 @@ impl Thread {
                 false => Ok(Status::made(libc::S_IFLNK | 0o777, target.len() as u64, &path.normal)),
                 true => match special::descriptor(self, &path.normal) {
                     Some(number) => self.status_of(&*self.process.descriptors().get(number)?),
-                    None => self.status_at(&self.absolute(libc::AT_FDCWD, &target)?, true),
+                    None => self.status_after(&self.absolute(libc::AT_FDCWD, &target)?, true, links),
                 },
             };
         }
@@ -182,7 +196,7 @@ impl Thread {
         }
         if self.world.scratch.has(&path.normal) {
             return match self.lead(path, follow)? {
-                Way::Path(path) => self.status_at(&path, follow),
+                Way::Path(path) => self.status_after(&path, follow, links),
                 Way::Memory(spot) => {
                     let judged = self.world.judge(&spot.path, FileUse::Look);
                     judged.map_err(|errno| self.unseen(path, errno))?;
@@ -236,14 +250,26 @@ pub(super) fn fstat(thread: &mut Thread, [number, at, ..]: Arguments) -> Answer 
     thread.process.space()?.write(at, &status.as_stat()).map(|()| 0)
 }
 
+fn check_flags(flags: u64, more: i32) -> Result<(), Errno> {
+    let known = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | more;
+    if int(flags) & !known == 0 { Ok(()) } else { Err(Errno::INVAL) }
+}
+
 /// `fstatat(2)`
 pub(super) fn fstatat(thread: &mut Thread, [folder, path, at, flags, ..]: Arguments) -> Answer {
+    check_flags(flags, 0)?;
     let status = thread.status(int(folder), path, flags)?;
     thread.process.space()?.write(at, &status.as_stat()).map(|()| 0)
 }
 
 /// `statx(2)`
-pub(super) fn statx(thread: &mut Thread, [folder, path, flags, _, at, _]: Arguments) -> Answer {
+pub(super) fn statx(thread: &mut Thread, [folder, path, flags, mask, at, _]: Arguments) -> Answer {
+    const SYNC: i32 = libc::AT_STATX_SYNC_TYPE;
+    check_flags(flags, SYNC)?;
+    // The bit that is kept for later.
+    if mask & 0x8000_0000 != 0 || int(flags) & SYNC == SYNC {
+        return Err(Errno::INVAL);
+    }
     let status = thread.status(int(folder), path, flags)?;
     thread.process.space()?.write(at, &status.as_statx()).map(|()| 0)
 }
@@ -330,5 +356,10 @@ impl Status {
     /// Whether it can be run.
     pub(super) fn is_executable(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::RegularFile && self.mode & 0o111 != 0
+    }
+
+    /// Whether it is a symbolic link.
+    pub(super) fn is_link(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Symlink
     }
 }

@@ -1,28 +1,37 @@
 //! Every system call that is served, by its number on x86-64: `syscalls(2)`. What is not here answers
-//! `ENOSYS`.
+//! `ENOSYS`, and stands in [`absent`] with the reason.
 
+mod absent;
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use ringfence_isolation::{Served, SystemCall};
 use rustix::io::Errno;
+
+use self::absent::{ABSENT, PARTLY};
 
 use super::socket::{calls as sockets, message as messages};
 use super::thread::Thread;
 use super::transfer;
 use super::{
-    Answer, Arguments, alarms, counter, ending, epoll, execute, files, folders, futex, identity, locks, mapping,
-    memory_files,
+    Answer, Arguments, alarms, attributes, counter, ending, epoll, execute, files, folders, futex, identity, limits,
+    locks, mapping, memory_files,
 };
-use super::{opening, pipe, polling, reading, robust, scheduling, signalfd, signals, starting, status, time, timer};
+use super::{
+    opening, pidfd, pipe, polling, reading, robust, scheduling, signalfd, signals, splicing, starting, status, time,
+    timer,
+};
 
 /// Serves one call.
 type Service = fn(&mut Thread, Arguments) -> Answer;
 
 /// How many numbers the table knows.
-const NUMBERS: usize = 512;
+pub(crate) const NUMBERS: usize = 512;
 
 macro_rules! calls {
     ($($number:literal $name:literal => $service:expr;)*) => {
-        /// The names of the calls that are served.
-        #[cfg(test)]
-        pub(super) const NAMES: &[(usize, &str)] = &[$(($number, $name),)*];
+        /// The calls that are served, with the module of their family.
+        const NAMES: &[(usize, &str, &str)] = &[$(($number, $name, stringify!($service)),)*];
 
         /// The services, by number.
         static SERVICES: [Option<Service>; NUMBERS] = {
@@ -35,8 +44,40 @@ macro_rules! calls {
 
 /// Serves the call of that number.
 pub(super) fn serve(thread: &mut Thread, number: u64, arguments: Arguments) -> Answer {
-    let service = usize::try_from(number).ok().and_then(|number| *SERVICES.get(number)?);
+    let number = usize::try_from(number).unwrap_or(NUMBERS);
+    thread.world.control.counts().calls[number.min(NUMBERS)].fetch_add(1, Relaxed);
+    let service = SERVICES.get(number).copied().flatten();
     service.map_or(Err(Errno::NOSYS), |service| service(thread, arguments))
+}
+
+/// The name of a call: `None` for a number that Linux does not have.
+pub(crate) fn name(number: usize) -> Option<&'static str> {
+    let absent = ABSENT.iter().flat_map(|(_, _, calls)| *calls);
+    let mut all =
+        NAMES.iter().map(|(number, name, _)| (number, name)).chain(absent.map(|(number, name)| (number, name)));
+    all.find(|(known, _)| **known == number).map(|(_, name)| *name)
+}
+
+/// Every call of Linux, by number: whether it is served here, and what is missing.
+pub(crate) fn system_calls() -> Vec<SystemCall> {
+    let family = |service: &'static str| service.split("::").next().unwrap_or(service).trim();
+    let served = |name: &str| match PARTLY.iter().find(|(known, _)| *known == name) {
+        Some((_, missing)) => Served::Partly { missing },
+        None => Served::Fully,
+    };
+    let here = NAMES.iter().map(|&(number, name, service)| {
+        let number = number as u32;
+        SystemCall { number, name, family: family(service), served: served(name) }
+    });
+    let absent = ABSENT.iter().flat_map(|&(family, why, calls)| {
+        calls.iter().map(move |&(number, name)| {
+            let number = number as u32;
+            SystemCall { number, name, family, served: Served::Absent { why } }
+        })
+    });
+    let mut calls: Vec<_> = here.chain(absent).collect();
+    calls.sort_unstable_by_key(|call| call.number);
+    calls
 }
 
 calls! {
@@ -125,7 +166,7 @@ calls! {
     94 "lchown" => folders::chown;
     95 "umask" => folders::umask;
     96 "gettimeofday" => time::gettimeofday;
-    97 "getrlimit" => identity::getrlimit;
+    97 "getrlimit" => limits::getrlimit;
     98 "getrusage" => identity::getrusage;
     99 "sysinfo" => identity::sysinfo;
     100 "times" => time::times;
@@ -148,30 +189,52 @@ calls! {
     119 "setresgid" => identity::setresuid;
     120 "getresgid" => identity::getresuid;
     121 "getpgid" => identity::getpgid;
-    124 "getsid" => identity::getpgrp;
+    122 "setfsuid" => identity::setfsuid;
+    123 "setfsgid" => identity::setfsuid;
+    124 "getsid" => identity::getsid;
+    125 "capget" => identity::capget;
+    126 "capset" => identity::capset;
     127 "rt_sigpending" => signals::sigpending;
     128 "rt_sigtimedwait" => signalfd::sigtimedwait;
+    129 "rt_sigqueueinfo" => signals::sigqueue;
     130 "rt_sigsuspend" => signals::sigsuspend;
     131 "sigaltstack" => signals::sigaltstack;
+    132 "utime" => folders::utime;
+    133 "mknod" => folders::mknod;
     135 "personality" => identity::personality;
     137 "statfs" => status::statfs;
     138 "fstatfs" => status::statfs;
     140 "getpriority" => scheduling::getpriority;
     141 "setpriority" => scheduling::setpriority;
+    142 "sched_setparam" => scheduling::sched_setparam;
     143 "sched_getparam" => scheduling::sched_getparam;
     144 "sched_setscheduler" => scheduling::sched_setscheduler;
-    145 "sched_getscheduler" => scheduling::ordinary;
-    146 "sched_get_priority_max" => scheduling::sched_get_priority;
-    147 "sched_get_priority_min" => scheduling::sched_get_priority;
+    145 "sched_getscheduler" => scheduling::sched_getscheduler;
+    146 "sched_get_priority_max" => scheduling::sched_get_priority_max;
+    147 "sched_get_priority_min" => scheduling::sched_get_priority_min;
+    148 "sched_rr_get_interval" => scheduling::sched_rr_get_interval;
     149 "mlock" => mapping::nothing;
     150 "munlock" => mapping::nothing;
     151 "mlockall" => mapping::nothing;
     152 "munlockall" => mapping::nothing;
     157 "prctl" => identity::prctl;
     158 "arch_prctl" => identity::arch_prctl;
-    160 "setrlimit" => identity::setrlimit;
+    160 "setrlimit" => limits::setrlimit;
     162 "sync" => mapping::nothing;
     186 "gettid" => identity::gettid;
+    187 "readahead" => reading::readahead;
+    188 "setxattr" => attributes::of_path;
+    189 "lsetxattr" => attributes::of_path;
+    190 "fsetxattr" => attributes::of_descriptor;
+    191 "getxattr" => attributes::of_path;
+    192 "lgetxattr" => attributes::of_path;
+    193 "fgetxattr" => attributes::of_descriptor;
+    194 "listxattr" => attributes::of_path;
+    195 "llistxattr" => attributes::of_path;
+    196 "flistxattr" => attributes::of_descriptor;
+    197 "removexattr" => attributes::of_path;
+    198 "lremovexattr" => attributes::of_path;
+    199 "fremovexattr" => attributes::of_descriptor;
     200 "tkill" => signals::tkill;
     201 "time" => time::time;
     202 "futex" => futex::futex;
@@ -186,6 +249,7 @@ calls! {
     224 "timer_gettime" => alarms::gettime;
     225 "timer_getoverrun" => alarms::overrun;
     226 "timer_delete" => alarms::delete;
+    227 "clock_settime" => time::clock_settime;
     228 "clock_gettime" => time::clock_gettime;
     229 "clock_getres" => time::clock_getres;
     230 "clock_nanosleep" => time::clock_nanosleep;
@@ -193,10 +257,15 @@ calls! {
     232 "epoll_wait" => epoll::epoll_wait;
     233 "epoll_ctl" => epoll::control;
     234 "tgkill" => signals::tgkill;
+    235 "utimes" => folders::utimes;
     247 "waitid" => ending::waitid;
+    251 "ioprio_set" => scheduling::ioprio_set;
+    252 "ioprio_get" => scheduling::ioprio_get;
     257 "openat" => opening::openat;
     258 "mkdirat" => folders::mkdirat;
+    259 "mknodat" => folders::mknodat;
     260 "fchownat" => folders::fchownat;
+    261 "futimesat" => folders::futimesat;
     262 "newfstatat" => status::fstatat;
     263 "unlinkat" => folders::unlinkat;
     264 "renameat" => folders::renameat;
@@ -209,6 +278,10 @@ calls! {
     271 "ppoll" => polling::ppoll;
     273 "set_robust_list" => robust::set;
     274 "get_robust_list" => robust::get;
+    275 "splice" => splicing::splice;
+    276 "tee" => splicing::tee;
+    277 "sync_file_range" => reading::sync_file_range;
+    278 "vmsplice" => splicing::vmsplice;
     280 "utimensat" => folders::utimensat;
     281 "epoll_pwait" => epoll::epoll_pwait;
     282 "signalfd" => signalfd::signalfd;
@@ -225,40 +298,33 @@ calls! {
     293 "pipe2" => pipe::pipe2;
     295 "preadv" => reading::preadv;
     296 "pwritev" => reading::pwritev;
+    297 "rt_tgsigqueueinfo" => signals::tgsigqueue;
     299 "recvmmsg" => messages::recvmmsg;
-    302 "prlimit64" => identity::prlimit;
-    306 "syncfs" => reading::fadvise;
+    302 "prlimit64" => limits::prlimit;
+    306 "syncfs" => reading::syncfs;
     307 "sendmmsg" => messages::sendmmsg;
     309 "getcpu" => scheduling::getcpu;
+    314 "sched_setattr" => scheduling::sched_setattr;
+    315 "sched_getattr" => scheduling::sched_getattr;
     316 "renameat2" => folders::renameat2;
     318 "getrandom" => identity::getrandom;
     319 "memfd_create" => memory_files::memfd_create;
+    322 "execveat" => execute::execveat;
     324 "membarrier" => scheduling::membarrier;
     325 "mlock2" => mapping::nothing;
     326 "copy_file_range" => transfer::copy_file_range;
     327 "preadv2" => reading::preadv2;
     328 "pwritev2" => reading::pwritev2;
     332 "statx" => status::statx;
+    424 "pidfd_send_signal" => pidfd::send_signal;
+    434 "pidfd_open" => pidfd::open;
     435 "clone3" => starting::clone3;
     436 "close_range" => files::close_range;
+    437 "openat2" => opening::openat2;
     439 "faccessat2" => status::faccessat;
     441 "epoll_pwait2" => epoll::epoll_pwait2;
     452 "fchmodat2" => folders::fchmodat;
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_number_and_each_name_is_there_once() {
-        let mut numbers: Vec<_> = NAMES.iter().map(|(number, _)| number).collect();
-        let mut names: Vec<_> = NAMES.iter().map(|(_, name)| name).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!((numbers.len(), names.len()), (NAMES.len(), NAMES.len()));
-        assert!(NAMES.iter().all(|&(number, _)| SERVICES[number].is_some()));
-    }
-}
+mod tests;

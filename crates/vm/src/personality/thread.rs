@@ -1,13 +1,14 @@
 //! A thread of a program: it runs in the guest until it needs something, and is served here.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use ringfence_isolation::{Exit, LostReason};
 
 use super::process::{Member, Process};
 use super::signals::{self, Cause};
 use super::table;
+use super::waiting::Deadlines;
 use super::world::World;
 use crate::kvm::{Event, Processor, Registers};
 use crate::memory::{Protection, Touch};
@@ -28,6 +29,8 @@ pub(crate) struct Thread {
     pub(super) alternate: signals::Alternate,
     /// The mask to go back to after `sigsuspend(2)`.
     pub(super) restore_mask: Option<u64>,
+    /// How long the call it makes waits.
+    pub(super) deadlines: Deadlines,
 }
 
 /// How a thread goes on after a system call.
@@ -46,7 +49,16 @@ pub(super) enum Next {
 impl Thread {
     /// Runs it to its end.
     pub(super) fn run(&mut self) {
+        if self.is_signalled() {
+            // Sent before anybody could interrupt it.
+            self.deliver(None);
+            self.go_on();
+        }
         while !self.has_to_end() {
+            self.rest();
+            if self.has_to_end() {
+                return;
+            }
             let event = self.processor.run(&self.world.machine);
             self.context = match event {
                 Event::Interrupted => self.processor.user_context(&self.world.machine),
@@ -56,12 +68,18 @@ impl Thread {
                 }
                 _ => self.processor.user_context(&self.world.machine),
             };
+            let counts = self.world.control.counts();
             match event {
                 Event::Syscall => self.system_call(),
-                Event::Exception { vector, error, address } => self.exception(vector, error, address),
+                Event::Exception { vector, error, address } => {
+                    let count = if vector == 14 { &counts.page_faults } else { &counts.exceptions };
+                    count.fetch_add(1, Relaxed);
+                    self.exception(vector, error, address);
+                }
                 Event::Interrupted => {
+                    counts.kicks.fetch_add(1, Relaxed);
                     // In the stubs nothing can be changed; they are left soon.
-                    if self.has_to_end() || !self.is_signalled() || self.processor.privilege().ok() != Some(3) {
+                    if self.has_to_end() || !self.is_signalled() || !self.processor.is_at_program() {
                         continue;
                     }
                     if self.context.rip < crate::kvm::USER_STUB {
@@ -76,7 +94,11 @@ impl Thread {
 
     /// Whether it or everything ends.
     pub(super) fn has_to_end(&self) -> bool {
-        self.next == Next::End || self.process.status.load(SeqCst) >= 0 || self.world.control.is_stopping()
+        let alone = self.process.alone.load(SeqCst);
+        self.next == Next::End
+            || self.process.status.load(SeqCst) >= 0
+            || (alone != 0 && alone != self.member.id)
+            || self.world.control.is_stopping()
     }
 
     /// Whether a wait has to end.
@@ -89,7 +111,9 @@ impl Thread {
         let number = registers.rax;
         let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
         self.next = Next::Return;
+        self.deadlines.begin();
         let answer = table::serve(self, number, arguments);
+        self.deadlines.over();
         match self.next {
             Next::Return => {
                 self.context.rax = match answer {
@@ -127,7 +151,12 @@ impl Thread {
                     Err(_) => return,
                 };
                 match touched {
-                    Touch::There => return self.go_on(),
+                    Touch::There => {
+                        if self.is_signalled() {
+                            self.deliver(None);
+                        }
+                        return self.go_on();
+                    }
                     Touch::Nothing => Cause::fault(libc::SIGSEGV, 1, address),
                     Touch::Forbidden => Cause::fault(libc::SIGSEGV, 2, address),
                     Touch::BeyondFile => Cause::fault(libc::SIGBUS, 2, address),
@@ -137,7 +166,8 @@ impl Thread {
             0 => Cause::fault(libc::SIGFPE, 1, self.context.rip),
             16 | 19 => Cause::fault(libc::SIGFPE, 7, self.context.rip),
             6 => Cause::fault(libc::SIGILL, 2, self.context.rip),
-            1 | 3 => Cause::fault(libc::SIGTRAP, 1, self.context.rip),
+            1 => Cause::fault(libc::SIGTRAP, 1, self.context.rip),
+            3 => Cause::fault(libc::SIGTRAP, 128, 0),
             17 => Cause::fault(libc::SIGBUS, 1, 0),
             _ => Cause::fault(libc::SIGSEGV, 128, 0),
         };

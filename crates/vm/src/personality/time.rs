@@ -1,10 +1,12 @@
 //! Time: `clock_gettime(2)`, `nanosleep(2)`, `gettimeofday(2)`, `time(2)`, `times(2)`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_abi::{Call, Clock, Reply, Timestamp};
 use rustix::io::Errno;
 
+use super::process::{Process, lock};
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
 
@@ -14,14 +16,42 @@ fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
         libc::CLOCK_MONOTONIC | libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_MONOTONIC_COARSE | libc::CLOCK_BOOTTIME => {
             Clock::Monotonic
         }
-        libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => {
-            return Ok(thread.world.control.cpu_time().as_nanos() as Timestamp);
+        clock => {
+            return match processor_clock(thread, clock).ok_or(Errno::INVAL)? {
+                Used::Process(process) => Ok(process.cpu_time().as_nanos() as Timestamp),
+                Used::Thread(process, id) => Ok(process.thread_time(id).ok_or(Errno::INVAL)?.as_nanos() as Timestamp),
+            };
         }
-        _ => return Err(Errno::INVAL),
     };
-    match thread.world.call(Call::Now { clock })? {
-        Reply::Time(time) => Ok(time),
-        _ => Err(Errno::IO),
+    let Reply::Time(time) = thread.world.call(Call::Now { clock })? else { return Err(Errno::IO) };
+    // What the page of time shows may differ a little: nobody is to see two clocks.
+    Ok(thread.world.vdso.as_ref().map_or(time, |vdso| vdso.now(clock).into()))
+}
+
+/// Whose processor time a clock measures.
+pub(super) enum Used {
+    Process(Arc<Process>),
+    /// A thread of this process's.
+    Thread(Arc<Process>, u32),
+}
+
+/// Whose processor time this clock measures: one of the two with names, or one that a C library makes of the
+/// number of a process or thread, `clock_getcpuclockid(3)`.
+pub(super) fn processor_clock(thread: &Thread, clock: i32) -> Option<Used> {
+    let me = &thread.process;
+    match clock {
+        libc::CLOCK_PROCESS_CPUTIME_ID => Some(Used::Process(me.clone())),
+        libc::CLOCK_THREAD_CPUTIME_ID => Some(Used::Thread(me.clone(), thread.member.id)),
+        clock if clock < 0 && clock & 3 != 3 => {
+            let id = !(clock >> 3) as u32;
+            match clock & 4 {
+                0 if id == 0 => Some(Used::Process(me.clone())),
+                0 => thread.world.process(id).map(Used::Process),
+                _ if id == 0 => Some(Used::Thread(me.clone(), thread.member.id)),
+                _ => lock(&me.threads).contains_key(&id).then(|| Used::Thread(me.clone(), id)),
+            }
+        }
+        _ => None,
     }
 }
 
@@ -66,6 +96,11 @@ pub(super) fn clock_getres(thread: &mut Thread, [clock, at, ..]: Arguments) -> A
     if at == 0 { Ok(0) } else { write_time(thread, at, 0, 1) }
 }
 
+/// `clock_settime(2)`: nobody sets a clock.
+pub(super) fn clock_settime(_: &mut Thread, [clock, ..]: Arguments) -> Answer {
+    if int(clock) == libc::CLOCK_REALTIME { Err(Errno::PERM) } else { Err(Errno::INVAL) }
+}
+
 /// `gettimeofday(2)`
 pub(super) fn gettimeofday(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
     let time = now(thread, libc::CLOCK_REALTIME)?;
@@ -86,9 +121,9 @@ pub(super) fn time(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
 
 /// `times(2)`
 pub(super) fn times(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
-    let ticks = (thread.world.control.cpu_time().as_millis() / 10) as u64;
+    let ticks = |time: Duration| (time.as_millis() / 10) as u64;
     if at != 0 {
-        let words = [ticks, 0, 0, 0];
+        let words = [ticks(thread.process.cpu_time()), 0, ticks(*lock(&thread.process.children_time)), 0];
         thread.process.space()?.write(at, &words.map(u64::to_le_bytes).concat())?;
     }
     Ok((now(thread, libc::CLOCK_MONOTONIC)? / 10_000_000) as u64)
@@ -102,6 +137,14 @@ pub(super) fn nanosleep(thread: &mut Thread, [at, left, ..]: Arguments) -> Answe
 
 /// `clock_nanosleep(2)`
 pub(super) fn clock_nanosleep(thread: &mut Thread, [clock, flags, at, left, ..]: Arguments) -> Answer {
+    match int(clock) {
+        libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME | libc::CLOCK_TAI => {}
+        libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_MONOTONIC_COARSE => {
+            return Err(Errno::OPNOTSUPP);
+        }
+        libc::CLOCK_PROCESS_CPUTIME_ID => return sleep_busy(thread, flags & 1 != 0, thread.duration(at)?),
+        _ => return Err(Errno::INVAL),
+    }
     let wanted = thread.duration(at)?;
     if flags & 1 == 0 {
         return sleep(thread, after(wanted), left);
@@ -110,7 +153,23 @@ pub(super) fn clock_nanosleep(thread: &mut Thread, [clock, flags, at, left, ..]:
     sleep(thread, after(wanted.saturating_sub(now)), 0)
 }
 
+/// Until the process has used so much processor time.
+fn sleep_busy(thread: &Thread, absolute: bool, wanted: Duration) -> Answer {
+    let end = if absolute { wanted } else { thread.process.cpu_time().saturating_add(wanted) };
+    loop {
+        let left = end.saturating_sub(thread.process.cpu_time());
+        if left.is_zero() {
+            return Ok(0);
+        }
+        match thread.wait(&[], after(left.max(Duration::from_millis(4))), || None::<()>) {
+            Err(Errno::TIMEDOUT) => {}
+            other => return other.map(|()| 0),
+        }
+    }
+}
+
 fn sleep(thread: &Thread, until: Option<Instant>, left: u64) -> Answer {
+    let until = thread.lasting(until);
     match thread.wait(&[], until, || None::<()>) {
         Err(Errno::TIMEDOUT) | Ok(()) => Ok(0),
         Err(errno) => {

@@ -116,6 +116,9 @@ pub(super) fn create(thread: &mut Thread, [clock, flags, ..]: Arguments) -> Answ
 pub(super) fn settime(thread: &mut Thread, [number, flags, new, old, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
     let Kind::Timer(timer) = &open.kind else { return Err(Errno::INVAL) };
+    if int(flags) & !(libc::TFD_TIMER_ABSTIME | libc::TFD_TIMER_CANCEL_ON_SET) != 0 {
+        return Err(Errno::INVAL);
+    }
     let (interval, wanted) = (thread.duration(new)?, thread.duration(new + 16)?);
     let left = match flags & libc::TFD_TIMER_ABSTIME as u64 {
         0 => wanted,

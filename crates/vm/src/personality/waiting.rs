@@ -1,5 +1,6 @@
 //! Waiting in a system call: every wait ends when the process has to end or a signal comes, `signal(7)`.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -46,6 +47,33 @@ impl Bell {
     }
 }
 
+/// How long the call of a thread waits. A call that is made again because another thread took the signal
+/// has the deadline it had: `signal(7)`, "Interruption of system calls".
+#[derive(Default)]
+pub(super) struct Deadlines {
+    /// The one of the wait that was interrupted.
+    interrupted: Cell<Option<Instant>>,
+    /// The one of the call that is made again.
+    kept: Cell<Option<Instant>>,
+}
+
+impl Deadlines {
+    /// A call begins.
+    pub(super) fn begin(&self) {
+        self.interrupted.set(None);
+    }
+
+    /// The call is over. Whether it is made again is found out then.
+    pub(super) fn over(&self) {
+        self.kept.set(None);
+    }
+
+    /// It is made again.
+    pub(super) fn go_on(&self) {
+        self.kept.set(self.interrupted.take());
+    }
+}
+
 /// Wakes a thread of the host.
 struct Unpark(thread::Thread);
 
@@ -61,6 +89,17 @@ pub(super) fn waker() -> Waker {
 }
 
 impl Thread {
+    /// When a wait is over: of a call that is made again, when that was to be.
+    pub(super) fn lasting(&self, deadline: Option<Instant>) -> Option<Instant> {
+        deadline.map(|deadline| self.deadlines.kept.get().unwrap_or(deadline))
+    }
+
+    /// It was interrupted.
+    pub(super) fn broken_off(&self, deadline: Option<Instant>) -> Errno {
+        self.deadlines.interrupted.set(deadline);
+        Errno::INTR
+    }
+
     /// Waits until `check` has an answer. `ETIMEDOUT` after the deadline, `EINTR` when something
     /// else is to be done first.
     pub(super) fn wait<T>(
@@ -69,18 +108,20 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut() -> Option<T>,
     ) -> Result<T, Errno> {
+        let deadline = self.lasting(deadline);
         loop {
+            self.world.control.hold();
             bells.iter().for_each(|bell| bell.enlist());
             if let Some(found) = check() {
                 return Ok(found);
             }
             if self.is_interrupted() {
-                return Err(Errno::INTR);
+                return Err(self.broken_off(deadline));
             }
             match deadline {
-                None => thread::park(),
+                None => self.world.control.parked(thread::park),
                 Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
-                    Some(left) if !left.is_zero() => thread::park_timeout(left),
+                    Some(left) if !left.is_zero() => self.world.control.parked(|| thread::park_timeout(left)),
                     _ => return Err(Errno::TIMEDOUT),
                 },
             }

@@ -1,9 +1,10 @@
 //! Everything the threads of an instance share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use ringfence_abi::{Call, Handle, Reply};
 use ringfence_isolation::{Exit, Host, Limit, LimitKind};
@@ -13,18 +14,25 @@ use tokio::runtime;
 
 use super::futex::Futexes;
 use super::locks::Locks;
+use super::pipe::Fifos;
 use super::process::Process;
 use super::shared::Shared;
 use super::socket::{Names, Queues};
+use super::terminal::{Terminal, Terminals};
 use super::{MOST_THREADS, errno};
 use crate::control::Control;
-use crate::kvm::Machine;
+use crate::kvm::{Kept, Machine};
 use crate::memory::{Content, Ledger};
 use crate::scratch::Scratch;
 use crate::tree::{HostFile, System};
+use crate::vdso::Vdso;
 
 /// The first process; 1 is whoever started it.
 pub(super) const FIRST: u32 = 2;
+/// How many processes may be over and not asked for: `pid_max` of `proc(5)`.
+const MOST_LEFT: usize = 32768;
+/// About what the host keeps for each.
+const LEFT: usize = 4096;
 
 /// Everything the threads of an instance share.
 pub(crate) struct World {
@@ -39,19 +47,38 @@ pub(crate) struct World {
     /// Files that are mapped and shared.
     pub(super) shared: Shared,
     pub(super) locks: Locks,
+    /// The page of time, where the processor's counter can tell it.
+    pub(super) vdso: Option<Vdso>,
     pub(super) executor: OnceLock<runtime::Handle>,
+    /// How many timers run.
+    pub(super) alarms: Arc<AtomicUsize>,
     /// Unix sockets: what is on its way, and their names.
     pub(super) links: Queues,
     pub(super) names: Names,
+    pub(super) fifos: Fifos,
+    pub(super) terminals: Terminals,
+    /// The one that is the user's.
+    pub(super) console: Option<Arc<Terminal>>,
     /// `localhost` was asked for, so that its addresses are known as such.
     pub(super) localhost: OnceLock<()>,
     /// The folder at the top of what the hal serves.
     pub(super) root: Option<Handle>,
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
+    pub(super) began: Instant,
     living: AtomicU32,
+    /// Processes that are over and nobody asked for yet.
+    left: Mutex<(usize, Kept)>,
     open: AtomicU64,
     next: AtomicU32,
+}
+
+/// Threads of the host beside the first one.
+#[derive(Default)]
+struct Threads {
+    kept: Vec<JoinHandle<()>>,
+    /// All were waited for.
+    is_over: bool,
 }
 
 impl World {
@@ -61,6 +88,7 @@ impl World {
         spec: Arc<Spec>,
         system: Arc<System>,
         control: Arc<Control>,
+        counter: Option<u32>,
     ) -> Arc<Self> {
         let root = host.folders().first().map(|folder| folder.handle);
         let machine = Arc::new(machine);
@@ -68,7 +96,11 @@ impl World {
             Ok(Reply::Time(time)) => time,
             _ => 0,
         };
+        let terminals = Terminals::default();
+        let console = spec.session.terminal.and_then(|_| terminals.create().ok());
+        let vdso = counter.and_then(|kilohertz| Vdso::new(&machine, &*host, kilohertz));
         let scratch = Scratch::new(&spec, &machine, &control, now);
+        let left = Mutex::new((0, Kept::new(machine.clone())));
         Arc::new(World {
             host,
             machine,
@@ -77,19 +109,38 @@ impl World {
             control,
             futexes: Futexes::default(),
             scratch,
+            vdso,
             shared: Shared::default(),
             locks: Locks::default(),
             executor: OnceLock::new(),
+            alarms: Arc::default(),
             links: Queues::default(),
             names: Names::default(),
+            fifos: Fifos::default(),
+            terminals,
+            console,
             localhost: OnceLock::new(),
             root,
             processes: Mutex::default(),
             threads: Mutex::default(),
+            began: Instant::now(),
             living: AtomicU32::new(0),
+            left,
             open: AtomicU64::new(0),
             next: AtomicU32::new(FIRST),
         })
+    }
+
+    /// Whether it has a terminal of the user's.
+    pub(crate) fn has_console(&self) -> bool {
+        self.console.is_some()
+    }
+
+    /// Keeps the page of time right; to be called now and then.
+    pub(crate) fn refresh_clock(&self) {
+        if let Some(vdso) = &self.vdso {
+            vdso.refresh(&*self.host);
+        }
     }
 
     pub(super) fn ledger(&self) -> Arc<dyn Ledger> {
@@ -124,17 +175,36 @@ impl World {
     /// Room for one more thread, and its number; `EAGAIN` when there is none.
     pub(super) fn begin_thread(&self) -> Result<u32, Errno> {
         let allowed = self.spec.limits.processes.unwrap_or(u64::MAX);
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).0;
         let living = u64::from(self.living.fetch_add(1, SeqCst)) + 1;
-        if living > allowed {
+        let used = living + left as u64;
+        if used > allowed {
             self.living.fetch_sub(1, SeqCst);
-            self.control.stop(Exit::Exceeded(Limit { limit: LimitKind::Processes, allowed, used: living }));
+            self.control.stop(Exit::Exceeded(Limit { limit: LimitKind::Processes, allowed, used }));
             return Err(Errno::AGAIN);
         }
-        if living > u64::from(MOST_THREADS) {
+        if living > u64::from(MOST_THREADS) || left >= MOST_LEFT || self.may_keep(0).is_err() {
             self.living.fetch_sub(1, SeqCst);
             return Err(Errno::AGAIN);
         }
         Ok(self.next.fetch_add(1, SeqCst))
+    }
+
+    fn count_left(&self, change: isize) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.0 = left.0.saturating_add_signed(change);
+        let bytes = left.0 * LEFT;
+        left.1.set(bytes);
+    }
+
+    /// A process is over and stays until its parent asks.
+    pub(super) fn left_over(&self) {
+        self.count_left(1);
+    }
+
+    /// Its parent asked, or nobody will.
+    pub(super) fn asked_for(&self) {
+        self.count_left(-1);
     }
 
     pub(super) fn end_thread(&self) {
@@ -155,17 +225,26 @@ impl World {
         self.open.fetch_sub(1, SeqCst);
     }
 
-    /// Keeps the thread of the host, to wait for it at the end.
-    pub(super) fn keep(&self, thread: JoinHandle<()>) {
+    /// Keeps a thread of the host, to wait for it at the end, after which none begins any more.
+    pub(super) fn keep(&self, begin: impl FnOnce() -> std::io::Result<JoinHandle<()>>) -> Result<(), Errno> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain(|thread| !thread.is_finished());
-        threads.push(thread);
+        if threads.is_over {
+            return Err(Errno::AGAIN);
+        }
+        let thread = begin().map_err(|_| Errno::AGAIN)?;
+        threads.kept.retain(|thread| !thread.is_finished());
+        threads.kept.push(thread);
+        Ok(())
     }
 
     /// Waits until every thread has ended.
     pub(super) fn join(&self) {
         loop {
-            let thread = self.threads.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let thread = {
+                let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+                threads.is_over = threads.kept.is_empty();
+                threads.kept.pop()
+            };
             match thread {
                 // A thread that panicked has said so; what it held is gone with it.
                 Some(thread) => drop(thread.join()),

@@ -214,6 +214,11 @@ impl Scratch {
         self.make(spot, Body::Link(target.to_vec()), 0o777, now).map(drop)
     }
 
+    /// `mkfifo(3)`
+    pub(crate) fn make_fifo(&self, spot: &Spot, mode: u32, now: Timestamp) -> Result<(), Errno> {
+        self.make(spot, Body::Fifo, mode, now).map(drop)
+    }
+
     /// `link(2)`
     pub(crate) fn link(&self, node: &Arc<Node>, spot: &Spot, now: Timestamp) -> Result<(), Errno> {
         let _naming = self.naming();
@@ -259,9 +264,19 @@ impl Scratch {
         Ok(())
     }
 
+    /// What is at the path of a spot now; while names do not change.
+    fn again(&self, spot: &Spot) -> Result<Spot, Errno> {
+        match self.find(&spot.path, false)? {
+            Led::Here(now) if now.path == spot.path => Ok(now),
+            _ => Err(Errno::NOENT),
+        }
+    }
+
     /// `rename(2)`
     pub(crate) fn rename(&self, from: &Spot, to: &Spot, may_replace: bool, now: Timestamp) -> Result<(), Errno> {
         let naming = self.naming();
+        // Folders may have moved since the paths were followed: a folder must not come to lie in itself.
+        let (from, to) = (&self.again(from)?, &self.again(to)?);
         let node = from.found()?;
         let (source, target) = (from.parent()?, to.parent()?);
         if self.top(&from.path).map(|top| top.0) != self.top(&to.path).map(|top| top.0) {

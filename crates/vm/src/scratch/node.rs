@@ -27,6 +27,8 @@ pub(crate) enum Body {
     File(Arc<Segment>),
     Folder(Mutex<Names>),
     Link(Vec<u8>),
+    /// A named pipe; whoever has it open keeps what is in it.
+    Fifo,
 }
 
 /// What `stat(2)` says of it, and its seals.
@@ -94,6 +96,7 @@ impl Node {
             Body::File(segment) => Ok(segment),
             Body::Folder(_) => Err(Errno::ISDIR),
             Body::Link(_) => Err(Errno::INVAL),
+            Body::Fifo => Err(Errno::INVAL),
         }
     }
 

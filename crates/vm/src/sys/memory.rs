@@ -26,6 +26,28 @@ pub(crate) fn add_slot(vm: &VmFd, slot: u32, region: &MmapRegion, range: Range<u
     unsafe { vm.set_user_memory_region(description) }
 }
 
+/// `madvise(2)`, `MADV_POPULATE_READ`: what is in the file at `range` is mapped. Linux as of 5.14 does that; before,
+/// it is mapped when it is touched.
+pub(crate) fn map_ahead(region: &MmapRegion, range: Range<u64>) {
+    if range.start >= range.end || range.end > region.size() as u64 {
+        return;
+    }
+    let length = (range.end - range.start) as usize;
+    // SAFETY: the range lies within a shared mapping of a file; nothing in it changes.
+    unsafe { libc::madvise(region.as_ptr().add(range.start as usize).cast(), length, libc::MADV_POPULATE_READ) };
+}
+
+/// `madvise(2)`, `MADV_POPULATE_WRITE`: there is memory for what is in `range`, and it is mapped. Without it, before Linux
+/// 5.14, that happens when it is touched.
+pub(crate) fn make_ahead(region: &MmapRegion, range: Range<u64>) {
+    if range.start >= range.end || range.end > region.size() as u64 {
+        return;
+    }
+    let length = (range.end - range.start) as usize;
+    // SAFETY: the range lies within a shared mapping of a file; nothing in it changes.
+    unsafe { libc::madvise(region.as_ptr().add(range.start as usize).cast(), length, libc::MADV_POPULATE_WRITE) };
+}
+
 /// `madvise(2)`, `MADV_DONTNEED`: the mapping of `range` is dropped and made again from the file behind
 /// it at the next touch, with the same content. KVM drops what it made of it.
 pub(crate) fn forget(region: &MmapRegion, range: Range<u64>) {

@@ -5,7 +5,9 @@
 mod memory;
 mod thread;
 mod vcpu;
+mod vdso;
 
-pub(crate) use memory::{add_slot, forget};
+pub(crate) use memory::{add_slot, forget, make_ahead, map_ahead};
 pub(crate) use thread::{block_kicks, kick, take_kick, thread_time};
-pub(crate) use vcpu::{accept_kicks, kvm_from, set_xsave};
+pub(crate) use vcpu::{accept_kicks, kvm_from, set_counter_offset, set_xsave};
+pub(crate) use vdso::{CODE, FUNCTIONS, time_stamp, vdso_code};

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsRawFd;
 
-use kvm_bindings::kvm_xsave;
+use kvm_bindings::{kvm_device_attr, kvm_xsave};
 use kvm_ioctls::VcpuFd;
 use rustix::io::Errno;
 
@@ -29,6 +29,22 @@ pub(crate) fn set_xsave(vcpu: &VcpuFd, state: &kvm_xsave) -> Result<(), kvm_ioct
     // SAFETY: no feature is enabled whose state is larger than this structure: `XCR0` never has the
     // bits of AMX (`crate::kvm::features`).
     unsafe { vcpu.set_xsave(state) }
+}
+
+/// `_IOW(0xae, 0xe1, struct kvm_device_attr)`
+const KVM_SET_DEVICE_ATTR: libc::c_ulong = 0x4018_aee1;
+
+/// `KVM_VCPU_TSC_OFFSET`: how far the processor's counter is from the host's. KVM as of Linux 5.16 has it.
+pub(crate) fn set_counter_offset(vcpu: &VcpuFd, offset: u64) -> Result<(), Errno> {
+    let attribute = kvm_device_attr {
+        group: kvm_bindings::KVM_VCPU_TSC_CTRL,
+        attr: kvm_bindings::KVM_VCPU_TSC_OFFSET.into(),
+        addr: &raw const offset as u64,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads the attribute and the eight bytes it points to; both outlive the call.
+    let returned = unsafe { libc::ioctl(vcpu.as_raw_fd(), KVM_SET_DEVICE_ATTR as _, &raw const attribute) };
+    if returned == 0 { Ok(()) } else { Err(Errno::IO) }
 }
 
 /// KVM from its device, which is open for reading and writing.

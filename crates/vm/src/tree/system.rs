@@ -25,8 +25,9 @@ const FOLDERS_OF_ETC: [&str; 6] = [
 ];
 /// The files: where libraries are, the time zone, protocols. No names of users, no passwords.
 const FILES_OF_ETC: [&str; 4] = ["/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols"];
-/// What C libraries ask for in passing: it is not here, and nobody need hear of it.
-const ABSENT: [&str; 3] = ["/etc/ld.so.preload", "/etc/host.conf", "/etc/gai.conf"];
+/// What C libraries ask for in passing, and what only the personality has: beyond that it is not here, and
+/// nobody need hear of it.
+const ABSENT: [&str; 6] = ["/etc/ld.so.preload", "/etc/host.conf", "/etc/gai.conf", "/etc/selinux", "/proc", "/sys"];
 /// Where the program is when it is not part of the system.
 const PROGRAM: &str = "/program";
 
@@ -49,13 +50,20 @@ pub(crate) struct Looked {
     /// Open as a path only.
     pub(crate) place: OwnedFd,
     pub(crate) stat: Stat,
+    /// It is the program's own file, which is open for reading and may lie where nothing else can be opened.
+    is_program: bool,
 }
 
 impl System {
     /// Opens the host's root and the program.
     pub(crate) fn open(spec: &Spec) -> Result<System, Errno> {
-        let root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let program_file = open(&spec.program.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        Self::around(spec, program_file)
+    }
+
+    /// The same with the program's file, which somebody else opened for reading.
+    pub(crate) fn around(spec: &Spec, program_file: OwnedFd) -> Result<System, Errno> {
+        let root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let folders = FOLDERS.into_iter().chain(FOLDERS_OF_ETC).filter_map(|folder| {
             let real = Path::new(folder).canonicalize().ok()?;
             real.is_dir().then(|| real.as_os_str().as_bytes().to_vec())
@@ -110,7 +118,10 @@ impl System {
         if path == self.program && !self.program.is_empty() && path.starts_with(PROGRAM.as_bytes()) {
             let place = rustix::io::fcntl_dupfd_cloexec(&self.program_file, 3)?;
             let stat = fstat(&place)?;
-            return Ok(Looked { place, stat });
+            return Ok(Looked { place, stat, is_program: true });
+        }
+        if ABSENT.iter().any(|absent| covers(absent.as_bytes(), path)) {
+            return Err(Errno::NOENT);
         }
         let follows = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -119,7 +130,11 @@ impl System {
         let stat = fstat(&place)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let plain = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
-        if plain && self.is_inside(&real_path(&place)?) { Ok(Looked { place, stat }) } else { Err(Errno::NOENT) }
+        if plain && self.is_inside(&real_path(&place)?) {
+            Ok(Looked { place, stat, is_program: false })
+        } else {
+            Err(Errno::NOENT)
+        }
     }
 
     /// Whether what really lies at a path of the host is part of the system.
@@ -132,6 +147,9 @@ impl System {
     /// Opens what was looked at for reading.
     pub(crate) fn read(&self, looked: &Looked) -> Result<OwnedFd, Errno> {
         use std::os::fd::AsRawFd;
+        if looked.is_program {
+            return rustix::io::fcntl_dupfd_cloexec(&looked.place, 3);
+        }
         let again = format!("/proc/self/fd/{}", looked.place.as_raw_fd());
         open(again, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
     }

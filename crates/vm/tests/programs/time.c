@@ -5,11 +5,14 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -121,10 +124,70 @@ static void room(const char *folder) {
     puts("ok room");
 }
 
+static _Atomic long long latest;
+
+static long long asked(clockid_t clock, int by_call) {
+    struct timespec time;
+    CHECK((by_call ? syscall(SYS_clock_gettime, clock, &time) : clock_gettime(clock, &time)) == 0);
+    CHECK(time.tv_nsec >= 0 && time.tv_nsec < 1000000000);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/* Whatever any thread saw, nobody sees less afterwards. */
+static void *watch(void *count) {
+    for (int i = 0; i < (int)(long)count; i++) {
+        long long before = latest, now = asked(CLOCK_MONOTONIC, i % 1000 == 999);
+        CHECK(now >= before);
+        while (before < now && !atomic_compare_exchange_weak(&latest, &before, now));
+    }
+    return NULL;
+}
+
+static void clocks(void) {
+    static const clockid_t all[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME,
+                                    CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE};
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+        for (int round = 0; round < 20; round++) {
+            long long before = asked(all[i], 1), between = asked(all[i], 0), after = asked(all[i], 1);
+            CHECK(before <= between && between <= after);
+        }
+    struct timespec none;
+    CHECK(clock_gettime(77, &none) == -1 && errno == EINVAL);
+    struct timeval day;
+    long long before = asked(CLOCK_REALTIME, 0);
+    CHECK(gettimeofday(&day, NULL) == 0);
+    CHECK(day.tv_sec * 1000000LL + day.tv_usec >= before / 1000 && time(NULL) >= before / 1000000000);
+    unsigned processor = 9, node = 9;
+    CHECK(getcpu(&processor, &node) == 0 && processor == 0 && node == 0);
+    char *image = (char *)getauxval(AT_SYSINFO_EHDR);
+    pthread_t threads[3];
+    void *rounds = (void *)(image ? 100000L : 2000L);
+    for (int i = 0; i < 3; i++) CHECK(pthread_create(&threads[i], NULL, watch, rounds) == 0);
+    for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        watch((void *)1000L);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    /* Nobody writes to the pages but the host. */
+    if (image) {
+        CHECK(!memcmp(image, "\177ELF", 4));
+        CHECK(mprotect(image, 4096, PROT_READ | PROT_WRITE) == -1 && errno == EACCES);
+        CHECK(mprotect(image - 4096, 4096, PROT_READ | PROT_WRITE) == -1 && errno == EACCES);
+        int zero = open("/dev/zero", O_RDONLY);
+        CHECK(read(zero, image - 4096, 8) == -1 && errno == EFAULT);
+        CHECK(munmap(image - 4096, 4096) == 0);
+    }
+    puts(image ? "ok clocks" : "ok clocks without a page of time");
+}
+
 int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "alarms")) alarms();
         if (!strcmp(argv[i], "timers")) timers();
+        if (!strcmp(argv[i], "clocks")) clocks();
         if (!strcmp(argv[i], "robust")) robust();
         if (!strcmp(argv[i], "room")) room(argv[++i]);
         if (!strcmp(argv[i], "affinity")) {

@@ -38,6 +38,11 @@ pub(crate) fn here() -> bool {
     missing.is_empty()
 }
 
+/// How long a program may take. In an emulated machine time goes as it likes when the host has other work.
+fn patience() -> Duration {
+    Duration::from_secs(if std::env::var_os(EMULATED).is_some() { 1800 } else { 60 })
+}
+
 /// A capsule with a folder of its own.
 pub(crate) struct Lab {
     pub(crate) spec: Spec,
@@ -59,7 +64,7 @@ impl Lab {
             permissions: Permissions { clock: true, random: true, ..Permissions::default() },
             mounts: Vec::new(),
             environment: BTreeMap::new(),
-            limits: Limits { wall_time: Some(Duration::from_secs(60)), ..Limits::default() },
+            limits: Limits { wall_time: Some(patience()), ..Limits::default() },
             stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Capture, stderr: StreamOut::Capture },
             root: Some(folder.path().join("root")),
             defaults: BTreeSet::new(),

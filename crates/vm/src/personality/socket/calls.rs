@@ -107,7 +107,7 @@ pub(in crate::personality) fn listen(thread: &mut Thread, [number, backlog, ..]:
     let open = get(thread, number)?;
     match socket_of(&open)? {
         Socket::Internet(socket) => socket.listen(thread, int(backlog)),
-        Socket::Unix(socket) => socket.listen(thread, int(backlog)),
+        Socket::Unix(socket) => socket.listen(int(backlog)),
     }
     .map(|()| 0)
 }
@@ -141,6 +141,7 @@ pub(in crate::personality) fn connect(thread: &mut Thread, [number, at, length, 
         (Socket::Internet(socket), Target::Internet(address)) => socket.connect(thread, &open, address),
         (Socket::Internet(socket), Target::Nobody) => socket.disconnect(&thread.world),
         (Socket::Unix(socket), Target::Unix(name)) => socket.connect(thread, &name),
+        (Socket::Unix(_), _) => Err(Errno::INVAL),
         _ => Err(Errno::AFNOSUPPORT),
     }
     .map(|()| 0)

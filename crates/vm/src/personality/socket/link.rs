@@ -1,6 +1,7 @@
 //! One direction of a connection within a capsule: bytes or datagrams, and descriptors that travel with
 //! them (`unix(7)`, `SCM_RIGHTS`).
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -17,6 +18,26 @@ const ROOM: usize = 208 << 10;
 const MESSAGES: usize = 512;
 /// What the host keeps beside the bytes of each, about.
 const EACH: usize = 128;
+/// And for a link without any, with the socket that has it.
+pub(super) const EMPTY: usize = 1024;
+
+thread_local! {
+    static LEFT: RefCell<Vec<Arc<Open>>> = const { RefCell::new(Vec::new()) };
+    static CLOSING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Closes what nobody received, one after the other: in what is closed more may lie, deeper than the
+/// host's stack.
+fn close_all(opens: impl Iterator<Item = Arc<Open>>) {
+    LEFT.with_borrow_mut(|left| left.extend(opens));
+    if CLOSING.replace(true) {
+        return;
+    }
+    while let Some(open) = LEFT.with_borrow_mut(Vec::pop) {
+        drop(open);
+    }
+    CLOSING.set(false);
+}
 
 /// One direction.
 pub(super) struct Link {
@@ -37,8 +58,9 @@ impl State {
     fn count(&mut self) {
         // What is left of the first is still counted.
         self.bytes = self.messages.iter().map(|message| message.bytes.len() - message.taken).sum();
-        let held: usize = self.messages.iter().map(|message| message.bytes.len() + EACH).sum();
-        self.kept.set(held);
+        let beside = |message: &Message| EACH + message.sender.len() + size_of::<Arc<Open>>() * message.opens.len();
+        let held: usize = self.messages.iter().map(|message| message.bytes.len() + beside(message)).sum();
+        self.kept.set(EMPTY + held);
     }
 }
 
@@ -73,7 +95,7 @@ impl Queues {
             bytes: 0,
             reader_is_gone: false,
             writer_is_gone: false,
-            kept: Kept::new(machine.clone()),
+            kept: Kept::of(machine, EMPTY),
         };
         let link = Arc::new(Link { state: Mutex::new(state), bell: Bell::default() });
         let mut links = lock(&self.0);
@@ -174,9 +196,8 @@ impl Link {
         let gone = std::mem::take(&mut state.messages);
         state.count();
         drop(state);
-        // Their descriptors may be the last ones.
-        drop(gone);
         self.bell.ring();
+        close_all(gone.into_iter().flat_map(|message| message.opens));
     }
 
     pub(super) fn close_writer(&self) {

@@ -1,6 +1,7 @@
 //! Unix sockets within a capsule: `unix(7)`, `socketpair(2)`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 
 use ringfence_abi::{Interest, Shutdown};
@@ -12,7 +13,7 @@ use super::super::readiness::{HUP, IN, OUT, RDHUP, Watch};
 use super::super::signals::Cause;
 use super::super::thread::Thread;
 use super::super::waiting::Bell;
-use super::link::{Link, Taken};
+use super::link::{EMPTY, Link, Taken};
 use super::options::Options;
 use super::{How, Socket};
 
@@ -43,13 +44,23 @@ struct Ends {
     /// Its peer's name.
     peer: Vec<u8>,
     queue: Option<Arc<Queue>>,
+    /// It sends no more: `shutdown(2)`.
+    is_silent: bool,
 }
 
 /// Connections that wait to be accepted.
+#[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<VecDeque<Unix>>,
-    most: usize,
+    /// How many; 0 before `listen(2)`.
+    most: AtomicUsize,
     bell: Bell,
+}
+
+impl Queue {
+    fn most(&self) -> usize {
+        self.most.load(SeqCst)
+    }
 }
 
 /// What is behind a name.
@@ -94,15 +105,15 @@ impl Unix {
         if let Some(receive) = &ends.receive {
             receive.close_reader();
         }
-        if let (Some(send), true) = (&ends.send, self.style != Style::Datagram || ends.name.is_empty()) {
+        // Where datagrams are sent to by name, others send as well.
+        if let (Some(send), false) = (&ends.send, self.style == Style::Datagram && !ends.peer.is_empty()) {
             send.close_writer();
         }
         let queue = ends.queue.take();
         drop(ends);
         if let Some(queue) = queue {
-            for waiting in lock(&queue.waiting).drain(..) {
-                waiting.close();
-            }
+            let waiting = std::mem::take(&mut *lock(&queue.waiting));
+            waiting.iter().for_each(Unix::close);
         }
     }
 
@@ -124,7 +135,7 @@ impl Unix {
             let link = ends.receive.get_or_insert_with(|| thread.link());
             Named::Datagrams(Arc::downgrade(link))
         } else {
-            let queue = Arc::new(Queue { waiting: Mutex::default(), most: 0, bell: Bell::default() });
+            let queue = Arc::<Queue>::default();
             let named = Named::Listening(Arc::downgrade(&queue));
             ends.queue = Some(queue);
             named
@@ -135,21 +146,20 @@ impl Unix {
     }
 
     /// `listen(2)`
-    pub(super) fn listen(&self, thread: &Thread, backlog: i32) -> Result<(), Errno> {
-        let mut names = lock(&thread.world.names.0);
-        let mut ends = lock(&self.ends);
+    pub(super) fn listen(&self, backlog: i32) -> Result<(), Errno> {
+        let ends = lock(&self.ends);
         if self.style == Style::Datagram || ends.name.is_empty() {
             return Err(if self.style == Style::Datagram { Errno::OPNOTSUPP } else { Errno::INVAL });
         }
         let most = backlog.clamp(1, 4096).unsigned_abs() as usize;
-        let queue = Arc::new(Queue { waiting: Mutex::default(), most, bell: Bell::default() });
-        names.insert(ends.name.clone(), Named::Listening(Arc::downgrade(&queue)));
-        ends.queue = Some(queue);
+        // Again, it changes how many may wait; those who do stay.
+        ends.queue.as_ref().ok_or(Errno::INVAL)?.most.store(most, SeqCst);
         Ok(())
     }
 
     /// `connect(2)`
     pub(super) fn connect(&self, thread: &Thread, name: &[u8]) -> Result<(), Errno> {
+        thread.world.may_keep(2 * EMPTY)?;
         let names = lock(&thread.world.names.0);
         let missing = if name.first() == Some(&0) { Errno::CONNREFUSED } else { Errno::NOENT };
         let mut ends = lock(&self.ends);
@@ -162,9 +172,9 @@ impl Unix {
                 if ends.send.is_some() {
                     return Err(Errno::ISCONN);
                 }
-                let queue = queue.upgrade().filter(|queue| queue.most > 0).ok_or(Errno::CONNREFUSED)?;
+                let queue = queue.upgrade().filter(|queue| queue.most() > 0).ok_or(Errno::CONNREFUSED)?;
                 let mut waiting = lock(&queue.waiting);
-                if waiting.len() >= queue.most {
+                if waiting.len() >= queue.most() {
                     return Err(Errno::AGAIN);
                 }
                 let (one, two) = (thread.link(), thread.link());
@@ -188,7 +198,7 @@ impl Unix {
 
     /// `accept(2)`
     pub(super) fn accept(&self, thread: &Thread, open: &Open, flags: u32) -> Result<(Arc<Open>, Vec<u8>), Errno> {
-        let queue = lock(&self.ends).queue.clone().filter(|queue| queue.most > 0).ok_or(Errno::INVAL)?;
+        let queue = lock(&self.ends).queue.clone().filter(|queue| queue.most() > 0).ok_or(Errno::INVAL)?;
         let take = || lock(&queue.waiting).pop_front();
         open.attempted(Interest::Readable);
         let accepted = match (take(), open.is_nonblocking()) {
@@ -203,6 +213,9 @@ impl Unix {
     }
 
     fn destination(&self, thread: &Thread, to: Option<&[u8]>) -> Result<Arc<Link>, Errno> {
+        if lock(&self.ends).is_silent {
+            return Err(Errno::PIPE);
+        }
         match to {
             Some(name) if self.style == Style::Datagram => match lock(&thread.world.names.0).get(name) {
                 Some(Named::Datagrams(link)) => link.upgrade().ok_or(Errno::CONNREFUSED),
@@ -301,13 +314,17 @@ impl Unix {
 
     /// `shutdown(2)`
     pub(super) fn shut_down(&self, how: Shutdown) -> Result<(), Errno> {
-        let ends = lock(&self.ends);
-        let (Some(receive), Some(send)) = (&ends.receive, &ends.send) else { return Err(Errno::NOTCONN) };
-        if how != Shutdown::Send {
+        let mut ends = lock(&self.ends);
+        let Some(send) = ends.send.clone() else { return Err(Errno::NOTCONN) };
+        if let (Some(receive), true) = (&ends.receive, how != Shutdown::Send) {
             receive.close_reader();
         }
         if how != Shutdown::Receive {
-            send.close_writer();
+            if self.style == Style::Datagram && !ends.peer.is_empty() {
+                ends.is_silent = true;
+            } else {
+                send.close_writer();
+            }
         }
         Ok(())
     }
@@ -322,7 +339,7 @@ impl Unix {
     }
 
     pub(super) fn is_listening(&self) -> bool {
-        lock(&self.ends).queue.as_ref().is_some_and(|queue| queue.most > 0)
+        lock(&self.ends).queue.as_ref().is_some_and(|queue| queue.most() > 0)
     }
 
     pub(super) fn length(&self) -> usize {

@@ -1,0 +1,277 @@
+//! Level `microvm` with its monitor in a process of its own, behind the walls of level `sandbox`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringfence_isolation::{
+    Backend, BuildError, Enforcement, Fact, Feature, Folder, Guarantee, Held, Host, Instance, Level, Prepared, Refusal,
+    Remnant, SystemCall,
+};
+use ringfence_linux::{Carrier, Linux};
+use ringfence_manifest::{
+    Bytes, Isolation, Kind, Limits, Permission, Permissions, Program, Session, Spec, Stdio, StreamIn, StreamOut,
+};
+use ringfence_vm::{Examined, Findings, Vm};
+use tokio::runtime::Handle;
+
+use super::backend::{Nobody, by_own_process, sealed};
+use super::carried::{Carried, Lines, Own, Told};
+use super::parcel;
+use super::process::RUNNER;
+use super::serve::{Answers, Desk};
+use super::wire::{Counted, MachineOrder};
+
+/// What the monitor itself needs beside its guest's memory, and what the kernel keeps for the machine: processors,
+/// and page tables that follow the guest's.
+const MONITOR: u64 = 128 << 20;
+/// The part of its guest's memory that is added for the tables.
+const TABLES: u64 = 32;
+/// The processor time that setting the machine up may take.
+const SET_UP: Duration = Duration::from_secs(2);
+/// The threads of a guest, which are threads of the monitor.
+const THREADS: u64 = 128;
+/// Those of the monitor's own.
+const OWN_THREADS: u64 = 16;
+
+/// The rules that the monitor itself looks at, to know what to leave to the hal.
+const RULES: [Permission; 7] = [
+    Permission::FsRead,
+    Permission::FsWrite,
+    Permission::FsCreate,
+    Permission::FsDelete,
+    Permission::FsList,
+    Permission::NetConnect,
+    Permission::NetResolve,
+];
+
+/// Level `microvm`: the monitor in a runner where that can be, else in this process.
+pub(crate) struct Machines {
+    vm: Arc<Vm>,
+    linux: Linux,
+    executor: Handle,
+    runner: Option<PathBuf>,
+}
+
+impl Machines {
+    pub(crate) fn new(vm: Vm, linux: Linux, executor: Handle, runner: Option<PathBuf>) -> Self {
+        Machines { vm: Arc::new(vm), linux, executor, runner }
+    }
+
+    fn prepare_in(&self, runner: &PathBuf, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+        let examined = self.vm.examine(spec)?;
+        let carrier = match self.linux.carrier(&carrier_spec(spec, runner.clone())) {
+            Ok(carrier) => carrier,
+            Err(BuildError::Refused(why)) if !spec.isolation.require.contains(&Guarantee::MonitorConfined) => {
+                let why = format!("the monitor has no process of its own: {}; remedy: {}", why.found, why.remedy);
+                return self.vm.prepare_unconfined(spec, why);
+            }
+            Err(BuildError::Refused(why)) => {
+                let guarantee = Guarantee::MonitorConfined;
+                return Err(Refusal { level: Level::MicroVm, guarantee, ..why }.into());
+            }
+            Err(other) => return Err(other),
+        };
+        let promised = combined(&examined.promised, carrier.promised());
+        let facts = |refusal: Refusal| Refusal { facts: self.facts(), ..refusal };
+        promised.check(spec).map_err(facts)?;
+        let executor = self.executor.clone();
+        Ok(Box::new(Ready { vm: self.vm.clone(), carrier, examined, promised, spec: spec.clone(), executor }))
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let mut facts = self.vm.probe();
+        facts.extend(self.linux.probe());
+        facts
+    }
+}
+
+impl Backend for Machines {
+    fn level(&self) -> Level {
+        Level::MicroVm
+    }
+
+    fn runs(&self, kind: Kind) -> bool {
+        self.vm.runs(kind)
+    }
+
+    fn probe(&self) -> Vec<Fact> {
+        self.vm.probe()
+    }
+
+    fn offers(&self, feature: Feature, kind: Kind) -> bool {
+        self.vm.offers(feature, kind)
+    }
+
+    fn system_calls(&self) -> Vec<SystemCall> {
+        self.vm.system_calls()
+    }
+
+    fn remnants(&self) -> Vec<Remnant> {
+        self.vm.remnants()
+    }
+
+    fn remove(&self, remnant: &Remnant) -> std::io::Result<()> {
+        self.vm.remove(remnant)
+    }
+
+    fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+        match &self.runner {
+            Some(runner) => self.prepare_in(runner, spec),
+            None => self.vm.prepare(spec),
+        }
+    }
+}
+
+/// What the monitor's process holds beside its guest's memory.
+fn overhead(spec: &Spec) -> u64 {
+    MONITOR + spec.limits.memory.map_or(0, |bytes| bytes.0 / TABLES)
+}
+
+/// The spec of the process that carries the monitor: granted nothing.
+fn carrier_spec(spec: &Spec, runner: PathBuf) -> Spec {
+    let limits = &spec.limits;
+    Spec {
+        capsule: spec.capsule.clone(),
+        program: Program { kind: Kind::Linux, path: runner, args: vec![RUNNER.into()], working_directory: "/".into() },
+        isolation: Isolation { level: Level::Sandbox, require: Guarantee::ALWAYS.iter().copied().collect() },
+        permissions: Permissions { clock: true, random: true, ..Permissions::default() },
+        mounts: Vec::new(),
+        environment: BTreeMap::new(),
+        limits: Limits {
+            // The monitor counts exactly; these hold should it not be itself any more.
+            memory: limits.memory.map(|bytes| Bytes(bytes.0.saturating_add(overhead(spec)))),
+            cpu_time: limits.cpu_time.map(|time| time.saturating_add(SET_UP)),
+            cores: limits.cores,
+            processes: Some(limits.processes.unwrap_or(THREADS).min(THREADS) + OWN_THREADS),
+            ..Limits::default()
+        },
+        stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
+        root: None,
+        defaults: BTreeSet::new(),
+        session: Session::default(),
+    }
+}
+
+/// What holds each guarantee when the monitor stands within the walls of its process.
+fn combined(machine: &Enforcement, carrier: &Enforcement) -> Enforcement {
+    use Guarantee as G;
+    let mut both = Enforcement::new();
+    for (guarantee, inner) in machine.iter() {
+        let outer = carrier.get(guarantee);
+        let held = match (guarantee, inner, &outer) {
+            (G::MonitorConfined, ..) => by_own_process(carrier),
+            (G::KillWorks | G::NothingLeft, ..) | (G::CoresLimit, Held::Not { .. }, _) => outer,
+            (G::MemoryLimit, Held::By { .. }, Held::By { .. }) => {
+                Held::by("pages of guest memory, counted as they are made; behind that the cgroup of the monitor")
+            }
+            (G::CpuTimeLimit, Held::By { .. }, Held::By { .. }) => {
+                Held::by("thread clocks of its processors; behind that the cgroup of the monitor")
+            }
+            _ => inner.clone(),
+        };
+        both.set(guarantee, held);
+    }
+    both
+}
+
+/// An examined program with a carrier for its monitor.
+struct Ready {
+    vm: Arc<Vm>,
+    carrier: Carrier,
+    examined: Examined,
+    promised: Enforcement,
+    spec: Spec,
+    executor: Handle,
+}
+
+impl Ready {
+    fn order(&self, host: &dyn Host, findings: Findings) -> MachineOrder {
+        let Findings { cpuid, software, counter } = findings;
+        let Spec { capsule, program, mounts, environment, permissions, limits, .. } = &self.spec;
+        let rules = RULES.iter().map(|&permission| (permission.name().to_owned(), permission));
+        MachineOrder {
+            name: capsule.name.clone(),
+            program: program.path.as_os_str().as_bytes().to_vec(),
+            args: program.args.clone(),
+            working_directory: program.working_directory.clone(),
+            environment: environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            mounts: mounts.iter().map(|mount| mount.at.clone()).collect(),
+            rules: rules.map(|(name, permission)| (name, permissions.texts(permission))).collect(),
+            learn: permissions.learn,
+            terminal: self.spec.session.terminal.map(|size| (size.rows, size.columns)),
+            error_apart: self.spec.stdio.stderr != StreamOut::Inherit,
+            limits: Counted {
+                memory: limits.memory.map(|bytes| bytes.0),
+                cpu_time: limits.cpu_time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+                processes: limits.processes,
+                open_files: limits.open_files,
+                disk: limits.disk.map(|bytes| bytes.0),
+                file_size: limits.file_size.map(|bytes| bytes.0),
+            },
+            counts_each: limits.io_operations.is_some() || limits.io_bytes.is_some(),
+            folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
+            kvm: (cpuid, software, counter),
+        }
+    }
+
+    /// The lines to a runner, ours and its own.
+    fn lines(&self) -> std::io::Result<(Ours, [OwnedFd; 3])> {
+        let ((asks, theirs), (more, their_more)) = (UnixStream::pair()?, UnixStream::pair()?);
+        let ((answers, their_answers), (parcels, their_parcels)) = (UnixStream::pair()?, UnixStream::pair()?);
+        answers.set_nonblocking(true)?;
+        let _within = self.executor.enter();
+        let answers = Answers::new(answers)?;
+        let ours = Ours { asks: vec![asks, more], answers, parcels, their_more };
+        Ok((ours, [theirs.into(), their_answers.into(), their_parcels.into()]))
+    }
+
+    /// Everything a monitor needs, put on its way.
+    fn pack(&self, order: &MachineOrder, parcels: &UnixStream, line: UnixStream) -> std::io::Result<()> {
+        let order = sealed(&postcard::to_stdvec(order).map_err(std::io::Error::other)?)?;
+        let (device, program) = (self.examined.device.try_clone()?, self.examined.program.try_clone()?);
+        parcel::pass(parcels, &[device, program, order, line.into()])
+    }
+}
+
+/// The supervisor's ends.
+struct Ours {
+    asks: Vec<UnixStream>,
+    answers: Answers,
+    parcels: UnixStream,
+    /// The other end of the second one.
+    their_more: UnixStream,
+}
+
+impl Prepared for Ready {
+    fn promised(&self) -> &Enforcement {
+        &self.promised
+    }
+
+    fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
+        let failed =
+            |source| BuildError::Host { doing: "cannot make the lines to the monitor", source: Box::new(source) };
+        let (Ours { asks, answers, parcels, their_more }, theirs) = self.lines().map_err(failed)?;
+        let process = self.carrier.build(Arc::new(Nobody), theirs)?;
+        // While the place was built, somebody else has found this out.
+        let order = self.order(&*host, self.vm.findings(&self.examined)?);
+        self.pack(&order, &parcels, their_more).map_err(failed)?;
+        let enforced = combined(&self.examined.promised, process.enforced());
+        let told = Told::new(host, self.spec.limits.clone());
+        let executor = self.executor.clone();
+        let signals = Some((answers.clone(), executor.clone()));
+        let (desk, served) = Desk::new(told.clone(), executor, answers, None, Some(parcels));
+        let own = Own { memory: overhead(&self.spec), cpu_time: SET_UP };
+        let has_terminal = self.spec.session.terminal.is_some();
+        let lines = Lines::new(desk, asks);
+        Ok(Box::new(Carried { process, enforced, told, served, lines, signals, has_terminal, own }))
+    }
+
+    fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.carrier.keep_warm(count)
+    }
+}

@@ -1,0 +1,218 @@
+//! The runner that carries the monitor of a virtual machine.
+//!
+//! It is given KVM's device, the program's file, and what to do, as descriptors; the system's folders are those of
+//! its place. Before it looks at anything that its guest's makers wrote, it gives up every system call
+//! that a monitor has no use for ([`ringfence_linux::confine_monitor`]).
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ringfence_isolation::{BuildError, Exit, Instance, Level, LostReason, Stop, Trap};
+use ringfence_manifest::{
+    Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Session,
+    Spec, Stdio, StreamIn, StreamOut, WindowSize,
+};
+use ringfence_vm::{Findings, Vm};
+
+use super::parcel;
+use super::remote::{Given, Remote, gone};
+use super::wire::{Ask, Counted, End, MachineOrder, Steer, decode};
+
+/// What comes with the first parcel.
+struct Parcel {
+    device: OwnedFd,
+    program: OwnedFd,
+    order: MachineOrder,
+    line: UnixStream,
+}
+
+impl Parcel {
+    fn take(parcels: &UnixStream) -> io::Result<Self> {
+        let taken = parcel::take(parcels)?;
+        let Ok([device, program, order, line]) = <[OwnedFd; 4]>::try_from(taken) else {
+            return Err(io::Error::other("not the descriptors of a machine"));
+        };
+        let mut bytes = Vec::new();
+        let mut order = File::from(order);
+        order.rewind()?;
+        order.read_to_end(&mut bytes)?;
+        Ok(Parcel { device, program, order: decode(&bytes)?, line: line.into() })
+    }
+}
+
+/// Runs what the parcel asks for, and ends the process.
+pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStream) -> ! {
+    let Ok(Parcel { device, program, order, line }) = Parcel::take(&parcels) else { gone() };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { gone() };
+    runtime.block_on(async {
+        let Ok(answers) = tokio::net::UnixStream::from_std(answers) else { gone() };
+        // From here on everything that is read was written by strangers.
+        if ringfence_linux::confine_monitor().is_err() {
+            gone();
+        }
+        let instance: Arc<Mutex<Steered>> = Arc::default();
+        let steered = instance.clone();
+        let (folders, functions) = (order.folders.clone(), Vec::new());
+        let given = Given { folders, functions, counts_each: order.counts_each, tells_time: !order.learn };
+        let remote = Remote::new(vec![asks, line], Some(parcels), answers, given, move |steer| {
+            steered.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
+        });
+        let remote = Arc::new(remote);
+        let end = live(&remote, device, program, &order, &instance).await;
+        remote.tell(&Ask::Ended { end, fuel: 0 });
+    });
+    std::process::exit(0)
+}
+
+/// The instance, and what was to be done with it before it was there.
+#[derive(Default)]
+struct Steered {
+    instance: Option<Arc<dyn Instance>>,
+    early: Vec<Steer>,
+}
+
+impl Steered {
+    fn steer(&mut self, steer: Steer) {
+        match &self.instance {
+            Some(instance) => apply(&**instance, steer),
+            None => self.early.push(steer),
+        }
+    }
+}
+
+fn apply(instance: &dyn Instance, steer: Steer) {
+    match steer {
+        Steer::Signal(signal) => instance.stop(Stop::Signal(signal)),
+        Steer::Resize(rows, columns) => {
+            if let Some(terminal) = instance.terminal() {
+                terminal.resize(WindowSize { rows, columns });
+            }
+        }
+    }
+}
+
+async fn live(
+    remote: &Arc<Remote>,
+    device: OwnedFd,
+    program: OwnedFd,
+    order: &MachineOrder,
+    steered: &Mutex<Steered>,
+) -> End {
+    let instance = match built(remote, device, program, order) {
+        Ok(instance) => instance,
+        Err(end) => return end,
+    };
+    if let Err(error) = instance.start() {
+        return End::Lost(error.to_string());
+    }
+    {
+        let mut steered = steered.lock().unwrap_or_else(PoisonError::into_inner);
+        for steer in std::mem::take(&mut steered.early) {
+            apply(&*instance, steer);
+        }
+        steered.instance = Some(instance.clone());
+    }
+    let exit = instance.exited().await;
+    if let Some(activity) = instance.activity() {
+        remote.tell(&Ask::Counted(activity));
+    }
+    end(exit)
+}
+
+fn built(
+    remote: &Arc<Remote>,
+    device: OwnedFd,
+    program: OwnedFd,
+    order: &MachineOrder,
+) -> Result<Arc<dyn Instance>, End> {
+    let (cpuid, software, counter) = order.kvm.clone();
+    let findings = Findings { cpuid, software, counter };
+    let vm = Vm::passed(device, &findings, tokio::runtime::Handle::current()).map_err(End::Lost)?;
+    let failed = |error: BuildError| match error {
+        BuildError::Program { reason, .. } => End::Trapped(format!("the program cannot be executed: {reason}")),
+        other => {
+            End::Lost(std::error::Error::source(&other).map_or(other.to_string(), |why| format!("{other}: {why}")))
+        }
+    };
+    let spec = spec(order).ok_or_else(|| End::Lost("the order names a rule that is none".into()))?;
+    let prepared = vm.prepare_examined(&spec, program).map_err(failed)?;
+    prepared.build(remote.clone()).map(Arc::from).map_err(failed)
+}
+
+/// As much of a spec as a monitor reads; everything else is the host's to decide.
+fn spec(order: &MachineOrder) -> Option<Spec> {
+    let mut permissions = Permissions { clock: true, random: true, learn: order.learn, ..Permissions::default() };
+    for (name, rules) in &order.rules {
+        let permission = Permission::from_name(name)?;
+        let paths = || rules.iter().cloned().map(PathRule);
+        match permission {
+            Permission::FsRead => permissions.files.read.extend(paths()),
+            Permission::FsWrite => permissions.files.write.extend(paths()),
+            Permission::FsCreate => permissions.files.create.extend(paths()),
+            Permission::FsDelete => permissions.files.delete.extend(paths()),
+            Permission::FsList => permissions.files.list.extend(paths()),
+            other => rules.iter().try_for_each(|rule| permissions.grant(other, rule)).ok()?,
+        }
+    }
+    let Counted { memory, cpu_time, processes, open_files, disk, file_size } = order.limits;
+    let mount = |at: &String| Mount {
+        at: at.clone(),
+        name: at.clone(),
+        from: std::path::PathBuf::new(),
+        mode: MountMode::ReadOnly,
+    };
+    // All that is read of it is whether it leads elsewhere than to the terminal.
+    let stderr = if order.error_apart { StreamOut::Null } else { StreamOut::Inherit };
+    Some(Spec {
+        capsule: Identity { name: order.name.clone(), version: None },
+        program: Program {
+            kind: Kind::Linux,
+            path: std::ffi::OsString::from_vec(order.program.clone()).into(),
+            args: order.args.clone(),
+            working_directory: order.working_directory.clone(),
+        },
+        isolation: Isolation { level: Level::MicroVm, require: Default::default() },
+        permissions,
+        mounts: order.mounts.iter().map(mount).collect(),
+        environment: order.environment.iter().cloned().collect(),
+        limits: Limits {
+            memory: memory.map(Bytes),
+            cpu_time: cpu_time.map(Duration::from_nanos),
+            processes,
+            open_files,
+            disk: disk.map(Bytes),
+            file_size: file_size.map(Bytes),
+            ..Limits::default()
+        },
+        stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr },
+        root: None,
+        defaults: Default::default(),
+        session: Session {
+            terminal: order.terminal.map(|(rows, columns)| WindowSize { rows, columns }),
+            overlay: None,
+        },
+    })
+}
+
+fn end(exit: Exit) -> End {
+    match exit {
+        Exit::Returned(status) => End::Returned(status),
+        Exit::Exceeded(limit) => End::Exceeded { limit: limit.limit.name().to_owned(), used: limit.used },
+        Exit::Denied(_) | Exit::Stopped => End::ByVerdict,
+        Exit::Trapped(Trap::Other(message)) => End::Trapped(message),
+        Exit::Trapped(trap) => End::Trapped(trap.to_string()),
+        Exit::Lost(LostReason::Backend(message)) => End::Lost(message),
+    }
+}
+
+/// Whether a runner was started with a line of parcels in the place of its standard error.
+pub(super) fn parcels() -> Option<UnixStream> {
+    let line = UnixStream::from(io::stderr().as_fd().try_clone_to_owned().ok()?);
+    line.peer_addr().ok()?;
+    Some(line)
+}

@@ -1,0 +1,141 @@
+//! Stopping and continuing processes: `signal(7)`, "job control".
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use super::causes::{Cause, bit};
+use super::ending;
+use super::process::{Process, lock};
+use super::signals;
+use super::thread::Thread;
+use super::world::World;
+
+/// Whether a process is stopped, and what its parent has not been told.
+#[derive(Default)]
+pub(super) struct Halt {
+    stopped: AtomicBool,
+    news: Mutex<Option<News>>,
+}
+
+/// What a parent can ask for: `waitpid(2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// By this signal.
+    Stopped(i32),
+    Continued,
+}
+
+impl Halt {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(SeqCst)
+    }
+
+    /// What is new, if it is wanted; once, unless it is to be kept.
+    pub(super) fn news(&self, stopped: bool, continued: bool, keep: bool) -> Option<News> {
+        let mut news = lock(&self.news);
+        let found = (*news).filter(|news| if *news == News::Continued { continued } else { stopped });
+        if found.is_some() && !keep {
+            *news = None;
+        }
+        found
+    }
+}
+
+const STOPS: u64 =
+    1 << (libc::SIGSTOP - 1) | 1 << (libc::SIGTSTP - 1) | 1 << (libc::SIGTTIN - 1) | 1 << (libc::SIGTTOU - 1);
+
+/// Whether a signal stops who does nothing about it.
+pub(super) fn stops(signal: i32) -> bool {
+    bit(signal) & STOPS != 0
+}
+
+/// A signal arrives at a process: what it does at once. Whether it has to wait for a thread to take it.
+pub(super) fn arrives(world: &World, process: &Process, cause: &Cause) -> bool {
+    match cause.signal {
+        libc::SIGKILL => {
+            ending::end(world, process, libc::SIGKILL);
+            return false;
+        }
+        libc::SIGCONT => {
+            clear(process, STOPS);
+            go_on(world, process);
+        }
+        libc::SIGSTOP => {
+            clear(process, bit(libc::SIGCONT));
+            stop(world, process, libc::SIGSTOP);
+            return false;
+        }
+        signal if stops(signal) => clear(process, bit(libc::SIGCONT)),
+        _ => {}
+    }
+    true
+}
+
+fn clear(process: &Process, mask: u64) {
+    process.queue.clear(&process.pending, mask);
+    for member in lock(&process.threads).values() {
+        member.queue.clear(&member.pending, mask);
+    }
+}
+
+/// Stops all threads of a process before their next instruction. One whose group nobody could continue is
+/// only stopped by `SIGSTOP`.
+pub(super) fn stop(world: &World, process: &Process, signal: i32) {
+    if signal != libc::SIGSTOP && world.is_orphaned(process) {
+        return;
+    }
+    if !process.halt.stopped.swap(true, SeqCst) {
+        *lock(&process.halt.news) = Some(News::Stopped(signal));
+        for member in lock(&process.threads).values() {
+            world.control.interrupt(member.number.load(SeqCst));
+        }
+        tell(world, process, libc::CLD_STOPPED, signal);
+    }
+}
+
+fn go_on(world: &World, process: &Process) {
+    if process.halt.stopped.swap(false, SeqCst) {
+        *lock(&process.halt.news) = Some(News::Continued);
+        for member in lock(&process.threads).values() {
+            world.control.interrupt(member.number.load(SeqCst));
+        }
+        tell(world, process, libc::CLD_CONTINUED, libc::SIGCONT);
+    }
+}
+
+fn tell(world: &World, process: &Process, code: i32, status: i32) {
+    let Some(parent) = world.process(process.parent.load(SeqCst)) else { return };
+    if !signals::ignores_stops(&parent) {
+        // As in Linux: one that waits already is enough.
+        let _ = signals::send(world, &parent, Cause::child(code, process.id, status));
+    }
+    parent.children.ring();
+}
+
+impl World {
+    /// Whether nobody of the same session stands outside of a process's group and is its parent.
+    pub(super) fn is_orphaned(&self, process: &Process) -> bool {
+        let (group, session) = (process.group.load(SeqCst), process.session.load(SeqCst));
+        let processes: Vec<Arc<Process>> = self.processes().values().cloned().collect();
+        let parent_of = |member: &Process| {
+            let parent = member.parent.load(SeqCst);
+            processes.iter().find(|process| process.id == parent)
+        };
+        let members = processes.iter().filter(|process| process.group.load(SeqCst) == group);
+        !members
+            .filter_map(|member| parent_of(member))
+            .any(|parent| parent.group.load(SeqCst) != group && parent.session.load(SeqCst) == session)
+    }
+}
+
+impl Thread {
+    /// Waits as long as the process is stopped or the whole instance is paused.
+    pub(super) fn rest(&self) {
+        self.world.control.hold();
+        while self.process.halt.is_stopped() && !self.has_to_end() {
+            self.world.control.parked(std::thread::park);
+            self.world.control.hold();
+        }
+    }
+}

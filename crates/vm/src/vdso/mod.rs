@@ -1,0 +1,114 @@
+//! Time without leaving the guest: `vdso(7)`.
+//!
+//! A page of code that C libraries call instead of making `clock_gettime(2)`, `gettimeofday(2)`, `time(2)`
+//! and `getcpu(2)`, and before it a page of data that only the host writes. There is none unless the
+//! processor's counter is invariant, the host's kernel keeps its own time by it, and a guest was seen
+//! to read the same counter ([`crate::kvm::Kvm::counter`]). Programs can read the counter
+//! without any of this: it tells them nothing new.
+
+mod clock;
+mod image;
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ringfence_abi::{Call, Clock as Which, Reply};
+use ringfence_isolation::Host;
+use rustix::io::Errno;
+
+use self::clock::{Clock, Sample, Slot};
+use crate::kvm::{Machine, PAGE};
+use crate::memory::{Backing, Placement, Protection, Reach, Segment, Source, Space};
+
+/// The page of time of one instance. All its processes share it, and none can write to it.
+pub(crate) struct Vdso {
+    machine: Arc<Machine>,
+    pages: Arc<Segment>,
+    /// Where the page of data is in guest memory.
+    data: u64,
+    state: Mutex<State>,
+}
+
+struct State {
+    clock: Clock,
+    generation: u32,
+}
+
+impl Vdso {
+    /// `None` when the host says no time or there is no room. `kilohertz` is the frequency of the counter.
+    pub(crate) fn new(machine: &Arc<Machine>, host: &dyn Host, kilohertz: u32) -> Option<Vdso> {
+        let sample = Sample::take(|which| read(host, which))?;
+        let pages = Segment::of(machine.clone(), Source::Zeroes, Some(0));
+        pages.write_at(PAGE, &image::image()).ok()?;
+        pages.write_at(0, &[0; PAGE as usize]).ok()?;
+        let data = pages.frame(0).ok()? * PAGE;
+        let state = Mutex::new(State { clock: Clock::new(sample, kilohertz), generation: 0 });
+        let vdso = Vdso { machine: machine.clone(), pages, data, state };
+        {
+            let mut state = vdso.state();
+            let slot = state.clock.slot();
+            vdso.publish(&mut state, slot);
+        }
+        Some(vdso)
+    }
+
+    /// Maps both pages, readable; where the image is: `AT_SYSINFO_EHDR`.
+    pub(crate) fn map(&self, space: &Space, at: u64) -> Result<u64, Errno> {
+        let backing = |offset| Backing::Shared(self.pages.clone(), offset, Reach::ReadOnly);
+        space.map(Placement::Fixed(at), PAGE, Protection::READ, backing(0))?;
+        space.map(Placement::Fixed(at + PAGE), PAGE, Protection::READ | Protection::EXECUTE, backing(PAGE))?;
+        space.populate(at, 2 * PAGE);
+        Ok(at + PAGE)
+    }
+
+    /// Compares the page with the host's clocks and corrects it.
+    pub(crate) fn refresh(&self, host: &dyn Host) {
+        let mut state = self.state();
+        match Sample::take(|which| read(host, which)) {
+            Some(sample) => {
+                if let Some(slot) = state.clock.correct(sample, crate::sys::time_stamp()) {
+                    self.publish(&mut state, slot);
+                }
+            }
+            // Who may not be told the time any more is not told it here either.
+            None => self.generation(0),
+        }
+    }
+
+    /// What a clock shows according to the page, so that whoever asks the host sees the same time.
+    pub(crate) fn now(&self, which: Which) -> i64 {
+        let slot = self.state().clock.slot();
+        let monotonic = slot.monotonic_at(crate::sys::time_stamp());
+        match which {
+            Which::Monotonic => monotonic,
+            Which::Wall => monotonic + slot.to_wall,
+        }
+    }
+
+    fn publish(&self, state: &mut State, slot: Slot) {
+        // Never 0, which is how a page without a clock begins; odd and even in turns.
+        state.generation = if state.generation == u32::MAX - 1 { 1 } else { state.generation + 1 };
+        let at = self.data + 64 + u64::from(state.generation & 1) * 64;
+        for (index, word) in slot.words().into_iter().enumerate() {
+            self.machine.write_u64(at + index as u64 * 8, word);
+        }
+        self.generation(state.generation);
+    }
+
+    fn generation(&self, generation: u32) {
+        if let Some(word) = self.machine.atomic(self.data) {
+            word.store(generation, SeqCst);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(host: &dyn Host, clock: Which) -> Option<i64> {
+    match host.call(Call::Now { clock }).now() {
+        Ok(Reply::Time(time)) => i64::try_from(time).ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,51 @@
+/* openat(2) and the calls that end in at */
+#include "show.h"
+int main(void) {
+    SHOW(mkdir("d", 0755));
+    int d = open("d", O_RDONLY | O_DIRECTORY), f = open("f", O_RDWR | O_CREAT, 0644);
+    MUST(d > 0 && f > 0);
+    char link[16] = {0};
+    SHOW(mkdirat(d, "e", 0700));
+    SHOW(mkdirat(d, "e", 0700));
+    SHOW(mkdirat(f, "e", 0700));
+    SHOW(mkdirat(77, "e", 0700));
+    SHOW(mkdirat(d, "no/e", 0700));
+    SHOW(openat(d, "x", O_RDWR | O_CREAT, 0600));
+    SHOW(openat(f, "x", O_RDONLY));
+    SHOW(openat(77, "x", O_RDONLY));
+    SHOW(openat(77, "/", O_RDONLY | O_DIRECTORY) >= 0);
+    SHOW(symlinkat("x", d, "s"));
+    SHOW(symlinkat("", d, "t"));
+    SHOW(readlinkat(d, "s", link, 16));
+    SHOW(readlinkat(d, "s", link, 0));
+    SHOW(readlinkat(d, "x", link, 16));
+    SHOW(faccessat(d, "x", R_OK, 0));
+    SHOW(faccessat(d, "x", 99, 0));
+    SHOW(faccessat(d, "nothing", F_OK, 0));
+    SHOW(linkat(d, "x", d, "h", 0));
+    SHOW(linkat(d, "e", d, "h2", 0));
+    SHOW(linkat(d, "x", d, "h", 0));
+    SHOW(renameat(d, "h", AT_FDCWD, "moved"));
+    SHOW(renameat(d, "h", d, "i"));
+    SHOW(unlinkat(d, "e", 0));
+    SHOW(unlinkat(d, "x", AT_REMOVEDIR));
+    SHOW(unlinkat(d, "x", 0x80000));
+    SHOW(unlinkat(d, "e", AT_REMOVEDIR));
+    SHOW(unlinkat(d, "s", 0));
+    SHOW(fchmodat(d, "x", 0400, 0));
+    struct stat st;
+    SHOW(fstatat(d, "x", &st, 0));
+    SHOW(st.st_mode & 07777);
+    SHOW(fstatat(d, "", &st, AT_EMPTY_PATH));
+    SHOW(S_ISDIR(st.st_mode));
+    SHOW(fstatat(d, "", &st, 0));
+    SHOW(fstatat(d, "x", &st, 0x10000000));
+    SHOW(utimensat(d, "x", (struct timespec[]){{1, 2}, {3, 4}}, 0));
+    SHOW(fstatat(d, "x", &st, 0));
+    SHOW(st.st_atim.tv_sec * 10 + st.st_atim.tv_nsec);
+    SHOW(st.st_mtim.tv_sec * 10 + st.st_mtim.tv_nsec);
+    SHOW(utimensat(d, "x", (struct timespec[]){{0, UTIME_OMIT}, {9, 0}}, 0));
+    SHOW(fstatat(d, "x", &st, 0));
+    SHOW(st.st_atim.tv_sec * 10 + st.st_mtim.tv_sec);
+    SHOW(utimensat(d, "x", (struct timespec[]){{0, 2000000000}, {9, 0}}, 0));
+}

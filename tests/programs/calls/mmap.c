@@ -1,0 +1,72 @@
+/* mmap(2), munmap(2), msync(2), mincore(2) */
+#include "show.h"
+#define P 4096
+static int zero(const char *at, int count) { for (int i = 0; i < count; i++) if (at[i]) return 0; return 1; }
+int main(void) {
+    int f = open("f", O_RDWR | O_CREAT, 0600), r = open("f", O_RDONLY), w = open("f", O_WRONLY);
+    char text[P * 2];
+    memset(text, 'a', sizeof text);
+    MUST(write(f, text, sizeof text) == sizeof text);
+    TELL(mmap(NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    TELL(mmap(NULL, P, PROT_READ, MAP_ANONYMOUS, -1, 0));
+    TELL(mmap(NULL, P, PROT_READ, MAP_PRIVATE, -1, 0));
+    TELL(mmap(NULL, P, PROT_READ, MAP_PRIVATE, f, 1));
+    TELL(mmap(NULL, P, PROT_READ, MAP_PRIVATE, w, 0));
+    TELL(mmap(NULL, P, PROT_READ | PROT_WRITE, MAP_SHARED, r, 0));
+    TELL(mmap(NULL, P, PROT_READ | PROT_WRITE, MAP_PRIVATE, r, 0));
+    TELL(mmap((void *)1, P, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    TELL(mmap(NULL, 1UL << 62, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    TELL(mmap((void *)-P, P, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    char *a = mmap(NULL, 4 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    MUST(a != MAP_FAILED);
+    SHOW(zero(a, 4 * P));
+    memset(a, 1, 4 * P);
+    SHOW(mmap(a + P, P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == a + P);
+    SHOW(zero(a + P, P) && !zero(a + 2 * P, P));
+    TELL(mmap(a, P, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
+    SHOW(munmap(a + P, P));
+    SHOW(munmap(a + P, P));
+    SHOW(munmap(a + 1, P));
+    SHOW(munmap(a, 0));
+    SHOW(munmap((void *)(1UL << 63), P));
+    SHOW(mmap(a + P, P, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == a + P);
+    char *private = mmap(NULL, 2 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE, f, 0);
+    char *shared = mmap(NULL, 2 * P, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0);
+    char *second = mmap(NULL, P, PROT_READ, MAP_SHARED, r, P);
+    MUST(private != MAP_FAILED && shared != MAP_FAILED && second != MAP_FAILED);
+    private[0] = 'p';
+    shared[1] = 's';
+    shared[P] = 't';
+    char found[4];
+    SHOW(pread(f, found, 4, 0));
+    printf("%.4s %c %c\n", found, second[0], private[0]);
+    SHOW(pwrite(f, "WX", 2, 2));
+    printf("%.4s\n", shared);
+    SHOW(msync(shared, 2 * P, MS_SYNC));
+    SHOW(msync(shared, P, MS_SYNC | MS_ASYNC));
+    SHOW(msync(shared + 1, P, MS_SYNC));
+    SHOW(msync((void *)P, P, MS_SYNC));
+    CHILD("a child shares", shared[5] = 'c'; private[5] = 'c');
+    printf("%c %c\n", shared[5], private[5]);
+    char *both = mmap(NULL, P, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHILD("anonymous and shared", strcpy(both, "from the child"));
+    puts(both);
+    unsigned char core[2];
+    SHOW(mincore(a, P, core));
+    SHOW(mincore(a + 1, P, core));
+    SHOW(mincore((void *)P, P, core));
+    SHOW(madvise(a, P, MADV_DONTNEED));
+    SHOW(zero(a, P));
+    SHOW(madvise(a, P, 9999));
+    SHOW(madvise(a + 1, P, MADV_DONTNEED));
+    SHOW(madvise((void *)P, P, MADV_DONTNEED));
+    SHOW(close(f));
+    printf("%c\n", shared[1]);
+    void *top = sbrk(0);
+    SHOW(sbrk(3 * P) == top);
+    SHOW(zero(top, 3 * P));
+    memset(top, 1, 3 * P);
+    SHOW(brk(top));
+    SHOW(sbrk(0) == top);
+    SHOW(sbrk(P) == top && zero(top, P));
+}

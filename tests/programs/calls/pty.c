@@ -1,0 +1,152 @@
+/* pts(4), termios(3), tty_ioctl(4): a terminal, its line discipline and its session */
+#include "show.h"
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+static volatile int signals[65];
+static void handler(int signal) { signals[signal]++; }
+static int master, slave;
+static void shown(const char *what) {
+    char text[256];
+    usleep(20000);
+    long count = read(master, text, sizeof text);
+    printf("%s shows %ld:", what, count);
+    for (long i = 0; i < count; i++) printf(text[i] >= 32 && text[i] < 127 ? "%c" : "\\x%02x", (unsigned char)text[i]);
+    puts("");
+}
+static void typed(const char *text, int length) {
+    char got[256];
+    MUST(write(master, text, length) == length);
+    usleep(20000);
+    int left = -1;
+    ioctl(slave, FIONREAD, &left);
+    fcntl(slave, F_SETFL, O_NONBLOCK | O_RDWR);
+    long count = read(slave, got, sizeof got);
+    fcntl(slave, F_SETFL, O_RDWR);
+    printf("typed, %d there, read %ld %s:", left, count, count < 0 ? strerrorname_np(errno) : "");
+    for (long i = 0; i < count; i++) printf(got[i] >= 32 && got[i] < 127 ? "%c" : "\\x%02x", (unsigned char)got[i]);
+    puts("");
+}
+int main(void) {
+    struct termios t;
+    struct winsize size = {30, 100, 0, 0}, now;
+    MUST(openpty(&master, &slave, NULL, NULL, &size) == 0);
+    fcntl(master, F_SETFL, O_NONBLOCK | O_RDWR);
+    SHOW(isatty(slave));
+    SHOW(isatty(master));
+    SHOW(strncmp(ttyname(slave), "/dev/pts/", 9));
+    SHOW(tcgetattr(slave, &t));
+    printf("%x %x %x %x\n", t.c_iflag, t.c_oflag, t.c_cflag & ~CBAUD, t.c_lflag);
+    for (int i = 0; i < 17; i++) printf("%d ", t.c_cc[i]);
+    puts("");
+    SHOW(ioctl(slave, TIOCGWINSZ, &now));
+    printf("%d %d\n", now.ws_row, now.ws_col);
+    SHOW(tcgetpgrp(slave));
+    SHOW(write(slave, "a line\n", 7));
+    shown("output");
+    typed("hello\r", 6);
+    shown("echo");
+    typed("not yet", 7);
+    shown("echo");
+    typed("\177\177\177done\n", 8);
+    shown("erasing");
+    typed("a word\027b\n", 9);
+    shown("a word erased");
+    typed("gone\025kept\n", 10);
+    shown("a line erased");
+    typed("\026\003\n", 3);
+    shown("quoted");
+    typed("end\004", 4);
+    typed("\004", 1);
+    shown("end");
+    typed("two\nlines\n", 10);
+    typed("", 0);
+    shown("both");
+    t.c_lflag &= ~ECHO;
+    SHOW(tcsetattr(slave, TCSANOW, &t));
+    typed("silent\n", 7);
+    shown("no echo");
+    cfmakeraw(&t);
+    SHOW(tcsetattr(slave, TCSAFLUSH, &t));
+    typed("raw\r\003\004", 6);
+    write(slave, "x\ny\n", 4);
+    shown("raw");
+    t.c_cc[VMIN] = 0;
+    t.c_cc[VTIME] = 1;
+    tcsetattr(slave, TCSANOW, &t);
+    char byte;
+    SHOW(read(slave, &byte, 1));
+    write(master, "queue", 5);
+    SHOW(tcflush(slave, TCIFLUSH));
+    SHOW(read(slave, &byte, 1));
+    close(slave);
+    SHOW(read(master, &byte, 1));
+    close(master);
+    /* A session of its own. */
+    pid_t child = forkpty(&master, NULL, NULL, &size);
+    if (child == 0) {
+        signal(SIGINT, handler);
+        signal(SIGWINCH, handler);
+        printf("leader %d foreground %d tty %d\n", getsid(0) == getpid(), tcgetpgrp(0) == getpid(), open("/dev/tty", O_RDWR) >= 0);
+        puts("ready");
+        while (!signals[SIGINT]) pause();
+        printf("interrupted, resized %d\n", signals[SIGWINCH] > 0);
+        ioctl(0, TIOCGWINSZ, &now);
+        printf("%d lines\n", now.ws_row);
+        pid_t behind = fork();
+        if (behind == 0) {
+            setpgid(0, 0);
+            char one;
+            read(0, &one, 1);
+            _exit(1);
+        }
+        int status;
+        setpgid(behind, behind);
+        waitpid(behind, &status, WUNTRACED);
+        printf("behind: stopped %d by SIGTTIN %d\n", WIFSTOPPED(status), WSTOPSIG(status) == SIGTTIN);
+        signal(SIGTTOU, SIG_IGN);
+        printf("in front %d\n", tcsetpgrp(0, behind));
+        kill(-behind, SIGCONT);
+        waitpid(behind, &status, WUNTRACED);
+        printf("read: exit %d\n", WEXITSTATUS(status));
+        tcsetpgrp(0, getpgrp());
+        /* Echo and output come in no order that anyone promised. */
+        tcgetattr(0, &t);
+        t.c_lflag &= ~ECHO;
+        tcsetattr(0, TCSANOW, &t);
+        puts("last");
+        char line[32];
+        long count = read(0, line, sizeof line);
+        printf("%.*s", (int)count, line);
+        _exit(5);
+    }
+    FILE *from = fdopen(master, "r");
+    char line[128];
+    while (fgets(line, sizeof line, from)) {
+        printf("> %s", line);
+        if (strstr(line, "ready")) {
+            size.ws_row = 31;
+            ioctl(master, TIOCSWINSZ, &size);
+            usleep(20000);
+            write(master, "\003", 1);
+        }
+        if (strstr(line, "in front")) write(master, "q\n", 2);
+        if (strstr(line, "last")) write(master, "bye\n", 4);
+    }
+    SHOW(ferror(from) != 0);
+    int status;
+    SHOW(waitpid(child, &status, 0) == child);
+    show_end("child", status);
+    /* Whoever hangs up ends the session. */
+    child = forkpty(&master, NULL, NULL, NULL);
+    if (child == 0) for (;;) pause();
+    usleep(20000);
+    close(master);
+    SHOW(waitpid(child, &status, 0) == child);
+    show_end("hung up", status);
+    int f = open("f", O_RDWR | O_CREAT, 0600);
+    SHOW(isatty(f));
+    SHOW(isatty(99));
+    SHOW(ioctl(f, TIOCGWINSZ, &now));
+    SHOW(tcgetattr(f, &t));
+}
