@@ -43,7 +43,7 @@ pub use host::{Answer, FileUse, Folder, Host, Verdict};
 #[cfg(unix)]
 pub use program::check_linux_program;
 pub use remnant::Remnant;
-pub use ringfence_manifest::{Guarantee, Level, Spec, Strength};
+pub use ringfence_manifest::{Guarantee, Level, Point, Spec, Strength};
 pub use usage::{Limit, LimitKind, Usage};
 
 /// A future that can be sent between threads and forgets its type.

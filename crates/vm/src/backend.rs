@@ -1,9 +1,12 @@
 //! The backend: what it needs, what it refuses, what it prepares.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use ringfence_isolation::{Backend, BuildError, Fact, Guarantee, Level, Prepared, Refusal, check_linux_program};
+use ringfence_isolation::{
+    Backend, BuildError, Fact, Feature, Guarantee, Level, Prepared, Refusal, check_linux_program,
+};
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
@@ -11,6 +14,7 @@ use crate::kvm::{Kvm, Missing, Processors, StubKind};
 use crate::loader::Elf;
 use crate::prepared::Ready;
 use crate::promise::promise;
+use crate::snapshot::{Frozen, Image};
 use crate::tree::System;
 
 /// Level `microvm`.
@@ -69,6 +73,22 @@ impl Backend for Vm {
     }
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+        Ok(Box::new(self.ready(spec)?))
+    }
+
+    fn restore(&self, spec: &Spec, file: File) -> Result<Box<dyn Prepared>, BuildError> {
+        let ready = self.ready(spec)?;
+        let image = Image::load(file).map_err(|error| BuildError::Snapshot(error.to_string()))?;
+        Ok(Box::new(Frozen::new(ready, image)?))
+    }
+
+    fn offers(&self, feature: Feature, kind: Kind) -> bool {
+        feature == Feature::Capture && kind == Kind::Linux
+    }
+}
+
+impl Vm {
+    fn ready(&self, spec: &Spec) -> Result<Ready, BuildError> {
         check_linux_program(spec)?;
         let (kvm, kind) = self.kvm().as_ref().map_err(|missing| Refusal {
             level: Level::MicroVm,
@@ -83,14 +103,14 @@ impl Backend for Vm {
         let system = System::open(spec)
             .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
         check_elf(spec, &system)?;
-        Ok(Box::new(Ready {
+        Ok(Ready {
             kvm: kvm.clone(),
             kind: *kind,
             spec: Arc::new(spec.clone()),
             system: Arc::new(system),
             promised,
             executor: self.executor.clone(),
-        }))
+        })
     }
 }
 

@@ -33,6 +33,7 @@ mod personality;
 mod prepared;
 mod promise;
 mod scratch;
+mod snapshot;
 mod sys;
 mod tree;
 

@@ -9,10 +9,11 @@ use rustix::io::Errno;
 use crate::control::Control;
 use crate::instance::VmInstance;
 use crate::kvm::{Kvm, Machine, StubKind};
-use crate::personality::{self, World};
+use crate::personality::{self, First, World};
 use crate::tree::System;
 
 /// Everything instances of one spec share.
+#[derive(Clone)]
 pub(crate) struct Ready {
     pub(crate) kvm: Arc<Kvm>,
     pub(crate) kind: StubKind,
@@ -28,17 +29,26 @@ impl Prepared for Ready {
     }
 
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
+        self.build_with(host, |world| personality::first_thread(world).map_err(|errno| self.program_error(errno)))
+    }
+}
+
+impl Ready {
+    /// Builds the place; `fill` puts a program into it.
+    pub(crate) fn build_with(
+        &self,
+        host: Arc<dyn Host>,
+        fill: impl FnOnce(&Arc<World>) -> Result<First, BuildError>,
+    ) -> Result<Box<dyn Instance>, BuildError> {
         let memory = self.spec.limits.memory.map(|bytes| bytes.0);
         let machine = Machine::new(&self.kvm, self.kind, memory)
             .map_err(|source| BuildError::Host { doing: "cannot make a virtual machine", source: source.into() })?;
         let control = Control::new(host.clone(), self.spec.limits.clone());
         let world = World::new(host, machine, self.spec.clone(), self.system.clone(), control.clone());
-        let first = personality::first_thread(&world).map_err(|errno| self.program_error(errno))?;
-        Ok(Box::new(VmInstance::new(self.executor.clone(), control, world, first, self.promised.clone())))
+        let first = fill(&world).inspect_err(|_| personality::clear(&world))?;
+        Ok(Box::new(VmInstance::new(self.clone(), control, world, first)))
     }
-}
 
-impl Ready {
     fn program_error(&self, errno: Errno) -> BuildError {
         let reason = match errno {
             Errno::NOENT => "its interpreter is not in the capsule's tree".into(),

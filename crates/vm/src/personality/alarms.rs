@@ -12,6 +12,7 @@ use super::process::{Process, lock};
 use super::thread::Thread;
 use super::world::World;
 use super::{Answer, Arguments, int, signals, time};
+use crate::snapshot::state;
 
 /// How many a process can have.
 const MOST: usize = 32;
@@ -58,6 +59,31 @@ impl Drop for Alarm {
 }
 
 impl Alarms {
+    /// Those there are, with what they still have.
+    pub(super) fn captured(&self) -> Vec<state::Alarm> {
+        let alarm = |(&number, alarm): (&i32, &Alarm)| state::Alarm {
+            number,
+            clock: alarm.clock,
+            signal: alarm.signal,
+            left: alarm.left(),
+            interval: alarm.interval,
+        };
+        lock(&self.0).iter().map(alarm).collect()
+    }
+
+    /// Those there were go on.
+    pub(super) fn revive(&self, world: &Arc<World>, process: &Arc<Process>, captured: &[state::Alarm]) {
+        for &state::Alarm { number, clock, signal, left, interval } in captured.iter().take(MOST) {
+            let next = if left.is_zero() { None } else { time::after(left) };
+            let (weak, of) = (Arc::downgrade(world), Arc::downgrade(process));
+            let is_running = next.is_some() && (1..=64).contains(&signal);
+            let executor = world.executor.get().filter(|_| is_running);
+            let running =
+                executor.map(|executor| executor.spawn(expire(weak, of, signal, next, interval)).abort_handle());
+            lock(&self.0).insert(number, Alarm { clock, signal, next, interval, running });
+        }
+    }
+
     /// All of them are gone, as after `execve(2)` those of `timer_create(2)`.
     pub(super) fn clear(&self, all: bool) {
         lock(&self.0).retain(|&number, _| number == ALARM && !all);

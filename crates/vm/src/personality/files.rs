@@ -69,6 +69,17 @@ impl Descriptors {
         Descriptors(Mutex::new(lock(&self.0).clone()))
     }
 
+    /// What each stands for, and whether it is closed by `execve(2)`.
+    pub(super) fn slots(&self) -> Vec<Option<(Arc<Open>, bool)>> {
+        lock(&self.0).iter().map(|slot| slot.as_ref().map(|slot| (slot.open.clone(), slot.close_on_exec))).collect()
+    }
+
+    /// The reverse of [`slots`](Self::slots).
+    pub(super) fn of(slots: Vec<Option<(Arc<Open>, bool)>>) -> Descriptors {
+        let slot = |(open, close_on_exec)| Slot { open, close_on_exec };
+        Descriptors(Mutex::new(slots.into_iter().map(|there| there.map(slot)).collect()))
+    }
+
     /// Closes what is not to be there after `execve(2)`.
     pub(super) fn close_on_exec(&self) {
         let closed: Vec<Option<Slot>> = lock(&self.0)

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use ringfence_abi::Call;
+use ringfence_manifest::Point;
 use rustix::io::Errno;
 
 use super::files::MOST;
@@ -175,6 +176,9 @@ pub(super) fn arch_prctl(thread: &mut Thread, [code, at, ..]: Arguments) -> Answ
     }
 }
 
+/// "RFNG": the program is at a point where it may be captured. Elsewhere this is no option (`EINVAL`).
+const MARKER: i32 = 0x5246_4e47;
+
 /// `prctl(2)`: names, and what is as it is.
 pub(super) fn prctl(thread: &mut Thread, [option, at, ..]: Arguments) -> Answer {
     match int(option) {
@@ -182,6 +186,11 @@ pub(super) fn prctl(thread: &mut Thread, [option, at, ..]: Arguments) -> Answer 
         libc::PR_GET_NAME => thread.process.space()?.write(at, b"microvm\0\0\0\0\0\0\0\0\0").map(|()| 0),
         libc::PR_SET_PDEATHSIG | libc::PR_SET_DUMPABLE | libc::PR_SET_NO_NEW_PRIVS => Ok(0),
         libc::PR_GET_DUMPABLE | libc::PR_GET_NO_NEW_PRIVS => Ok(1),
+        MARKER => {
+            thread.is_at_marker = thread.arrive(Point::Marker) || thread.world.rest.is_wanted();
+            // In an instance that goes on from here the answer is 1.
+            Ok(0)
+        }
         _ => Err(Errno::INVAL),
     }
 }

@@ -7,6 +7,7 @@
 //! Everything outside comes from the scoped hal or, for the system's own files, from [`crate::tree`].
 
 mod alarms;
+mod capture;
 mod counter;
 mod ending;
 mod epoll;
@@ -25,6 +26,8 @@ mod polling;
 mod process;
 mod readiness;
 mod reading;
+mod rest;
+mod revive;
 mod robust;
 mod scheduling;
 mod shared;
@@ -44,6 +47,8 @@ mod world;
 
 use rustix::io::Errno;
 
+pub(crate) use capture::{CaptureError, capture, file_is};
+pub(crate) use revive::revive;
 pub(crate) use starting::{First, clear, first_thread, live, signal_first};
 pub(crate) use world::World;
 

@@ -42,6 +42,27 @@ impl Pipe {
         Pipe { state: Mutex::new(state), bell: Bell::default() }
     }
 
+    /// What is in it, and how much it holds.
+    pub(super) fn captured(&self) -> (Vec<u8>, usize) {
+        let state = lock(&self.state);
+        (state.content.iter().copied().collect(), state.room)
+    }
+
+    /// The reverse of [`captured`](Self::captured); `None` when it cannot be so.
+    pub(super) fn of(world: &World, content: &[u8], room: u64) -> Option<Arc<Pipe>> {
+        let room = usize::try_from(room).ok().filter(|room| (ATOMIC..=MOST_ROOM).contains(room))?;
+        if content.len() > room {
+            return None;
+        }
+        let pipe = Pipe::new(world);
+        let mut state = lock(&pipe.state);
+        state.room = room;
+        state.content.extend(content);
+        state.kept.set(content.len());
+        drop(state);
+        Some(Arc::new(pipe))
+    }
+
     pub(super) fn open_reader(&self) {
         lock(&self.state).readers += 1;
     }

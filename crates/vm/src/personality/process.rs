@@ -63,11 +63,11 @@ pub(super) struct Image {
 }
 
 /// What a new process begins with.
-pub(super) struct Parts {
+pub(super) struct Parts<S = Arc<Space>> {
     pub(super) id: u32,
     pub(super) parent: u32,
     pub(super) group: u32,
-    pub(super) space: Arc<Space>,
+    pub(super) space: S,
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) actions: Arc<Mutex<Actions>>,
     pub(super) place: Arc<Mutex<Place>>,
@@ -80,11 +80,17 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Process {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let space = Some(parts.space.clone());
+        Self::revived(parts, space)
+    }
+
+    /// The same, with the memory it has left: none when it is over.
+    pub(super) fn revived<S>(parts: Parts<S>, space: Option<Arc<Space>>) -> Arc<Self> {
         Arc::new(Process {
             id: parts.id,
             parent: AtomicU32::new(parts.parent),
             group: AtomicU32::new(parts.group),
-            space: Mutex::new(Some(parts.space)),
+            space: Mutex::new(space),
             descriptors: Mutex::new(parts.descriptors),
             actions: Mutex::new(parts.actions),
             place: Mutex::new(parts.place),

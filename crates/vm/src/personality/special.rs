@@ -30,6 +30,11 @@ impl Device {
         if self == Device::Full { Err(Errno::NOSPC) } else { Ok(from.len()) }
     }
 
+    /// The one of a number.
+    pub(super) fn of(number: u64) -> Option<Device> {
+        DEVICES.iter().map(|(_, device)| *device).find(|device| device.number() == number)
+    }
+
     /// Its number: `makedev(3)`.
     pub(super) fn number(self) -> u64 {
         match self {

@@ -1,7 +1,9 @@
 //! Beginning processes and threads: the first one, `clone(2)`, `fork(2)`, `vfork(2)`, `clone3(2)`.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kvm_bindings::kvm_xsave;
 use ringfence_abi::{Call, Handle};
@@ -14,26 +16,51 @@ use super::process::{Image, Member, Parts, Place, Process, lock};
 use super::signals;
 use super::thread::{Next, Thread};
 use super::world::{FIRST, World};
-use super::{Answer, Arguments};
+use super::{Answer, Arguments, time};
 use crate::kvm::Registers;
 use crate::loader::{self, Command};
 use crate::memory::Content;
+use crate::snapshot::state;
 use crate::tree::HostFile;
 
 /// The first thread of an instance, which has not run yet.
-pub(crate) struct First(Begin);
-
-/// What a thread begins with.
-struct Begin {
-    process: Arc<Process>,
-    member: Arc<Member>,
-    registers: Registers,
-    fs_base: u64,
-    vectors: Option<Box<kvm_xsave>>,
-    clear_at_end: u64,
+pub(crate) struct First {
+    main: Begin,
+    /// Those that begin with it.
+    others: Vec<Begin>,
+    /// Timers that go on.
+    alarms: Vec<(Arc<Process>, Vec<state::Alarm>)>,
 }
 
-fn member(id: u32, blocked: u64) -> Arc<Member> {
+/// What a thread begins with.
+pub(super) struct Begin {
+    pub(super) process: Arc<Process>,
+    pub(super) member: Arc<Member>,
+    pub(super) registers: Registers,
+    pub(super) fs_base: u64,
+    pub(super) vectors: Option<Box<kvm_xsave>>,
+    pub(super) clear_at_end: u64,
+    /// What else a thread has that was captured.
+    pub(super) more: Option<More>,
+}
+
+/// What a thread has that was captured.
+pub(super) struct More {
+    pub(super) gs_base: u64,
+    pub(super) robust: u64,
+    pub(super) alternate: signals::Alternate,
+    /// What the wait of its first call still has, when that had been given up.
+    pub(super) waiting: Option<Option<Duration>>,
+}
+
+impl First {
+    /// Of captured threads.
+    pub(super) fn of(main: Begin, others: Vec<Begin>, alarms: Vec<(Arc<Process>, Vec<state::Alarm>)>) -> First {
+        First { main, others, alarms }
+    }
+}
+
+pub(super) fn member(id: u32, blocked: u64) -> Arc<Member> {
     let (pending, blocked) = (AtomicU64::new(0), AtomicU64::new(blocked));
     Arc::new(Member { id, number: AtomicI32::new(0), pending, blocked })
 }
@@ -79,15 +106,24 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     lock(&process.threads).insert(id, member.clone());
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
-    Ok(First(Begin { process, member, registers, fs_base: 0, vectors: None, clear_at_end: 0 }))
+    let main = Begin { process, member, registers, fs_base: 0, vectors: None, clear_at_end: 0, more: None };
+    Ok(First::of(main, Vec::new(), Vec::new()))
 }
 
 /// Runs an instance to its end, on this thread and those it begins. Its status as a shell shows it.
 pub(crate) fn live(world: &Arc<World>, first: First, executor: &tokio::runtime::Handle) -> Option<i32> {
     let _ = world.executor.set(executor.clone());
-    let First(begin) = first;
-    let process = begin.process.clone();
-    run(world, begin);
+    let First { main, others, alarms } = first;
+    let process = main.process.clone();
+    for (process, captured) in alarms {
+        process.alarms.revive(world, &process, &captured);
+    }
+    for begin in others {
+        if let Err(error) = spawn(world, begin) {
+            world.control.stop(Exit::Lost(LostReason::Backend(format!("no thread for it: {error}"))));
+        }
+    }
+    run(world, main);
     world.join();
     clear(world);
     super::ending::shell_status(process.status.load(SeqCst))
@@ -114,7 +150,7 @@ pub(crate) fn signal_first(world: &World, signal: i32) {
 
 /// The whole life of a thread, on the calling thread of the host.
 fn run(world: &Arc<World>, begin: Begin) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end } = begin;
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end, more } = begin;
     let id = member.id;
     let number = rustix::thread::gettid().as_raw_nonzero().get();
     member.number.store(number, SeqCst);
@@ -124,7 +160,11 @@ fn run(world: &Arc<World>, begin: Begin) {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
             .enter(&world.machine, space.root(), fs_base, &registers)
-            .and_then(|()| vectors.map_or(Ok(()), |vectors| processor.set_vectors(&vectors)));
+            .and_then(|()| vectors.map_or(Ok(()), |vectors| processor.set_vectors(&vectors)))
+            .and_then(|()| match more.as_ref().map_or(0, |more| more.gs_base) {
+                0 => Ok(()),
+                base => processor.set_gs_base(base),
+            });
         entered.map(|()| processor).map_err(|error| error.to_string())
     });
     match processor {
@@ -137,9 +177,12 @@ fn run(world: &Arc<World>, begin: Begin) {
                 context: registers,
                 next: Next::Return,
                 clear_at_end,
-                robust: 0,
-                alternate: signals::Alternate::default(),
+                robust: more.as_ref().map_or(0, |more| more.robust),
+                alternate: more.as_ref().map_or_else(Default::default, |more| more.alternate),
                 restore_mask: None,
+                given_up: Cell::new(more.and_then(|more| more.waiting).map(|left| left.and_then(time::after))),
+                going_on: None,
+                is_at_marker: false,
             };
             thread.run();
             let processor = thread.leave();
@@ -153,6 +196,16 @@ fn run(world: &Arc<World>, begin: Begin) {
     }
     world.control.dismiss();
     drop(entered);
+}
+
+/// The same on a thread of the host's own.
+fn spawn(world: &Arc<World>, begin: Begin) -> std::io::Result<()> {
+    let (process, id) = (begin.process.clone(), begin.member.id);
+    let spawned = std::thread::Builder::new().name("microvm".into()).spawn({
+        let world = world.clone();
+        move || run(&world, begin)
+    });
+    spawned.map(|thread| world.keep(thread)).inspect_err(|_| super::ending::forget(world, &process, id))
 }
 
 const VM: u64 = 0x100;
@@ -220,24 +273,16 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     }
     let clear_at_end = if flags & CHILD_CLEAR_ID != 0 { wanted.child_id } else { 0 };
     drop(space);
-    let begin =
-        Begin { process: process.clone(), member, registers, fs_base, vectors: Some(Box::new(vectors)), clear_at_end };
-    let spawned = std::thread::Builder::new().name("microvm".into()).spawn({
-        let world = world.clone();
-        move || run(&world, begin)
-    });
-    match spawned {
-        Ok(spawned) => world.keep(spawned),
-        Err(_) => {
-            super::ending::forget(&world, &process, id);
-            return Err(Errno::AGAIN);
-        }
-    }
+    let vectors = Some(Box::new(vectors));
+    let process_of = process.clone();
+    let begin = Begin { process: process_of, member, registers, fs_base, vectors, clear_at_end, more: None };
+    spawn(&world, begin).map_err(|_| Errno::AGAIN)?;
     if flags & VFORK != 0 {
         while !process.has_left.load(SeqCst) && !thread.has_to_end() {
             // A signal waits until the child has left.
             let left = thread.wait(&[&process.left], None, || process.has_left.load(SeqCst).then_some(()));
             if left == Err(Errno::INTR) && !thread.has_to_end() {
+                world.rest.object("a process waits for its child of vfork(2) to leave its memory");
                 std::thread::park_timeout(std::time::Duration::from_millis(1));
             }
         }

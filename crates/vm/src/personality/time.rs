@@ -9,10 +9,10 @@ use super::thread::Thread;
 use super::{Answer, Arguments, int};
 
 fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
-    let clock = match clock {
-        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => Clock::Wall,
+    let (clock, ahead) = match clock {
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => (Clock::Wall, 0),
         libc::CLOCK_MONOTONIC | libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_MONOTONIC_COARSE | libc::CLOCK_BOOTTIME => {
-            Clock::Monotonic
+            (Clock::Monotonic, thread.world.ahead())
         }
         libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => {
             return Ok(thread.world.control.cpu_time().as_nanos() as Timestamp);
@@ -20,7 +20,7 @@ fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
         _ => return Err(Errno::INVAL),
     };
     match thread.world.call(Call::Now { clock })? {
-        Reply::Time(time) => Ok(time),
+        Reply::Time(time) => Ok(time + ahead),
         _ => Err(Errno::IO),
     }
 }

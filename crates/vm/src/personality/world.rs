@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
-use ringfence_abi::{Call, Handle, Reply};
+use ringfence_abi::{Call, Handle, Reply, Timestamp};
 use ringfence_isolation::{Exit, Host, Limit, LimitKind};
 use ringfence_manifest::Spec;
 use rustix::io::Errno;
@@ -13,7 +13,8 @@ use tokio::runtime;
 
 use super::futex::Futexes;
 use super::locks::Locks;
-use super::process::Process;
+use super::process::{Process, lock};
+use super::rest::Rest;
 use super::shared::Shared;
 use super::socket::{Names, Queues};
 use super::{MOST_THREADS, errno};
@@ -39,6 +40,9 @@ pub(crate) struct World {
     /// Files that are mapped and shared.
     pub(super) shared: Shared,
     pub(super) locks: Locks,
+    pub(super) rest: Rest,
+    /// How much the monotonic clock is ahead of the host's: it goes on from where it was captured.
+    pub(super) ahead: OnceLock<Timestamp>,
     pub(super) executor: OnceLock<runtime::Handle>,
     /// Unix sockets: what is on its way, and their names.
     pub(super) links: Queues,
@@ -68,6 +72,7 @@ impl World {
             Ok(Reply::Time(time)) => time,
             _ => 0,
         };
+        let rest = Rest::new(spec.session.capture_at);
         let scratch = Scratch::new(&spec, &machine, &control, now);
         Arc::new(World {
             host,
@@ -79,6 +84,8 @@ impl World {
             scratch,
             shared: Shared::default(),
             locks: Locks::default(),
+            rest,
+            ahead: OnceLock::new(),
             executor: OnceLock::new(),
             links: Queues::default(),
             names: Names::default(),
@@ -94,6 +101,11 @@ impl World {
 
     pub(super) fn ledger(&self) -> Arc<dyn Ledger> {
         self.control.clone()
+    }
+
+    /// A way to wait for the point at which everything rests to be captured.
+    pub(crate) fn arrival(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.rest.arrival()
     }
 
     /// A call that the hal answers at once.
@@ -135,6 +147,49 @@ impl World {
             return Err(Errno::AGAIN);
         }
         Ok(self.next.fetch_add(1, SeqCst))
+    }
+
+    /// How much the monotonic clock is ahead of the host's, in nanoseconds.
+    pub(super) fn ahead(&self) -> Timestamp {
+        self.ahead.get().copied().unwrap_or(0)
+    }
+
+    /// The names at the root that are not the hal's.
+    pub(super) fn names_at_the_top(&self) -> Vec<Vec<u8>> {
+        let mut names = self.system.names_in(b"/");
+        let known = |name: &Vec<u8>| self.is_known(&[b"/", &name[..]].concat());
+        names.extend(self.scratch.names_in(b"/").into_iter().filter(known));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether something is granted at a path, or on the way.
+    pub(super) fn is_known(&self, path: &[u8]) -> bool {
+        self.spec.permissions.learn || self.spec.permissions.files.knows(path)
+    }
+
+    /// How many threads there are.
+    pub(super) fn living(&self) -> usize {
+        self.living.load(SeqCst) as usize
+    }
+
+    /// The number of the next thread.
+    pub(super) fn next_number(&self) -> u32 {
+        self.next.load(SeqCst)
+    }
+
+    pub(super) fn set_next_number(&self, next: u32) {
+        self.next.store(next, SeqCst);
+    }
+
+    /// Gets every thread but these out of the guest or out of its waiting.
+    pub(super) fn interrupt_all(&self, but: &[u32]) {
+        for process in self.processes().values() {
+            for member in lock(&process.threads).values().filter(|member| !but.contains(&member.id)) {
+                self.control.interrupt(member.number.load(SeqCst));
+            }
+        }
     }
 
     pub(super) fn end_thread(&self) {

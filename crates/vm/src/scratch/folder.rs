@@ -50,6 +50,17 @@ impl Names {
         Ok(())
     }
 
+    /// Its names in their order, and whether it was removed.
+    pub(crate) fn captured(&self) -> (Vec<(Vec<u8>, Arc<Node>)>, bool) {
+        let named = self.order.values().filter_map(|name| Some((name.clone(), self.get(name)?.clone())));
+        (named.collect(), self.detached)
+    }
+
+    /// It was removed.
+    pub(crate) fn set_detached(&mut self) {
+        self.detached = true;
+    }
+
     /// Everything in it, when it is about to go.
     pub(super) fn take(&mut self) -> Vec<Arc<Node>> {
         self.order.clear();
