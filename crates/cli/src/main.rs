@@ -29,6 +29,7 @@ mod progress;
 mod run;
 mod scratch;
 mod signals;
+mod snapshot;
 mod stderr;
 mod style;
 mod table;
@@ -56,6 +57,7 @@ fn main() {
         Command::Commit(arguments) => kept::commit(&arguments),
         Command::Discard(arguments) => kept::discard(&arguments),
         Command::Clean(arguments) => clean::clean(&arguments),
+        Command::Snapshot(arguments) => snapshot::snapshot(arguments),
         Command::Cache(arguments) => cache::cache(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
         Command::Man(arguments) => man::man(&arguments),

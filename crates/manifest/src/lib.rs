@@ -48,5 +48,5 @@ pub use spec::{
     Identity, Isolation, Kind, Limits, Mount, MountMode, Point, Program, Session, Spec, Stdio, StreamIn, StreamOut,
     WindowSize,
 };
-pub use units::{BitRate, Bytes, Cores, QuantityError};
+pub use units::{BitRate, Bytes, Cores, QuantityError, read_duration};
 pub use written::{Place, Written};

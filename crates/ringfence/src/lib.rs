@@ -77,13 +77,13 @@ pub use backends::{Progress, Setup, backends};
 pub use builder::{Builder, SetupError};
 pub use capsule::{Capsule, StartError};
 pub use function::HostFunction;
-pub use instance::{CallError, Instance};
+pub use instance::{CallError, Instance, SnapshotError};
 pub use load::{Load, LoadError};
 pub use places::Places;
 pub use ringfence_abi::{ErrorCode, Value};
 pub use ringfence_isolation::{
-    Backend, BuildError, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit, LimitKind, LostReason,
-    Refusal, Remnant, Stop, Strength, Trap, Usage,
+    Backend, BuildError, CallError as CaptureError, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit,
+    LimitKind, LostReason, Refusal, Remnant, Stop, Strength, Trap, Usage,
 };
 pub use ringfence_manifest::{
     self as manifest, Diagnostic, Diagnostics, Identity, Manifest, Overrides, Permission, ReadError, ResolveError,

@@ -145,7 +145,9 @@ impl Snapshot for VmInstance {
                     exit = self.exited() => return Err(CallError::Ended(exit)),
                 }
             }
-            let ready = self.ready.clone();
+            let mut ready = self.ready.clone();
+            // What goes on from there comes to no point any more.
+            Arc::make_mut(&mut ready.spec).session.capture_at = None;
             let captured = self.ready.executor.spawn_blocking(move || {
                 let origin = snapshot::origin(&ready.spec, &ready.system, &ready.kvm, ready.kind, None)
                     .map_err(|errno| CaptureError::unread(ready.spec.program.path.display(), errno))?;

@@ -269,7 +269,10 @@ impl FromStr for Cores {
 }
 
 /// `1m30s`: numbers with units, the largest first or in any order.
-pub(crate) fn read_duration(text: &str) -> Result<Duration, QuantityError> {
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn read_duration(text: &str) -> Result<Duration, QuantityError> {
     let (mut total, mut rest) = TIME.read_first(text, text)?;
     while !rest.is_empty() {
         let (part, after) = TIME.read_first(rest.strip_prefix(' ').unwrap_or(rest), text)?;
