@@ -212,7 +212,7 @@ async fn captured(
             report = instance.exited() => return Err(Failure::not_captured(&format!("it ended before: {}", report.exit))),
         }
     }
-    let mut capture = std::pin::pin!(instance.snapshot());
+    let mut capture = std::pin::pin!(instance.snapshot_and_stop());
     let mut first = true;
     let captured = loop {
         tokio::select! {

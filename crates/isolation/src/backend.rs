@@ -168,13 +168,23 @@ pub trait Pause: Send + Sync {
 
 /// Capturing an instance's whole state.
 pub trait Snapshot: Send + Sync {
-    /// Captures the state, from which instances can be built; the instance goes on. With
+    /// Captures the state, from which instances can be built; what becomes of this one is said by `then`. With
     /// [`Session::capture_at`](ringfence_manifest::Session) this waits until the program has come to that
     /// point, and captures it there.
     ///
     /// # Errors
-    /// [`CallError::NotCaptured`] names what cannot be captured; [`CallError::Ended`] when it ended before.
-    fn capture(&self) -> BoxFuture<'_, Result<Box<dyn Prepared>, CallError>>;
+    /// [`CallError::NotCaptured`] names what cannot be captured, and it goes on; [`CallError::Ended`] when it
+    /// ended before.
+    fn capture(&self, then: Then) -> BoxFuture<'_, Result<Box<dyn Prepared>, CallError>>;
+}
+
+/// What becomes of an instance that was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on.
+    GoOn,
+    /// It ends there, as [`Stop::Kill`] ends it: not one instruction more is run.
+    End,
 }
 
 /// Running another command where an instance lives.

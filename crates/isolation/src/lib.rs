@@ -33,7 +33,7 @@ use std::pin::Pin;
 pub use address::canonical;
 pub use backend::{
     Attest, Backend, BuildError, CallError, Exec, Feature, Instance, Invoke, Pause, Prepared, Snapshot, StartError,
-    Stop, Terminal,
+    Stop, Terminal, Then,
 };
 pub use denial::Denial;
 pub use enforcement::{Enforcement, Held, Refusal, Shortfall};

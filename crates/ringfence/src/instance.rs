@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_abi::Value;
-use ringfence_isolation::{self as isolation, Spec, Stop};
+use ringfence_isolation::{self as isolation, Spec, Stop, Then};
 use ringfence_manifest::{Permission, WindowSize};
 use ringfence_runtime::{Controls, Plan, Report, ScopedHal, Started};
 use tokio::sync::watch;
@@ -153,9 +153,21 @@ impl Instance {
     /// # Errors
     /// [`SnapshotError`]; what cannot be captured is named.
     pub async fn snapshot(&self) -> Result<Capsule, SnapshotError> {
+        self.capture(Then::GoOn).await
+    }
+
+    /// The same, and this one ends there: not one instruction more of it is run.
+    ///
+    /// # Errors
+    /// As for [`Instance::snapshot`]; it goes on then, unless it has ended.
+    pub async fn snapshot_and_stop(&self) -> Result<Capsule, SnapshotError> {
+        self.capture(Then::End).await
+    }
+
+    async fn capture(&self, then: Then) -> Result<Capsule, SnapshotError> {
         let unsupported =
             isolation::CallError::Unsupported("it is not captured at this level; level microvm does that");
-        let captured = self.instance.snapshot().ok_or(unsupported)?.capture().await;
+        let captured = self.instance.snapshot().ok_or(unsupported)?.capture(then).await;
         let captured = match captured {
             // The report knows which limit it was.
             Err(isolation::CallError::Ended(_)) => Err(isolation::CallError::Ended(self.exited().await.exit)),

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringfence_isolation::{
-    BoxFuture, CallError, Enforcement, Exit, Instance, LostReason, Prepared, Snapshot, StartError, Stop, Usage,
+    BoxFuture, CallError, Enforcement, Exit, Instance, LostReason, Prepared, Snapshot, StartError, Stop, Then, Usage,
 };
 use tokio::runtime::Handle;
 
@@ -129,7 +129,7 @@ impl Instance for VmInstance {
 }
 
 impl Snapshot for VmInstance {
-    fn capture(&self) -> BoxFuture<'_, Result<Box<dyn Prepared>, CallError>> {
+    fn capture(&self, then: Then) -> BoxFuture<'_, Result<Box<dyn Prepared>, CallError>> {
         Box::pin(async move {
             let world = match &*self.phase() {
                 Phase::Started(world) => world.upgrade(),
@@ -151,7 +151,7 @@ impl Snapshot for VmInstance {
             let captured = self.ready.executor.spawn_blocking(move || {
                 let origin = snapshot::origin(&ready.spec, &ready.system, &ready.kvm, ready.kind, None)
                     .map_err(|errno| CaptureError::unread(ready.spec.program.path.display(), errno))?;
-                personality::capture(&world, origin).map(|image| Frozen::of(ready, image))
+                personality::capture(&world, origin, then).map(|image| Frozen::of(ready, image))
             });
             match captured.await {
                 Ok(Ok(frozen)) => Ok(Box::new(frozen) as Box<dyn Prepared>),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_isolation::{BuildError, CallError, Exit, LimitKind, Point};
+use ringfence_isolation::{BuildError, CallError, Exit, LimitKind, Point, Then};
 use ringfence_manifest::{Bytes, MountMode};
 use ringfence_runtime::Plan;
 use support::{Lab, explain};
@@ -44,6 +44,18 @@ fn what_was_captured_before_its_first_output_prints_it_each_time() {
     for _ in 0..3 {
         assert_eq!(printed(&plan), "hello\n");
     }
+}
+
+#[test]
+fn what_ends_at_its_capture_says_nothing_more() {
+    let Some(mut lab) = program(&["hello"]) else { return };
+    lab.spec.session.capture_at = Some(Point::Start);
+    let started = lab.start();
+    let executor = support::executor();
+    executor.block_on(started.instance.snapshot().unwrap().capture(Then::End)).unwrap();
+    let report = executor.block_on(started.supervision);
+    drop(started.controls);
+    assert_eq!((report.exit, report.stdout.as_deref()), (Exit::Stopped, Some(&b""[..])));
 }
 
 #[test]
@@ -85,7 +97,7 @@ fn a_running_one_is_captured_and_both_go_on() {
             std::thread::yield_now();
         }
         let executor = support::executor();
-        let captured = executor.block_on(started.instance.snapshot().unwrap().capture()).unwrap();
+        let captured = executor.block_on(started.instance.snapshot().unwrap().capture(Then::GoOn)).unwrap();
         let first = executor.block_on(started.supervision);
         drop(started.controls);
         assert_eq!(first.exit, Exit::Returned(0));
@@ -242,7 +254,7 @@ fn what_cannot_be_captured_is_named_and_it_goes_on() {
     lab.spec.session.capture_at = Some(Point::Marker);
     let started = lab.start();
     let executor = support::executor();
-    let captured = executor.block_on(started.instance.snapshot().unwrap().capture());
+    let captured = executor.block_on(started.instance.snapshot().unwrap().capture(Then::GoOn));
     let Some(CallError::NotCaptured(reason)) = captured.err() else { panic!("it was captured") };
     assert!(reason.contains("socket"), "{reason}");
     let report = executor.block_on(started.supervision);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use ringfence_abi::{Call, Clock, Handle, Reply, Timestamp};
+use ringfence_isolation::{Exit, Then};
 use rustix::io::Errno;
 
 use super::files::Descriptors;
@@ -59,8 +60,14 @@ fn unread(path: &[u8]) -> impl FnOnce(Errno) -> CaptureError {
 }
 
 /// Captures everything of an instance, which is brought to rest for that.
-pub(crate) fn capture(world: &Arc<World>, origin: Origin) -> Result<Image, CaptureError> {
-    let captured = world.rest.during(world, |threads| Capturing::new(world).everything(origin, threads));
+pub(crate) fn capture(world: &Arc<World>, origin: Origin, then: Then) -> Result<Image, CaptureError> {
+    let captured = world.rest.during(world, |threads| {
+        let image = Capturing::new(world).everything(origin, threads)?;
+        if then == Then::End {
+            world.control.stop(Exit::Stopped);
+        }
+        Ok(image)
+    });
     captured.map_err(|restless| match restless {
         Restless::Ending => CaptureError::Ending,
         Restless::Busy(what) => CaptureError::Busy(what),

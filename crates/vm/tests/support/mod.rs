@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ringfence_isolation::{Backend, BuildError, CallError, Exit, Guarantee, Level, Point, Prepared, Stop};
+use ringfence_isolation::{Backend, BuildError, CallError, Exit, Guarantee, Level, Point, Prepared, Stop, Then};
 use ringfence_manifest::{
     Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Spec, Stdio,
     StreamIn, StreamOut,
@@ -148,7 +148,7 @@ impl Lab {
         let mut spec = self.spec.clone();
         spec.session.capture_at = at;
         let started = self.start_of(spec);
-        let captured = executor().block_on(started.instance.snapshot().unwrap().capture());
+        let captured = executor().block_on(started.instance.snapshot().unwrap().capture(Then::End));
         started.controls.stop(Stop::Kill);
         executor().block_on(started.supervision);
         captured
