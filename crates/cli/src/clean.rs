@@ -1,7 +1,7 @@
 //! `ringfence clean`: what processes left that were killed.
 //!
 //! Most of a run ends with its processes, because the kernel ends it. What does not is found here: what
-//! each level makes beside (its backend knows), scratch copies of `--learn`, and changes of a
+//! each level makes beside (its backend knows), scratch copies of `--learn`, names of instances, and changes of a
 //! `--dry-run-fs` that did not come to its end. Nothing is touched that a living process holds.
 
 use anyhow::Context;
@@ -13,6 +13,7 @@ use crate::Outcome;
 use crate::changes;
 use crate::exit_code::ExitCode;
 use crate::held::{self, Held};
+use crate::instances;
 use crate::output::{print, print_json, visible};
 use crate::scratch;
 
@@ -61,7 +62,9 @@ fn folders() -> Vec<Remnant> {
     let left = held::left(&temporary, scratch::PREFIX);
     let copies = left.into_iter().map(|place| Remnant { what: "scratch copy", place });
     let unfinished = changes::unfinished().into_iter();
-    copies.chain(unfinished.map(|place| Remnant { what: "changes of an unfinished run", place })).collect()
+    let names = instances::left().into_iter().map(|place| Remnant { what: "name of an instance", place });
+    let unfinished = unfinished.map(|place| Remnant { what: "changes of an unfinished run", place });
+    copies.chain(unfinished).chain(names).collect()
 }
 
 impl Found {

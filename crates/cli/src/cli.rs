@@ -3,11 +3,11 @@
 use clap::{Parser, Subcommand};
 
 use crate::exit_code::ExitCode;
-use crate::{cache, check, clean, completions, doctor, init, kept, levels, man, run, snapshot};
+use crate::{cache, check, clean, completions, doctor, exec, init, kept, levels, man, ps, run, snapshot, stop};
 
 /// Run any program behind the isolation it deserves, and never behind less than was asked for
 #[derive(Parser)]
-#[command(name = "ringfence", version, about, after_long_help = ExitCode::HELP, disable_help_subcommand = true)]
+#[command(name = "ringfence", version, after_long_help = ExitCode::HELP, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -18,6 +18,17 @@ pub(crate) enum Command {
     /// Run a capsule, or a bare program, which is granted nothing
     #[command(after_long_help = ExitCode::HELP)]
     Run(run::Arguments),
+    /// List the instances that run
+    Ps(ps::Arguments),
+    /// Run another command in an instance, behind the same walls and within the same limits
+    #[command(after_long_help = exec::HELP)]
+    Exec(exec::Arguments),
+    /// End an instance: a signal first, and after a while by force
+    Stop(stop::Arguments),
+    /// Let an instance stand still: it uses no processor time until it is resumed
+    Pause(stop::One),
+    /// Let an instance that was paused go on
+    Resume(stop::One),
     /// Say what would hold each guarantee, and whether that is enough, without running anything
     Check(check::Arguments),
     /// Say what this machine can do: each level is available, or why not and the remedy

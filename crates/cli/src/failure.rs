@@ -83,9 +83,13 @@ impl From<LoadError> for Failure {
             LoadError::Manifest(ReadError::Invalid(diagnostics)) => diagnostics.into(),
             LoadError::Resolve(error) => error.into(),
             LoadError::Build(error) => error.into(),
-            LoadError::Missing(_) | LoadError::Special(_) | LoadError::NoManifest(_) | LoadError::Manifest(_) => {
-                Self::new(ExitCode::Wrong, "manifest", &error)
+            LoadError::NoManifest(_) => Self::wrong(format!(
+                "{error}; `ringfence init` writes one, and `ringfence run PROGRAM` runs a program that is granted nothing"
+            )),
+            LoadError::Missing(_) => {
+                Self::wrong(format!("{error}: neither a file or folder here, nor a program in PATH"))
             }
+            LoadError::Special(_) | LoadError::Manifest(_) => Self::new(ExitCode::Wrong, "manifest", &error),
             error => Self::host(&error),
         }
     }

@@ -18,6 +18,7 @@ use ringfence::{Manifest, Permission, Report, Resolved, Runtime, Spec, StreamIn,
 use crate::events::Events;
 use crate::failure::Failure;
 use crate::held::Held;
+use crate::instances::{self, Door};
 use crate::run::{Ended, loaded, runtime, supervise};
 use crate::scratch::{self, Scratch};
 use crate::target::Target;
@@ -31,6 +32,7 @@ pub(crate) fn learn(
     target: Target,
     tty: bool,
     file: &Path,
+    door: Door,
     events: &Events,
     watchdog: &Watchdog,
 ) -> Result<Ended, Failure> {
@@ -39,19 +41,19 @@ pub(crate) fn learn(
     }
     let home = folder_of(file)?;
     let load = loaded(target, tty)?;
-    let takes_args = load.has_args();
+    let had_args = load.has_args();
     let written = load.merged()?;
     let runtime = runtime(events)?;
     let resolved = runtime.resolve(&load)?;
     let run = match resolved.spec.program.kind {
-        Kind::Linux => learn_linux(resolved, &runtime, events, watchdog),
-        _ => learn_wasm(resolved, &runtime, events, watchdog),
+        Kind::Linux => learn_linux(resolved, &runtime, door, events, watchdog),
+        _ => learn_wasm(resolved, &runtime, door, events, watchdog),
     };
     let Learned { ended, original, files } = run?;
     let before = &written.permissions.granted;
-    let learned = granted(before, &ended.learned, files, takes_args);
+    let learned = granted(before, &ended.learned, files);
     let manifest = placed(written.with_permissions(learned), &original, &home);
-    write(file, &text(&manifest, &ended.report))?;
+    write(file, &text(&manifest, &ended.report, had_args))?;
     summarise(&manifest, file, &ended, events);
     Ok(ended)
 }
@@ -68,6 +70,7 @@ struct Learned {
 fn learn_wasm(
     mut resolved: Resolved,
     runtime: &Runtime,
+    door: Door,
     events: &Events,
     watchdog: &Watchdog,
 ) -> Result<Learned, Failure> {
@@ -78,7 +81,7 @@ fn learn_wasm(
     let scratch = runtime.block_on(Scratch::of(&mut resolved.spec, events, watchdog))?;
     resolved.spec.permissions.learn = true;
     let capsule = runtime.prepare(resolved)?;
-    let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
+    let ended = runtime.block_on(supervise(&capsule, door, events, watchdog))?;
     scratch.remove()?;
     watchdog.guard(None);
     let of = |permission| -> Vec<PathRule> {
@@ -99,6 +102,7 @@ fn learn_wasm(
 fn learn_linux(
     mut resolved: Resolved,
     runtime: &Runtime,
+    door: Door,
     events: &Events,
     watchdog: &Watchdog,
 ) -> Result<Learned, Failure> {
@@ -112,12 +116,13 @@ fn learn_linux(
     spec.session.overlay = Some(overlay);
     spec.permissions.learn = true;
     let mounts = spec.mounts.clone();
+    instances::hide(spec)?;
     events.note(
         "while it is learned what it needs, the program sees the files of this machine as you do, and \
                  reaches the network; what it changes is thrown away",
     );
     let capsule = runtime.prepare(resolved)?;
-    let ended = runtime.block_on(supervise(&capsule, events, watchdog))?;
+    let ended = runtime.block_on(supervise(&capsule, door, events, watchdog))?;
     apart.remove()?;
     watchdog.guard(None);
     let needed = files::needed(&mounts, &shown, &ended.learned);
@@ -132,12 +137,7 @@ fn folder_of(file: &Path) -> Result<PathBuf, Failure> {
 
 /// The permissions that cover what was used, and of the rest what was granted anyway and does not
 /// tell whether it was used.
-fn granted(
-    before: &Permissions,
-    learned: &[(Permission, String)],
-    files: FilePermissions,
-    takes_args: bool,
-) -> Permissions {
+fn granted(before: &Permissions, learned: &[(Permission, String)], files: FilePermissions) -> Permissions {
     let of = |permission| -> Vec<String> {
         let resources = learned.iter().filter(|(used, _)| *used == permission);
         resources.map(|(_, resource)| resource.clone()).collect()
@@ -149,7 +149,8 @@ fn granted(
     Permissions {
         files,
         network: NetworkPermissions { connect, listen, resolve },
-        args: before.args && takes_args,
+        // Those of the run are kept as the program's own.
+        args: false,
         ..before.clone()
     }
 }
@@ -182,6 +183,7 @@ fn covering(mut paths: Vec<String>) -> Vec<String> {
 /// The manifest with its paths as they are seen from `home`, where it will be.
 fn placed(mut manifest: Manifest, original: &Spec, home: &Path) -> Manifest {
     manifest.program.path = Written::nowhere(relative(home, &original.program.path));
+    manifest.program.args = original.program.args.iter().cloned().map(Written::nowhere).collect();
     let from = |path: &Path| Written::nowhere(relative(home, path).to_string_lossy().into_owned());
     manifest.mounts = original
         .mounts
@@ -217,12 +219,18 @@ pub(crate) fn relative(home: &Path, path: &Path) -> PathBuf {
     }
 }
 
-fn text(manifest: &Manifest, report: &Report) -> String {
+fn text(manifest: &Manifest, report: &Report, had_args: bool) -> String {
     let usage = &report.usage;
     let mut text = String::from(
         "# Learned from one run in a scratch copy: what the program used, and nothing else. Another run\n\
          # may need more; what it is denied then says which line would grant it. Read before you trust.\n#\n",
     );
+    if had_args {
+        text.push_str(
+            "# The arguments of that run are kept. To give others each time, take them out of [program] and write\n\
+             # args = true below [permissions].\n#\n",
+        );
+    }
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,

@@ -16,21 +16,25 @@ mod completions;
 mod doctor;
 mod dry_run;
 mod events;
+mod exec;
 mod exit_code;
 mod failure;
 mod held;
 mod init;
+mod instances;
 mod kept;
 mod learn;
 mod levels;
 mod man;
 mod output;
 mod progress;
+mod ps;
 mod run;
 mod scratch;
 mod signals;
 mod snapshot;
 mod stderr;
+mod stop;
 mod style;
 mod table;
 mod target;
@@ -49,6 +53,11 @@ fn main() {
     }
     let code = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Ps(arguments) => ps::ps(&arguments),
+        Command::Exec(arguments) => exec::exec(arguments),
+        Command::Stop(arguments) => stop::stop(&arguments),
+        Command::Pause(arguments) => stop::pause(&arguments),
+        Command::Resume(arguments) => stop::resume(&arguments),
         Command::Check(arguments) => check::check(arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Levels(arguments) => levels::levels(&arguments),

@@ -17,6 +17,7 @@ use crate::Outcome;
 use crate::events::Events;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::instances::{self, Door};
 use crate::target::Target;
 use crate::terminal;
 use crate::watchdog::{self, Watchdog};
@@ -35,6 +36,9 @@ pub(crate) struct Arguments {
     /// Keep its changes to files apart, show them at the end, and let `commit` or `discard` decide
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, conflicts_with = "learn")]
     dry_run_fs: Option<Option<String>>,
+    /// Call the instance by this name, by which other commands reach it; without one, a name is made up
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Give the program a terminal of its own, with job control, in the place of its standard streams
     #[arg(long, short)]
     tty: bool,
@@ -63,18 +67,17 @@ pub(crate) struct Ended {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Outcome {
-    let Arguments { target, report, learn, dry_run_fs, tty, json, quiet, snapshot } = arguments;
+    let Arguments { target, report, learn, dry_run_fs, name, tty, json, quiet, snapshot } = arguments;
     let events = Events::new(json, quiet);
     let ended = ReportTo::default();
     let outcome = watchdog(&events, &ended).and_then(|watchdog| {
         ended.open(report)?;
-        let attempted = match (learn, dry_run_fs) {
-            (None, None) if snapshot.is_some() => attempt_from(target, snapshot.as_deref(), tty, &events, &watchdog),
+        let attempted = Door::new(name).and_then(|door| match (learn, dry_run_fs) {
+            (None, None) => attempt(target, snapshot.as_deref(), tty, door, &events, &watchdog),
             _ if snapshot.is_some() => Err(Failure::wrong("a snapshot is run neither to learn nor as a dry run")),
-            (None, None) => attempt(target, tty, &events, &watchdog),
-            (None, Some(name)) => dry_run::dry_run(target, tty, name.as_deref(), &events, &watchdog),
-            (Some(file), _) => learn::learn(target, tty, &file, &events, &watchdog),
-        };
+            (None, Some(name)) => dry_run::dry_run(target, tty, name.as_deref(), door, &events, &watchdog),
+            (Some(file), _) => learn::learn(target, tty, &file, door, &events, &watchdog),
+        });
         match attempted {
             Ok(Ended { report, signal, .. }) => {
                 events.ended(&report, signal);
@@ -124,26 +127,25 @@ pub(crate) fn loaded(target: Target, tty: bool) -> Result<Load, LoadError> {
     Ok(if tty { load.terminal(terminal::size()) } else { load })
 }
 
-fn attempt(target: Target, tty: bool, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
-    attempt_from(target, None, tty, events, watchdog)
-}
-
 /// Runs it from its beginning, or from a snapshot.
-fn attempt_from(
+fn attempt(
     target: Target,
     snapshot: Option<&Path>,
     tty: bool,
+    door: Door,
     events: &Events,
     watchdog: &Watchdog,
 ) -> Result<Ended, Failure> {
     let target = if snapshot.is_some() { target.at_level("microvm") } else { target };
     let load = loaded(target, tty)?;
     let runtime = runtime(events)?;
+    let mut resolved = runtime.resolve(&load)?;
+    instances::hide(&mut resolved.spec)?;
     let capsule = match snapshot {
-        None => runtime.load_with(load)?,
-        Some(file) => runtime.restore(runtime.resolve(&load)?, file)?,
+        None => runtime.prepare(resolved)?,
+        Some(file) => runtime.restore(resolved, file)?,
     };
-    let ended = runtime.block_on(supervise(&capsule, events, watchdog));
+    let ended = runtime.block_on(supervise(&capsule, door, events, watchdog));
     // Nothing of the instance is left. The rest is this process's own, which is about to end: giving
     // it back piece by piece would take longer than all else after the program's last instruction.
     std::mem::forget((capsule, runtime));
@@ -170,20 +172,29 @@ pub(crate) fn runtime(events: &Events) -> Result<Runtime, Failure> {
     Ok(builder.build()?)
 }
 
-/// Runs an instance to its end. The first signal is passed on to it, the second one kills it.
-pub(crate) async fn supervise(capsule: &Capsule, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
+/// Runs an instance to its end. The first signal is passed on to it, the second one kills it. Others reach it through
+/// the door.
+pub(crate) async fn supervise(
+    capsule: &Capsule,
+    mut door: Door,
+    events: &Events,
+    watchdog: &Watchdog,
+) -> Result<Ended, Failure> {
     capsule.check_command()?;
+    door.reserve()?;
     let mut signals = watchdog.while_running(capsule.spec().limits.wall_time);
     let has_terminal = capsule.spec().session.terminal.is_some();
     let _raw = has_terminal.then(terminal::raw).transpose()?;
     let mut sizes = has_terminal.then(|| signal(SignalKind::window_change())).transpose()?;
-    let instance = capsule.start()?;
+    let instance = Arc::new(capsule.start()?);
     if has_terminal {
         // It may have changed since it was asked for.
         instance.resize(terminal::size());
     }
     let mut exited = std::pin::pin!(instance.exited());
     let mut first = None;
+    let mut due = std::pin::pin!(door.due());
+    let mut is_open = false;
     let report = loop {
         tokio::select! {
             report = &mut exited => break report,
@@ -194,6 +205,10 @@ pub(crate) async fn supervise(capsule: &Capsule, events: &Events, watchdog: &Wat
                 first.get_or_insert(signal);
             }
             () = resized(&mut sizes) => instance.resize(terminal::size()),
+            () = &mut due, if !is_open => {
+                is_open = true;
+                door.open(&instance, watchdog);
+            }
         }
     };
     Ok(Ended { report, signal: first, learned: instance.learned() })

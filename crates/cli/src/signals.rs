@@ -43,15 +43,31 @@ impl Signals {
     }
 }
 
+/// The standard signals of Linux in the order of their numbers (`signal(7)`, on x86 and ARM), from 1 on.
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+];
+
 /// The name of a signal.
 pub(crate) fn name(signal: i32) -> String {
-    match signal {
-        INTERRUPT => "SIGINT".into(),
-        TERMINATE => "SIGTERM".into(),
-        HANGUP => "SIGHUP".into(),
-        QUIT => "SIGQUIT".into(),
-        other => format!("signal {other}"),
+    let index = usize::try_from(signal).ok().and_then(|number| number.checked_sub(1));
+    match index.and_then(|index| NAMES.get(index)) {
+        Some(name) => format!("SIG{name}"),
+        None => format!("signal {signal}"),
     }
+}
+
+/// The signal of a name, with or without SIG, or of a number.
+pub(crate) fn parse(text: &str) -> Result<i32, String> {
+    if let Ok(number) = text.parse() {
+        return if (1..=64).contains(&number) { Ok(number) } else { Err("signals have numbers from 1 to 64".into()) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let found = NAMES.iter().zip(1..).find(|(known, _)| **known == name);
+    found.map(|(_, number)| number).ok_or_else(|| format!("no signal has this name; there are {}", NAMES.join(", ")))
 }
 
 /// The signals that this process ignores, as a mask: `SigIgn` of `/proc/self/status`, `proc(5)`.
@@ -70,6 +86,13 @@ fn parse_ignored(status: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        assert_eq!([1, 9, 15, 31, 40].map(name), ["SIGHUP", "SIGKILL", "SIGTERM", "SIGSYS", "signal 40"]);
+        assert_eq!(["TERM", "sigterm", "15"].map(parse), [Ok(15), Ok(15), Ok(15)]);
+        assert!(["0", "65", "NONE", "", "-1"].into_iter().all(|text| parse(text).is_err()));
+    }
 
     #[test]
     fn the_mask_of_ignored_signals_is_read() {

@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run a program up to a point, and capture it there
-    Create(Create),
+    Create(Box<Create>),
     /// Go on from a snapshot; what the program may do is said here, and judged anew
     #[command(after_long_help = ExitCode::HELP)]
     Run(Box<Run>),
@@ -101,7 +101,7 @@ struct Remove {
 
 pub(crate) fn snapshot(arguments: Arguments) -> Outcome {
     match arguments.command {
-        Command::Create(arguments) => create(arguments),
+        Command::Create(arguments) => create(*arguments),
         Command::Run(arguments) => {
             let Run { name, mut run } = *arguments;
             match place(&name) {
@@ -225,7 +225,7 @@ async fn captured(
     instance.stop(Stop::Kill);
     let report = instance.exited().await;
     captured.map_err(|error| match error {
-        SnapshotError::Call(ringfence::CaptureError::Ended(exit)) => {
+        SnapshotError::Call(ringfence::InstanceError::Ended(exit)) => {
             let exit = if matches!(exit, ringfence::Exit::Stopped) { report.exit } else { exit };
             Failure::not_captured(&format!("it ended before it came to the point: {exit}"))
         }

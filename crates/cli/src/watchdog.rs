@@ -73,6 +73,13 @@ impl Watchdog {
         self.listen(Phase::Running, wall_time)
     }
 
+    /// Acts as if this process had got a signal.
+    pub(crate) fn signal(&self, signal: i32) {
+        self.0.state().signal(signal, Instant::now());
+        self.0.heard.notify_one();
+        self.0.changed.notify_one();
+    }
+
     /// This folder is to be gone when the process ends.
     pub(crate) fn guard(&self, folder: Option<PathBuf>) {
         *self.0.folder.lock().unwrap_or_else(PoisonError::into_inner) = folder;

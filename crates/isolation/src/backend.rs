@@ -1,5 +1,7 @@
 //! What a backend offers.
 
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ringfence_abi::Value;
@@ -191,6 +193,46 @@ pub enum Then {
 pub trait Exec: Send + Sync {
     /// Starts `command` in the same place and waits for its end.
     fn exec(&self, command: Vec<String>) -> BoxFuture<'_, Result<Exit, CallError>>;
+
+    /// Starts a command that may have streams, a terminal, variables and a working directory of its own, and
+    /// goes on.
+    ///
+    /// # Errors
+    /// [`CallError`] when it was not started; [`CallError::Unsupported`] at a level that gives a further command
+    /// nothing of its own.
+    fn begin(&self, command: Command) -> Result<Box<dyn Running>, CallError> {
+        let _ = command;
+        Err(CallError::Unsupported("a further command has no streams of its own at this level"))
+    }
+}
+
+/// A further command, and what it has of its own.
+#[derive(Debug, Default)]
+pub struct Command {
+    /// Its name or path in the tree of the instance, and its arguments.
+    pub words: Vec<String>,
+    /// Variables beside those of the instance, or in the place of them.
+    pub environment: BTreeMap<String, String>,
+    /// Where it begins, absolute in the tree of the instance; where the instance began if nothing is said.
+    pub working_directory: Option<String>,
+    /// Its standard streams, to which nothing else leads from the instance: only pipes are handed over, everything
+    /// else is read and written on its behalf. Without them it has those of the instance, but for standard input.
+    pub streams: Option<[OwnedFd; 3]>,
+    /// It gets a terminal of this size. The first of the streams is typed into it, and what it shows goes to the
+    /// second one.
+    pub terminal: Option<WindowSize>,
+}
+
+/// A further command that was started. Dropping it ends the command.
+pub trait Running: Send + Sync {
+    /// Sends it a signal (`signal(7)`).
+    fn signal(&self, signal: i32);
+    /// The size of its terminal changed. Without one this does nothing.
+    fn resize(&self, size: WindowSize);
+    /// Resolves when it has ended and all it printed has arrived: to its status, or to 128 and the number of the
+    /// signal that ended it, as a shell shows it. May be asked any number of times.
+    /// [`CallError::NotExecuted`] when there was nothing to execute, [`CallError::Ended`] when the instance ended.
+    fn ended(&self) -> BoxFuture<'static, Result<Exit, CallError>>;
 }
 
 /// The terminal of an instance, from outside.
@@ -271,6 +313,16 @@ pub enum CallError {
         /// Which function.
         function: String,
         /// What does not fit.
+        reason: String,
+    },
+    /// A command that is not there, or is not one.
+    #[error("{command} cannot be executed: {reason}")]
+    NotExecuted {
+        /// Which command.
+        command: String,
+        /// Whether nothing of that name is there.
+        missing: bool,
+        /// What the kernel says.
         reason: String,
     },
     /// The instance has ended, or ended during the call.

@@ -32,8 +32,8 @@ use std::pin::Pin;
 
 pub use address::canonical;
 pub use backend::{
-    Attest, Backend, BuildError, CallError, Exec, Feature, Instance, Invoke, Pause, Prepared, Snapshot, StartError,
-    Stop, Terminal, Then,
+    Attest, Backend, BuildError, CallError, Command, Exec, Feature, Instance, Invoke, Pause, Prepared, Running,
+    Snapshot, StartError, Stop, Terminal, Then,
 };
 pub use denial::Denial;
 pub use enforcement::{Enforcement, Held, Refusal, Shortfall};

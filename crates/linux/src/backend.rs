@@ -10,12 +10,13 @@ use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
 use crate::cgroup;
-use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS};
+use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS, REMEDY_FOR_DISK};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
 use crate::learn;
 use crate::namespaces::{Identity, clone_flags};
 use crate::network::Opening;
+use crate::operations;
 use crate::prepared::{Kept, Ready};
 use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, compile, default_profile};
@@ -76,7 +77,8 @@ impl Linux {
                     let limit = guarantee.name().trim_end_matches("-limit").replace('-', "_");
                     format!("{REMEDY_FOR_CGROUPS}; to run without this limit: `--limit {limit}=none`")
                 }
-                Guarantee::NetworkConfined => match &self.facts().notify {
+                Guarantee::DiskLimit => REMEDY_FOR_DISK.to_owned(),
+                Guarantee::NetworkConfined | Guarantee::IoOperationsLimit => match &self.facts().notify {
                     Err(Missing { remedy, .. }) => remedy.clone(),
                     Ok(()) => refusal.remedy,
                 },
@@ -141,9 +143,13 @@ impl Linux {
         if spec.permissions.learn {
             profile = profile.asking(learn::numbers());
         }
+        let counts = asks && spec.limits.io_operations.is_some();
+        if counts {
+            profile = profile.asking(operations::numbers()).asking_about_mappings();
+        }
         let filter = compile(&profile);
         let opening = if asks { Opening::new(spec) } else { None };
-        let confinement = Confinement { landlock, filter, asks, opening };
+        let confinement = Confinement { landlock, filter, asks, counts, opening };
         Ok(Recipe {
             clone_flags: clone_flags(self.facts().privilege),
             identity,
@@ -151,7 +157,7 @@ impl Linux {
             confinement,
             arguments,
             resources: resources(spec),
-            disk: spec.limits.disk.map(|bytes| bytes.0),
+            disk: spec.limits.disk.map(|bytes| tree.left_for_scratch(bytes.0)),
             tree,
         })
     }
@@ -233,9 +239,12 @@ fn plan_error(spec: &Spec, error: PlanError) -> BuildError {
         PlanError::Open { .. } | PlanError::NoRoot => {
             BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() }
         }
-        PlanError::Mount { .. } | PlanError::Missing { .. } | PlanError::Overlay { .. } | PlanError::Path(_) => {
-            BuildError::program(spec, error.to_string())
-        }
+        PlanError::Room(_) => BuildError::Host { doing: "cannot plan the capsule's tree", source: error.into() },
+        PlanError::Unclear { .. }
+        | PlanError::Mount { .. }
+        | PlanError::Missing { .. }
+        | PlanError::Overlay { .. }
+        | PlanError::Path(_) => BuildError::program(spec, error.to_string()),
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Known {
     pub(crate) too_many: u64,
     pub(crate) memory_peak: u64,
     pub(crate) cpu_time: Duration,
+    /// Bytes of the limit on the disk that are for the host's folders.
+    pub(crate) set_aside: u64,
     /// Whether its owner killed it.
     pub(crate) killed: bool,
 }
@@ -50,7 +52,7 @@ impl Known {
             _ if self.killed => Exit::Stopped,
             Some(Message::Full(pages)) => {
                 let allowed = limits.disk.map_or(0, |bytes| bytes.0);
-                exceeded(LimitKind::Disk, allowed, u64::from(pages) * PAGE)
+                exceeded(LimitKind::Disk, allowed, u64::from(pages) * PAGE + self.set_aside)
             }
             Some(Message::Ready | Message::Doors(_)) | None => {
                 Exit::Lost(LostReason::Backend("pid 1 of the place ended without a word".into()))

@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     /// Whether system calls can wait for the supervisor's answer.
     pub(crate) notify: Result<(), Missing>,
     pub(crate) mounts: Result<(), Missing>,
+    /// What AppArmor does with this process, where the kernel has it switched on.
+    pub(crate) apparmor: Option<String>,
     pub(crate) cgroups: Hierarchies,
     pub(crate) tree: Arc<dyn Tree>,
 }
@@ -50,6 +52,7 @@ impl Facts {
             seccomp: seccomp(),
             notify: notify(),
             mounts: mounts(),
+            apparmor: apparmor(),
             cgroups: Hierarchies::find(&*tree).unwrap_or_default(),
             tree,
         }
@@ -68,6 +71,10 @@ impl Facts {
             fact("seccomp", &self.seccomp, |()| "filters".to_owned()),
             fact("seccomp notify", &self.notify, |()| "user notification".to_owned()),
         ];
+        // A machine without it misses nothing: no wall is made of it.
+        let profile =
+            self.apparmor.as_ref().map(|profile| format!("this process is {profile}; no profile is set for programs"));
+        facts.extend(profile.map(|found| Fact::good("apparmor", found)));
         facts.extend(Controller::ALL.into_iter().map(|controller| self.controller(controller)));
         facts
     }
@@ -92,6 +99,11 @@ impl Facts {
 pub(crate) const REMEDY_FOR_CGROUPS: &str = "run as root, or have a cgroup delegated: \
      `systemd-run --user --scope -p Delegate=yes …` gives a shell one with cgroup v2";
 
+/// What to do when nothing bounds what a folder of the host can hold.
+pub(crate) const REMEDY_FOR_DISK: &str = "have the folder on a file system, or under a project quota, of no more than \
+     the limit: `truncate -s 100M data.img && mkfs.ext4 data.img && mount -o loop data.img data` makes one of 100 MB; \
+     or choose level wasm or microvm, which count what each file grows by; to run without this limit: `--limit disk=none`";
+
 fn fact<T>(name: &'static str, found: &Result<T, Missing>, text: impl Fn(&T) -> String) -> Fact {
     match found {
         Ok(value) => Fact::good(name, text(value)),
@@ -113,24 +125,31 @@ fn namespaces(privilege: Privilege) -> Result<(), Missing> {
         most: setting("/proc/sys/user/max_user_namespaces"),
         debian: setting("/proc/sys/kernel/unprivileged_userns_clone"),
         ubuntu: setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-        confined: std::fs::read_to_string("/proc/self/attr/apparmor/current").ok(),
+        confined: apparmor(),
     };
     settings.judge()
 }
 
+/// This process's profile: `unconfined`, or its name and mode (`apparmor(7)`).
+fn apparmor() -> Option<String> {
+    let profile = std::fs::read_to_string("/proc/self/attr/apparmor/current").ok()?;
+    let profile = profile.trim_end_matches(['\n', '\0']);
+    (!profile.is_empty()).then(|| profile.to_owned())
+}
+
 /// The settings of a kernel that decide about user namespaces.
 #[derive(Clone, Debug, Default)]
-struct Settings {
-    present: bool,
-    most: Option<u64>,
-    debian: Option<u64>,
-    ubuntu: Option<u64>,
+pub(crate) struct Settings {
+    pub(crate) present: bool,
+    pub(crate) most: Option<u64>,
+    pub(crate) debian: Option<u64>,
+    pub(crate) ubuntu: Option<u64>,
     /// The AppArmor profile of this process: a profile that allows them makes Ubuntu's setting moot.
-    confined: Option<String>,
+    pub(crate) confined: Option<String>,
 }
 
 impl Settings {
-    fn judge(&self) -> Result<(), Missing> {
+    pub(crate) fn judge(&self) -> Result<(), Missing> {
         if !self.present {
             return Err(Missing::new(
                 "this kernel has no user namespaces",

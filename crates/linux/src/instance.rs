@@ -1,6 +1,5 @@
 //! A place with a program in it.
 
-use std::ffi::CString;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,7 +15,8 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
 use crate::exec::Means;
-use crate::launch::{order, pass_streams};
+use crate::launch::{Order, order, pass_streams};
+use crate::spent::Spent;
 use crate::terminal::Terminal;
 
 /// A built place.
@@ -46,11 +46,12 @@ pub(crate) struct Lines {
     pub(crate) terminal: Option<Terminal>,
 }
 
-/// How far an instance has come.
+/// What its owner has done with an instance. That it has ended is not among them: the thread that watches it
+/// says so by [`State::exit`], whatever the owner did.
 ///
 /// ```text
-/// Built ──start──▶ Started ──(the thread)──▶ Ended
-///   └────stop────▶ Stopped ──(the thread)──▶ Ended
+/// Built ──start──▶ Started
+///   └────stop────▶ Stopped
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -137,13 +138,22 @@ impl Controls {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Orders a command from pid 1; the line on which its end is reported.
-    pub(crate) fn order(
-        &self,
-        streams: &[OwnedFd; 3],
-        paths: &[CString],
-        arguments: &[CString],
-    ) -> Result<OwnedFd, CallError> {
+    /// Resolves when the place is gone, to how it ended.
+    pub(crate) fn ended(&self) -> impl Future<Output = Exit> {
+        poll_fn(|context| {
+            let mut state = self.state();
+            if let Some(exit) = &state.exit {
+                return Poll::Ready(exit.clone());
+            }
+            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+    }
+
+    /// Orders a command from pid 1; the line on which its end is reported, and the one on which it is steered.
+    pub(crate) fn order(&self, streams: &[OwnedFd; 3], wanted: &Order) -> Result<(OwnedFd, OwnedFd), CallError> {
         let state = self.state();
         if let Some(exit) = &state.exit {
             return Err(CallError::Ended(exit.clone()));
@@ -152,8 +162,11 @@ impl Controls {
             return Err(CallError::Unsupported("the instance has not been started"));
         }
         let lines = state.lines.as_ref().ok_or(CallError::Unsupported("the instance is ending"))?;
-        order(&lines.commands, streams, paths, arguments).map_err(|errno| match errno {
-            Errno::TOOBIG => CallError::Unsupported("the words of the command are too long together"),
+        order(&lines.commands, streams, wanted).map_err(|errno| match errno {
+            Errno::TOOBIG => CallError::Arguments {
+                function: "exec".into(),
+                reason: "the words and variables of the command are too long together".into(),
+            },
             _ => CallError::Unsupported("the command cannot be passed on"),
         })
     }
@@ -239,16 +252,7 @@ impl Instance for LinuxInstance {
 
     fn exited(&self) -> BoxFuture<'static, Exit> {
         let controls = self.controls.clone();
-        Box::pin(poll_fn(move |context| {
-            let mut state = controls.state();
-            if let Some(exit) = &state.exit {
-                return Poll::Ready(exit.clone());
-            }
-            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                state.waiting.push(context.waker().clone());
-            }
-            Poll::Pending
-        }))
+        Box::pin(async move { controls.ended().await })
     }
 
     fn usage(&self) -> Usage {
@@ -258,12 +262,20 @@ impl Instance for LinuxInstance {
         };
         match cgroup {
             None => usage,
-            Some(cgroup) => Usage {
-                memory: cgroup.memory().ok().flatten().unwrap_or(usage.memory),
-                memory_peak: cgroup.memory_peak().ok().flatten().unwrap_or(usage.memory_peak),
-                cpu_time: cgroup.cpu_time().ok().flatten().unwrap_or(usage.cpu_time),
-                ..usage
-            },
+            Some(cgroup) => {
+                // Where no limit wants something counted, it is looked up when somebody asks.
+                let (memory, cpu_time) = (cgroup.memory().ok().flatten(), cgroup.cpu_time().ok().flatten());
+                let looked = match (memory, cpu_time) {
+                    (Some(_), Some(_)) => Spent::default(),
+                    _ => Spent::below(self.controls.pid()),
+                };
+                Usage {
+                    memory: memory.unwrap_or(looked.memory),
+                    memory_peak: cgroup.memory_peak().ok().flatten().unwrap_or(usage.memory_peak),
+                    cpu_time: cpu_time.unwrap_or(looked.cpu_time).max(usage.cpu_time),
+                    ..usage
+                }
+            }
         }
     }
 

@@ -46,15 +46,13 @@ impl Notes {
         Notes { host, everybodys, places }
     }
 
-    /// Takes down what a call is about; whether it is one that names a file.
-    pub(crate) fn take(&self, call: &Notification) -> bool {
-        let Some(operands) = calls::operands(call.number) else { return false };
-        for operand in operands {
+    /// Takes down what a call is about, if it is one that names a file.
+    pub(crate) fn take(&self, call: &Notification) {
+        for operand in calls::operands(call.number).unwrap_or_default() {
             if let Some(path) = path(call, operand) {
                 self.note(call, operand.what, &path);
             }
         }
-        true
     }
 
     fn note(&self, call: &Notification, what: What, path: &Path) {

@@ -82,9 +82,11 @@ impl Place {
 impl Ready {
     /// Waits until the program's process stands at the gate; what leads from the place to here.
     fn await_ready(&self, report: &Report) -> Result<Option<Doors>, BuildError> {
-        let first = self.next_message(report)?;
+        let first = self.next_message(report, None)?;
         let (message, doors) = match first {
-            Some((Message::Doors(_), doors)) => (self.next_message(report)?.map(|(message, _)| message), doors),
+            Some((Message::Doors(_), doors)) => {
+                (self.next_message(report, doors.as_ref())?.map(|(message, _)| message), doors)
+            }
             other => (other.map(|(message, _)| message), None),
         };
         self.check_ready(message)?;
@@ -94,16 +96,31 @@ impl Ready {
         Ok(doors)
     }
 
-    fn next_message(&self, report: &Report) -> Result<Option<(Message, Option<Doors>)>, BuildError> {
-        let mut ready = [PollFd::new(&report.0, PollFlags::IN)];
+    fn next_message(
+        &self,
+        report: &Report,
+        doors: Option<&Doors>,
+    ) -> Result<Option<(Message, Option<Doors>)>, BuildError> {
+        let listener = doors.map(|doors| &doors.listener);
+        let mut ready = vec![PollFd::new(&report.0, PollFlags::IN)];
+        ready.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
         loop {
             match poll(&mut ready, Some(&PATIENCE)) {
-                Err(Errno::INTR) => {}
+                Err(Errno::INTR) => continue,
                 Ok(0) => return Err(host_error("the place was not set up in time", Errno::TIMEDOUT)),
-                _ => break,
+                _ if !ready[0].revents().is_empty() => return Ok(report.next_with_doors()),
+                _ => {}
+            }
+            if let Some(listener) = listener.filter(|_| ready[1].revents().contains(PollFlags::IN)) {
+                // No program is there yet: who asks is ours.
+                if let Ok(call) = sys::notify_receive(listener.as_fd()) {
+                    let _ = sys::notify_continue(listener.as_fd(), call.id);
+                }
+            } else {
+                // Nobody is left who could ask, or report.
+                ready.truncate(1);
             }
         }
-        Ok(report.next_with_doors())
     }
 
     fn check_ready(&self, message: Option<Message>) -> Result<(), BuildError> {

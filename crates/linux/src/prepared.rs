@@ -100,8 +100,9 @@ impl Ready {
             false => broker,
         });
         let means = Means { host: host.clone(), spec: self.spec.clone(), executor: executor.clone() };
-        let watched = Watched { pidfd, report, cgroup, broker };
-        let supervisor = Supervisor::new(host, controls.clone(), watched, streams.outside, self.spec.clone(), executor);
+        let room = self.recipe.tree.room.clone();
+        let watched = Watched { pidfd, report, cgroup, broker, room };
+        let supervisor = Supervisor::new(host, controls.clone(), watched, streams.passed, self.spec.clone(), executor);
         self.swept.call_once(|| {
             let facts = self.facts.clone();
             // What others left is removed while the program runs, and nothing waits for it.

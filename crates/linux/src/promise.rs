@@ -6,7 +6,7 @@ use ringfence_manifest::{Spec, StreamOut};
 use crate::cgroup::{Controller, Version};
 use crate::facts::Facts;
 use crate::network;
-use crate::tree::Plan;
+use crate::tree::{Plan, Room};
 
 /// What will be enforced.
 pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforcement {
@@ -49,13 +49,13 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
             ),
             G::FileSizeLimit => Held::by("RLIMIT_FSIZE"),
             G::DiskLimit => match plan {
-                Some(plan) if plan.writes_to_the_host() => Held::not(
-                    "a folder of the host may be changed, and no quota is set on it; without such a folder, \
-                     sized tmpfs holds it",
-                ),
+                Some(Plan { room: Some(Room::Unbounded(why)), .. }) => Held::not(why.to_string()),
                 _ if prints_to_a_file(spec) => Held::not(
                     "what it prints goes to a file, and nothing bounds that: set `output`, or print elsewhere",
                 ),
+                Some(plan) if plan.writes_to_the_host() => {
+                    Held::by("file systems no larger than the limit; sized tmpfs for /tmp and /dev/shm")
+                }
                 _ => Held::by("sized tmpfs for /tmp and /dev/shm"),
             },
             G::OutputLimit => Held::by("pipes read by the scoped hal's meter"),
@@ -64,7 +64,11 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
             ),
             G::BandwidthLimit if network::is_counted(spec) => Held::by("a token bucket that every byte passes through"),
             G::BandwidthLimit => Held::by("no network at all"),
-            G::IoOperationsLimit | G::IoBytesLimit => Held::not(
+            G::IoOperationsLimit => match &facts.notify {
+                Ok(()) => Held::by("each call counted by the supervisor before it is made (seccomp notify)"),
+                Err(missing) => Held::not(missing.found.clone()),
+            },
+            G::IoBytesLimit => Held::not(
                 "the kernel does not count all that a Linux program reads and writes, nor that of every child; level wasm counts it",
             ),
             G::FuelLimit => Held::not("native instructions are not counted; level wasm counts them"),

@@ -1,4 +1,4 @@
-//! From a pipe of the program's to the hal.
+//! From a pipe of the program's to the hal or to a descriptor, and from a descriptor to a pipe of the program's.
 
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -7,17 +7,28 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use ringfence_abi::{Call, ErrorCode, Handle, Interest, Reply};
-use ringfence_isolation::{Answer, Host};
+use ringfence_isolation::{Answer, Host, Usage, Verdict};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, read};
+use rustix::io::{Errno, read, write};
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
+/// How much a pipe takes at once without anybody having to wait, when it says that it takes something: `PIPE_BUF`,
+/// `pipe(7)`. Also how much is typed at once.
+const PIECE: usize = 4096;
+
+/// Where what is printed goes.
+pub(crate) enum Sink {
+    /// To this stream of the hal, which counts it.
+    Hal(Handle),
+    /// To this descriptor, after it was counted.
+    Descriptor(OwnedFd),
+}
 
 /// Passes what the program prints on until every writer is gone. When `over` closes, the program is
 /// gone: what is still in the pipe is passed on, and no writer elsewhere is waited for.
-pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: Handle) {
+pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Sink) {
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
         let mut ready = [PollFd::new(from, PollFlags::IN), PollFd::new(over, PollFlags::empty())];
@@ -33,13 +44,89 @@ pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: Han
             match read(from, spare_capacity(&mut chunk)) {
                 Ok(0) => return,
                 // When the hal takes no more, the pipe closes and the program learns by SIGPIPE.
-                Ok(_) if send_all(host, to, &chunk).is_err() => return,
+                Ok(_) if to.take(host, &chunk).is_err() => return,
                 Ok(_) => {}
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(_) => return,
             }
         }
     }
+}
+
+impl Sink {
+    fn take(&self, host: &Arc<dyn Host>, chunk: &[u8]) -> Result<(), ErrorCode> {
+        match self {
+            Sink::Hal(stream) => send_all(host, *stream, chunk),
+            Sink::Descriptor(descriptor) => {
+                for piece in chunk.chunks(PIECE) {
+                    let used = Usage { output: piece.len() as u64, ..Usage::default() };
+                    if host.charge(used) != Verdict::Continue {
+                        return Err(ErrorCode::Stopping);
+                    }
+                    write_all(piece, descriptor, None).ok_or(ErrorCode::Io)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Passes on what comes until it ends; until `over` closes at the longest, or nobody takes it any more. Where
+/// `end` is something, it stands for the end, twice after a line that is not finished.
+pub(crate) fn feed(input: &OwnedFd, over: &OwnedFd, to: &OwnedFd, end: Option<u8>) {
+    let mut chunk = Vec::with_capacity(PIECE);
+    let mut line_is_open = false;
+    loop {
+        let mut ready = [
+            PollFd::new(input, PollFlags::IN),
+            PollFd::new(over, PollFlags::empty()),
+            // Of a reader only that it is gone.
+            PollFd::new(to, PollFlags::empty()),
+        ];
+        if poll(&mut ready, None).is_err() {
+            continue;
+        }
+        let [_, ended, gone] = ready.map(|ready| !ready.revents().is_empty());
+        if ended || gone {
+            return;
+        }
+        chunk.clear();
+        match read(input, spare_capacity(&mut chunk)) {
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(count) if count > 0 => {
+                line_is_open = !chunk.ends_with(b"\n");
+                if write_all(&chunk, to, Some(over)).is_none() {
+                    return;
+                }
+            }
+            // The first one ends a line that is not finished.
+            _ => {
+                if let Some(end) = end {
+                    write_all(&[end, end][usize::from(!line_is_open)..], to, Some(over));
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Writes all of it, as fast as it is taken; `None` when there is no use in going on.
+fn write_all(mut rest: &[u8], to: &OwnedFd, over: Option<&OwnedFd>) -> Option<()> {
+    while !rest.is_empty() {
+        let mut ready = [PollFd::new(to, PollFlags::OUT), PollFd::new(over.unwrap_or(to), PollFlags::empty())];
+        if poll(&mut ready, None).is_err() {
+            continue;
+        }
+        if over.is_some() && !ready[1].revents().is_empty() {
+            return None;
+        }
+        match write(to, rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(())
 }
 
 fn readable(from: &OwnedFd) -> bool {

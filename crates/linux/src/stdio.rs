@@ -1,35 +1,48 @@
 //! The program's standard streams.
 //!
 //! What is inherited is given to the program as it is, if it can do nothing with it but read and write:
-//! pipes, connected sockets, terminals, devices that hold nothing, and for input a file. All else it prints, and
+//! connected stream sockets, terminals, devices that hold nothing, and for input a file. All else it prints, and
 //! what a terminal of its own shows, goes through a pipe to the hal, which writes, keeps and counts: whoever holds
-//! a file can do more with it than append. Folders lead out of the tree and are refused.
+//! a file can do more with it than append. A pipe is not handed over in either direction, but passed on through
+//! one of the program's own: whoever has one end of a pipe opens the other by its name in `/proc/self/fd`
+//! (`proc_pid_fd(5)`), writes what others will read there, and reads what is for others. Folders lead out of the tree and
+//! are refused.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_abi::Handle;
-use ringfence_manifest::{Spec, Stdio, StreamIn, StreamOut};
+use ringfence_manifest::{Spec, Stdio, StreamIn, StreamOut, WindowSize};
 use rustix::fs::{FileType, MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, fstat, major, memfd_create, seek};
 use rustix::io::{Errno, write};
-use rustix::net::getpeername;
+use rustix::net::{AddressFamily, SocketType, getpeername, sockopt};
 
 use crate::launch::{above_streams, pair};
+use crate::pump::Sink;
 use crate::terminal::{self, Terminal};
 
 /// The program's ends, and the ends of the pipes that lead to the hal.
 pub(crate) struct Streams {
     pub(crate) inside: [OwnedFd; 3],
-    pub(crate) outside: Vec<(OwnedFd, Handle)>,
+    pub(crate) passed: Passed,
     /// What is typed into the program's terminal, if it has one.
     typed: Option<OwnedFd>,
+}
+
+/// What passes between the program's pipes and the world.
+#[derive(Default)]
+pub(crate) struct Passed {
+    /// What it prints, and where in the hal that goes.
+    pub(crate) printed: Vec<(OwnedFd, Handle)>,
+    /// What it is to read, and the pipe it reads from.
+    pub(crate) fed: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Streams {
     /// These descriptors, and nothing else.
     pub(crate) fn of(inside: [OwnedFd; 3]) -> Self {
-        Streams { inside, outside: Vec::new(), typed: None }
+        Streams { inside, passed: Passed::default(), typed: None }
     }
 
     pub(crate) fn open(spec: &Spec) -> io::Result<Self> {
@@ -46,56 +59,144 @@ impl Streams {
         let stderr = if error_apart { spec.stdio.stderr.clone() } else { StreamOut::Null };
         let others = Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr };
         let mut streams = Self::plain(&others, spec.limits.output.is_some())?;
-        streams.outside.retain(|(_, handle)| error_apart && *handle == Handle::STDERR);
-        streams.typed = Some(above_streams(input(&spec.stdio.stdin)?)?);
+        streams.passed.printed.retain(|(_, handle)| error_apart && *handle == Handle::STDERR);
+        if spec.stdio.stdin == StreamIn::Inherit {
+            Inherited::of(io::stdin().as_fd()).map_err(|error| of_stream("standard input", &error))?;
+        }
+        streams.typed = Some(above_streams(source(&spec.stdio.stdin)?)?);
         Ok(streams)
     }
 
     /// Connects what is typed and what is shown.
     pub(crate) fn connect(&mut self, mut terminal: Terminal) -> io::Result<Terminal> {
-        self.outside.push((terminal.shown()?, Handle::STDOUT));
+        self.passed.printed.push((terminal.shown()?, Handle::STDOUT));
         terminal.input = self.typed.take();
         Ok(terminal)
     }
 
     /// `counted`: whether everything that is printed has to be counted.
     fn plain(stdio: &Stdio, counted: bool) -> io::Result<Self> {
-        let mut outside = Vec::new();
-        let mut out = |to: &StreamOut, handle: Handle, own: &dyn AsFd| -> io::Result<OwnedFd> {
+        let mut printed = Vec::new();
+        let mut out = |to: &StreamOut, handle: Handle, own: BorrowedFd<'_>| -> io::Result<OwnedFd> {
             match to {
                 StreamOut::Null if !counted => Ok(OpenOptions::new().write(true).open("/dev/null")?.into()),
                 StreamOut::Inherit
                     if !counted
-                        && Inherited::of(own.as_fd())
-                            .map_err(|error| of_stream("standard output or error", &error))?
+                        && Inherited::of(own).map_err(|error| of_stream("standard output or error", &error))?
                             == Inherited::Harmless =>
                 {
-                    Ok(own.as_fd().try_clone_to_owned()?)
+                    Ok(own.try_clone_to_owned()?)
                 }
                 _ => {
                     let (reader, writer) = pair()?;
-                    outside.push((reader, handle));
+                    printed.push((reader, handle));
                     Ok(writer)
                 }
             }
         };
-        let stdout = out(&stdio.stdout, Handle::STDOUT, &io::stdout())?;
-        let stderr = out(&stdio.stderr, Handle::STDERR, &io::stderr())?;
-        let inside = [above_streams(input(&stdio.stdin)?)?, above_streams(stdout)?, above_streams(stderr)?];
-        Ok(Streams { inside, outside, typed: None })
+        let stdout = out(&stdio.stdout, Handle::STDOUT, io::stdout().as_fd())?;
+        let stderr = match (&stdio.stdout, &stdio.stderr) {
+            // What is printed here and there in turns arrives in that order.
+            (StreamOut::Inherit, StreamOut::Inherit) if are_same(io::stdout().as_fd(), io::stderr().as_fd()) => {
+                stdout.try_clone()?
+            }
+            (_, stderr) => out(stderr, Handle::STDERR, io::stderr().as_fd())?,
+        };
+        let (stdin, fed) = input(&stdio.stdin)?;
+        let inside = [above_streams(stdin)?, above_streams(stdout)?, above_streams(stderr)?];
+        Ok(Streams { inside, passed: Passed { printed, fed }, typed: None })
     }
 }
 
-fn input(from: &StreamIn) -> io::Result<OwnedFd> {
+/// Whether two streams are one pipe or file.
+fn are_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let identity = |descriptor| fstat(descriptor).map(|found| (found.st_dev, found.st_ino, found.st_mode)).ok();
+    let found = identity(one);
+    let kinds = [FileType::Fifo, FileType::RegularFile];
+    found.is_some_and(|(.., mode)| kinds.contains(&FileType::from_raw_mode(mode))) && found == identity(other)
+}
+
+/// What the program reads from, and what has to be passed on to it.
+fn input(from: &StreamIn) -> io::Result<(OwnedFd, Option<(OwnedFd, OwnedFd)>)> {
+    if *from != StreamIn::Inherit {
+        return Ok((source(from)?, None));
+    }
+    let inherited = Inherited::of(io::stdin().as_fd()).map_err(|error| of_stream("standard input", &error))?;
+    let own = source(from)?;
+    if inherited == Inherited::Pipe { feeding(own) } else { Ok((own, None)) }
+}
+
+/// A pipe that is fed from this descriptor.
+fn feeding(from: OwnedFd) -> io::Result<(OwnedFd, Option<(OwnedFd, OwnedFd)>)> {
+    let (reader, writer) = pair()?;
+    // Who feeds it must be able to stop.
+    rustix::io::ioctl_fionbio(&writer, true)?;
+    Ok((reader, Some((above_streams(from)?, writer))))
+}
+
+/// What is read, as it is.
+fn source(from: &StreamIn) -> io::Result<OwnedFd> {
     Ok(match from {
-        StreamIn::Inherit => {
-            Inherited::of(io::stdin().as_fd()).map_err(|error| of_stream("standard input", &error))?;
-            io::stdin().as_fd().try_clone_to_owned()?
-        }
+        StreamIn::Inherit => io::stdin().as_fd().try_clone_to_owned()?,
         StreamIn::Null => OpenOptions::new().read(true).open("/dev/null")?.into(),
         StreamIn::File(path) => OpenOptions::new().read(true).open(path)?.into(),
         StreamIn::Bytes(bytes) => holding(bytes)?,
     })
+}
+
+/// The streams of a further command.
+pub(crate) struct CommandStreams {
+    pub(crate) inside: [OwnedFd; 3],
+    /// What it prints, and where that goes.
+    pub(crate) printed: Vec<(OwnedFd, Sink)>,
+    /// What it is to read, and the pipe it reads from.
+    pub(crate) fed: Option<(OwnedFd, OwnedFd)>,
+    pub(crate) terminal: Option<Terminal>,
+}
+
+impl CommandStreams {
+    /// Those of the instance, but for standard input: that, and the terminal, are the program's.
+    pub(crate) fn of_instance(spec: &Spec) -> io::Result<Self> {
+        let stdio = Stdio { stdin: StreamIn::Null, ..spec.stdio.clone() };
+        let Streams { inside, passed, .. } = Streams::plain(&stdio, spec.limits.output.is_some())?;
+        let printed = passed.printed.into_iter().map(|(from, to)| (from, Sink::Hal(to))).collect();
+        Ok(CommandStreams { inside, printed, fed: None, terminal: None })
+    }
+
+    /// These. Everything but a device that holds nothing is read and written on behalf of the command: others in
+    /// the place may look into it, and through a descriptor at more than what passes through it. What is printed
+    /// is counted where it has to be.
+    pub(crate) fn own([input, output, error]: [OwnedFd; 3], counted: bool) -> io::Result<Self> {
+        let mut printed = Vec::new();
+        let mut out = |to: OwnedFd| -> io::Result<OwnedFd> {
+            if !counted && is_empty(&to)? {
+                return above_streams(to).map_err(Into::into);
+            }
+            let (reader, writer) = pair()?;
+            printed.push((reader, Sink::Descriptor(above_streams(to)?)));
+            Ok(writer)
+        };
+        let (output, error) = (out(output)?, out(error)?);
+        let (input, fed) = match is_empty(&input)? {
+            true => (above_streams(input)?, None),
+            false => feeding(input)?,
+        };
+        Ok(CommandStreams { inside: [input, output, error], printed, fed, terminal: None })
+    }
+
+    /// A terminal of this size, into which the first is typed and which shows on the second.
+    pub(crate) fn of_terminal(size: WindowSize, [input, output, _]: [OwnedFd; 3]) -> io::Result<Self> {
+        let (terminal, inside) = Terminal::of_command(size, input)?;
+        let printed = vec![(terminal.shown()?, Sink::Descriptor(above_streams(output)?))];
+        Ok(CommandStreams { inside, printed, fed: None, terminal: Some(terminal) })
+    }
+}
+
+/// Whether it is a device that holds nothing; folders and other devices are refused.
+fn is_empty(descriptor: &OwnedFd) -> io::Result<bool> {
+    let found = Inherited::of(descriptor.as_fd())?;
+    let kind = FileType::from_raw_mode(fstat(descriptor)?.st_mode);
+    Ok(found == Inherited::Harmless && kind == FileType::CharacterDevice && !descriptor.is_terminal())
 }
 
 /// What a descriptor of ours is that a program is to have.
@@ -103,6 +204,8 @@ fn input(from: &StreamIn) -> io::Result<OwnedFd> {
 enum Inherited {
     /// It can be read and written, and that is all.
     Harmless,
+    /// A pipe: whoever has one end can open the other.
+    Pipe,
     /// A regular file.
     File,
 }
@@ -119,16 +222,25 @@ impl Inherited {
         };
         match FileType::from_raw_mode(found.st_mode) {
             FileType::RegularFile => Ok(Inherited::File),
-            FileType::Fifo => Ok(Inherited::Harmless),
+            FileType::Fifo => Ok(Inherited::Pipe),
             FileType::CharacterDevice if major(found.st_rdev) == MEMORY || descriptor.is_terminal() => {
                 Ok(Inherited::Harmless)
             }
-            FileType::Socket if getpeername(descriptor).is_ok() => Ok(Inherited::Harmless),
-            FileType::Socket => refuse("a socket that is not connected"),
+            FileType::Socket if is_connected_stream(descriptor) => Ok(Inherited::Harmless),
+            FileType::Socket => refuse("a socket that is not a connected stream"),
             FileType::Directory => refuse("a folder"),
             _ => refuse("a device"),
         }
     }
+}
+
+/// Whether a socket leads to its peer and nowhere else. With others, a datagram can be sent to any address, and the
+/// kernel is asked about the host's network.
+fn is_connected_stream(socket: BorrowedFd<'_>) -> bool {
+    let families = [AddressFamily::UNIX, AddressFamily::INET, AddressFamily::INET6];
+    sockopt::socket_type(socket).is_ok_and(|kind| kind == SocketType::STREAM)
+        && sockopt::socket_domain(socket).is_ok_and(|family| families.contains(&family))
+        && getpeername(socket).is_ok()
 }
 
 fn of_stream(name: &str, error: &io::Error) -> io::Error {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -19,13 +20,18 @@ use crate::instance::Controls;
 use crate::launch::{self, Message, Report};
 use crate::namespaces::make_network;
 use crate::network::Broker;
-use crate::pump::pump;
-use crate::sys;
+use crate::operations::Operations;
+use crate::pump::{Sink, feed, pump};
+use crate::stdio::Passed;
+use crate::sys::{self, Notification};
+use crate::tree::{Room, is_full};
 
 /// Enough for a loop around `poll`.
 const STACK: usize = 128 * 1024;
 /// How often usage is charged when nothing happens.
 const IDLE: Duration = Duration::from_millis(500);
+/// The same while files of the host can grow up to a limit.
+const WRITING: Duration = Duration::from_millis(50);
 /// How close together two looks at the processor time are at least.
 const CLOSEST: Duration = Duration::from_millis(1);
 
@@ -39,9 +45,38 @@ pub(crate) struct Supervisor {
     descriptors: Descriptors,
     broker: Option<Broker>,
     executor: runtime::Handle,
-    streams: Vec<(OwnedFd, Handle)>,
+    streams: Passed,
     spec: Arc<Spec>,
     charged: Duration,
+    operations: Operations,
+    /// How much memory there was at the last look.
+    memory: u64,
+    disk: Disk,
+}
+
+/// What of the host's can be changed, when the disk is limited.
+struct Disk {
+    /// How much it can hold at all.
+    bytes: u64,
+    /// Where there was room when the program began.
+    folders: Vec<PathBuf>,
+}
+
+impl Disk {
+    fn new(room: Option<&Room>) -> Self {
+        match room {
+            Some(Room::Bounded { bytes, folders }) => {
+                let folders = folders.iter().filter(|folder| !is_full(folder)).cloned().collect();
+                Disk { bytes: *bytes, folders }
+            }
+            Some(Room::Unbounded(_)) | None => Disk { bytes: 0, folders: Vec::new() },
+        }
+    }
+
+    /// Whether one of them is full now: the kernel held the limit, and the program ran into it.
+    fn is_full(&self) -> bool {
+        self.folders.iter().any(|folder| is_full(folder))
+    }
 }
 
 /// What there is to watch.
@@ -50,6 +85,8 @@ pub(crate) struct Watched {
     pub(crate) report: Report,
     pub(crate) cgroup: Arc<Cgroup>,
     pub(crate) broker: Option<Broker>,
+    /// How much the host's folders can hold.
+    pub(crate) room: Option<Room>,
 }
 
 /// The thread of a supervisor that is still to come: it starts while the place is built.
@@ -97,14 +134,29 @@ impl Supervisor {
         host: Arc<dyn Host>,
         controls: Arc<Controls>,
         watched: Watched,
-        streams: Vec<(OwnedFd, Handle)>,
+        streams: Passed,
         spec: Arc<Spec>,
         executor: runtime::Handle,
     ) -> Self {
-        let Watched { pidfd, report, cgroup, broker } = watched;
+        let Watched { pidfd, report, cgroup, broker, room } = watched;
         controls.watch(cgroup.clone());
-        let (charged, descriptors) = (Duration::ZERO, Descriptors::new(controls.pid()));
-        Supervisor { host, controls, pidfd, report, cgroup, descriptors, broker, executor, streams, spec, charged }
+        let (descriptors, operations) = (Descriptors::new(controls.pid()), Operations::new(controls.pid()));
+        Supervisor {
+            host,
+            controls,
+            pidfd,
+            report,
+            cgroup,
+            descriptors,
+            broker,
+            executor,
+            streams,
+            spec,
+            charged: Duration::ZERO,
+            operations,
+            memory: 0,
+            disk: Disk::new(room.as_ref()),
+        }
     }
 
     fn run(self) {
@@ -117,7 +169,10 @@ impl Supervisor {
         let streams = std::mem::take(&mut self.streams);
         let pumps = launch::pair().map_err(io::Error::from).and_then(|(over, still_there)| {
             let over = Arc::new(over);
-            let pumps = streams.into_iter().map(|stream| self.start_pump(stream, over.clone()));
+            if let Some(fed) = streams.fed {
+                start_feeding(fed, over.clone())?;
+            }
+            let pumps = streams.printed.into_iter().map(|stream| self.start_pump(stream, over.clone()));
             Ok((pumps.collect::<io::Result<Vec<_>>>()?, still_there))
         });
         let (pumps, still_there) = match pumps {
@@ -138,7 +193,7 @@ impl Supervisor {
             let _ = pump.join();
         }
         let counted = self.cgroup.cpu_time().ok().flatten();
-        let cpu_time = counted.or(ended.ok().map(|ended| ended.cpu_time)).unwrap_or_default();
+        let cpu_time = counted.or(ended.ok()).unwrap_or_default();
         let memory_peak = self.cgroup.memory_peak().ok().flatten().unwrap_or(0);
         self.charge(cpu_time);
         let usage = Usage { memory_peak, cpu_time, wall_time: started.elapsed(), ..Usage::default() };
@@ -152,6 +207,7 @@ impl Supervisor {
             too_many: too_many.unwrap_or(0),
             memory_peak,
             cpu_time,
+            set_aside: self.disk.bytes,
             killed: self.controls.was_killed(),
         };
         known.exit(&self.spec.limits)
@@ -182,13 +238,13 @@ impl Supervisor {
             if is_ready(0) {
                 return verdict;
             }
-            let mut ending = None;
+            let mut call = None;
             if let Some(broker) = &mut self.broker {
                 if is_ready(asked) || is_ready(asked + 1) {
                     broker.resume();
                 }
                 if is_ready(asked + 2) && ready[asked + 2].contains(PollFlags::IN) {
-                    ending = broker.serve_call();
+                    call = broker.serve_call();
                 } else if is_ready(asked + 2) {
                     // Nobody is left who could ask; it would be ready for ever.
                     somebody_asks = false;
@@ -197,15 +253,16 @@ impl Supervisor {
                     broker.serve_name();
                 }
             }
-            if let Some(ending) = ending {
+            if let Some(call) = call {
                 if verdict.is_none() {
-                    verdict = self.too_many_open(Some(ending.thread)).unwrap_or_else(|error| Some(blind(&error)));
+                    verdict = self.weigh(&call);
                     if verdict.is_some() {
                         self.controls.kill();
                     }
                 }
-                if let Some(broker) = &self.broker {
-                    broker.let_end(ending);
+                // What would be one too many waits until its process is gone.
+                if let Some(broker) = self.broker.as_ref().filter(|_| verdict.is_none()) {
+                    broker.let_go_on(call);
                 }
             }
             // What is asked often must not make the looks at the limits frequent.
@@ -227,10 +284,11 @@ impl Supervisor {
 
     /// How long until the next look: sooner the less processor time is left.
     fn next_look(&self) -> Duration {
-        let Some(allowed) = self.spec.limits.cpu_time else { return IDLE };
+        let idle = if self.disk.folders.is_empty() { IDLE } else { WRITING };
+        let Some(allowed) = self.spec.limits.cpu_time else { return idle };
         let left = allowed.saturating_sub(self.cgroup.cpu_time().ok().flatten().unwrap_or_default());
         let at_once = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        (left / u32::try_from(at_once).unwrap_or(1)).clamp(CLOSEST, IDLE)
+        (left / u32::try_from(at_once).unwrap_or(1)).clamp(CLOSEST, idle)
     }
 
     /// Whether a limit has tripped.
@@ -255,12 +313,27 @@ impl Supervisor {
         if let Some(exit) = self.too_many_open(None)? {
             return Ok(Some(exit));
         }
-        Ok(match self.charge(cpu_time) {
-            Verdict::Continue => None,
-            Verdict::Exceeded(limit) => Some(Exit::Exceeded(limit)),
-            Verdict::Denied(denial) => Some(Exit::Denied(denial)),
-            Verdict::Stopped => Some(Exit::Stopped),
-        })
+        if let Some(allowed) = limits.disk.filter(|_| self.disk.is_full()) {
+            return Ok(Some(exceeded(LimitKind::Disk, allowed.0, allowed.0)));
+        }
+        Ok(ending_by(self.charge(cpu_time)))
+    }
+
+    /// Whether a call that is asked for may not be made.
+    fn weigh(&mut self, call: &Notification) -> Option<Exit> {
+        if libc::c_long::from(call.number) == libc::SYS_exit_group {
+            return self.too_many_open(Some(call.thread)).unwrap_or_else(|error| Some(blind(&error)));
+        }
+        let allowed = self.spec.limits.io_operations?;
+        let io_operations = self.operations.count(call);
+        if io_operations == 0 {
+            return None;
+        }
+        let usage = Usage { memory: self.memory, io_operations, ..Usage::default() };
+        let verdict = self.host.charge(usage);
+        let made = self.operations.made();
+        let passed = (made > allowed).then(|| exceeded(LimitKind::IoOperations, allowed, made));
+        ending_by(verdict).or(passed)
     }
 
     /// Whether more is open than is allowed; a process that ends is looked at once more, by its thread that asks.
@@ -276,8 +349,8 @@ impl Supervisor {
     fn charge(&mut self, cpu_time: Duration) -> Verdict {
         let since = cpu_time.saturating_sub(self.charged);
         self.charged = cpu_time.max(self.charged);
-        let memory = self.cgroup.memory().ok().flatten().unwrap_or(0);
-        self.host.charge(Usage { memory, cpu_time: since, ..Usage::default() })
+        self.memory = self.cgroup.memory().ok().flatten().unwrap_or(0);
+        self.host.charge(Usage { memory: self.memory, cpu_time: since, ..Usage::default() })
     }
 
     fn start_pump(&self, (from, to): (OwnedFd, Handle), over: Arc<OwnedFd>) -> io::Result<thread::JoinHandle<()>> {
@@ -286,7 +359,7 @@ impl Supervisor {
         builder.spawn(move || {
             // The hal waits with the executor's drivers.
             let _entered = executor.enter();
-            pump(&from, &over, &host, to);
+            pump(&from, &over, &host, &Sink::Hal(to));
         })
     }
 
@@ -300,9 +373,31 @@ impl Supervisor {
     }
 }
 
+/// How an instance ends by the host's verdict, if it does.
+fn ending_by(verdict: Verdict) -> Option<Exit> {
+    match verdict {
+        Verdict::Continue => None,
+        Verdict::Exceeded(limit) => Some(Exit::Exceeded(limit)),
+        Verdict::Denied(denial) => Some(Exit::Denied(denial)),
+        Verdict::Stopped => Some(Exit::Stopped),
+    }
+}
+
 /// The end of an instance whose limits cannot be looked at.
 fn blind(error: &io::Error) -> Exit {
     Exit::Lost(LostReason::Backend(format!("its limits cannot be looked at: {error}")))
+}
+
+/// Passes on what the program is to read, until it is gone. Nobody waits for this thread: it holds nothing of the
+/// place.
+fn start_feeding((from, to): (OwnedFd, OwnedFd), over: Arc<OwnedFd>) -> io::Result<()> {
+    let builder = thread::Builder::new().name("ringfence-feed".into()).stack_size(STACK);
+    let feeding = builder.spawn(move || {
+        // SIGPIPE of its own writing included.
+        let _ = sys::block_all_signals();
+        feed(&from, &over, &to, None);
+    });
+    feeding.map(drop)
 }
 
 /// Says that the instance is lost should its thread end without a word.

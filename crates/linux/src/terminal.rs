@@ -14,15 +14,14 @@ use std::path::Path;
 use std::thread;
 
 use ringfence_manifest::{Spec, StreamOut, WindowSize};
-use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, fstat, open, openat};
-use rustix::io::{Errno, read, write};
+use rustix::io::Errno;
 use rustix::process::ioctl_tiocsctty;
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::launch::{above_streams, pair};
+use crate::pump::feed;
 use crate::sys;
 use crate::tree::{Identity, Source};
 
@@ -31,8 +30,6 @@ pub(crate) const PATH: &CStr = c"/dev/pts/0";
 
 /// Enough for a loop around `poll`.
 const STACK: usize = 64 * 1024;
-/// How much is typed at once.
-const CHUNK: usize = 4096;
 /// The end of what is typed, as long as the program has not changed its terminal (`termios(3)`, VEOF).
 const END: u8 = 4;
 
@@ -40,7 +37,7 @@ const END: u8 = 4;
 pub(crate) struct Terminal {
     master: OwnedFd,
     /// The program's end, kept open.
-    _peer: OwnedFd,
+    peer: OwnedFd,
     /// What is typed, until somebody begins to type it.
     pub(crate) input: Option<OwnedFd>,
     /// Closed when nothing is to be typed any more.
@@ -59,17 +56,32 @@ pub(crate) struct Peer {
 impl Terminal {
     /// A new terminal, and the program's part of it.
     pub(crate) fn open(size: WindowSize, spec: &Spec) -> io::Result<(Terminal, Peer)> {
+        let terminal = Self::pair(size)?;
+        let path = format!("/dev/pts/{}", sys::terminal_number(terminal.master.as_fd())?);
+        // The path is a word of the host's; what is mounted is the file that is open here, or nothing.
+        let source = Source { identity: Identity::of(&fstat(&terminal.peer)?), ..Source::look(Path::new(&path))? };
+        Ok((terminal, Peer { source, error_apart: has_error_apart(spec) }))
+    }
+
+    /// Both ends of a new terminal.
+    fn pair(size: WindowSize) -> io::Result<Terminal> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let master = above_streams(open(c"/dev/ptmx", flags, Mode::empty())?)?;
         sys::terminal_unlock(master.as_fd())?;
-        let path = format!("/dev/pts/{}", sys::terminal_number(master.as_fd())?);
         let peer = above_streams(sys::terminal_peer(master.as_fd())?)?;
-        // The path is a word of the host's; what is mounted is the file that is open here, or nothing.
-        let source = Source { identity: Identity::of(&fstat(&peer)?), ..Source::look(Path::new(&path))? };
         let (typing_ends, over) = pair()?;
-        let terminal = Terminal { master, _peer: peer, input: None, _over: over, typing_ends: Some(typing_ends) };
+        let terminal = Terminal { master, peer, input: None, _over: over, typing_ends: Some(typing_ends) };
         terminal.resize(size);
-        Ok((terminal, Peer { source, error_apart: has_error_apart(spec) }))
+        Ok(terminal)
+    }
+
+    /// A new terminal for a further command, into which `input` is typed, and the command's streams. No file of the
+    /// place is this terminal: whoever has no descriptor of it cannot open it.
+    pub(crate) fn of_command(size: WindowSize, input: OwnedFd) -> io::Result<(Terminal, [OwnedFd; 3])> {
+        let terminal = Terminal { input: Some(above_streams(input)?), ..Self::pair(size)? };
+        let end = || terminal.peer.try_clone();
+        let streams = [end()?, end()?, end()?];
+        Ok((terminal, streams))
     }
 
     /// What it shows, to be read.
@@ -89,7 +101,7 @@ impl Terminal {
         let (Some(input), Some(over)) = (self.input.take(), self.typing_ends.take()) else { return Ok(()) };
         let master = self.master.try_clone()?;
         let builder = thread::Builder::new().name("ringfence-typing".into()).stack_size(STACK);
-        builder.spawn(move || type_in(&input, &over, &master)).map(drop)
+        builder.spawn(move || feed(&input, &over, &master, Some(END))).map(drop)
     }
 }
 
@@ -106,55 +118,4 @@ pub(crate) fn take(peer: &Peer) -> Result<(), Errno> {
     dup2_stdin(&terminal)?;
     dup2_stdout(&terminal)?;
     if peer.error_apart { Ok(()) } else { dup2_stderr(&terminal) }
-}
-
-/// Types what comes until it ends; until `over` closes at the longest.
-fn type_in(input: &OwnedFd, over: &OwnedFd, master: &OwnedFd) {
-    let mut chunk = Vec::with_capacity(CHUNK);
-    let mut line_is_open = false;
-    loop {
-        let mut ready = [PollFd::new(input, PollFlags::IN), PollFd::new(over, PollFlags::empty())];
-        if poll(&mut ready, None).is_err() {
-            continue;
-        }
-        let [_, ended] = ready.map(|ready| !ready.revents().is_empty());
-        if ended {
-            return;
-        }
-        chunk.clear();
-        match read(input, spare_capacity(&mut chunk)) {
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Ok(count) if count > 0 => {
-                line_is_open = !chunk.ends_with(b"\n");
-                if type_all(&chunk, over, master).is_none() {
-                    return;
-                }
-            }
-            // The first one ends a line that is not finished.
-            _ => {
-                let end = if line_is_open { &[END, END][..] } else { &[END] };
-                type_all(end, over, master);
-                return;
-            }
-        }
-    }
-}
-
-/// Types all of it, as fast as the program takes it; `None` when there is no use in going on.
-fn type_all(mut rest: &[u8], over: &OwnedFd, master: &OwnedFd) -> Option<()> {
-    while !rest.is_empty() {
-        match write(master, rest) {
-            Ok(count) => rest = &rest[count..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let mut ready = [PollFd::new(master, PollFlags::OUT), PollFd::new(over, PollFlags::empty())];
-                let _ = poll(&mut ready, None);
-                if !ready[1].revents().is_empty() {
-                    return None;
-                }
-            }
-            Err(_) => return None,
-        }
-    }
-    Some(())
 }

@@ -131,6 +131,31 @@ fn files_are_safe_behind_both_walls_and_behind_each_alone() {
     holds(&landlock, &without_mounts(ready(&landlock)));
 }
 
+/// A filter stops the calls, and a namespace of processes leaves nobody to name; so does the second without the first.
+#[test]
+fn processes_outside_are_out_of_reach_without_the_filter() {
+    if !here() {
+        return;
+    }
+    let Some(program) = crate::support::compiled("attempts.c") else { return };
+    let mut bystander = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let lab = scratch(Lab::new(&program).args(&["process", &bystander.id().to_string()]));
+    let (exit, printed) = run(&without_seccomp(without_landlock(&lab)));
+    let came: Vec<&str> = printed.lines().filter_map(|line| line.rsplit_once(' ')).map(|(_, came)| came).collect();
+    let still_there = bystander.try_wait().unwrap().is_none();
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+    assert_eq!((exit, came.len(), still_there), (Exit::Returned(0), 9, true), "{printed}");
+    assert!(came.iter().all(|came| *came == "ESRCH"), "{printed}");
+    // Outside they work, all but what needs more than being the same user, or this would show nothing.
+    let mut bystander = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let outside = std::process::Command::new(&program).args(["process", &bystander.id().to_string()]).output().unwrap();
+    let _ = bystander.kill();
+    bystander.wait().unwrap();
+    let outside = String::from_utf8_lossy(&outside.stdout).into_owned();
+    assert!(outside.contains("kill done") && outside.contains("prlimit done"), "{outside}");
+}
+
 #[test]
 fn without_either_wall_the_attempts_succeed() {
     if !here() {

@@ -43,6 +43,7 @@ fn system_calls_that_reach_beyond_a_program_fail() {
             "TIOCSTI" | "TIOCSTI_high" | "TIOCLINUX" => &["EPERM"],
             "mknod_device" | "mknod_disk" => &["EACCES", "EPERM"],
             "setuid" => &["EPERM", "EINVAL"],
+            "prlimit_of_itself" => &["done"],
             _ => &["EPERM"],
         };
         assert!(expected.contains(&result.as_str()), "{name}: {result}");
@@ -164,6 +165,32 @@ fn a_flood_of_zombies_is_reaped() {
     assert_eq!(lab.run().stdout, "reaped\n");
 }
 
+/// A program that belongs to somebody else, with the bits that would make its caller one: only root can leave one.
+#[test]
+fn a_set_user_id_program_changes_nobody() {
+    if !here() {
+        return;
+    }
+    let Some(program) = support::compiled("attempts.c") else { return };
+    let lab = Lab::shell("/data/bin whoami").mount("/data", MountMode::ReadOnly).grant(FsRead, "/data");
+    let own = lab.host("/data").join("bin");
+    std::fs::copy(program, &own).unwrap();
+    let somebody = Some(12345);
+    if let Err(error) = std::os::unix::fs::chown(&own, somebody, somebody) {
+        eprintln!("skipped: no program of somebody else's can be made here: {error}");
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o6755)).unwrap();
+    // Outside it does what it says, or this would show nothing.
+    let outside = std::process::Command::new(&own).arg("whoami").output().unwrap();
+    if outside.stdout != b"12345 12345\n" {
+        eprintln!("skipped: set-user-id programs have no effect in {}", own.display());
+        return;
+    }
+    lab.prints("0 0");
+}
+
 #[test]
 fn setuid_gives_nothing() {
     if !here() {
@@ -230,6 +257,90 @@ fn one_capsule_does_not_see_another() {
     assert!(!outcome.stdout.contains("sleep"), "{outcome:?}");
     other.stop(Stop::Kill);
     wait(other.exited());
+}
+
+/// By the number it has outside, which a program could guess.
+#[test]
+fn one_capsule_does_not_reach_into_another() {
+    if !here() {
+        return;
+    }
+    let mark = format!("1000.{}777", std::process::id());
+    let (other, _) = Lab::new("/bin/sleep").args(&[&mark]).build().unwrap();
+    other.start().unwrap();
+    let marked = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|&byte| byte == 0).any(|word| word == mark.as_bytes())
+    };
+    let find = || {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(marked)
+    };
+    support::eventually("it runs", || find().is_some());
+    let pid = find().expect("it runs").to_string();
+    let Some(lab) = attempts(&["process", &pid]) else { return };
+    let results = results(&lab.run());
+    assert!(results.len() == 9, "{results:?}");
+    for (name, result) in &results {
+        assert!(["ESRCH", "EPERM"].contains(&result.as_str()), "{name}: {result}");
+    }
+    assert!(find().is_some(), "it was ended");
+    other.stop(Stop::Kill);
+    wait(other.exited());
+}
+
+#[test]
+fn no_descriptor_is_passed_out() {
+    if !here() {
+        return;
+    }
+    let Some(lab) = attempts(&["pass", "/data/way-out"]) else { return };
+    for (name, result) in results(&lab.run()) {
+        assert_ne!(result, "done", "{name}");
+    }
+    assert!(!lab.host("/data").join("way-out").exists(), "somebody could connect to it");
+}
+
+/// CVE-2024-21626: a working directory by way of a descriptor that was left open.
+#[test]
+fn a_working_directory_leads_nowhere_out() {
+    if !here() {
+        return;
+    }
+    for number in 0..32 {
+        let mut lab = Lab::shell("pwd -P; ls ../../../../root/. ../../../../home/. 2>/dev/null; true");
+        lab.spec.program.working_directory = format!("/proc/self/fd/{number}");
+        let _held = std::fs::File::open("/").unwrap();
+        match lab.try_run() {
+            Err(BuildError::Program { reason, .. }) => assert!(reason.contains("working directory"), "{reason}"),
+            Err(other) => panic!("{number}: {}", support::explain(&other)),
+            Ok(outcome) => panic!("{number}: {outcome:?}"),
+        }
+    }
+}
+
+/// CVE-2019-5736: what is to be run in the place turns out to be whoever starts it.
+#[test]
+fn a_command_that_leads_to_the_supervisor_is_not_run() {
+    if !here() {
+        return;
+    }
+    let lab = Lab::shell("sleep 1000").mount("/data", MountMode::ReadWrite).grant(FsRead, "/data");
+    std::os::unix::fs::symlink("/proc/self/exe", lab.host("/data").join("tool")).unwrap();
+    std::fs::write(lab.host("/data").join("script"), "#!/proc/self/exe\n").unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(lab.host("/data").join("script"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (instance, keeper) = lab.build().unwrap();
+    instance.start().unwrap();
+    for command in ["/data/tool", "/data/script", "/proc/self/exe", "/proc/1/exe"] {
+        // This very program would list its tests.
+        let words = vec![command.to_owned(), "--list".to_owned()];
+        let ended = wait(instance.exec().unwrap().exec(words));
+        assert!(matches!(ended, Ok(Exit::Trapped(_))), "{command}: {ended:?}");
+    }
+    assert!(keeper.printed().is_empty(), "{}", String::from_utf8_lossy(&keeper.printed()));
+    instance.stop(Stop::Kill);
+    wait(instance.exited());
 }
 
 /// The program's output goes through a pipe: it cannot get hold of what the supervisor's is.

@@ -198,11 +198,12 @@ fn a_time_that_is_up_is_the_runtimes_word_and_it_ends_at_once() {
     if !here() {
         return;
     }
-    let (instance, keeper) = Lab::shell("trap '' TERM; while :; do sleep 1000; done").build().unwrap();
+    let (instance, keeper) = Lab::shell("trap '' TERM; sleep 20").build().unwrap();
     instance.start().unwrap();
-    keeper.stop(ringfence_isolation::Verdict::Stopped);
-    instance.stop(ringfence_isolation::Stop::Kill);
-    assert_eq!(support::wait(instance.exited()), Exit::Stopped);
+    let up = ringfence_isolation::Limit { limit: LimitKind::WallTime, allowed: 5, used: 6 };
+    // Nobody kills it: the supervisor hears of it when it charges.
+    keeper.stop(ringfence_isolation::Verdict::Exceeded(up));
+    assert_eq!(support::wait(instance.exited()), Exit::Exceeded(up));
 }
 
 #[test]
@@ -219,4 +220,166 @@ fn output_beyond_what_the_hal_takes_ends_it() {
     let exit = support::wait(instance.exited());
     assert!(matches!(exit, Exit::Returned(141 | 1 | 2)) || matches!(exit, Exit::Exceeded(_)), "{exit:?}");
     assert_eq!(keeper.printed().len(), 10_000);
+}
+
+/// How many lines `steps` wrote: what was done is seen from outside, not by what the program says.
+fn steps_done(lab: &Lab) -> u64 {
+    std::fs::metadata(lab.host("/data").join("steps")).map_or(0, |found| found.len())
+}
+
+#[test]
+fn operations_beyond_the_limit_are_not_made() {
+    if !with(&["seccomp notify"]) {
+        return;
+    }
+    let all = [Permission::FsWrite, Permission::FsCreate, Permission::FsRead];
+    let steps = |words: &[&str], allowed: u64| {
+        let lab = Lab::hostile(words)?.mount("/data", ringfence_manifest::MountMode::ReadWrite);
+        let lab = all.into_iter().fold(lab, |lab, permission| lab.grant(permission, "/data"));
+        Some(lab.limit(|limits| limits.io_operations = Some(allowed)))
+    };
+    // What it takes to start is known from a run that writes nothing, and one byte is one operation.
+    let least = (1..500).find(|&allowed| {
+        steps(&["steps", "/data/steps", "0"], allowed).is_none_or(|lab| lab.run().exit == Exit::Returned(0))
+    });
+    let Some(lab) = steps(&["steps", "/data/steps", "1000"], least.unwrap() + 100) else { return };
+    assert_eq!(tripped(&lab.run(), LimitKind::IoOperations), (least.unwrap() + 100, least.unwrap() + 101));
+    assert_eq!(steps_done(&lab), 100);
+    let lab = steps(&["steps", "/data/steps", "100"], least.unwrap() + 100).expect("it is compiled");
+    assert_eq!((lab.run().exit, steps_done(&lab)), (Exit::Returned(0), 100));
+    // Nor by children that nobody waits for, and that end by a signal.
+    let lab = steps(&["steps-of-children", "/data/steps", "50", "10"], least.unwrap() + 200).expect("it is compiled");
+    tripped(&lab.run(), LimitKind::IoOperations);
+    assert!((150..=200).contains(&steps_done(&lab)), "{}", steps_done(&lab));
+}
+
+#[test]
+fn a_loop_of_reads_ends_by_the_one_that_is_too_many() {
+    if !with(&["seccomp notify"]) {
+        return;
+    }
+    let lab = Lab::shell(READS).limit(|limits| limits.io_operations = Some(5_000));
+    let (allowed, used) = tripped(&lab.run(), LimitKind::IoOperations);
+    assert_eq!((allowed, used), (5_000, 5_001));
+}
+
+/// Reads a file of the system again and again.
+const READS: &str = "while :; do read line < /etc/hosts; done";
+
+#[test]
+fn a_command_in_the_same_place_uses_up_the_same_operations() {
+    if !with(&["seccomp notify"]) {
+        return;
+    }
+    let lab = Lab::shell("sleep 20").limit(|limits| limits.io_operations = Some(3_000));
+    let (instance, _) = lab.build().unwrap();
+    instance.start().unwrap();
+    let words = |script: &str| vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()];
+    assert_eq!(support::wait(instance.exec().unwrap().exec(words("read line < /etc/hosts"))), Ok(Exit::Returned(0)));
+    let ended = support::wait(instance.exec().unwrap().exec(words(READS)));
+    assert!(!matches!(ended, Ok(Exit::Returned(0))), "{ended:?}");
+    let Exit::Exceeded(limit) = support::wait(instance.exited()) else { panic!("{:?}", instance.usage()) };
+    assert_eq!((limit.limit, limit.allowed, limit.used), (LimitKind::IoOperations, 3_000, 3_001));
+}
+
+#[test]
+fn a_place_that_was_built_ahead_counts_operations_as_any_other() {
+    use ringfence_isolation::Backend;
+    if !with(&["seccomp notify"]) {
+        return;
+    }
+    let lab = Lab::shell(READS).limit(|limits| limits.io_operations = Some(500));
+    let prepared = support::linux().prepare(&lab.spec).unwrap();
+    prepared.keep_warm(2).unwrap();
+    for _ in 0..4 {
+        let instance = prepared.build(std::sync::Arc::new(support::Keeper::default())).unwrap();
+        instance.start().unwrap();
+        let Exit::Exceeded(limit) = support::wait(instance.exited()) else { panic!("it was let go on") };
+        assert_eq!((limit.limit, limit.used), (LimitKind::IoOperations, 501));
+    }
+}
+
+/// A file system of its own for tests; taken away when dropped.
+struct Volume(tempfile::TempDir);
+
+impl Volume {
+    /// In memory, or `None`, said aloud, where nothing can be mounted.
+    fn in_memory(bytes: u64) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = std::ffi::CString::new(format!("size={bytes},mode=0777")).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        match rustix::mount::mount("ringfence-test", folder.path(), "tmpfs", flags, Some(size.as_c_str())) {
+            Ok(()) => Some(Volume(folder)),
+            Err(errno) => {
+                eprintln!("skipped: nothing can be mounted here: {errno}");
+                None
+            }
+        }
+    }
+
+    /// An image with ext4 in a file.
+    fn in_a_file(bytes: u64) -> Option<Self> {
+        let (folder, image) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        image.as_file().set_len(bytes).unwrap();
+        let made = std::process::Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(image.path()).status();
+        let mounted = made.is_ok_and(|made| made.success()).then(|| {
+            std::process::Command::new("mount").args(["-o", "loop"]).arg(image.path()).arg(folder.path()).output()
+        });
+        if mounted.is_some_and(|mounted| mounted.is_ok_and(|mounted| mounted.status.success())) {
+            return Some(Volume(folder));
+        }
+        eprintln!("skipped: no image can be mounted here (mkfs.ext4, loop devices, root)");
+        None
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// `script` with everything granted on this folder, and in the folders in memory.
+fn writing_to(volume: &Volume, script: &str, disk: u64) -> Lab {
+    let mut lab = Lab::shell(script);
+    lab.spec.mounts.push(ringfence_manifest::Mount {
+        at: "/data".into(),
+        name: "/data".into(),
+        from: volume.0.path().to_owned(),
+        mode: ringfence_manifest::MountMode::ReadWrite,
+    });
+    let all = [Permission::FsWrite, Permission::FsCreate, Permission::FsRead, Permission::FsDelete];
+    let lab = all.into_iter().fold(lab, |lab, permission| lab.grant(permission, "/data").grant(permission, "/tmp"));
+    lab.limit(|limits| limits.disk = Some(Bytes(disk)))
+}
+
+#[test]
+fn a_folder_on_a_file_system_of_its_own_holds_a_limit_on_the_disk() {
+    if !here() {
+        return;
+    }
+    let mebibyte = 1 << 20;
+    for volume in [Volume::in_memory(mebibyte), Volume::in_a_file(2 * mebibyte)].into_iter().flatten() {
+        let fits = "head -c 300000 /dev/zero > /data/x && wc -c < /data/x && rm /data/x";
+        assert_eq!(writing_to(&volume, fits, 2 * mebibyte).run().stdout.trim(), "300000");
+        let fills = "head -c 3000000 /dev/zero > /data/x; sleep 20";
+        let (allowed, _) = tripped(&writing_to(&volume, fills, 2 * mebibyte).run(), LimitKind::Disk);
+        assert_eq!(allowed, 2 * mebibyte);
+        let held = std::fs::metadata(volume.0.path().join("x")).unwrap().len();
+        assert!(held < 2 * mebibyte, "{held}");
+        // One that is full from the beginning is not the program's doing.
+        let outcome = writing_to(&volume, "echo x > /data/y", 2 * mebibyte).run();
+        assert!(matches!(outcome.exit, Exit::Returned(_)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_the_hosts_folders_can_hold_is_taken_from_the_folders_in_memory() {
+    let mebibyte = 1 << 20;
+    let Some(volume) = here().then(|| Volume::in_memory(mebibyte)).flatten() else { return };
+    let both = "head -c 900000 /dev/zero > /data/x && head -c 900000 /dev/zero > /tmp/x && echo both; rm /data/x";
+    assert_eq!(writing_to(&volume, both, 2 * mebibyte).run().stdout.trim(), "both");
+    let outcome = writing_to(&volume, both, mebibyte + mebibyte / 2).run();
+    let (allowed, used) = tripped(&outcome, LimitKind::Disk);
+    assert!(used > allowed && outcome.stdout.is_empty(), "{used} {outcome:?}");
 }

@@ -30,8 +30,7 @@ fn limits_without_a_mechanism_are_refused_by_name() {
         return;
     }
     type Case = (fn(&mut Limits), Guarantee);
-    let cases: [Case; 3] = [
-        (|limits| limits.io_operations = Some(10), Guarantee::IoOperationsLimit),
+    let cases: [Case; 2] = [
         (|limits| limits.io_bytes = Some(Bytes(10)), Guarantee::IoBytesLimit),
         (|limits| limits.fuel = Some(10), Guarantee::FuelLimit),
     ];
@@ -66,7 +65,11 @@ fn a_limit_on_the_disk_is_refused_where_a_folder_of_the_host_can_be_changed() {
     let lab = Lab::new("/bin/true").limit(|limits| limits.disk = Some(Bytes(1 << 20)));
     let lab = lab.mount("/data", MountMode::ReadWrite).grant(Permission::FsRead, "/data");
     assert!(linux().prepare(&lab.spec).is_ok(), "it is only read");
-    assert_eq!(refused(&lab.grant(Permission::FsWrite, "/data")).guarantee, Guarantee::DiskLimit);
+    let lab = lab.grant(Permission::FsWrite, "/data");
+    let refusal = refused(&lab);
+    assert_eq!(refusal.guarantee, Guarantee::DiskLimit);
+    let folder = lab.host("/data").display().to_string();
+    assert!(refusal.found.contains(&folder) && refusal.remedy.contains("mount -o loop"), "{refusal}");
 }
 
 #[test]
@@ -75,9 +78,9 @@ fn a_run_that_was_told_to_be_weaker_says_what_does_not_hold() {
         return;
     }
     let mut lab = Lab::new("/bin/true");
-    lab.spec.limits.io_operations = Some(10);
+    lab.spec.limits.io_bytes = Some(Bytes(10));
     let prepared = linux().prepare(&lab.spec).unwrap();
-    assert!(matches!(prepared.promised().get(Guarantee::IoOperationsLimit), Held::Not { .. }));
+    assert!(matches!(prepared.promised().get(Guarantee::IoBytesLimit), Held::Not { .. }));
 }
 
 #[test]
@@ -145,10 +148,44 @@ fn a_part_of_a_mount_that_is_not_there_is_told() {
 
 #[test]
 fn a_mount_over_the_system_is_refused() {
-    for at in ["/", "/proc", "/dev", "/etc", "/usr"] {
-        let lab = Lab::new("/bin/true").mount(at, MountMode::ReadOnly).grant(Permission::FsRead, at);
-        if here() {
-            assert!(rejected(&lab).contains("cannot be mounted"), "{at}");
-        }
+    if !here() {
+        return;
     }
+    let lab = |at: &str| Lab::new("/bin/true").mount(at, MountMode::ReadOnly).grant(Permission::FsRead, at);
+    for at in [
+        "/",
+        "/proc",
+        "/proc/self",
+        "/dev",
+        "/dev/null",
+        "/dev/pts/0",
+        "/etc",
+        "/usr",
+        "/usr/local/share/own",
+        "/bin",
+        "/lib/own",
+        "/nix",
+        "/program",
+        "/program/true",
+        "/etc/ssl/certs/own",
+    ] {
+        assert!(rejected(&lab(at)).contains(&format!("{at} cannot be mounted: ")), "{at}");
+    }
+    // What looks like it and is not, is mounted and seen.
+    for at in ["/binary", "/etc/own", "/dev/shm/own", "/procedures", "/opt/usr"] {
+        let lab = Lab::shell(&format!("cat {at}/file")).mount(at, MountMode::ReadOnly).grant(Permission::FsRead, at);
+        std::fs::write(lab.host(at).join("file"), at).unwrap();
+        lab.prints(at);
+    }
+}
+
+#[test]
+fn what_is_granted_in_a_folder_in_memory_is_a_folder_only_where_that_is_said() {
+    if !here() {
+        return;
+    }
+    let file = Lab::shell("echo x > /tmp/out").grant(Permission::FsWrite, "/tmp/out");
+    assert!(rejected(&file).contains("/tmp/out is granted and is not there yet"));
+    let folder = Lab::shell("echo x > /tmp/out/x && ls /tmp/out").grant(Permission::FsWrite, "/tmp/out");
+    folder.grant(Permission::FsCreate, "/tmp/out").grant(Permission::FsList, "/tmp/out").prints("x");
 }

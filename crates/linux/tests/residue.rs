@@ -72,13 +72,21 @@ fn processes_and_cgroups_end_with_a_kill() {
     assert!(processes(&mark).is_empty(), "nothing has run");
     instance.start().unwrap();
     eventually("the family is there", || processes(&mark).len() >= 4);
-    let held: Vec<String> = cgroups(std::process::id());
+    let its = |folder: &String| {
+        let list = std::fs::read_to_string(format!("{folder}/cgroup.procs")).unwrap_or_default();
+        let pids: Vec<u32> = list.lines().filter_map(|pid| pid.parse().ok()).collect();
+        processes(&mark).iter().any(|pid| pids.contains(pid))
+    };
+    let held: Vec<String> = cgroups(std::process::id()).into_iter().filter(its).collect();
     instance.stop(Stop::Kill);
     assert_eq!(wait(instance.exited()), Exit::Stopped);
     assert!(processes(&mark).is_empty());
     let facts = linux().probe();
     if facts.iter().any(|fact| fact.name == "cgroup memory" && fact.usable) {
         assert!(!held.is_empty());
+    }
+    for folder in held {
+        assert!(!std::path::Path::new(&folder).exists(), "{folder}");
     }
     drop(instance);
 }

@@ -6,8 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use quantity::QuantityError;
-pub use quantity::read_duration;
+pub use quantity::{QuantityError, read_duration};
 pub(crate) use quantity::{read_count, write_duration, write_rate, write_size};
 
 /// A number of bytes.

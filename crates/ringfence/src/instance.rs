@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_abi::Value;
-use ringfence_isolation::{self as isolation, Spec, Stop, Then};
+use ringfence_isolation::{self as isolation, Command, Running, Spec, Stop, Then};
 use ringfence_manifest::{Permission, WindowSize};
 use ringfence_runtime::{Controls, Plan, Report, ScopedHal, Started};
 use tokio::sync::watch;
@@ -126,6 +126,18 @@ impl Instance {
         }
     }
 
+    /// Starts another command in the same place, with streams, a terminal, variables and a working directory of
+    /// its own, and goes on. What it returns is a handle on the command: dropping it ends the command.
+    ///
+    /// # Errors
+    /// [`isolation::CallError`] when it was not started; `Unsupported` at a level that cannot.
+    pub fn begin(&self, command: Command) -> Result<Box<dyn Running>, isolation::CallError> {
+        match self.instance.exec() {
+            Some(exec) => exec.begin(command),
+            None => Err(isolation::CallError::Unsupported("no further commands can be run at this level")),
+        }
+    }
+
     /// Freezes it: it uses no processor time until it is [resumed](Self::resume).
     ///
     /// # Errors
@@ -202,7 +214,18 @@ impl Instance {
 
     /// What it used so far.
     pub fn usage(&self) -> isolation::Usage {
-        self.hal.usage()
+        let (counted, measured) = (self.hal.usage(), self.instance.usage());
+        isolation::Usage {
+            memory: counted.memory.max(measured.memory),
+            memory_peak: counted.memory_peak.max(measured.memory_peak),
+            cpu_time: counted.cpu_time.max(measured.cpu_time),
+            ..counted
+        }
+    }
+
+    /// What it was resolved to.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
     }
 
     /// Each permission it used and on which resource, when its spec says to learn.

@@ -81,9 +81,10 @@ pub use instance::{CallError, Instance, SnapshotError};
 pub use load::{Load, LoadError};
 pub use places::Places;
 pub use ringfence_abi::{ErrorCode, Value};
+pub use ringfence_isolation::CallError as InstanceError;
 pub use ringfence_isolation::{
-    Backend, BuildError, CallError as CaptureError, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit,
-    LimitKind, LostReason, Refusal, Remnant, Stop, Strength, Trap, Usage,
+    Backend, BuildError, Command, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit, LimitKind,
+    LostReason, Refusal, Remnant, Running, Stop, Strength, Trap, Usage,
 };
 pub use ringfence_manifest::{
     self as manifest, Diagnostic, Diagnostics, Identity, Manifest, Overrides, Permission, ReadError, ResolveError,

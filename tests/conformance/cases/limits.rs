@@ -145,8 +145,6 @@ pub(super) const CASES: &[Case] = &[
         limits: "io_operations = 500\nwall_time = \"20s\"",
         probe: "race-read /data/in.txt 100000",
         ends: Ends::Exceeded("io_operations"),
-        natively: Natively::Refused("io-operations-limit"),
-        served: Some(Natively::Equal),
         ..Case::NOTHING
     },
     Case {

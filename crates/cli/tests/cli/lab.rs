@@ -9,6 +9,7 @@ pub(crate) struct Lab {
 }
 
 /// What came of a command.
+#[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -19,7 +20,13 @@ impl Lab {
     pub(crate) fn new() -> Self {
         let lab = Lab { place: tempfile::tempdir().unwrap() };
         std::fs::create_dir(lab.path("work")).unwrap();
+        std::fs::create_dir(lab.runtime()).unwrap();
         lab
+    }
+
+    /// Where running instances are found.
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.path("runtime")
     }
 
     /// A path in the folder the command runs in.
@@ -36,6 +43,18 @@ impl Lab {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// The same manifest with other arguments.
+    pub(crate) fn with_args(&self, name: &str, args: &[&str]) {
+        let lines = self.read(name);
+        let lines = lines.lines().map(|line| match line.starts_with("args = ") {
+            true => format!("args = {args:?}\n"),
+            false => format!("{line}\n"),
+        });
+        let changed: String = lines.collect();
+        assert_ne!(changed, self.read(name));
+        self.write(name, &changed);
     }
 
     pub(crate) fn read(&self, name: &str) -> String {
@@ -66,6 +85,7 @@ impl Lab {
             .current_dir(self.path("work"))
             .env("XDG_DATA_HOME", self.path("data"))
             .env("XDG_CACHE_HOME", cache())
+            .env("XDG_RUNTIME_DIR", self.runtime())
             .env("HOME", self.path("home"))
             .stdin(Stdio::null())
     }

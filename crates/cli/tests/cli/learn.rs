@@ -17,11 +17,14 @@ fn what_is_learned_is_enough_for_the_same_run_and_for_nothing_else() {
     assert!(!lab.at("data/out").exists(), "the original was changed");
     assert_eq!(left, Vec::<std::path::PathBuf>::new(), "the scratch copy is still there");
 
-    let ran = lab.ringfence(&[&["run", "capsule.toml", "--"], PROBE].concat()).exits(0);
+    let ran = lab.ringfence(&["run", "capsule.toml"]).exits(0);
     assert_eq!(ran.stderr, "");
     assert_eq!(lab.read("data/out"), "text");
-    lab.ringfence(&["run", ".", "--", "read", "/data/out"]).exits(1);
     lab.ringfence(&["check", "."]).exits(0);
+    let ran = lab.ringfence(&["run", ".", "--", "read", "/data/out"]).exits(120);
+    assert!(ran.stderr.contains("args"), "{}", ran.stderr);
+    lab.with_args("capsule.toml", &["read", "/data/out"]);
+    lab.ringfence(&["run", "."]).exits(1);
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod changes;
 mod check;
 mod clean;
 mod hostile;
+#[cfg(feature = "sandbox")]
+mod instances;
 mod lab;
 mod learn;
 mod listings;

@@ -122,10 +122,11 @@ print(sorted(os.listdir('/data/made')), os.path.exists('/data/none'))";
     assert!(granted(&lab, "fs.read").contains("\"/data/in\"") && !granted(&lab, "fs.read").contains("other"));
     assert!(granted(&lab, "fs.create").contains("\"/data/made\""), "{}", lab.read("learned.toml"));
 
-    let ran = lab.ringfence(&["run", "learned.toml", "--", "/data/main.py"]).exits(0);
+    let ran = lab.ringfence(&["run", "learned.toml"]).exits(0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (expected, ""));
     assert_eq!((lab.read("data/made/new"), lab.read("data/made/moved")), ("one\none\n".into(), "one\n".into()));
-    let ran = lab.ringfence(&["run", "learned.toml", "--", "-c", "open('/data/other').read()"]).exits(1);
+    lab.with_args("learned.toml", &["-c", "open('/data/other').read()"]);
+    let ran = lab.ringfence(&["run", "learned.toml"]).exits(1);
     assert!(ran.stderr.contains("Error"), "{}", ran.stderr);
 }
 
@@ -139,7 +140,7 @@ fn what_a_shell_pipeline_used_is_learned_and_is_enough() {
     let (ran, _) = lab.scratch(&[&["run", "sh"], &args[..]].concat());
     assert_eq!(ran.exits(0).stdout, "1a\n2b\n");
     assert_eq!(lab.read("out/old"), "old");
-    let ran = lab.ringfence(&["run", "learned.toml", "--", "-c", script]).exits(0);
+    let ran = lab.ringfence(&["run", "learned.toml"]).exits(0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("1a\n2b\n", ""));
     assert_eq!(lab.read("out/old"), "1a\n2b\n");
     assert_eq!(granted(&lab, "fs.read"), "[\"/in/words\", \"/out\"]");
@@ -158,7 +159,7 @@ fn files_of_the_host_are_learned_in_their_own_places() {
     assert_eq!(ran.stdout, "text");
     assert!(!folder.join("out/copy").exists());
     assert_eq!(granted(&lab, "fs.read"), format!("[\"{0}/in\", \"{0}/out\"]", folder.display()));
-    let ran = lab.ringfence(&["run", "learned.toml", "--", "-c", &script]).exits(0);
+    let ran = lab.ringfence(&["run", "learned.toml"]).exits(0);
     assert_eq!(
         (ran.stdout.as_str(), std::fs::read_to_string(folder.join("out/copy")).unwrap().as_str()),
         ("text", "text")
@@ -236,4 +237,66 @@ fn a_stream_that_is_more_than_a_stream_is_refused() {
     command.stdin(std::fs::File::open(input).unwrap()).stdout(std::fs::File::create(&output).unwrap());
     assert!(command.status().unwrap().success());
     assert_eq!(std::fs::read_to_string(output).unwrap(), "text\n");
+}
+
+/// Both ends of a pipe.
+fn pipe() -> (std::os::fd::OwnedFd, std::os::fd::OwnedFd) {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap()
+}
+
+#[test]
+fn a_pipe_that_is_standard_input_cannot_be_written_to() {
+    let Some(lab) = lab(&["sh"]) else { return };
+    let (reader, writer) = pipe();
+    // Somebody else reads from this pipe, too: a shell its script, a loop its lines.
+    let mut elsewhere = std::fs::File::from(reader.try_clone().unwrap());
+    let script = "echo injected >/proc/self/fd/0; echo injected >/dev/stdin; true";
+    let mut command = lab.command(&["run", "sh", "--", "-c", script]);
+    let child = command.stdin(reader).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+    drop(writer);
+    let mut found = String::new();
+    std::io::Read::read_to_string(&mut elsewhere, &mut found).unwrap();
+    assert_eq!(found, "");
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_read_to_its_end() {
+    let Some(lab) = lab(&["wc"]) else { return };
+    let (reader, writer) = pipe();
+    let child = lab.command(&["run", "wc", "--", "-c"]).stdin(reader).stdout(std::process::Stdio::piped()).spawn();
+    std::io::Write::write_all(&mut std::fs::File::from(writer), &vec![b'x'; 1_000_000]).unwrap();
+    let output = child.unwrap().wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1000000\n");
+}
+
+#[test]
+fn a_pipe_that_is_standard_output_cannot_be_read_from() {
+    let Some(lab) = lab(&["sh"]) else { return };
+    let (reader, writer) = pipe();
+    // What an earlier program printed, or ringfence itself, is for whoever reads at the other end.
+    rustix::io::write(&writer, b"for others\n").unwrap();
+    let theft =
+        "timeout 0.5 head -n 1 </proc/self/fd/1 >/tmp/stolen; echo $?; cat /tmp/stolen >&2; echo one; echo two >&2";
+    let mut command = lab.command(&["run", "sh", "--allow", "fs.read,fs.write,fs.create=/tmp", "--", "-c", theft]);
+    let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+    drop(command);
+    assert_eq!(status.code(), Some(0));
+    let mut found = String::new();
+    std::io::Read::read_to_string(&mut std::fs::File::from(reader), &mut found).unwrap();
+    let lines: Vec<&str> = found.lines().collect();
+    assert_eq!((lines.first(), &lines[lines.len() - 2..]), (Some(&"for others"), &["one", "two"][..]), "{found}");
+}
+
+#[test]
+fn a_datagram_socket_is_not_given_to_a_capsule() {
+    let Some(lab) = lab(&["true"]) else { return };
+    let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(other.local_addr().unwrap()).unwrap();
+    let mut command = lab.command(&["run", "true"]);
+    let output = command.stdout(std::os::fd::OwnedFd::from(socket)).stderr(std::process::Stdio::piped()).output();
+    let output = output.unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("a socket that is not a connected stream"), "{stderr}");
 }

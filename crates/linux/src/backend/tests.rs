@@ -5,6 +5,7 @@ use ringfence_manifest::{Bytes, NetworkPermissions, Permission};
 
 use super::*;
 use crate::cgroup::Hierarchies;
+use crate::facts::Settings;
 use crate::landlock::Abi;
 use crate::namespaces::Privilege;
 use crate::support::{Lab, executor};
@@ -18,6 +19,7 @@ fn machine() -> Facts {
         seccomp: Ok(()),
         notify: Ok(()),
         mounts: Ok(()),
+        apparmor: None,
         cgroups: Hierarchies::default(),
         ..Facts::find()
     }
@@ -67,6 +69,33 @@ fn what_the_level_cannot_be_without_refuses_everything_and_is_a_fact() {
         assert_eq!((refusal.guarantee, refusal.remedy.as_str()), (guarantee, "add it"), "{name}");
         assert_eq!(refusal.facts, told);
     }
+}
+
+#[test]
+fn ubuntus_setting_is_a_fact_and_a_refusal_with_its_remedy() {
+    let unconfined = Some("unconfined".to_owned());
+    let settings = Settings { present: true, ubuntu: Some(1), confined: unconfined.clone(), ..Settings::default() };
+    let facts = Facts { namespaces: settings.judge(), apparmor: unconfined, ..machine() };
+    let told = on(facts.clone()).probe();
+    let fact = |name: &str| told.iter().find(|fact| fact.name == name).expect("it is told");
+    assert!(!fact("namespaces").usable && fact("apparmor").found.contains("unconfined"));
+    let refusal = refused(facts, &Lab::new("/bin/sh"));
+    assert_eq!(refusal.guarantee, Guarantee::ProcessesHidden);
+    for text in [&refusal.remedy, fact("namespaces").remedy.as_ref().expect("there is one")] {
+        assert!(text.contains("sysctl kernel.apparmor_restrict_unprivileged_userns=0") && text.contains("`userns,`"));
+    }
+    assert!(refusal.found.contains("AppArmor"), "{refusal}");
+    // With a profile that allows them nothing is missing.
+    let own = Settings { confined: Some("ringfence (unconfined)".into()), ..settings };
+    assert!(on(Facts { namespaces: own.judge(), ..machine() }).ready(&Lab::new("/bin/sh").spec).is_ok());
+}
+
+#[test]
+fn operations_are_counted_only_where_the_supervisor_can_be_asked() {
+    let lab = Lab::new("/bin/sh").limit(|limits| limits.io_operations = Some(10));
+    assert!(on(machine()).ready(&lab.spec).unwrap().recipe.confinement.counts);
+    let refusal = refused(Facts { notify: Err(missing()), ..machine() }, &lab);
+    assert_eq!((refusal.guarantee, refusal.remedy.as_str()), (Guarantee::IoOperationsLimit, "add it"));
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Confinement {
     pub(crate) filter: Filter,
     /// Whether the filter asks the supervisor.
     pub(crate) asks: bool,
+    /// Whether it asks about calls that pid 1 makes itself, because they are counted.
+    pub(crate) counts: bool,
     /// What else leads to the supervisor, in a network namespace of its own only.
     pub(crate) opening: Option<Opening>,
 }

@@ -2,18 +2,20 @@
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
 use rustix::io::{Errno, read, write};
-use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior, setsid, wait};
+use rustix::process::{DumpableBehavior, Pid, WaitOptions, set_dumpable_behavior, setsid, wait, waitpid};
 use rustix::system::sethostname;
 
 use super::gate::{self, Command};
 use super::order::{MOST, Orders};
 use super::{Launch, Message, Step, second};
 use crate::namespaces::{drop_capabilities, enter_network};
-use crate::network::{Doors, Opening};
+use crate::network::{Beside, Doors, Opening};
+use crate::sys::Shared;
 use crate::tree::PAGE;
 use crate::{landlock, sys, tree};
 
@@ -60,8 +62,38 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     if !recipe.confinement.asks {
         return sys::seccomp_filter(&recipe.confinement.filter).map_err(at(Step::Seccomp));
     }
+    if recipe.confinement.counts {
+        return confine_counted(launch, opened);
+    }
     let listener = sys::seccomp_filter_with_listener(&recipe.confinement.filter).map_err(at(Step::Seccomp))?;
     Message::send_doors(&Doors::new(listener, opened), &ends.report).map_err(at(Step::Doors))
+}
+
+/// What passes between pid 1 and who sends its doors.
+struct Handover<'a> {
+    report: &'a OwnedFd,
+    doors: OnceLock<Doors>,
+}
+
+/// Puts a filter up that asks about the very call by which the supervisor would get what it answers with. A
+/// child without the filter, which shares memory and descriptors, makes that call, and is gone before anything goes on.
+fn confine_counted(launch: &Launch<'_>, opened: Option<Beside>) -> Result<(), (Step, Errno)> {
+    let doors = |errno: Errno| (Step::Doors, errno);
+    let handover = Handover { report: &launch.ends.report, doors: OnceLock::new() };
+    let sender = sys::clone_sharing_memory(send_doors, &handover, launch.stack, Shared::Descriptors).map_err(doors)?;
+    // Should this fail, pid 1 ends, and the child with it.
+    let listener = sys::seccomp_filter_with_listener(&launch.recipe.confinement.filter);
+    let _ = handover.doors.set(Doors::new(listener.map_err(|errno| (Step::Seccomp, errno))?, opened));
+    match waitpid(Pid::from_raw(sender), WaitOptions::empty()).map_err(doors)? {
+        Some((_, status)) if status.exit_status() == Some(0) => Ok(()),
+        _ => Err(doors(Errno::PIPE)),
+    }
+}
+
+/// The child.
+fn send_doors(handover: &Handover<'_>) -> ! {
+    let sent = Message::send_doors(handover.doors.wait(), handover.report);
+    sys::exit(i32::from(sent.is_err()))
 }
 
 /// A supervisor that is never to be ended when memory runs out does not pass that on: the limit on memory
@@ -77,7 +109,7 @@ fn be_an_ordinary_victim() -> Result<(), Errno> {
 
 /// Starts pid 2 in the same memory, which pid 1 from now on only reads.
 fn start_second(launch: &Launch<'_>) -> Result<i32, (Step, Errno)> {
-    sys::clone_sharing_memory(second::run, launch, launch.stack).map_err(|errno| (Step::Clone, errno))
+    sys::clone_sharing_memory(second::run, launch, launch.stack, Shared::Memory).map_err(|errno| (Step::Clone, errno))
 }
 
 /// How often the folders in memory are looked at when what they hold is limited.
@@ -95,11 +127,16 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
         let mut ready: [PollFd<'_>; 2 + MOST] = std::array::from_fn(|index| match index {
             0 => PollFd::new(&children, PollFlags::IN),
             1 => PollFd::new(&launch.ends.commands, PollFlags::IN),
-            // Of a line only its end is of interest.
-            index => PollFd::new(orders.line(index - 2).unwrap_or(&children), PollFlags::empty()),
+            index => match orders.steering(index - 2) {
+                Some(steering) => PollFd::new(steering, PollFlags::IN),
+                None => PollFd::new(&children, PollFlags::empty()),
+            },
         });
-        if poll(&mut ready, timeout).is_err() {
-            continue;
+        match poll(&mut ready, timeout) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            // Who does not see its children or its supervisor any more keeps nothing alive.
+            Err(_) => sys::exit(1),
         }
         let ready = ready.map(|ready| !ready.revents().is_empty());
         if let Some(pages) = scratch.and_then(too_many_pages) {
@@ -107,8 +144,8 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
             sys::exit(1);
         }
         // First of all: a command that begins below may take the place of one that ended.
-        for (index, _) in ready[2..].iter().enumerate().filter(|(_, ended)| **ended) {
-            orders.give_up(index);
+        for (index, _) in ready[2..].iter().enumerate().filter(|(_, steered)| **steered) {
+            orders.steer(index);
         }
         if ready[0] {
             let mut drained = [0; 128];
@@ -146,7 +183,7 @@ fn reap(report: &OwnedFd, program: i32, orders: &mut Orders) {
 fn obey(launch: &Launch<'_>, program: i32, orders: &mut Orders) {
     match gate::take_command(&launch.ends.commands) {
         Ok(Command::Signal(signal)) => _ = sys::kill(program, signal),
-        Ok(Command::Order(line)) => orders.start(launch, line),
+        Ok(Command::Order(line, steering)) => orders.start(launch, line, steering),
         Ok(Command::End) => sys::exit(1),
         Err(_) => {}
     }

@@ -25,9 +25,10 @@ pub(crate) fn pass_streams(gate: &OwnedFd, streams: &[OwnedFd; 3]) -> Result<(),
     pass(gate, GO, &streams.each_ref().map(AsFd::as_fd))
 }
 
-/// Passes the line of an order to pid 1. A command that brings no line is the number of a signal.
-pub(super) fn pass_line(commands: &OwnedFd, line: BorrowedFd<'_>) -> Result<(), Errno> {
-    pass(commands, ORDER, &[line])
+/// Passes the line of an order to pid 1, and where it is steered. A command that brings no line is the number of
+/// a signal.
+pub(super) fn pass_order(commands: &OwnedFd, line: BorrowedFd<'_>, steering: BorrowedFd<'_>) -> Result<(), Errno> {
+    pass(commands, ORDER, &[line, steering])
 }
 
 const GO: u8 = 1;
@@ -36,7 +37,8 @@ const ORDER: u8 = 0;
 /// What pid 1 is told.
 pub(super) enum Command {
     Signal(i32),
-    Order(OwnedFd),
+    /// Where a command is told of and reported, and where it is steered.
+    Order(OwnedFd, OwnedFd),
     /// The supervisor is gone.
     End,
 }
@@ -45,7 +47,9 @@ pub(super) enum Command {
 pub(super) fn take_command(commands: &OwnedFd) -> Result<Command, Errno> {
     match take(commands)? {
         None => Ok(Command::End),
-        Some((ORDER, [Some(line), ..])) => Ok(Command::Order(above_streams(line)?)),
+        Some((ORDER, [Some(line), Some(steering), ..])) => {
+            Ok(Command::Order(above_streams(line)?, above_streams(steering)?))
+        }
         Some((ORDER, _)) => Err(Errno::BADMSG),
         Some((signal, _)) => Ok(Command::Signal(i32::from(signal))),
     }

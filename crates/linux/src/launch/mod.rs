@@ -22,7 +22,7 @@ mod step;
 pub(crate) use command::{Arguments, Confinement, Recipe, STREAMS, resources};
 pub(crate) use descriptors::{Ends, above_streams, line, pair};
 pub(crate) use gate::{pass_network, pass_streams};
-pub(crate) use order::order;
+pub(crate) use order::{Order, order};
 pub(crate) use report::{Message, Report};
 pub(crate) use step::Step;
 

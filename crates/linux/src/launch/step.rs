@@ -51,6 +51,7 @@ steps! {
     Terminal = "set up the program's terminal";
     Streams = "connect the standard streams";
     Signals = "reset the signals";
+    Order = "take an order for a further command";
     Execute = "execute the program";
 }
 

@@ -27,6 +27,7 @@ use super::slots::Slots;
 use super::streams::{Bucket, Counted};
 use crate::cgroup::Cgroup;
 use crate::learn::Notes;
+use crate::seccomp::Network as NetworkCalls;
 use crate::sys::{self, Notification};
 
 /// How many calls are worked on at once: each holds up to three descriptors of the supervisor.
@@ -190,16 +191,15 @@ impl Broker {
         self.desk.doors.names.as_ref()
     }
 
-    /// Takes one question and sees to it that it is answered; unless a process asks to end, which is
-    /// for the caller to [let](Self::let_end).
+    /// Takes one question and sees to it that it is answered; one that is not about the network is for the
+    /// caller to [let go on](Self::let_go_on).
     pub(crate) fn serve_call(&mut self) -> Option<Notification> {
         // Who asked may be gone already.
         let notification = sys::notify_receive(self.desk.doors.listener.as_fd()).ok()?;
-        if self.notes.as_ref().is_some_and(|notes| notes.take(&notification)) {
-            self.let_end(notification);
-            return None;
-        }
-        if libc::c_long::from(notification.number) == libc::SYS_exit_group {
+        if !NetworkCalls::CALLS.contains(&libc::c_long::from(notification.number)) {
+            if let Some(notes) = &self.notes {
+                notes.take(&notification);
+            }
             return Some(notification);
         }
         if self.waiting.is_empty() && self.calls.is_free() {
@@ -224,10 +224,10 @@ impl Broker {
         });
     }
 
-    /// Lets a process end that asked to.
-    pub(crate) fn let_end(&self, ending: Notification) {
-        // Killed meanwhile, it has ended.
-        let _ = sys::notify_continue(self.desk.doors.listener.as_fd(), ending.id);
+    /// Lets a call be made that was asked for.
+    pub(crate) fn let_go_on(&self, call: Notification) {
+        // Who was killed meanwhile has ended.
+        let _ = sys::notify_continue(self.desk.doors.listener.as_fd(), call.id);
     }
 
     /// Takes one question for a name and sees to it that it is answered.

@@ -42,7 +42,7 @@ use ringfence_manifest::{NetworkPermissions, Spec};
 
 pub(crate) use broker::Broker;
 pub(crate) use datagrams::Wire;
-pub(crate) use place::{Doors, MOST_DOORS, Opening};
+pub(crate) use place::{Beside, Doors, MOST_DOORS, Opening};
 
 /// Where names are answered, in the capsule's own network.
 pub(crate) use ringfence_isolation::names::SERVER as NAME_SERVER;

@@ -9,9 +9,6 @@ pub(super) struct WithTests {
     pub(super) ioctl: c_long,
     pub(super) socket: c_long,
     pub(super) socketpair: c_long,
-    pub(super) connect: c_long,
-    pub(super) bind: c_long,
-    pub(super) listen: c_long,
     pub(super) sendto: c_long,
     pub(super) sendmsg: c_long,
     pub(super) sendmmsg: c_long,
@@ -20,6 +17,7 @@ pub(super) struct WithTests {
     pub(super) fcntl: c_long,
     pub(super) openat2: c_long,
     pub(super) close_range: c_long,
+    pub(super) prlimit64: c_long,
 }
 
 /// Their numbers.
@@ -29,9 +27,6 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     ioctl: libc::SYS_ioctl,
     socket: libc::SYS_socket,
     socketpair: libc::SYS_socketpair,
-    connect: libc::SYS_connect,
-    bind: libc::SYS_bind,
-    listen: libc::SYS_listen,
     sendto: libc::SYS_sendto,
     sendmsg: libc::SYS_sendmsg,
     sendmmsg: libc::SYS_sendmmsg,
@@ -40,6 +35,7 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     fcntl: libc::SYS_fcntl,
     openat2: libc::SYS_openat2,
     close_range: libc::SYS_close_range,
+    prlimit64: libc::SYS_prlimit64,
 };
 
 macro_rules! numbers {
@@ -73,7 +69,7 @@ numbers! {
         SYS_mq_timedsend SYS_mq_unlink SYS_mremap SYS_msgctl SYS_msgget SYS_msgrcv SYS_msgsnd SYS_msync SYS_munlock
         SYS_munlockall SYS_munmap SYS_nanosleep SYS_pidfd_open SYS_pidfd_send_signal
         SYS_pipe2 SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_ppoll SYS_prctl SYS_pread64 SYS_preadv
-        SYS_preadv2 SYS_prlimit64 SYS_pselect6 SYS_pwrite64 SYS_pwritev SYS_pwritev2 SYS_read SYS_readahead
+        SYS_preadv2 SYS_pselect6 SYS_pwrite64 SYS_pwritev SYS_pwritev2 SYS_read SYS_readahead
         SYS_readlinkat SYS_readv SYS_recvfrom SYS_recvmmsg SYS_recvmsg SYS_remap_file_pages SYS_renameat2
         SYS_restart_syscall SYS_rseq SYS_rt_sigaction SYS_rt_sigpending SYS_rt_sigprocmask SYS_rt_sigqueueinfo
         SYS_rt_sigreturn SYS_rt_sigsuspend SYS_rt_sigtimedwait SYS_rt_tgsigqueueinfo SYS_sched_get_priority_max

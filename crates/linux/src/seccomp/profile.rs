@@ -95,12 +95,13 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     give(&[calls.ioctl], &ioctl());
     give(&[calls.fcntl], &fcntl());
     give(&[calls.close_range], &close_range());
+    give(&[calls.prlimit64], &prlimit());
     give(&[calls.socket, calls.socketpair], &socket());
     let network = match network {
         Network::Asked => Rule::Ask,
         Network::Denied => Rule::Fail(libc::EACCES as u16),
     };
-    give(&[calls.connect, calls.bind, calls.listen], &network);
+    give(&Network::CALLS, &network);
     give(&[calls.sendto, calls.sendmmsg], &not_connecting(3));
     give(&[calls.sendmsg], &not_connecting(2));
     give(&[calls.personality], &personality());
@@ -108,7 +109,25 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     Profile { rules, otherwise: UNKNOWN }
 }
 
+impl Network {
+    /// The calls that lead there.
+    pub(crate) const CALLS: [libc::c_long; 3] = [libc::SYS_connect, libc::SYS_bind, libc::SYS_listen];
+}
+
 impl Profile {
+    /// The same, but the supervisor is asked whenever content of a file is to be had without reading it: when it is
+    /// mapped, and when one file is made of another's blocks.
+    pub(crate) fn asking_about_mappings(mut self) -> Self {
+        let in_memory = libc::MAP_ANONYMOUS as u32;
+        let plain = Test { argument: 3, mask: in_memory, equals: in_memory, then: Rule::Allow };
+        let number = |call: libc::c_long| u32::try_from(call).expect("numbers of system calls are small");
+        self.rules.insert(number(libc::SYS_mmap), Rule::Test(vec![plain], Box::new(Rule::Ask)));
+        if let Some(Rule::Test(tests, _)) = self.rules.get_mut(&number(libc::SYS_ioctl)) {
+            tests.iter_mut().for_each(|test| test.then.ask_instead());
+        }
+        self
+    }
+
     /// The same, but the supervisor is asked about these calls where they are let through.
     pub(crate) fn asking(mut self, numbers: impl Iterator<Item = libc::c_long>) -> Self {
         for number in numbers {
@@ -153,6 +172,12 @@ fn close_range() -> Rule {
     const UNSHARE: u32 = 1 << 1;
     let plain = Test { argument: 2, mask: UNSHARE, equals: 0, then: Rule::Allow };
     Rule::Test(vec![plain], Box::new(PERMISSION))
+}
+
+/// The caller's own limits, not those of another process: pid 1 watches with few descriptors, and must keep them.
+fn prlimit() -> Rule {
+    let own = Test { argument: 0, mask: u32::MAX, equals: 0, then: Rule::Allow };
+    Rule::Test(vec![own], Box::new(PERMISSION))
 }
 
 /// A mode in this argument without the set-user-id and set-group-id bits.

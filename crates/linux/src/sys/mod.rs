@@ -2,6 +2,7 @@
 //! of this crate with unsafe code.
 #![allow(unsafe_code)]
 
+mod call;
 mod descriptors;
 mod landlock;
 mod network;
@@ -22,21 +23,10 @@ pub(crate) use notify::{
     notify_synchronously, read_memory, seccomp_filter_with_listener,
 };
 pub(crate) use process::{
-    CloneArguments, Stack, Strings, Words, clone_copying_memory, clone_sharing_memory, clone3, compare_descriptors,
-    drop_bounding_set, execve, execve_words, exit, kill, unshare, wait_for,
+    CloneArguments, Shared, Stack, Strings, Words, clone_copying_memory, clone_sharing_memory, clone3,
+    compare_descriptors, drop_bounding_set, execve, execve_words, exit, is_within_root, kill, unshare, wait_for,
 };
 pub(crate) use seccomp::{Instruction, seccomp_filter, seccomp_has_action};
 pub(crate) use signals::{block_all_signals, reset_signal_handlers, set_signal_mask, signal_descriptor};
 pub(crate) use terminal::{terminal_number, terminal_peer, terminal_unlock};
 pub(crate) use tree::{MountAttributes, mount_set_attributes};
-
-use rustix::io::Errno;
-
-/// The result of a raw system call made through libc.
-fn result(returned: libc::c_long) -> Result<libc::c_long, Errno> {
-    if returned >= 0 {
-        return Ok(returned);
-    }
-    // SAFETY: libc keeps a valid pointer to the calling thread's errno.
-    Err(Errno::from_raw_os_error(unsafe { *libc::__errno_location() }))
-}

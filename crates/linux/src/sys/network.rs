@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use super::result;
+use super::call::{result, system_call};
 
 /// `struct ifreq` with its flags.
 #[repr(C)]
@@ -20,7 +20,7 @@ pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut request = InterfaceFlags { name: [0; libc::IFNAMSIZ], flags: libc::IFF_UP as libc::c_short, rest: [0; 22] };
     request.name[..2].copy_from_slice(b"lo");
     // SAFETY: the kernel reads one `ifreq`, which outlives the call.
-    result(unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
+    result(unsafe { system_call!(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
         .map(drop)
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn socket_option(
     let mut length = into.len() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `into`, and the length to `length`.
     let got = unsafe {
-        libc::syscall(libc::SYS_getsockopt, socket.as_raw_fd(), level, option, into.as_mut_ptr(), &raw mut length)
+        system_call!(libc::SYS_getsockopt, socket.as_raw_fd(), level, option, into.as_mut_ptr(), &raw mut length)
     };
     result(got).map(|_| (length as usize).min(into.len()))
 }
@@ -48,7 +48,7 @@ pub(crate) fn set_socket_option(
 ) -> Result<(), Errno> {
     // SAFETY: the kernel reads `value.len()` bytes.
     let set =
-        unsafe { libc::syscall(libc::SYS_setsockopt, socket.as_raw_fd(), level, option, value.as_ptr(), value.len()) };
+        unsafe { system_call!(libc::SYS_setsockopt, socket.as_raw_fd(), level, option, value.as_ptr(), value.len()) };
     result(set).map(drop)
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn set_socket_option(
 pub(crate) fn packet_bind(socket: BorrowedFd<'_>, interface: i32) -> Result<(), Errno> {
     let at = station(interface, libc::ETH_P_ALL, [0; 6]);
     // SAFETY: the kernel reads one `sockaddr_ll`, which outlives the call.
-    result(unsafe { libc::syscall(libc::SYS_bind, socket.as_raw_fd(), &raw const at, size_of_val(&at)) }).map(drop)
+    result(unsafe { system_call!(libc::SYS_bind, socket.as_raw_fd(), &raw const at, size_of_val(&at)) }).map(drop)
 }
 
 /// `sendto(2)` on a packet socket: a packet of this protocol, to a station behind an interface.
@@ -72,7 +72,7 @@ pub(crate) fn packet_send(
     let sent = unsafe {
         let (descriptor, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
         let (bytes, length) = (packet.as_ptr(), packet.len());
-        libc::syscall(libc::SYS_sendto, descriptor, bytes, length, flags, &raw const at, size_of_val(&at))
+        system_call!(libc::SYS_sendto, descriptor, bytes, length, flags, &raw const at, size_of_val(&at))
     };
     result(sent).map(drop)
 }

@@ -4,7 +4,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
-use super::{Instruction, result};
+use super::Instruction;
+use super::call::{result, system_call};
 
 const NEW_LISTENER: u64 = 1 << 3;
 /// Once it was received, only a fatal signal interrupts the call (Linux 5.19).
@@ -58,9 +59,7 @@ pub(crate) fn seccomp_filter_with_listener(program: &[Instruction]) -> Result<Ow
     let install = |flags: u64| {
         // SAFETY: `Instruction` has the layout of `sock_filter`; the kernel reads `length` of them and writes
         // nothing.
-        result(unsafe {
-            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const description)
-        })
+        result(unsafe { system_call!(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const description) })
     };
     let raw = match install(NEW_LISTENER | WAIT_KILLABLE) {
         Err(Errno::INVAL) => install(NEW_LISTENER),
@@ -73,14 +72,14 @@ pub(crate) fn seccomp_filter_with_listener(program: &[Instruction]) -> Result<Ow
 /// Lets the kernel switch to the waiting thread at once when it is answered (Linux 6.6).
 pub(crate) fn notify_synchronously(listener: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: takes integers only.
-    result(unsafe { libc::syscall(libc::SYS_ioctl, listener.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) }).map(drop)
+    result(unsafe { system_call!(libc::SYS_ioctl, listener.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) }).map(drop)
 }
 
 /// Takes one question.
 pub(crate) fn notify_receive(listener: BorrowedFd<'_>) -> Result<Notification, Errno> {
     let mut notification = Notification::default();
     // SAFETY: the kernel writes one `seccomp_notif`, which was zeroed as it demands and outlives the call.
-    result(unsafe { libc::syscall(libc::SYS_ioctl, listener.as_raw_fd(), RECEIVE, &raw mut notification) })?;
+    result(unsafe { system_call!(libc::SYS_ioctl, listener.as_raw_fd(), RECEIVE, &raw mut notification) })?;
     Ok(notification)
 }
 
@@ -92,20 +91,20 @@ pub(crate) fn notify_respond(listener: BorrowedFd<'_>, id: u64, answer: Result<i
     };
     let response = Response { id, value, error, flags: 0 };
     // SAFETY: the kernel reads one `seccomp_notif_resp`, which outlives the call.
-    result(unsafe { libc::syscall(libc::SYS_ioctl, listener.as_raw_fd(), SEND, &raw const response) }).map(drop)
+    result(unsafe { system_call!(libc::SYS_ioctl, listener.as_raw_fd(), SEND, &raw const response) }).map(drop)
 }
 
 /// Lets a call go on in the kernel. Only for one whose arguments nobody looked at.
 pub(crate) fn notify_continue(listener: BorrowedFd<'_>, id: u64) -> Result<(), Errno> {
     let response = Response { id, value: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 };
     // SAFETY: the kernel reads one `seccomp_notif_resp`, which outlives the call.
-    result(unsafe { libc::syscall(libc::SYS_ioctl, listener.as_raw_fd(), SEND, &raw const response) }).map(drop)
+    result(unsafe { system_call!(libc::SYS_ioctl, listener.as_raw_fd(), SEND, &raw const response) }).map(drop)
 }
 
 /// Whether who asked still waits: only then what was read by its thread number was its own.
 pub(crate) fn notify_is_valid(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the kernel reads one `u64`, which outlives the call.
-    result(unsafe { libc::syscall(libc::SYS_ioctl, listener.as_raw_fd(), ID_VALID, &raw const id) }).is_ok()
+    result(unsafe { system_call!(libc::SYS_ioctl, listener.as_raw_fd(), ID_VALID, &raw const id) }).is_ok()
 }
 
 /// Gives who asked a descriptor, in the place of its own number `at`.
@@ -120,7 +119,7 @@ pub(crate) fn notify_add_descriptor(
     let new_flags = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
     let addition = Addition { id, flags: ADD_AT, from, at, new_flags };
     // SAFETY: the kernel reads one `seccomp_notif_addfd`, which outlives the call.
-    result(unsafe { libc::syscall(libc::SYS_ioctl, listener.as_raw_fd(), ADD_DESCRIPTOR, &raw const addition) })
+    result(unsafe { system_call!(libc::SYS_ioctl, listener.as_raw_fd(), ADD_DESCRIPTOR, &raw const addition) })
         .map(drop)
 }
 
@@ -132,7 +131,7 @@ pub(crate) fn read_memory(thread: u32, address: u64, into: &mut [u8]) -> Result<
     // and is checked there.
     let read = unsafe {
         let (one, no_flags) = (1_usize, 0_usize);
-        libc::syscall(libc::SYS_process_vm_readv, thread, &raw const here, one, &raw const there, one, no_flags)
+        system_call!(libc::SYS_process_vm_readv, thread, &raw const here, one, &raw const there, one, no_flags)
     };
     result(read).map(|count| count as usize)
 }

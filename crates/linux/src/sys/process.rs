@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::result;
+use super::call::{result, system_call};
 
 /// `linux/sched.h`; libc's own constant does not fit its type.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -37,7 +37,7 @@ pub(crate) fn clone3<T>(arguments: &CloneArguments<'_>, child: fn(&T) -> !, data
     }
     // SAFETY: without CLONE_VM and with a null stack this is a fork: the child goes on with a copy of this stack.
     // The kernel writes one descriptor number to `pidfd`, which outlives the call.
-    let pid = result(unsafe { libc::syscall(libc::SYS_clone3, &raw mut raw, size_of::<libc::clone_args>()) })?;
+    let pid = result(unsafe { system_call!(libc::SYS_clone3, &raw mut raw, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
         never_back(child, data);
     }
@@ -65,9 +65,24 @@ impl Stack {
     }
 }
 
+/// What else than its memory a child shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shared {
+    /// Nothing: it has copies of the descriptors.
+    Memory,
+    /// Its descriptors, too (`CLONE_FILES`).
+    Descriptors,
+}
+
 /// `clone(2)` with `CLONE_VM`: the child runs `child` on `stack` in the *same* memory until it
-/// executes a program or exits. Both must keep from changing what the other reads.
-pub(crate) fn clone_sharing_memory<T>(child: fn(&T) -> !, data: &T, stack: &Stack) -> Result<i32, Errno> {
+/// executes a program or exits. Both must keep from changing what the other reads, and neither may use what libc
+/// keeps for a thread, which here is one for both.
+pub(crate) fn clone_sharing_memory<T>(
+    child: fn(&T) -> !,
+    data: &T,
+    stack: &Stack,
+    shared: Shared,
+) -> Result<i32, Errno> {
     struct Start<'a, T>(fn(&T) -> !, &'a T);
     extern "C" fn begin<T>(start: *mut c_void) -> c_int {
         // SAFETY: `start` is the `Start` that `clone_sharing_memory` placed at the top of the child's own stack,
@@ -87,8 +102,12 @@ pub(crate) fn clone_sharing_memory<T>(child: fn(&T) -> !, data: &T, stack: &Stac
         let top = stack.0.as_ptr().cast::<u8>().cast_mut().add(bytes - room);
         let start = top.cast::<Start<'_, T>>();
         start.write(Start(child, data));
-        result(libc::clone(begin::<T>, top.cast(), libc::CLONE_VM | libc::SIGCHLD, start.cast()).into())
-            .map(|pid| pid as i32)
+        let files = if shared == Shared::Descriptors { libc::CLONE_FILES } else { 0 };
+        match libc::clone(begin::<T>, top.cast(), libc::CLONE_VM | files | libc::SIGCHLD, start.cast()) {
+            // Nothing shares this memory now that could have changed it.
+            -1 => Err(Errno::from_raw_os_error(*libc::__errno_location())),
+            pid => Ok(pid),
+        }
     }
 }
 
@@ -97,7 +116,7 @@ pub(crate) fn clone_sharing_memory<T>(child: fn(&T) -> !, data: &T, stack: &Stac
 pub(crate) fn clone_copying_memory<T>(child: fn(&T) -> !, data: &T) -> Result<i32, Errno> {
     let none = 0_usize;
     // SAFETY: without CLONE_VM and with a null stack this is a fork: the child goes on with a copy of this stack.
-    let pid = result(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD as usize, none, none, none, none) })?;
+    let pid = result(unsafe { system_call!(libc::SYS_clone, libc::SIGCHLD as usize, none, none, none, none) })?;
     if pid == 0 {
         never_back(child, data);
     }
@@ -121,7 +140,16 @@ impl Strings {
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
         Strings { pointers, _owned: strings }
     }
+
+    /// They, as `execve(2)` takes them.
+    pub(crate) fn pointers(&self) -> Pointers<'_> {
+        Pointers(&self.pointers)
+    }
 }
+
+/// A null-terminated array of strings that somebody keeps.
+#[derive(Clone, Copy)]
+pub(crate) struct Pointers<'a>(&'a [*const c_char]);
 
 /// Words of a command, in memory of their own: for where nothing may be allocated. Whoever has them becomes
 /// another program or ends, so that memory is never given back.
@@ -140,7 +168,7 @@ impl Words {
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let nowhere: *mut c_void = std::ptr::null_mut();
         // SAFETY: asks for new memory, wherever there is room.
-        let start = result(unsafe { libc::syscall(libc::SYS_mmap, nowhere, size, protection, flags, -1, 0_usize) })?;
+        let start = result(unsafe { system_call!(libc::SYS_mmap, nowhere, size, protection, flags, -1_i32, 0_usize) })?;
         let start = start as *mut u8;
         // SAFETY: the memory is new, zeroed, nobody else's and never unmapped; zero is a value of both types, and
         // `bytes` is a multiple of the alignment of a pointer, as the start of a page is.
@@ -180,23 +208,28 @@ impl Words {
         })
         .take(count)
     }
+
+    /// The words after the one of this index.
+    pub(crate) fn after(&self, index: usize) -> Pointers<'_> {
+        let end = self.pointers.iter().position(|pointer| pointer.is_null()).unwrap_or(0);
+        Pointers(&self.pointers[(index + 1).min(end)..=end])
+    }
 }
 
 /// `execve(2)`; returns only when it failed.
 pub(crate) fn execve(path: &CStr, arguments: &Strings, environment: &Strings) -> Errno {
-    execute(path, &arguments.pointers, environment)
+    execute(path, &arguments.pointers, environment.pointers())
 }
 
 /// The same with words that were not allocated.
-pub(crate) fn execve_words(path: &CStr, arguments: &Words, environment: &Strings) -> Errno {
+pub(crate) fn execve_words(path: &CStr, arguments: &Words, environment: Pointers<'_>) -> Errno {
     execute(path, arguments.pointers, environment)
 }
 
-fn execute(path: &CStr, arguments: &[*const c_char], environment: &Strings) -> Errno {
+fn execute(path: &CStr, arguments: &[*const c_char], environment: Pointers<'_>) -> Errno {
     // SAFETY: `path` is NUL-terminated, and both arrays are null-terminated arrays of such strings: only this
     // module makes them.
-    let returned =
-        unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), arguments.as_ptr(), environment.pointers.as_ptr()) };
+    let returned = unsafe { system_call!(libc::SYS_execve, path.as_ptr(), arguments.as_ptr(), environment.0.as_ptr()) };
     match result(returned) {
         Err(errno) => errno,
         Ok(_) => Errno::INVAL,
@@ -209,21 +242,29 @@ fn execute(path: &CStr, arguments: &[*const c_char], environment: &Strings) -> E
 pub(crate) fn exit(status: i32) -> ! {
     loop {
         // SAFETY: ends the thread without running anything more of it; takes an integer only.
-        unsafe { libc::syscall(libc::SYS_exit, status) };
+        unsafe { system_call!(libc::SYS_exit, status) };
     }
+}
+
+/// Whether the working directory can be named from the root, as `getcwd(2)` says of one that cannot.
+pub(crate) fn is_within_root() -> Result<(), Errno> {
+    let mut path = [0_u8; 4096];
+    // SAFETY: the kernel writes at most so many bytes to the array, which outlives the call.
+    result(unsafe { system_call!(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) })?;
+    if path[0] == b'/' { Ok(()) } else { Err(Errno::XDEV) }
 }
 
 /// `kill(2)` by number.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: takes integers only.
-    result(unsafe { libc::syscall(libc::SYS_kill, pid, signal) }).map(drop)
+    result(unsafe { system_call!(libc::SYS_kill, pid, signal) }).map(drop)
 }
 
 /// `kcmp(2)` of two threads' tables of descriptors: an order in which the same are equal.
 pub(crate) fn compare_descriptors(one: i32, other: i32) -> Result<Ordering, Errno> {
     const FILES: libc::c_long = 2;
     // SAFETY: takes integers only.
-    match result(unsafe { libc::syscall(libc::SYS_kcmp, one, other, FILES, 0_usize, 0_usize) })? {
+    match result(unsafe { system_call!(libc::SYS_kcmp, one, other, FILES, 0_usize, 0_usize) })? {
         0 => Ok(Ordering::Equal),
         1 => Ok(Ordering::Less),
         2 => Ok(Ordering::Greater),
@@ -234,28 +275,18 @@ pub(crate) fn compare_descriptors(one: i32, other: i32) -> Result<Ordering, Errn
 /// `unshare(2)`.
 pub(crate) fn unshare(flags: i32) -> Result<(), Errno> {
     // SAFETY: takes integers only; this crate asks for namespaces, never for a private descriptor table.
-    result(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
+    result(unsafe { system_call!(libc::SYS_unshare, flags) }).map(drop)
 }
 
-/// How a process ended, and what it and those it waited for used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// The signal that ended it, if one did.
-    pub(crate) signal: Option<i32>,
-    /// Its exit status otherwise.
-    pub(crate) status: i32,
-    /// Processor time.
-    pub(crate) cpu_time: Duration,
-}
-
-/// `waitid(2)` for the process behind a pidfd: waits for its end and reaps it.
-pub(crate) fn wait_for(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
+/// `waitid(2)` for the process behind a pidfd: waits for its end and reaps it; the processor time that it and those it
+/// waited for used.
+pub(crate) fn wait_for(pidfd: BorrowedFd<'_>) -> Result<Duration, Errno> {
     // SAFETY: both are plain data for which zero is a value.
     let (mut information, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { std::mem::zeroed() };
     loop {
         // SAFETY: the kernel writes a `siginfo_t` and an `rusage`, which outlive the call.
         let returned = unsafe {
-            libc::syscall(
+            system_call!(
                 libc::SYS_waitid,
                 libc::P_PIDFD,
                 RawFd::from(pidfd.as_raw_fd()),
@@ -273,17 +304,14 @@ pub(crate) fn wait_for(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
     let time = |value: libc::timeval| {
         Duration::new(value.tv_sec.unsigned_abs(), 0) + Duration::from_micros(value.tv_usec.unsigned_abs())
     };
-    // SAFETY: the kernel filled the structure in for a child's end, so `si_status` is the field that is set.
-    let status = unsafe { information.si_status() };
-    let signal = (information.si_code != libc::CLD_EXITED).then_some(status);
-    Ok(Ended { signal, status, cpu_time: time(usage.ru_utime) + time(usage.ru_stime) })
+    Ok(time(usage.ru_utime) + time(usage.ru_stime))
 }
 
 /// `prctl(PR_CAPBSET_DROP)` for every capability the kernel has.
 pub(crate) fn drop_bounding_set() -> Result<(), Errno> {
     for capability in 0..64 {
         // SAFETY: takes integers only.
-        match result(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
+        match result(unsafe { system_call!(libc::SYS_prctl, libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
             Ok(_) => {}
             // One past the last.
             Err(Errno::INVAL) if capability > 0 => return Ok(()),

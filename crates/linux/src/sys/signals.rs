@@ -4,7 +4,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
-use super::result;
+use super::call::{result, system_call};
 
 const MASK_SIZE: usize = size_of::<u64>();
 
@@ -22,7 +22,7 @@ fn change_mask(mask: u64) -> Result<u64, Errno> {
     let mut before = 0_u64;
     // SAFETY: both pointers are to 64-bit masks, the size the kernel is told, and outlive the call.
     let returned = unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut before, MASK_SIZE)
+        system_call!(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut before, MASK_SIZE)
     };
     result(returned).map(|_| before)
 }
@@ -35,7 +35,7 @@ pub(crate) fn reset_signal_handlers() {
     for signal in 1..=64 {
         // SAFETY: `default` is a whole kernel `sigaction`; nothing is written through the null pointer.
         // SIGKILL and SIGSTOP cannot be changed and are refused, which changes nothing.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), before, MASK_SIZE) };
+        unsafe { system_call!(libc::SYS_rt_sigaction, signal, default.as_ptr(), before, MASK_SIZE) };
     }
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn reset_signal_handlers() {
 pub(crate) fn signal_descriptor(mask: u64) -> Result<OwnedFd, Errno> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the kernel reads a 64-bit mask that outlives the call.
-    let raw = result(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const mask, MASK_SIZE, flags) })?;
+    let raw = result(unsafe { system_call!(libc::SYS_signalfd4, -1_i32, &raw const mask, MASK_SIZE, flags) })?;
     // SAFETY: the kernel has just returned this descriptor; nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
 }

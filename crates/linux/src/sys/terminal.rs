@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
-use super::result;
+use super::call::{result, system_call};
 
 const GET_NUMBER: u32 = libc::TIOCGPTN as u32;
 const SET_LOCK: u32 = libc::TIOCSPTLCK as u32;
@@ -14,14 +14,14 @@ const GET_PEER: u32 = libc::TIOCGPTPEER as u32;
 pub(crate) fn terminal_unlock(master: BorrowedFd<'_>) -> Result<(), Errno> {
     let locked: libc::c_int = 0;
     // SAFETY: the kernel reads one `int`, which outlives the call.
-    result(unsafe { libc::syscall(libc::SYS_ioctl, master.as_raw_fd(), SET_LOCK, &raw const locked) }).map(drop)
+    result(unsafe { system_call!(libc::SYS_ioctl, master.as_raw_fd(), SET_LOCK, &raw const locked) }).map(drop)
 }
 
 /// `TIOCGPTN`: the name of the other end in its folder.
 pub(crate) fn terminal_number(master: BorrowedFd<'_>) -> Result<u32, Errno> {
     let mut number: libc::c_uint = 0;
     // SAFETY: the kernel writes one `unsigned int`, which outlives the call.
-    result(unsafe { libc::syscall(libc::SYS_ioctl, master.as_raw_fd(), GET_NUMBER, &raw mut number) })?;
+    result(unsafe { system_call!(libc::SYS_ioctl, master.as_raw_fd(), GET_NUMBER, &raw mut number) })?;
     Ok(number)
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn terminal_number(master: BorrowedFd<'_>) -> Result<u32, Errno> {
 pub(crate) fn terminal_peer(master: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: takes integers only.
-    let raw = result(unsafe { libc::syscall(libc::SYS_ioctl, master.as_raw_fd(), GET_PEER, flags) })?;
+    let raw = result(unsafe { system_call!(libc::SYS_ioctl, master.as_raw_fd(), GET_PEER, flags) })?;
     // SAFETY: the kernel has just returned this descriptor; nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
 }

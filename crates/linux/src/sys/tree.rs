@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use super::result;
+use super::call::{result, system_call};
 
 /// `struct mount_attr`.
 #[repr(C)]
@@ -28,7 +28,7 @@ pub(crate) fn mount_set_attributes(
     let size = size_of::<MountAttributes>();
     // SAFETY: `path` is NUL-terminated and `attributes` points to `size` readable bytes; both outlive the call.
     let returned = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, at.as_raw_fd(), path.as_ptr(), flags, &raw const *attributes, size)
+        system_call!(libc::SYS_mount_setattr, at.as_raw_fd(), path.as_ptr(), flags, &raw const *attributes, size)
     };
     result(returned).map(drop)
 }

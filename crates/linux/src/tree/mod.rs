@@ -18,12 +18,17 @@ mod operation;
 mod overlay;
 mod place;
 mod plan;
+mod problem;
 mod raise;
+mod room;
 mod system;
+mod target;
 
 pub(crate) use extent::{FILES, covers};
 pub(crate) use operation::{Operation, PAGE, Protection, Spot};
 pub(crate) use overlay::Overlay;
 pub(crate) use place::{Identity, Source};
-pub(crate) use plan::{Place, Plan, PlanError, Root};
+pub(crate) use plan::{Place, Plan, Root};
+pub(crate) use problem::PlanError;
 pub(crate) use raise::raise;
+pub(crate) use room::{Room, is_full};

@@ -70,14 +70,19 @@ pub(super) fn obstacle(kept: &Path, from: &Path) -> io::Result<Option<&'static s
     if kept.starts_with(from) {
         return Ok(Some("the folder in which changes are kept lies in it: set XDG_STATE_HOME"));
     }
+    let why = "something else is mounted below it, which would not be seen";
+    Ok(something_is_mounted_below(from)?.then_some(why))
+}
+
+/// Whether another file system is mounted in a folder.
+pub(super) fn something_is_mounted_below(from: &Path) -> io::Result<bool> {
     let mounts = fs::read("/proc/self/mountinfo")?;
     let inside = |line: &[u8]| {
         let point = line.split(|&byte| byte == b' ').nth(4).map(unescape).unwrap_or_default();
         let below = point.strip_prefix(from.as_os_str().as_bytes());
         from != Path::new("/") && below.is_some_and(|rest| rest.starts_with(b"/"))
     };
-    let found = mounts.split(|&byte| byte == b'\n').any(inside);
-    Ok(found.then_some("something else is mounted below it, which would not be seen"))
+    Ok(mounts.split(|&byte| byte == b'\n').any(inside))
 }
 
 /// A path as `mountinfo` writes it: spaces, tabs, newlines and backslashes in octal, `proc(5)`.

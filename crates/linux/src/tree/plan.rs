@@ -5,13 +5,15 @@ use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ringfence_manifest::{Mount, MountMode, Spec};
+use ringfence_manifest::{Mount, MountMode, Permission, Spec};
 
+use super::PlanError;
 use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
+use super::target::{check_target, obstacle};
 use crate::{network, terminal};
 
-use super::{Operation, Overlay, PAGE, Protection, Source, Spot, overlay};
+use super::{Operation, Overlay, PAGE, Protection, Room, Source, Spot, overlay};
 
 /// The size of the folders in memory when no limit on the disk says otherwise. What is in them counts
 /// as memory too.
@@ -19,9 +21,9 @@ const SCRATCH: u64 = 1 << 30;
 /// Folders of ours in them.
 const OWN_FILES: u64 = 16;
 /// Folders of the new tree that live in memory: the capsule's to use where its permissions say so.
-const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
+pub(super) const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Where the program is mounted when it is not part of the system.
-const PROGRAM: &str = "/program";
+pub(super) const PROGRAM: &str = "/program";
 
 /// What a tree is made of.
 pub(crate) struct Plan {
@@ -37,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) program: CString,
     /// Where what is made in memory can be measured, when the capsule has a folder there.
     pub(crate) scratch: Option<CString>,
+    /// What the folders of the host that can be changed can hold, when the disk is limited.
+    pub(crate) room: Option<Room>,
 }
 
 /// What lies at `/`.
@@ -54,52 +58,6 @@ pub(crate) struct Place {
     pub(crate) from: PathBuf,
     pub(crate) is_folder: bool,
     pub(crate) writable: bool,
-}
-
-/// Why a tree cannot be planned; the manifest's fault or the host's.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum PlanError {
-    /// Something that is to be mounted cannot be opened.
-    #[error("cannot open {} to mount it on {at}", .from.display())]
-    Open {
-        /// What of the host.
-        from: PathBuf,
-        /// Where in the capsule's tree.
-        at: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Something is granted in the capsule's own folder, and there is no place for it.
-    #[error("there is no place for the capsule's own files, where something is granted: set XDG_DATA_HOME")]
-    NoRoot,
-    /// A mount cannot be where it is asked to be.
-    #[error("{at} cannot be mounted: {why}")]
-    Mount {
-        /// Where.
-        at: String,
-        /// Why not.
-        why: &'static str,
-    },
-    /// A part of a mount is granted that is not there.
-    #[error("{at} is granted and {} does not exist: make it, or grant the folder above it", .from.display())]
-    Missing {
-        /// Where in the capsule's tree.
-        at: String,
-        /// What of the host.
-        from: PathBuf,
-    },
-    /// Changes to something cannot be kept apart.
-    #[error("changes to {} cannot be kept apart: {why}", .from.display())]
-    Overlay {
-        /// What of the host.
-        from: PathBuf,
-        /// Why not.
-        why: &'static str,
-    },
-    /// A path that is not text for the kernel.
-    #[error("{0:?} contains a NUL character")]
-    Path(String),
 }
 
 /// Collects operations, making each folder once.
@@ -136,12 +94,25 @@ impl Plan {
         if let Root::Own { from, writable, .. } = &root {
             places.insert(0, Place { at: "/".into(), from: from.clone(), is_folder: true, writable: *writable });
         }
+        let room = spec.limits.disk.map(|allowed| Room::of(&places, allowed.0, builder.overlays.below.is_some()));
+        let room = room.transpose().map_err(PlanError::Room)?;
+        if let (Some(allowed), Some(Room::Bounded { bytes, .. })) = (spec.limits.disk, &room) {
+            builder.bound_scratch(allowed.0.saturating_sub(*bytes))?;
+        }
         let program = builder.program(spec, &system, &places)?;
         let ours = if own { &["/dev", "/etc"] as &[_] } else { &["/"] };
         for at in ours {
             builder.operations.push(Operation::Seal { at: relative(at)? });
         }
-        Ok(Plan { root, operations: builder.operations, places, system, devices, program, scratch })
+        Ok(Plan { root, operations: builder.operations, places, system, devices, program, scratch, room })
+    }
+
+    /// How much the folders in memory may hold of what is allowed: the rest is the host's folders'.
+    pub(crate) fn left_for_scratch(&self, allowed: u64) -> u64 {
+        match &self.room {
+            Some(Room::Bounded { bytes, .. }) => allowed.saturating_sub(*bytes),
+            _ => allowed,
+        }
     }
 
     /// Whether any folder of the host's can be changed.
@@ -334,24 +305,48 @@ impl Builder {
         let free: Vec<&str> =
             SCRATCH_FOLDERS.into_iter().filter(|folder| !spec.mounts.iter().any(|mount| mount.at == *folder)).collect();
         let Some((first, others)) = free.split_first() else { return Ok(None) };
-        // One page more than is allowed: who takes it has gone over the limit.
-        let bytes = spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0 / PAGE * PAGE + PAGE);
-        self.memory(first, bytes, bytes / PAGE + OWN_FILES)?;
+        self.folder(first)?;
+        let (size, files) = Self::scratch_bounds(spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0))?;
+        self.operations.push(Operation::Memory { at: spot(first)?, size, files, protection: Protection::WRITABLE });
         for other in others {
             let part = format!("{first}/.shm");
             self.operations.push(Operation::Folder(spot(&part)?));
             self.folder(other)?;
             self.operations.push(Operation::Again { from: relative(&part)?, at: spot(other)? });
         }
+        let mounts: Vec<&str> = spec.mounts.iter().map(|mount| mount.at.as_str()).collect();
         for &folder in &free {
             // A rule names a folder below: it is there from the beginning.
-            if let Extent::Parts(parts) = extent(&spec.permissions.files, folder, &[]) {
+            if let Extent::Parts(parts) = extent(&spec.permissions.files, folder, &mounts) {
                 for part in parts {
+                    if !spec.permissions.files.allows(Permission::FsList, part.as_bytes()) {
+                        return Err(PlanError::Unclear { at: part, folder });
+                    }
                     self.folder(&part)?;
                 }
             }
         }
         Ok(Some(text(first)?))
+    }
+
+    /// Gives the folders in memory less room.
+    fn bound_scratch(&mut self, bytes: u64) -> Result<(), PlanError> {
+        let bounds = Self::scratch_bounds(bytes)?;
+        let first = SCRATCH_FOLDERS.map(spot).into_iter().collect::<Result<Vec<_>, _>>()?;
+        for operation in &mut self.operations {
+            if let Operation::Memory { at, size, files, .. } = operation
+                && first.contains(at)
+            {
+                (*size, *files) = bounds.clone();
+            }
+        }
+        Ok(())
+    }
+
+    /// One page more than is allowed: who takes it has gone over the limit.
+    fn scratch_bounds(bytes: u64) -> Result<(CString, CString), PlanError> {
+        let bytes = bytes / PAGE * PAGE + PAGE;
+        Ok((text(&bytes.to_string())?, text(&(bytes / PAGE + OWN_FILES).to_string())?))
     }
 
     fn mounts(&mut self, spec: &Spec) -> Result<Vec<Place>, PlanError> {
@@ -360,8 +355,8 @@ impl Builder {
         let mut places: Vec<Place> = Vec::new();
         let files = &spec.permissions.files;
         for mount in mounts {
-            if ["/proc", "/dev", "/etc", "/usr"].contains(&mount.at.as_str()) {
-                return Err(PlanError::Mount { at: mount.at.clone(), why: "that folder is part of the system" });
+            if let Some(why) = obstacle(&mount.at) {
+                return Err(PlanError::Mount { at: mount.at.clone(), why });
             }
             let deeper: Vec<&str> =
                 spec.mounts.iter().map(|other| other.at.as_str()).filter(|other| *other != mount.at).collect();
@@ -436,18 +431,6 @@ impl Builder {
             }
             _ => false,
         })
-    }
-}
-
-/// A mount inside another one needs something of its kind to be mounted on: the host's folder is not
-/// changed for it.
-fn check_target(above: &Place, at: &str, is_folder: bool) -> Result<(), PlanError> {
-    let rest = at[above.at.len()..].trim_start_matches('/');
-    let wrong = |why| Err(PlanError::Mount { at: at.to_owned(), why });
-    match Source::look_below(&above.from, rest) {
-        Ok(found) if found.is_folder == is_folder => Ok(()),
-        Ok(_) => wrong("what is there in the mount above is not of the same kind"),
-        Err(_) => wrong("the mount above has nothing of that name to mount it on"),
     }
 }
 

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -36,6 +37,9 @@ static void calls(void) {
     char buffer[256] = {0};
     struct iovec here = {buffer, sizeof buffer}, there = {buffer, sizeof buffer};
     say("ptrace", ptrace(PTRACE_ATTACH, 1, 0, 0));
+    struct rlimit few = {3, 3};
+    say("prlimit_of_pid_1", prlimit(1, RLIMIT_NOFILE, &few, 0));
+    say("prlimit_of_itself", prlimit(0, RLIMIT_NOFILE, 0, &few));
     say("process_vm_readv", process_vm_readv(1, &here, 1, &there, 1, 0));
     say("process_vm_writev", process_vm_writev(1, &here, 1, &there, 1, 0));
     say("kcmp", syscall(SYS_kcmp, 1, 1, 0, 0, 0));
@@ -186,12 +190,50 @@ static void inherited(void) {
     printf("session %d\n", getsid(0) == getpid());
 }
 
+/* Another process, by a number it has outside. */
+static void process(int pid) {
+    char buffer[16];
+    struct iovec here = {buffer, sizeof buffer}, there = {buffer, sizeof buffer};
+    say("ptrace_attach", ptrace(PTRACE_ATTACH, pid, 0, 0));
+    say("ptrace_seize", ptrace(PTRACE_SEIZE, pid, 0, 0));
+    say("process_vm_readv", process_vm_readv(pid, &here, 1, &there, 1, 0));
+    say("process_vm_writev", process_vm_writev(pid, &here, 1, &there, 1, 0));
+    say("pidfd_open", syscall(SYS_pidfd_open, pid, 0));
+    say("kcmp", syscall(SYS_kcmp, getpid(), pid, 0, 0, 0));
+    say("kill", kill(pid, SIGTERM));
+    say("sched_getaffinity", syscall(SYS_sched_getaffinity, pid, sizeof buffer, buffer));
+    say("prlimit", syscall(SYS_prlimit64, pid, 7, 0, buffer));
+}
+
+/* A way for a descriptor to somebody outside: a name to be found under, or a stream to send it by. */
+static void pass(const char *path) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    strncpy(at.sun_path, path, sizeof at.sun_path - 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    say("bind", bind(fd, (void *)&at, sizeof at));
+    say("listen", listen(fd, 1));
+    char control[CMSG_SPACE(sizeof(int))] = {0}, byte = 'x';
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    const char *names[] = {"stdin", "stdout", "stderr"};
+    for (int stream = 0; stream < 3; stream++) say(names[stream], sendmsg(stream, &message, 0));
+}
+
 int main(int count, char **words) {
     const char *what = count > 1 ? words[1] : "";
     if (is(what, "calls")) calls();
     else if (is(what, "sockets")) sockets();
     else if (is(what, "files")) files();
     else if (is(what, "inherited")) inherited();
+    else if (is(what, "process")) process(atoi(words[2]));
+    else if (is(what, "pass")) pass(words[2]);
+    else if (is(what, "whoami")) printf("%d %d\n", geteuid(), getegid());
     else if (is(what, "unix")) to_unix(words[2], 0);
     else if (is(what, "abstract")) to_unix(words[2], 1);
     else if (is(what, "reach")) {

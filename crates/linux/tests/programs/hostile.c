@@ -136,6 +136,29 @@ static void start_holder(int *most, int flags) {
     exit(0);
 }
 
+/* Appends so many bytes to a file, one by one. */
+static void step(int fd, int times) {
+    for (int i = 0; i < times; i++)
+        if (write(fd, "x", 1) != 1) exit(6);
+}
+
+static int steps(const char *path, int times, int children) {
+    int fd = open(path, O_CREAT | O_WRONLY | O_APPEND, 0600);
+    if (fd < 0) return 7;
+    if (children == 0) {
+        step(fd, times);
+        return 0;
+    }
+    signal(SIGCHLD, SIG_IGN); /* the kernel forgets what they used */
+    for (int i = 0; i < children; i++)
+        if (fork() == 0) {
+            step(fd, times);
+            kill(getpid(), SIGKILL);
+        }
+    while (wait(NULL) > 0) {}
+    return 0;
+}
+
 int main(int count, char **words) {
     const char *what = count > 1 ? words[1] : "";
     if (is(what, "memory")) {
@@ -173,6 +196,8 @@ int main(int count, char **words) {
             }
         pause();
     }
+    if (is(what, "steps")) return steps(words[2], atoi(words[3]), 0);
+    if (is(what, "steps-of-children")) return steps(words[2], atoi(words[4]), atoi(words[3]));
     if (is(what, "exits")) { /* how many processes sleep, how many end beside them, with ten descriptors each */
         for (int i = 0; i < atoi(words[2]); i++)
             if (fork() == 0) {

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -29,11 +29,17 @@ pub(crate) struct Keeper {
     printed: Mutex<[Vec<u8>; 2]>,
     most: AtomicUsize,
     verdict: Mutex<Verdict>,
+    charged_output: AtomicU64,
 }
 
 impl Default for Keeper {
     fn default() -> Self {
-        Keeper { printed: Mutex::default(), most: AtomicUsize::new(usize::MAX), verdict: Mutex::new(Verdict::Continue) }
+        Keeper {
+            printed: Mutex::default(),
+            most: AtomicUsize::new(usize::MAX),
+            verdict: Mutex::new(Verdict::Continue),
+            charged_output: AtomicU64::new(0),
+        }
     }
 }
 
@@ -46,6 +52,11 @@ impl Keeper {
     /// Keeps so many bytes and takes no more.
     pub(crate) fn take_at_most(&self, bytes: usize) {
         self.most.store(bytes, Relaxed);
+    }
+
+    /// How much was charged as printed elsewhere.
+    pub(crate) fn charged_output(&self) -> u64 {
+        self.charged_output.load(Relaxed)
     }
 
     /// What was printed to standard output so far.
@@ -64,7 +75,8 @@ impl Host for Keeper {
         Answer::Now(if count == 0 { Err(ErrorCode::Stopping) } else { Ok(Reply::Count(count)) })
     }
 
-    fn charge(&self, _: Usage) -> Verdict {
+    fn charge(&self, used: Usage) -> Verdict {
+        self.charged_output.fetch_add(used.output, Relaxed);
         self.verdict()
     }
 
@@ -226,6 +238,7 @@ impl LimitsRequired for Spec {
             limits.disk.map(|_| Guarantee::DiskLimit),
             limits.file_size.map(|_| Guarantee::FileSizeLimit),
             limits.output.map(|_| Guarantee::OutputLimit),
+            limits.io_operations.map(|_| Guarantee::IoOperationsLimit),
         ]
         .into_iter()
         .flatten()
