@@ -59,6 +59,8 @@ impl Thread {
         while !self.has_to_end() {
             if self.world.rest.is_wanted() && !is_in_stub {
                 self.rest();
+                // It may have been ended there.
+                continue;
             }
             let event = self.processor.run(&self.world.machine);
             self.context = match event {
