@@ -87,6 +87,32 @@ impl Set {
         members.iter().cloned().collect()
     }
 
+    /// What is waited for: the descriptor's number, what it stood for, the events, the data, and whether it
+    /// has been told for the one time.
+    pub(super) fn captured(&self) -> Vec<(i32, Arc<Open>, u32, u64, bool)> {
+        let wishes = self.members().into_iter().filter_map(|member| {
+            let wish = *lock(&member.wish);
+            Some((member.number, member.open.upgrade()?, wish.events, wish.data, wish.is_spent))
+        });
+        wishes.collect()
+    }
+
+    /// Adds what was waited for. What holds now is news, also where only changes are told.
+    pub(super) fn revive(
+        &self,
+        number: i32,
+        open: &Arc<Open>,
+        events: u32,
+        data: u64,
+        is_spent: bool,
+    ) -> Result<(), Errno> {
+        self.change(libc::EPOLL_CTL_ADD, number, open, events, data)?;
+        if let Some(member) = lock(&self.members).back() {
+            lock(&member.wish).is_spent = is_spent;
+        }
+        Ok(())
+    }
+
     /// Whether something of it would be told.
     pub(super) fn has_ready(&self, watch: &mut Watch<'_>) -> bool {
         watch.enlist(&self.bell);

@@ -72,6 +72,18 @@ pub(super) struct Member {
     pub(super) blocked: AtomicU64,
     /// It ends alone: another thread of its process begins another program.
     pub(super) ends: std::sync::atomic::AtomicBool,
+    /// Processor time it had before it was captured.
+    pub(super) earlier: Duration,
+}
+
+impl Member {
+    /// Processor time on its thread of the host; none before that runs.
+    pub(super) fn time(&self) -> Option<Duration> {
+        match self.number.load(SeqCst) {
+            0 => Some(Duration::ZERO),
+            number => crate::sys::thread_time(number),
+        }
+    }
 }
 
 /// Where a process is in the tree of files: `chdir(2)`, `umask(2)`.
@@ -89,12 +101,12 @@ pub(super) struct Image {
 }
 
 /// What a new process begins with.
-pub(super) struct Parts {
+pub(super) struct Parts<S = Arc<Space>> {
     pub(super) id: u32,
     pub(super) parent: u32,
     pub(super) group: u32,
     pub(super) session: u32,
-    pub(super) space: Arc<Space>,
+    pub(super) space: S,
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) actions: Arc<Mutex<Actions>>,
     pub(super) place: Arc<Mutex<Place>>,
@@ -109,11 +121,17 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Process {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let space = Some(parts.space.clone());
+        Self::revived(parts, space)
+    }
+
+    /// The same, with the memory it has left: none when it is over.
+    pub(super) fn revived<S>(parts: Parts<S>, space: Option<Arc<Space>>) -> Arc<Self> {
         Arc::new(Process {
             id: parts.id,
             parent: AtomicU32::new(parts.parent),
             group: AtomicU32::new(parts.group),
-            space: Mutex::new(Some(parts.space)),
+            space: Mutex::new(space),
             descriptors: Mutex::new(parts.descriptors),
             actions: Mutex::new(parts.actions),
             place: Mutex::new(parts.place),
@@ -156,14 +174,14 @@ impl Process {
     /// Processor time of all its threads so far.
     pub(super) fn cpu_time(&self) -> Duration {
         let threads = lock(&self.threads);
-        let living = threads.values().filter_map(|member| crate::sys::thread_time(member.number.load(SeqCst)));
+        let living = threads.values().filter_map(|member| member.time());
         *lock(&self.ended_time) + living.sum::<Duration>()
     }
 
     /// Processor time of one of its threads; `None` when it has ended.
     pub(super) fn thread_time(&self, id: u32) -> Option<Duration> {
-        let number = lock(&self.threads).get(&id)?.number.load(SeqCst);
-        crate::sys::thread_time(number)
+        let member = lock(&self.threads).get(&id)?.clone();
+        Some(member.time()? + member.earlier)
     }
 
     pub(super) fn descriptors(&self) -> Arc<Descriptors> {
@@ -195,6 +213,16 @@ impl Process {
             let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
             last[..last.len().min(15)].to_vec()
         })
+    }
+
+    /// Its name, if it was given one.
+    pub(super) fn given_name(&self) -> Option<Vec<u8>> {
+        lock(&self.name).clone()
+    }
+
+    /// Gives it a name, or none.
+    pub(super) fn name_it(&self, name: Option<Vec<u8>>) {
+        *lock(&self.name) = name;
     }
 
     pub(super) fn set_image(&self, image: Image) {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use ringfence_abi::{Call, ErrorCode, Handle, Interest, Reply};
 use ringfence_isolation::{Answer as Answered, BoxFuture};
+use ringfence_manifest::Point;
 use rustix::io::Errno;
 
 use super::open::{Kind, Open};
@@ -88,6 +89,7 @@ impl Watch<'_> {
                 let writable = if pipe.is_writable() { OUT } else { 0 };
                 (readable | writable) & wanted
             }
+            Kind::Stream(_) if self.thread.arrive(Point::Start) => 0,
             Kind::Stream(handle) => self.both(*handle, wanted),
             Kind::Socket(socket) => socket.readiness(self, wanted),
             Kind::Counter(counter) => counter.readiness(self) & wanted,
@@ -130,6 +132,7 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut(&mut Watch<'_>) -> Option<T>,
     ) -> Result<T, Errno> {
+        let deadline = self.sooner(deadline);
         let mut watch = Watch { thread: self, waker: waker(), asked: HashMap::new(), next: None, depth: 0 };
         loop {
             self.world.control.hold();
@@ -137,7 +140,7 @@ impl Thread {
             if let Some(found) = check(&mut watch) {
                 return Ok(found);
             }
-            if self.is_interrupted() {
+            if self.is_interrupted() || self.gives_up(deadline) {
                 return Err(Errno::INTR);
             }
             let now = Instant::now();

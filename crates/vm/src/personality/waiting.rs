@@ -69,13 +69,14 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut() -> Option<T>,
     ) -> Result<T, Errno> {
+        let deadline = self.sooner(deadline);
         loop {
             self.world.control.hold();
             bells.iter().for_each(|bell| bell.enlist());
             if let Some(found) = check() {
                 return Ok(found);
             }
-            if self.is_interrupted() {
+            if self.is_interrupted() || self.gives_up(deadline) {
                 return Err(Errno::INTR);
             }
             match deadline {
