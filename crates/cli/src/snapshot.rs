@@ -77,6 +77,7 @@ enum At {
 #[derive(Args)]
 struct Run {
     /// A name, or a path with a slash in it
+    #[arg(id = "from", value_name = "NAME")]
     name: String,
     #[command(flatten)]
     run: run::Arguments,

@@ -46,6 +46,22 @@ fn a_snapshot_is_created_listed_run_and_removed() {
 }
 
 #[test]
+fn that_the_monitor_has_no_walls_is_in_the_report_and_refused_where_they_are_required() {
+    let Some(lab) = lab() else { return };
+    ringfence(&lab, &with(&["snapshot", "create", "ready"])).exits(0);
+    let report = lab.at("report.json");
+    ringfence(&lab, &with(&["snapshot", "run", "ready", "--report", report.to_str().unwrap()])).exits(0);
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let held = &report["enforced"]["monitor-confined"];
+    assert!(held["held"] == "not" && held.to_string().contains("goes on from a snapshot"), "{held}");
+    for command in ["create", "run"] {
+        let name = if command == "create" { "other" } else { "ready" };
+        let refused = ringfence(&lab, &with(&["snapshot", command, name, "--require", "monitor-confined"])).exits(121);
+        assert!(refused.stderr.contains("goes on from a snapshot"), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn what_is_no_snapshot_or_of_something_else_is_said_to_be_so() {
     let Some(lab) = lab() else { return };
     ringfence(&lab, &with(&["snapshot", "create", "./here"])).exits(0);
