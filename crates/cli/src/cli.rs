@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::exit_code::ExitCode;
-use crate::{cache, check, clean, completions, doctor, exec, init, kept, levels, man, ps, run, stop};
+use crate::{cache, check, clean, completions, doctor, exec, init, kept, levels, man, ps, run, snapshot, stop};
 
 /// Run any program behind the isolation it deserves, and never behind less than was asked for
 #[derive(Parser)]
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Levels(levels::Arguments),
     /// Write a commented capsule.toml
     Init(init::Arguments),
+    /// Capture a program where it is ready, and go on from there any number of times
+    Snapshot(snapshot::Arguments),
     /// List or clear the compiled code that is kept
     Cache(cache::Arguments),
     /// List or show changes that a dry run kept apart

@@ -14,7 +14,7 @@ use crate::signals;
 /// Why nothing ran.
 #[derive(Debug, Serialize)]
 pub(crate) struct Failure {
-    /// What sort of failure: `manifest`, `program`, `refused`, `stopped`, `exceeded` or `host`.
+    /// What sort of failure: `manifest`, `program`, `snapshot`, `refused`, `stopped`, `exceeded` or `host`.
     pub(crate) kind: &'static str,
     /// In words.
     pub(crate) message: String,
@@ -38,6 +38,12 @@ impl Failure {
     /// What was asked for is wrong.
     pub(crate) fn wrong(message: impl Into<String>) -> Self {
         Failure { kind: "manifest", message: message.into(), detail: Value::Null, code: ExitCode::Wrong }
+    }
+
+    /// A program was not captured.
+    pub(crate) fn not_captured(why: &str) -> Self {
+        let message = format!("nothing was captured: {why}");
+        Failure { kind: "snapshot", message, detail: Value::Null, code: ExitCode::Wrong }
     }
 
     /// A signal came before anything ran.
@@ -128,6 +134,7 @@ impl From<BuildError> for Failure {
                 Failure { detail: json!({ "refusal": refusal }), ..failure }
             }
             BuildError::Shortfall(_) => Self::new(ExitCode::Refused, "refused", &error),
+            BuildError::Snapshot(_) => Self::new(ExitCode::Wrong, "snapshot", &error),
             BuildError::Unreadable { .. } | BuildError::Program { .. } => Self::new(ExitCode::Wrong, "program", &error),
             _ => Self::host(&error),
         }

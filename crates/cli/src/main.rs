@@ -32,6 +32,7 @@ mod ps;
 mod run;
 mod scratch;
 mod signals;
+mod snapshot;
 mod stderr;
 mod stop;
 mod style;
@@ -65,6 +66,7 @@ fn main() {
         Command::Commit(arguments) => kept::commit(&arguments),
         Command::Discard(arguments) => kept::discard(&arguments),
         Command::Clean(arguments) => clean::clean(&arguments),
+        Command::Snapshot(arguments) => snapshot::snapshot(arguments),
         Command::Cache(arguments) => cache::cache(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments),
         Command::Man(arguments) => man::man(&arguments),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// Print nothing about a capsule that runs: no denials, no reason of its end
     #[arg(long, short)]
     quiet: bool,
+    /// A snapshot to go on from.
+    #[arg(skip)]
+    pub(crate) snapshot: Option<PathBuf>,
 }
 
 /// How long removing what is left may take when the process is ended by force, and writing the report.
@@ -64,13 +67,14 @@ pub(crate) struct Ended {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Outcome {
-    let Arguments { target, report, learn, dry_run_fs, name, tty, json, quiet } = arguments;
+    let Arguments { target, report, learn, dry_run_fs, name, tty, json, quiet, snapshot } = arguments;
     let events = Events::new(json, quiet);
     let ended = ReportTo::default();
     let outcome = watchdog(&events, &ended).and_then(|watchdog| {
         ended.open(report)?;
         let attempted = Door::new(name).and_then(|door| match (learn, dry_run_fs) {
-            (None, None) => attempt(target, tty, door, &events, &watchdog),
+            (None, None) => attempt(target, snapshot.as_deref(), tty, door, &events, &watchdog),
+            _ if snapshot.is_some() => Err(Failure::wrong("a snapshot is run neither to learn nor as a dry run")),
             (None, Some(name)) => dry_run::dry_run(target, tty, name.as_deref(), door, &events, &watchdog),
             (Some(file), _) => learn::learn(target, tty, &file, door, &events, &watchdog),
         });
@@ -97,7 +101,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
 }
 
 /// A watchdog that says why it ends the process, wherever that is to be said.
-fn watchdog(events: &Events, report: &ReportTo) -> anyhow::Result<Watchdog> {
+pub(crate) fn watchdog(events: &Events, report: &ReportTo) -> anyhow::Result<Watchdog> {
     let (events, report) = (events.clone(), report.clone());
     let watchdog = Watchdog::begin(move |failure, folder| {
         terminal::restore();
@@ -123,12 +127,24 @@ pub(crate) fn loaded(target: Target, tty: bool) -> Result<Load, LoadError> {
     Ok(if tty { load.terminal(terminal::size()) } else { load })
 }
 
-fn attempt(target: Target, tty: bool, door: Door, events: &Events, watchdog: &Watchdog) -> Result<Ended, Failure> {
+/// Runs it from its beginning, or from a snapshot.
+fn attempt(
+    target: Target,
+    snapshot: Option<&Path>,
+    tty: bool,
+    door: Door,
+    events: &Events,
+    watchdog: &Watchdog,
+) -> Result<Ended, Failure> {
+    let target = if snapshot.is_some() { target.at_level("microvm") } else { target };
     let load = loaded(target, tty)?;
     let runtime = runtime(events)?;
     let mut resolved = runtime.resolve(&load)?;
     instances::hide(&mut resolved.spec)?;
-    let capsule = runtime.prepare(resolved)?;
+    let capsule = match snapshot {
+        None => runtime.prepare(resolved)?,
+        Some(file) => runtime.restore(resolved, file)?,
+    };
     let ended = runtime.block_on(supervise(&capsule, door, events, watchdog));
     // Nothing of the instance is left. The rest is this process's own, which is about to end: giving
     // it back piece by piece would take longer than all else after the program's last instruction.
@@ -227,7 +243,7 @@ fn code(exit: &Exit, signal: Option<i32>) -> ExitCode {
 /// Where the final report goes; it goes there once. A file is opened before anything runs, so that no
 /// run is in vain.
 #[derive(Clone, Default)]
-struct ReportTo(Arc<Mutex<Option<Place>>>);
+pub(crate) struct ReportTo(Arc<Mutex<Option<Place>>>);
 
 enum Place {
     Stderr,

@@ -58,6 +58,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// The same at this level, unless a flag names another one.
+    pub(crate) fn at_level(mut self, level: &str) -> Self {
+        self.level.get_or_insert_with(|| level.to_owned());
+        self
+    }
+
     /// What is to be loaded.
     pub(crate) fn load(self) -> Result<Load, LoadError> {
         let mut load = Load::path(&self.target)?;

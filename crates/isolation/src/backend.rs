@@ -26,6 +26,17 @@ pub trait Backend: Send + Sync {
     /// [`BuildError::Refused`] when a required guarantee cannot be held, [`BuildError::Program`] when
     /// the program is not one this level can run.
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError>;
+    /// Gets a spec ready whose program goes on from a state that [`Prepared::save`] wrote to `file`, instead
+    /// of beginning. The state is not trusted: everything in it is checked, and what the program had open is
+    /// opened anew behind the host of each instance, which judges it by the spec.
+    ///
+    /// # Errors
+    /// As for [`Backend::prepare`]; [`BuildError::Snapshot`] when the file is damaged, or is not of this
+    /// program on such a machine.
+    fn restore(&self, spec: &Spec, file: std::fs::File) -> Result<Box<dyn Prepared>, BuildError> {
+        let _ = (spec, file);
+        Err(BuildError::Snapshot(format!("level {} has no snapshots", self.level())))
+    }
     /// Whether it can do this for a run of a program of this kind. What it cannot is refused before it is
     /// asked to prepare.
     fn offers(&self, feature: Feature, kind: Kind) -> bool {
@@ -59,6 +70,8 @@ pub enum Feature {
     Terminal,
     /// Keeping changes to the host's files apart instead of making them.
     Overlay,
+    /// Capturing the state at a point of the program's.
+    Capture,
 }
 
 /// A spec that a backend is ready to build, any number of times.
@@ -83,6 +96,14 @@ pub trait Prepared: Send + Sync {
     /// As for [`build`](Self::build).
     fn keep_warm(&self, _count: usize) -> Result<(), BuildError> {
         Ok(())
+    }
+    /// Writes the captured state it builds from, for [`Backend::restore`]. What the program had in memory
+    /// is in it, secrets too.
+    ///
+    /// # Errors
+    /// Why it was not written; `Unsupported` when it builds from no captured state.
+    fn save(&self, _into: &mut dyn std::io::Write) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -158,8 +179,23 @@ pub trait Pause: Send + Sync {
 
 /// Capturing an instance's whole state.
 pub trait Snapshot: Send + Sync {
-    /// Writes the state to a new place that can be built from later.
-    fn capture(&self) -> BoxFuture<'_, Result<Box<dyn Prepared>, CallError>>;
+    /// Captures the state, from which instances can be built; what becomes of this one is said by `then`. With
+    /// [`Session::capture_at`](ringfence_manifest::Session) this waits until the program has come to that
+    /// point, and captures it there.
+    ///
+    /// # Errors
+    /// [`CallError::NotCaptured`] names what cannot be captured, and it goes on; [`CallError::Ended`] when it
+    /// ended before.
+    fn capture(&self, then: Then) -> BoxFuture<'_, Result<Box<dyn Prepared>, CallError>>;
+}
+
+/// What becomes of an instance that was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on.
+    GoOn,
+    /// It ends there, as [`Stop::Kill`] ends it: not one instruction more is run.
+    End,
 }
 
 /// Running another command where an instance lives.
@@ -248,6 +284,9 @@ pub enum BuildError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A captured state cannot be gone on from: it is damaged, or of something else than the spec says.
+    #[error("the snapshot cannot be used: {0}")]
+    Snapshot(String),
     /// The host could not do something it should have.
     #[error("{doing}")]
     Host {
@@ -301,4 +340,7 @@ pub enum CallError {
     /// This instance cannot do that.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// Its state cannot be captured as it is now.
+    #[error("it cannot be captured: {0}")]
+    NotCaptured(String),
 }

@@ -35,7 +35,7 @@ pub use activity::{Activity, Count, Served, SystemCall};
 pub use address::canonical;
 pub use backend::{
     Attest, Backend, BuildError, CallError, Command, Exec, Feature, Instance, Invoke, Pause, Prepared, Running,
-    Snapshot, StartError, Stop, Terminal,
+    Snapshot, StartError, Stop, Terminal, Then,
 };
 pub use denial::Denial;
 pub use enforcement::{Enforcement, Held, Refusal, Shortfall};
@@ -45,7 +45,7 @@ pub use host::{Answer, FileUse, Folder, Host, Verdict};
 #[cfg(unix)]
 pub use program::check_linux_program;
 pub use remnant::Remnant;
-pub use ringfence_manifest::{Guarantee, Level, Spec, Strength};
+pub use ringfence_manifest::{Guarantee, Level, Point, Spec, Strength};
 pub use usage::{Limit, LimitKind, Usage};
 
 /// A future that can be sent between threads and forgets its type.

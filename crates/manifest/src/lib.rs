@@ -45,7 +45,8 @@ pub use permissions::{
 };
 pub use resolve::{Rejected, Rejection, ResolveError, Surroundings, find_program, folder_of};
 pub use spec::{
-    Identity, Isolation, Kind, Limits, Mount, MountMode, Program, Session, Spec, Stdio, StreamIn, StreamOut, WindowSize,
+    Identity, Isolation, Kind, Limits, Mount, MountMode, Point, Program, Session, Spec, Stdio, StreamIn, StreamOut,
+    WindowSize,
 };
 pub use units::{BitRate, Bytes, Cores, QuantityError, read_duration};
 pub use written::{Place, Written};

@@ -49,6 +49,21 @@ pub struct Session {
     /// which is there and is empty.
     #[serde(serialize_with = "shown_if_any")]
     pub overlay: Option<PathBuf>,
+    /// The program comes to rest at this point and waits there until it has been captured.
+    pub capture_at: Option<Point>,
+}
+
+/// A point in the life of a program at which it comes to rest to be captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Point {
+    /// Before it uses one of its standard streams for the first time: what it does by itself is done,
+    /// and nothing of it was seen yet.
+    Start,
+    /// Where it says so by a call that means nothing to other systems: `prctl(0x52464e47, 0, 0, 0, 0)`.
+    Marker,
+    /// Wherever it is when it is captured: it waits nowhere.
+    Anywhere,
 }
 
 /// The size of a terminal, in characters.

@@ -1,5 +1,6 @@
 //! A capsule that is ready to start.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ringfence_isolation::{BuildError, Enforcement, Spec};
@@ -62,6 +63,23 @@ impl Capsule {
     /// What the backend says when a place cannot be built.
     pub fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
         self.prepared.plan.keep_warm(count)
+    }
+
+    /// Writes the captured state that its instances go on from, for [`Runtime::restore`]: to a file of this
+    /// user's alone, which takes the place of another one as a whole. It holds what the program had in memory,
+    /// secrets too.
+    ///
+    /// # Errors
+    /// Why it was not written; `Unsupported` for a capsule that begins at its beginning.
+    pub fn save(&self, file: impl AsRef<Path>) -> std::io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = file.as_ref();
+        let mut name = file.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_owned();
+        name.push(format!(".{}.unfinished", std::process::id()));
+        let unfinished = file.with_file_name(name);
+        let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        let written = self.prepared.plan.save(&mut open).and_then(|()| std::fs::rename(&unfinished, file));
+        written.inspect_err(|_| drop(std::fs::remove_file(&unfinished)))
     }
 
     /// Starts an instance. A program with a beginning of its own (a command) begins; one without

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ringfence_abi::Value;
-use ringfence_isolation::{self as isolation, Command, Running, Spec, Stop};
+use ringfence_isolation::{self as isolation, Command, Running, Spec, Stop, Then};
 use ringfence_manifest::{Permission, WindowSize};
-use ringfence_runtime::{Controls, Report, ScopedHal, Started};
+use ringfence_runtime::{Controls, Plan, Report, ScopedHal, Started};
 use tokio::sync::watch;
 
+use crate::capsule::Capsule;
 use crate::runtime::Runtime;
 use crate::value::{self, FromValue, IntoValues, ValueError};
 
@@ -36,6 +37,18 @@ pub enum CallError {
         /// What is different.
         reason: ValueError,
     },
+}
+
+/// Why an instance was not captured. It goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// It has ended, or cannot be captured as it is.
+    #[error(transparent)]
+    Call(#[from] isolation::CallError),
+    /// What was captured would not be held by what is required.
+    #[error(transparent)]
+    Build(#[from] isolation::BuildError),
 }
 
 impl Instance {
@@ -143,6 +156,40 @@ impl Instance {
 
     fn pausing(&self) -> Result<&dyn isolation::Pause, isolation::CallError> {
         self.instance.pause().ok_or(isolation::CallError::Unsupported("it cannot be frozen"))
+    }
+
+    /// Captures it: instances of the capsule that comes of it go on from this moment, or from the point that
+    /// was [asked for](crate::Load::capture_at), for which this waits. This one goes on as well. Each has
+    /// its own memory, clocks and random bytes; what the program has open is opened anew for each.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; what cannot be captured is named.
+    pub async fn snapshot(&self) -> Result<Capsule, SnapshotError> {
+        self.capture(Then::GoOn).await
+    }
+
+    /// The same, and this one ends there: not one instruction more of it is run.
+    ///
+    /// # Errors
+    /// As for [`Instance::snapshot`]; it goes on then, unless it has ended.
+    pub async fn snapshot_and_stop(&self) -> Result<Capsule, SnapshotError> {
+        self.capture(Then::End).await
+    }
+
+    async fn capture(&self, then: Then) -> Result<Capsule, SnapshotError> {
+        let unsupported = isolation::CallError::Unsupported(
+            "it is not captured: level microvm does that for what was loaded with `capture_at`",
+        );
+        let captured = self.instance.snapshot().ok_or(unsupported)?.capture(then).await;
+        let captured = match captured {
+            // The report knows which limit it was.
+            Err(isolation::CallError::Ended(_)) => Err(isolation::CallError::Ended(self.exited().await.exit)),
+            captured => captured,
+        }?;
+        let mut spec = Spec::clone(&self.spec);
+        spec.session.capture_at = None;
+        let plan = Plan::captured(captured, Arc::new(spec))?;
+        Ok(Capsule::new(self.runtime.clone(), plan))
     }
 
     /// The size of its terminal changed. Without a terminal this does nothing.

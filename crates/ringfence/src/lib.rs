@@ -77,7 +77,7 @@ pub use backends::{Progress, Setup, backends};
 pub use builder::{Builder, SetupError};
 pub use capsule::{Capsule, StartError};
 pub use function::HostFunction;
-pub use instance::{CallError, Instance};
+pub use instance::{CallError, Instance, SnapshotError};
 pub use load::{Load, LoadError};
 pub use places::Places;
 pub use ringfence_abi::{ErrorCode, Value};

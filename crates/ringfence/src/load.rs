@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ringfence_isolation::BuildError;
-use ringfence_manifest::{Manifest, Overrides, ReadError, ResolveError, StreamIn, StreamOut, WindowSize};
+use ringfence_manifest::{Manifest, Overrides, Point, ReadError, ResolveError, StreamIn, StreamOut, WindowSize};
 
 /// What is to be loaded. Each setting has the name and the syntax of the manifest's key.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub struct Load {
     pub(crate) stdout: Option<StreamOut>,
     pub(crate) stderr: Option<StreamOut>,
     pub(crate) terminal: Option<WindowSize>,
+    pub(crate) capture_at: Option<Point>,
 }
 
 /// Why a capsule was not loaded. Nothing of it has run.
@@ -96,6 +97,7 @@ impl Load {
             stdout: None,
             stderr: None,
             terminal: None,
+            capture_at: None,
         }
     }
 
@@ -175,6 +177,13 @@ impl Load {
     /// into it, and standard output is what it shows.
     pub fn terminal(mut self, size: WindowSize) -> Self {
         self.terminal = Some(size);
+        self
+    }
+
+    /// Lets the program come to rest at this point and wait for [`Instance::snapshot`](crate::Instance::snapshot),
+    /// at a level that captures.
+    pub fn capture_at(mut self, point: Option<Point>) -> Self {
+        self.capture_at = point;
         self
     }
 

@@ -24,6 +24,11 @@ impl Places {
         Some(self.state.as_ref()?.join("changes"))
     }
 
+    /// Where snapshots that have a name are kept.
+    pub fn snapshots(&self) -> Option<PathBuf> {
+        Some(self.state.as_ref()?.join("snapshots"))
+    }
+
     /// Where compiled code of level `wasm` is kept.
     pub fn compiled(&self) -> Option<PathBuf> {
         self.cache.as_deref().map(compiled)

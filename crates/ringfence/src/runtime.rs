@@ -119,6 +119,7 @@ impl Runtime {
             spec.stdio.stderr = stderr.clone();
         }
         spec.session.terminal = load.terminal;
+        spec.session.capture_at = load.capture_at;
         Ok(Resolved { spec, took: began.elapsed() })
     }
 
@@ -138,6 +139,27 @@ impl Runtime {
         let backend = self.backend(spec.isolation.level)?;
         check_session(&spec, backend)?;
         let plan = Plan::new(backend, Arc::new(spec), took)?;
+        Ok(Capsule::new(self.clone(), plan))
+    }
+
+    /// Gets a capsule ready whose instances go on from a snapshot that [`Capsule::save`] wrote. It has to be of
+    /// the same program with the same arguments and environment; what it may do is the spec's to say. The file
+    /// is not trusted.
+    ///
+    /// # Errors
+    /// As for [`Runtime::prepare`], and [`BuildError::Snapshot`].
+    pub fn restore(&self, resolved: impl Into<Resolved>, file: impl AsRef<Path>) -> Result<Capsule, BuildError> {
+        let Resolved { spec, took } = resolved.into();
+        check_regular(&spec)?;
+        let backend = self.backend(spec.isolation.level)?;
+        check_session(&spec, backend)?;
+        let path = file.as_ref();
+        let unreadable = |source| BuildError::Unreadable { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        if !file.metadata().map_err(unreadable)?.is_file() {
+            return Err(BuildError::Snapshot(format!("{} is no regular file", path.display())));
+        }
+        let plan = Plan::restore(backend, Arc::new(spec), file, took)?;
         Ok(Capsule::new(self.clone(), plan))
     }
 
@@ -227,6 +249,11 @@ fn check_session(spec: &Spec, backend: &dyn Backend) -> Result<(), BuildError> {
             spec.session.overlay.is_some(),
             Feature::Overlay,
             "changes are not kept apart (--dry-run-fs) for it; level sandbox does that for Linux programs",
+        ),
+        (
+            spec.session.capture_at.is_some(),
+            Feature::Capture,
+            "it is not captured at this level; level microvm does that for Linux programs",
         ),
     ];
     match asked.into_iter().find(|(asked, feature, _)| *asked && !backend.offers(*feature, spec.program.kind)) {

@@ -314,3 +314,35 @@ fn further_commands_run_in_the_place_of_an_instance() {
     assert_eq!((report.exit, report.stdout), (Exit::Stopped, Some(b"said\n".to_vec())));
     assert!(runtime.block_on(instance.exec(["true"])).is_err());
 }
+
+#[cfg(all(feature = "microvm", target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn an_instance_is_captured_and_goes_on_from_memory_and_from_a_file() {
+    use ringfence::manifest::Point;
+    use ringfence::{Exit, InstanceError, Level, SnapshotError};
+
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Runtime::builder().data_home(folder.path()).build().unwrap();
+    let backend = runtime.backends().iter().find(|backend| backend.level() == Level::MicroVm).unwrap();
+    if let Some(missing) = backend.probe().iter().find(|fact| !fact.usable) {
+        return eprintln!("skipped: {missing:?}");
+    }
+    let load = || Load::path("/bin/sh").unwrap().level("microvm").args(["-c", "read word; echo got $word"]);
+    let load = |input: &str| load().stdout(StreamOut::Capture).stdin(ringfence::StreamIn::Bytes(input.into()));
+    let capsule = runtime.load_with(load("one").capture_at(Some(Point::Start))).unwrap();
+    assert!(capsule.save(folder.path().join("nothing")).is_err() && !folder.path().join("nothing").exists());
+    let instance = capsule.start().unwrap();
+    let captured = runtime.block_on(instance.snapshot()).unwrap();
+    // The captured one goes on, and so does what comes of it.
+    for report in [instance.exited_blocking(), captured.run_blocking().unwrap(), captured.run_blocking().unwrap()] {
+        assert_eq!((report.exit, report.stdout.as_deref()), (Exit::Returned(0), Some(&b"got one\n"[..])));
+    }
+    let ended = runtime.block_on(instance.snapshot()).err();
+    assert!(matches!(ended, Some(SnapshotError::Call(InstanceError::Ended(Exit::Returned(0))))), "{ended:?}");
+    let file = folder.path().join("captured");
+    captured.save(&file).unwrap();
+    let restored = runtime.restore(runtime.resolve(&load("two")).unwrap(), &file).unwrap();
+    assert_eq!(restored.run_blocking().unwrap().stdout.as_deref(), Some(&b"got two\n"[..]));
+    let elsewhere = runtime.resolve(&load("two").level("sandbox")).unwrap();
+    assert!(runtime.restore(elsewhere, &file).is_err());
+}

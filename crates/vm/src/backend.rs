@@ -1,5 +1,6 @@
 //! The backend: what it needs, what it refuses, what it prepares.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -16,6 +17,7 @@ use crate::loader::Elf;
 use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
 use crate::promise::{UNCONFINED, promise};
+use crate::snapshot::{Frozen, Image};
 use crate::tree::{HostFile, System};
 
 /// What is known of a spec before anything is built, and what of the host runs it.
@@ -125,7 +127,7 @@ impl Vm {
         let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
         let system = System::around(spec, program)
             .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
-        Ok(self.ready(kvm, *kind, spec, system, promise(spec, *kind == StubKind::User, UNCONFINED)))
+        Ok(Box::new(self.ready(kvm, *kind, spec, system, promise(spec, *kind == StubKind::User, UNCONFINED))))
     }
 
     /// Does what [`prepare`](Backend::prepare) does, and says why the monitor will have no walls of its own.
@@ -133,10 +135,27 @@ impl Vm {
     /// # Errors
     /// As for `prepare`.
     pub fn prepare_unconfined(&self, spec: &Spec, why: String) -> Result<Box<dyn Prepared>, BuildError> {
+        Ok(Box::new(self.checked(spec, &why)?))
+    }
+
+    /// The same for [`restore`](Backend::restore).
+    ///
+    /// # Errors
+    /// As for `restore`.
+    pub fn restore_unconfined(&self, spec: &Spec, file: File, why: String) -> Result<Box<dyn Prepared>, BuildError> {
+        if spec.session.terminal.is_some() {
+            return Err(BuildError::Snapshot("what is captured has no terminal, and is given none".into()));
+        }
+        let ready = self.checked(spec, &why)?;
+        let image = Image::load(file).map_err(|error| BuildError::Snapshot(error.to_string()))?;
+        Ok(Box::new(Frozen::new(ready, image)?))
+    }
+
+    fn checked(&self, spec: &Spec, why: &str) -> Result<Ready, BuildError> {
         check_linux_program(spec)?;
         let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
         check_permissions(spec)?;
-        let promised = promise(spec, *kind == StubKind::User, &why);
+        let promised = promise(spec, *kind == StubKind::User, why);
         promised.check(spec).map_err(|refusal| Refusal { facts: self.probe(), ..refusal })?;
         let system = System::open(spec)
             .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
@@ -147,22 +166,17 @@ impl Vm {
         Ok(self.ready(kvm, *kind, spec, system, promised))
     }
 
-    fn ready(
-        &self,
-        kvm: &Arc<Kvm>,
-        kind: StubKind,
-        spec: &Spec,
-        system: System,
-        promised: Enforcement,
-    ) -> Box<dyn Prepared> {
-        Box::new(Ready {
+    fn ready(&self, kvm: &Arc<Kvm>, kind: StubKind, spec: &Spec, system: System, promised: Enforcement) -> Ready {
+        let wanted = Wanted { kvm: kvm.clone(), kind, memory: spec.limits.memory.map(|bytes| bytes.0) };
+        Ready {
             kvm: kvm.clone(),
-            pool: Pool::new(Wanted { kvm: kvm.clone(), kind, memory: spec.limits.memory.map(|bytes| bytes.0) }),
+            kind,
+            pool: Arc::new(Pool::new(wanted)),
             spec: Arc::new(spec.clone()),
             system: Arc::new(system),
             promised,
             executor: self.executor.clone(),
-        })
+        }
     }
 
     fn refusal(&self, missing: &Missing) -> Refusal {
@@ -206,7 +220,7 @@ impl Backend for Vm {
     }
 
     fn offers(&self, feature: Feature, kind: Kind) -> bool {
-        feature == Feature::Terminal && self.runs(kind)
+        matches!(feature, Feature::Terminal | Feature::Capture) && self.runs(kind)
     }
 
     fn system_calls(&self) -> Vec<SystemCall> {
@@ -215,6 +229,10 @@ impl Backend for Vm {
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         self.prepare_unconfined(spec, UNCONFINED.to_owned())
+    }
+
+    fn restore(&self, spec: &Spec, file: File) -> Result<Box<dyn Prepared>, BuildError> {
+        self.restore_unconfined(spec, file, UNCONFINED.to_owned())
     }
 }
 

@@ -113,6 +113,11 @@ impl Control {
         self.stopping.load(SeqCst)
     }
 
+    /// Whether everything is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(SeqCst)
+    }
+
     /// The calling thread does nothing while this runs.
     pub(crate) fn parked(&self, wait: impl FnOnce()) {
         self.busy(-1);

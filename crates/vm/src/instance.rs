@@ -8,20 +8,21 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringfence_isolation::{
-    Activity, BoxFuture, CallError, Command, Enforcement, Exec, Exit, Instance, LostReason, Pause, Running, StartError,
-    Stop, Terminal, Trap, Usage,
+    Activity, BoxFuture, CallError, Command, Enforcement, Exec, Exit, Instance, LostReason, Pause, Prepared, Running,
+    Snapshot, StartError, Stop, Terminal, Then, Trap, Usage,
 };
-use ringfence_manifest::WindowSize;
+use ringfence_manifest::{Point, WindowSize};
 use tokio::runtime::Handle;
 
 use crate::control::{Control, LastWord};
-use crate::personality::{self, First, World};
+use crate::personality::{self, CaptureError, First, World};
+use crate::prepared::Ready;
+use crate::snapshot::{self, Frozen};
 
 /// A built virtual machine.
 pub(crate) struct VmInstance {
-    executor: Handle,
+    ready: Ready,
     control: Arc<Control>,
-    enforced: Enforcement,
     phase: Mutex<Phase>,
     has_terminal: bool,
 }
@@ -34,16 +35,10 @@ enum Phase {
 }
 
 impl VmInstance {
-    pub(crate) fn new(
-        executor: Handle,
-        control: Arc<Control>,
-        world: Arc<World>,
-        first: First,
-        enforced: Enforcement,
-    ) -> Self {
+    pub(crate) fn new(ready: Ready, control: Arc<Control>, world: Arc<World>, first: First) -> Self {
         let has_terminal = world.has_console();
         let phase = Mutex::new(Phase::Built(Box::new((world, first))));
-        VmInstance { executor, control, enforced, phase, has_terminal }
+        VmInstance { ready, control, phase, has_terminal }
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
@@ -85,7 +80,7 @@ fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Hand
 
 impl Instance for VmInstance {
     fn enforced(&self) -> &Enforcement {
-        &self.enforced
+        &self.ready.promised
     }
 
     fn start(&self) -> Result<(), StartError> {
@@ -98,10 +93,10 @@ impl Instance for VmInstance {
             Phase::Stopped => Err(StartError::Stopped),
             Phase::Built(parts) => {
                 let (world, first) = *parts;
-                personality::attend(&world, &self.executor);
+                personality::attend(&world, &self.ready.executor);
                 let started = Arc::downgrade(&world);
                 *phase = Phase::Started(started.clone());
-                let (control, executor) = (self.control.clone(), self.executor.clone());
+                let (control, executor) = (self.control.clone(), self.ready.executor.clone());
                 let thread = std::thread::Builder::new().name("microvm".into());
                 if let Err(error) = thread.spawn(move || live(world, first, &control, &executor)) {
                     // What its process has refers to the world, and the world to it.
@@ -160,6 +155,10 @@ impl Instance for VmInstance {
 
     fn activity(&self) -> Option<Activity> {
         Some(self.control.activity())
+    }
+
+    fn snapshot(&self) -> Option<&dyn Snapshot> {
+        Some(self)
     }
 }
 
@@ -226,6 +225,41 @@ impl VmInstance {
             (Some(world), None) => Ok(world),
             (_, ended) => Err(CallError::Ended(ended.unwrap_or(Exit::Stopped))),
         }
+    }
+}
+
+impl Snapshot for VmInstance {
+    fn capture(&self, then: Then) -> BoxFuture<'_, Result<Box<dyn Prepared>, CallError>> {
+        Box::pin(async move {
+            let world = match &*self.phase() {
+                Phase::Started(world) => world.upgrade(),
+                Phase::Built(_) => return Err(CallError::Unsupported("it has to be started before it is captured")),
+                Phase::Stopped => None,
+            };
+            let Some(world) = world else { return Err(CallError::Ended(self.exited().await)) };
+            if self.ready.spec.session.capture_at.is_some_and(|point| point != Point::Anywhere) {
+                let mut arrival = world.arrival();
+                tokio::select! {
+                    biased;
+                    _ = arrival.wait_for(|arrived| *arrived) => {}
+                    exit = self.exited() => return Err(CallError::Ended(exit)),
+                }
+            }
+            let mut ready = self.ready.clone();
+            // What goes on from there comes to no point any more.
+            Arc::make_mut(&mut ready.spec).session.capture_at = None;
+            let captured = self.ready.executor.spawn_blocking(move || {
+                let origin = snapshot::origin(&ready.spec, &ready.system, &ready.kvm, ready.kind, None)
+                    .map_err(|errno| CaptureError::unread(ready.spec.program.path.display(), errno))?;
+                personality::capture(&world, origin, then).map(|image| Frozen::of(ready, image))
+            });
+            match captured.await {
+                Ok(Ok(frozen)) => Ok(Box::new(frozen) as Box<dyn Prepared>),
+                Ok(Err(CaptureError::Ending)) => Err(CallError::Ended(self.exited().await)),
+                Ok(Err(error)) => Err(CallError::NotCaptured(error.to_string())),
+                Err(_) => Err(CallError::NotCaptured("the runtime is shutting down".into())),
+            }
+        })
     }
 }
 

@@ -34,6 +34,7 @@ mod pool;
 mod prepared;
 mod promise;
 mod scratch;
+mod snapshot;
 mod sys;
 mod tree;
 mod vdso;

@@ -8,19 +8,21 @@ use rustix::io::Errno;
 
 use crate::control::Control;
 use crate::instance::VmInstance;
-use crate::kvm::{Kvm, MachineError};
-use crate::personality::{self, World};
+use crate::kvm::{Kvm, MachineError, StubKind};
+use crate::personality::{self, First, World};
 use crate::pool::Pool;
 use crate::tree::System;
 
 /// Everything instances of one spec share.
+#[derive(Clone)]
 pub(crate) struct Ready {
     pub(crate) kvm: Arc<Kvm>,
+    pub(crate) kind: StubKind,
     pub(crate) spec: Arc<Spec>,
     pub(crate) system: Arc<System>,
     pub(crate) promised: Enforcement,
     pub(crate) executor: tokio::runtime::Handle,
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
 }
 
 impl Prepared for Ready {
@@ -29,12 +31,7 @@ impl Prepared for Ready {
     }
 
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
-        let machine = self.pool.machine().map_err(no_machine)?;
-        let control = Control::new(host.clone(), self.spec.limits.clone());
-        let world =
-            World::new(host, machine, self.spec.clone(), self.system.clone(), control.clone(), self.kvm.counter());
-        let first = personality::first_thread(&world).map_err(|errno| self.program_error(errno))?;
-        Ok(Box::new(VmInstance::new(self.executor.clone(), control, world, first, self.promised.clone())))
+        self.build_with(host, |world| personality::first_thread(world).map_err(|errno| self.program_error(errno)))
     }
 
     /// Machines without a program: a place shows the mounts as they are when it is built.
@@ -48,6 +45,20 @@ fn no_machine(source: MachineError) -> BuildError {
 }
 
 impl Ready {
+    /// Builds the place; `fill` puts a program into it.
+    pub(crate) fn build_with(
+        &self,
+        host: Arc<dyn Host>,
+        fill: impl FnOnce(&Arc<World>) -> Result<First, BuildError>,
+    ) -> Result<Box<dyn Instance>, BuildError> {
+        let machine = self.pool.machine().map_err(no_machine)?;
+        let control = Control::new(host.clone(), self.spec.limits.clone());
+        let world =
+            World::new(host, machine, self.spec.clone(), self.system.clone(), control.clone(), self.kvm.counter());
+        let first = fill(&world).inspect_err(|_| personality::clear(&world))?;
+        Ok(Box::new(VmInstance::new(self.clone(), control, world, first)))
+    }
+
     fn program_error(&self, errno: Errno) -> BuildError {
         let reason = match errno {
             Errno::NOENT => "its interpreter is not in the capsule's tree".into(),

@@ -4,7 +4,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Lab, here};
+use ringfence_isolation::Point;
+use support::{Lab, explain, here};
 
 #[test]
 fn a_hello_takes_milliseconds() {
@@ -26,4 +27,38 @@ fn a_hello_takes_milliseconds() {
     times.sort_unstable();
     eprintln!("first {first:?}, median of 31 {:?}, fastest {:?}", times[15], times[0]);
     assert!(times[15] < Duration::from_secs(1), "{times:?}");
+}
+
+#[test]
+fn what_going_on_from_a_snapshot_takes_is_printed() {
+    for (what, lab) in [("static", Lab::compiled("ordinary.c", &["hello"])), ("python3", python())] {
+        let Some(lab) = lab else { continue };
+        let file = lab.saved(Point::Start);
+        let plan = lab.restored(&file).unwrap_or_else(|error| panic!("{}", explain(&error)));
+        let times = |run: &dyn Fn()| {
+            let mut times: Vec<Duration> = (0..41)
+                .map(|_| {
+                    let began = Instant::now();
+                    run();
+                    began.elapsed()
+                })
+                .collect();
+            times.sort_unstable();
+            (times[20], times[0])
+        };
+        let cold = times(&|| lab.prints("hello"));
+        let warm = times(&|| assert_eq!(Lab::run_of(&plan).unwrap().stdout, "hello\n"));
+        let build = times(&|| drop(Lab::build_of(&plan).unwrap()));
+        let load = times(&|| drop(lab.restored(&file).unwrap()));
+        let bytes = std::fs::metadata(&file).unwrap().len();
+        eprintln!(
+            "{what}, {bytes} bytes: median and fastest of 41: from its beginning {cold:?}, from memory {warm:?},"
+        );
+        eprintln!("    of which building and dropping {build:?}; reading the file {load:?}");
+    }
+}
+
+fn python() -> Option<Lab> {
+    let python = std::path::Path::new("/usr/bin/python3").canonicalize().ok()?;
+    here().then(|| Lab::new(python).args(&["-c", "import json, re; print('hello')"]))
 }

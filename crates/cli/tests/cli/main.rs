@@ -18,5 +18,6 @@ mod run;
 mod sandbox;
 #[cfg(feature = "wasm")]
 mod signals;
+mod snapshot;
 #[cfg(feature = "sandbox")]
 mod terminal;

@@ -1,6 +1,7 @@
 //! Level `microvm` with its monitor in a process of its own, behind the walls of level `sandbox`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -33,6 +34,9 @@ const MONITOR: u64 = 128 << 20;
 const TABLES: u64 = 32;
 /// The processor time that setting the machine up may take.
 const SET_UP: Duration = Duration::from_secs(2);
+/// Why what is captured, or goes on from a snapshot, has no process of its own for its monitor.
+const HERE: &str = "in this version the monitor of what is captured, and of what goes on from a snapshot, is a part of \
+                    the process that runs the capsule, with the rights of that";
 /// The threads of a guest, which are threads of the monitor.
 const THREADS: u64 = 128;
 /// Those of the monitor's own.
@@ -121,8 +125,16 @@ impl Backend for Machines {
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         match &self.runner {
+            Some(_) if spec.session.capture_at.is_some() => self.vm.prepare_unconfined(spec, HERE.to_owned()),
             Some(runner) => self.prepare_in(runner, spec),
             None => self.vm.prepare(spec),
+        }
+    }
+
+    fn restore(&self, spec: &Spec, file: File) -> Result<Box<dyn Prepared>, BuildError> {
+        match &self.runner {
+            Some(_) => self.vm.restore_unconfined(spec, file, HERE.to_owned()),
+            None => self.vm.restore(spec, file),
         }
     }
 }

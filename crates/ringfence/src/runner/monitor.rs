@@ -195,6 +195,7 @@ fn spec(order: &MachineOrder) -> Option<Spec> {
         session: Session {
             terminal: order.terminal.map(|(rows, columns)| WindowSize { rows, columns }),
             overlay: None,
+            capture_at: None,
         },
     })
 }

@@ -46,10 +46,43 @@ impl Plan {
     /// What the backend says, or [`BuildError::Refused`].
     pub fn new(backend: &dyn Backend, spec: Arc<Spec>, resolve: Duration) -> Result<Self, BuildError> {
         let began = Instant::now();
-        let prepared = backend.prepare(&spec)?;
+        Self::of(backend.prepare(&spec)?, spec, resolve, began)
+    }
+
+    /// The same, of a program that goes on from a captured state; see [`Backend::restore`].
+    ///
+    /// # Errors
+    /// As for [`Plan::new`], and [`BuildError::Snapshot`].
+    pub fn restore(
+        backend: &dyn Backend,
+        spec: Arc<Spec>,
+        file: std::fs::File,
+        resolve: Duration,
+    ) -> Result<Self, BuildError> {
+        let began = Instant::now();
+        Self::of(backend.restore(&spec, file)?, spec, resolve, began)
+    }
+
+    /// Of a state that was just captured of an instance of this spec.
+    ///
+    /// # Errors
+    /// [`BuildError::Refused`] when a required guarantee would not be held.
+    pub fn captured(prepared: Box<dyn Prepared>, spec: Arc<Spec>) -> Result<Self, BuildError> {
+        Self::of(prepared, spec, Duration::ZERO, Instant::now())
+    }
+
+    fn of(prepared: Box<dyn Prepared>, spec: Arc<Spec>, resolve: Duration, began: Instant) -> Result<Self, BuildError> {
         prepared.promised().check(&spec)?;
         let timings = Timings { resolve, prepare: began.elapsed(), ..Timings::default() };
         Ok(Plan { spec, prepared, timings })
+    }
+
+    /// Writes the captured state it builds from; see [`Prepared::save`].
+    ///
+    /// # Errors
+    /// As for [`Prepared::save`].
+    pub fn save(&self, into: &mut dyn std::io::Write) -> std::io::Result<()> {
+        self.prepared.save(into)
     }
 
     /// What it was made from.

@@ -14,6 +14,25 @@ pub(super) struct Features {
     pub(super) address_bits: u32,
 }
 
+/// What programs may have found out of processors and go on to use: words to be compared bit by bit, and how
+/// the vector registers lie in memory.
+pub(super) fn fingerprint(cpuid: &CpuId) -> (Vec<u32>, Vec<u32>) {
+    let leaf = |function, index| {
+        let found = cpuid.as_slice().iter().find(|leaf| leaf.function == function && leaf.index == index);
+        found.map_or([0; 4], |leaf| [leaf.eax, leaf.ebx, leaf.ecx, leaf.edx])
+    };
+    let [[_, _, first_c, first_d], seventh, [more, ..], [_, _, far_c, far_d]] =
+        [leaf(1, 0), leaf(7, 0), leaf(7, 1), leaf(0x8000_0001, 0)];
+    let [states, ..] = leaf(0xd, 0);
+    let states = states & STATES as u32;
+    let features = vec![first_c, first_d, seventh[1], seventh[2], seventh[3], more, far_c, far_d, states];
+    let layout = (2..32).filter(|bit| states >> bit & 1 != 0).flat_map(|bit| {
+        let [size, offset, ..] = leaf(0xd, bit);
+        [bit, size, offset]
+    });
+    (features, layout.collect())
+}
+
 /// `supervisor` is whether the stubs are the supervisor's alone, so that it needs no page of a program.
 pub(super) fn features(cpuid: &CpuId, supervisor: bool) -> Features {
     let leaf = |function, index| cpuid.as_slice().iter().find(|leaf| leaf.function == function && leaf.index == index);

@@ -153,6 +153,11 @@ impl Kvm {
         &self.cpuid
     }
 
+    /// What its processors can do, to be compared with another machine's.
+    pub(crate) fn fingerprint(&self) -> (Vec<u32>, Vec<u32>) {
+        super::cpuid::fingerprint(&self.cpuid)
+    }
+
     /// `KVM_CREATE_VM`, which a signal may interrupt.
     pub(super) fn create_vm(&self) -> Result<VmFd, kvm_ioctls::Error> {
         loop {

@@ -284,6 +284,18 @@ impl Processor {
         self.vcpu.set_sregs(&special).map_err(failed("cannot set a processor up"))
     }
 
+    /// The bases of `fs` and `gs`.
+    pub(crate) fn bases(&self) -> Result<(u64, u64), MachineError> {
+        let special = self.vcpu.get_sregs().map_err(failed("cannot read a processor"))?;
+        Ok((special.fs.base, special.gs.base))
+    }
+
+    pub(crate) fn set_gs_base(&mut self, base: u64) -> Result<(), MachineError> {
+        let mut special = self.vcpu.get_sregs().map_err(failed("cannot read a processor"))?;
+        special.gs.base = base;
+        self.vcpu.set_sregs(&special).map_err(failed("cannot set a processor up"))
+    }
+
     /// The vector registers.
     pub(crate) fn vectors(&self) -> Result<kvm_xsave, MachineError> {
         self.vcpu.get_xsave().map_err(failed("cannot read a processor"))

@@ -25,6 +25,8 @@ pub(crate) trait Content: Send + Sync {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno>;
     /// Its path, as the program knows it.
     fn path(&self) -> &[u8];
+    /// What it really is, for who captures it.
+    fn as_any(&self) -> &dyn std::any::Any;
 }
 
 /// Where the content of an area comes from.

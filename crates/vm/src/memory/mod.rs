@@ -7,10 +7,12 @@
 mod area;
 mod copy;
 mod pages;
+mod parts;
 mod segment;
 mod space;
 
 pub(crate) use area::{Backing, Content, Protection, Reach};
 pub(crate) use pages::Touch;
+pub(crate) use parts::Region;
 pub(crate) use segment::{Origin, Quota, Segment, Source};
 pub(crate) use space::{Ledger, Placement, Space};

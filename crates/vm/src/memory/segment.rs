@@ -247,6 +247,27 @@ impl Segment {
     }
 }
 
+impl Segment {
+    /// Its size, of a file, and the pages that are there: which, and in which frames.
+    pub(crate) fn parts(&self) -> (Option<u64>, Vec<(u64, u64)>) {
+        let state = self.state();
+        (state.size, state.frames.iter().map(|(&index, &frame)| (index, frame)).collect())
+    }
+
+    /// What kind its pages are of.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Puts content into a page, which is made.
+    pub(crate) fn revive(&self, index: u64, content: &[u8]) -> Result<(), Errno> {
+        let mut state = self.state();
+        let frame = self.page(&mut state, index)?;
+        self.machine.write(frame * PAGE, content);
+        Ok(())
+    }
+}
+
 impl Drop for Segment {
     fn drop(&mut self) {
         // As when the machine under a file system goes down: what cannot be written is lost.

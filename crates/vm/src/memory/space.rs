@@ -67,6 +67,16 @@ impl Inner {
     }
 }
 
+impl Inner {
+    pub(super) fn heap(&self) -> (u64, u64) {
+        (self.break_start, self.break_end)
+    }
+
+    pub(super) fn set_heap(&mut self, start: u64, end: u64) {
+        (self.break_start, self.break_end) = (start, end);
+    }
+}
+
 /// A page that is there.
 #[derive(Clone, Copy)]
 pub(super) struct Page {

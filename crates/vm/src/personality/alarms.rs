@@ -13,6 +13,7 @@ use super::signals::{self, Cause};
 use super::thread::Thread;
 use super::world::World;
 use super::{Answer, Arguments, int, time};
+use crate::snapshot::state;
 
 /// How many a process can have.
 const MOST: usize = 32;
@@ -105,6 +106,43 @@ impl Drop for Alarm {
 }
 
 impl Alarms {
+    /// Those there are, with what they still have.
+    pub(super) fn captured(&self, process: &Process) -> Vec<state::Alarm> {
+        let alarm = |(&number, alarm): (&i32, &Alarm)| {
+            let left = alarm.left(process);
+            // One that has expired and whose signal was not sent yet does that when it goes on.
+            let waits = alarm.running.as_ref().is_some_and(|running| !running.is_finished());
+            state::Alarm {
+                number,
+                measure: match alarm.measure {
+                    Measure::Clock(clock) => state::Measure::Clock(clock),
+                    Measure::Process => state::Measure::Process,
+                    Measure::Thread(id) => state::Measure::Thread(id),
+                },
+                cause: alarm.effect.cause.map(|Cause { signal, code, words }| state::Cause { signal, code, words }),
+                thread: alarm.effect.thread,
+                left: if waits { left.max(Duration::from_nanos(1)) } else { left },
+                interval: alarm.interval,
+            }
+        };
+        lock(&self.0).iter().map(alarm).collect()
+    }
+
+    /// Those there were go on.
+    pub(super) fn revive(&self, world: &Arc<World>, process: &Arc<Process>, captured: &[state::Alarm]) {
+        for alarm in captured.iter().take(MOST + 5) {
+            let measure = match alarm.measure {
+                state::Measure::Clock(clock) => Measure::Clock(clock),
+                state::Measure::Process => Measure::Process,
+                state::Measure::Thread(id) => Measure::Thread(id),
+            };
+            let effect = Effect { cause: alarm.cause.as_ref().and_then(Cause::of), thread: alarm.thread };
+            lock(&self.0).insert(alarm.number, Alarm::new(measure, effect));
+            // The executor is there, and so is the alarm.
+            let _ = set_of(world, process, alarm.number, alarm.left, alarm.interval);
+        }
+    }
+
     /// All of them are gone, as after `execve(2)` those of `timer_create(2)`.
     pub(super) fn clear(&self, all: bool) {
         lock(&self.0).retain(|&number, _| number < 0 && !all);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use rustix::io::Errno;
 
 use super::process::lock;
+use crate::snapshot::state;
 
 /// How many signals of one process or thread wait at most: `RLIMIT_SIGPENDING`.
 const MOST: usize = 1024;
@@ -62,6 +63,11 @@ impl Cause {
     pub(super) fn read(signal: i32, bytes: &[u8; 128]) -> Self {
         let word = |at: usize| bytes[at..at + 8].iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
         Cause { signal, code: word(8) as u32 as i32, words: [word(16), word(24)] }
+    }
+
+    /// One that was captured; `None` when there is no such signal.
+    pub(super) fn of(&state::Cause { signal, code, words }: &state::Cause) -> Option<Cause> {
+        (1..=64).contains(&signal).then_some(Cause { signal, code, words })
     }
 
     /// The address of a fault.
@@ -147,6 +153,17 @@ impl Queue {
             set.fetch_and(!bit(signal), SeqCst);
         }
         Some(cause)
+    }
+
+    /// Those that wait, in their order.
+    pub(super) fn captured(&self) -> Vec<state::Cause> {
+        let cause = |&Cause { signal, code, words }: &Cause| state::Cause { signal, code, words };
+        lock(&self.0).iter().map(cause).collect()
+    }
+
+    /// The reverse of [`captured`](Self::captured); `None` when they cannot be so.
+    pub(super) fn revive(&self, set: &AtomicU64, captured: &[state::Cause]) -> Option<()> {
+        captured.iter().try_for_each(|cause| self.put(set, Cause::of(cause)?).ok())
     }
 
     /// None of these waits any more.

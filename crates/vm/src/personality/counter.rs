@@ -24,6 +24,16 @@ pub(super) struct Counter {
 }
 
 impl Counter {
+    /// Its number, and whether it is taken one at a time.
+    pub(super) fn captured(&self) -> (u64, bool) {
+        (*lock(&self.number), self.by_one)
+    }
+
+    /// The reverse of [`captured`](Self::captured).
+    pub(super) fn of(number: u64, by_one: bool) -> Counter {
+        Counter { number: Mutex::new(number.min(MOST)), by_one, bell: Bell::default() }
+    }
+
     pub(super) fn readiness(&self, watch: &Watch<'_>) -> i16 {
         watch.enlist(&self.bell);
         let number = *lock(&self.number);

@@ -38,8 +38,7 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
     let is_last = {
         let mut threads = lock(&process.threads);
         if let Some(member) = threads.remove(&id) {
-            let used = crate::sys::thread_time(member.number.load(SeqCst));
-            *lock(&process.ended_time) += used.unwrap_or_default();
+            *lock(&process.ended_time) += member.time().unwrap_or_default();
         }
         threads.is_empty()
     };

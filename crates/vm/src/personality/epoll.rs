@@ -12,6 +12,7 @@ use super::process::lock;
 use super::readiness::{DEPTH, ERR, HUP, IN, OUT, RDHUP, Watch};
 use super::thread::Thread;
 use super::waiting::Bell;
+use super::world::World;
 use super::{Answer, Arguments, int, polling};
 use crate::kvm::Kept;
 
@@ -82,8 +83,8 @@ impl Wish {
 }
 
 impl Set {
-    fn new(thread: &Thread) -> Set {
-        let kept = Mutex::new(Kept::new(thread.world.machine.clone()));
+    pub(super) fn new(world: &World) -> Set {
+        let kept = Mutex::new(Kept::new(world.machine.clone()));
         Set { members: Mutex::default(), kept, bell: Bell::default(), looks: AtomicU64::new(0) }
     }
 
@@ -96,6 +97,31 @@ impl Set {
         let mut members = lock(&self.members);
         members.retain(|member| member.open.strong_count() > 0);
         members.iter().cloned().collect()
+    }
+
+    /// What is waited for: the descriptor's number, what it stood for, the events, the data, and whether it
+    /// has been told for the one time.
+    pub(super) fn captured(&self) -> Vec<(i32, Arc<Open>, u32, u64, bool)> {
+        let wishes = self.members().into_iter().filter_map(|member| {
+            let wish = *lock(&member.wish);
+            Some((member.number, member.open.upgrade()?, wish.events, wish.data, wish.is_spent))
+        });
+        wishes.collect()
+    }
+
+    /// Adds what was waited for. What holds now is news, also where only changes are told.
+    pub(super) fn revive(
+        &self,
+        world: &World,
+        (number, open): (i32, &Arc<Open>),
+        wish: (u32, u64),
+        is_spent: bool,
+    ) -> Result<(), Errno> {
+        self.change(world, &|| world.control.is_stopping(), libc::EPOLL_CTL_ADD, (number, open), wish)?;
+        if let Some(member) = lock(&self.members).back() {
+            lock(&member.wish).is_spent = is_spent;
+        }
+        Ok(())
     }
 
     /// Whether something of it would be told.
@@ -151,7 +177,7 @@ impl Set {
     }
 
     /// Whether waiting for this would be waiting for `other`, or lead deeper than sets may lie.
-    fn leads_to(&self, thread: &Thread, other: &Set) -> bool {
+    fn leads_to(&self, has_to_end: &dyn Fn() -> bool, other: &Set) -> bool {
         if std::ptr::eq(self, other) {
             return true;
         }
@@ -160,7 +186,7 @@ impl Set {
             let mut below = HashMap::new();
             for open in level.values() {
                 let Kind::Set(inner) = &open.kind else { continue };
-                if std::ptr::eq(inner, other) || thread.has_to_end() {
+                if std::ptr::eq(inner, other) || has_to_end() {
                     return true;
                 }
                 below.extend(inner.inner());
@@ -172,15 +198,15 @@ impl Set {
 
     fn change(
         &self,
-        thread: &Thread,
+        world: &World,
+        has_to_end: &dyn Fn() -> bool,
         operation: i32,
-        number: i32,
-        open: &Arc<Open>,
+        (number, open): (i32, &Arc<Open>),
         (events, data): (u32, u64),
     ) -> Result<(), Errno> {
         if let Kind::Set(inner) = &open.kind
             && operation == libc::EPOLL_CTL_ADD
-            && inner.leads_to(thread, self)
+            && inner.leads_to(has_to_end, self)
         {
             return Err(if std::ptr::eq(inner, self) { Errno::INVAL } else { Errno::LOOP });
         }
@@ -194,7 +220,7 @@ impl Set {
             (libc::EPOLL_CTL_ADD, Some(_)) => return Err(Errno::EXIST),
             (libc::EPOLL_CTL_ADD, None) if members.len() >= MOST => return Err(Errno::NOSPC),
             (libc::EPOLL_CTL_ADD, None) => {
-                thread.world.may_keep(EACH)?;
+                world.may_keep(EACH)?;
                 let (open, wish) = (Arc::downgrade(open), Mutex::new(wish));
                 members.push_back(Arc::new(Member { number, open, wish }));
             }
@@ -224,7 +250,8 @@ pub(super) fn create1(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
     if int(flags) & !libc::EPOLL_CLOEXEC != 0 {
         return Err(Errno::INVAL);
     }
-    let open = Open::new(&thread.world, Kind::Set(Set::new(thread)), b"anon_inode:[eventpoll]", libc::O_RDWR as u32);
+    let open =
+        Open::new(&thread.world, Kind::Set(Set::new(&thread.world)), b"anon_inode:[eventpoll]", libc::O_RDWR as u32);
     thread.process.descriptors().add(open, 0, flags != 0)
 }
 
@@ -243,7 +270,8 @@ pub(super) fn control(thread: &mut Thread, [set, operation, number, event, ..]: 
             (space.read_u32(event)?, space.read_u64(event.wrapping_add(4))?)
         }
     };
-    set.change(thread, int(operation), int(number), &open, wish).map(|()| 0)
+    let ends = || thread.has_to_end();
+    set.change(&thread.world, &ends, int(operation), (int(number), &open), wish).map(|()| 0)
 }
 
 fn wait(thread: &Thread, set: u64, at: u64, most: u64, until: Option<Instant>) -> Answer {

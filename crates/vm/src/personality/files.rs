@@ -34,7 +34,7 @@ impl Descriptors {
         self.1.store(usize::try_from(most).unwrap_or(MOST).min(MOST), SeqCst);
     }
 
-    fn most(&self) -> usize {
+    pub(super) fn most(&self) -> usize {
         self.1.load(SeqCst)
     }
 
@@ -82,6 +82,17 @@ impl Descriptors {
     /// A copy for a child.
     pub(super) fn duplicate(&self) -> Descriptors {
         Descriptors(Mutex::new(lock(&self.0).clone()), AtomicUsize::new(self.most()))
+    }
+
+    /// What each stands for, and whether it is closed by `execve(2)`.
+    pub(super) fn slots(&self) -> Vec<Option<(Arc<Open>, bool)>> {
+        lock(&self.0).iter().map(|slot| slot.as_ref().map(|slot| (slot.open.clone(), slot.close_on_exec))).collect()
+    }
+
+    /// The reverse of [`slots`](Self::slots).
+    pub(super) fn of(slots: Vec<Option<(Arc<Open>, bool)>>) -> Descriptors {
+        let slot = |(open, close_on_exec)| Slot { open, close_on_exec };
+        Descriptors(Mutex::new(slots.into_iter().map(|there| there.map(slot)).collect()), AtomicUsize::new(MOST))
     }
 
     /// Closes what is not to be there after `execve(2)`.

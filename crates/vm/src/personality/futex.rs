@@ -131,13 +131,9 @@ pub(super) fn futex(thread: &mut Thread, [at, operation, value, time, other, thi
                     let left = if command == WAIT {
                         wanted
                     } else {
-                        let clock = if operation & REALTIME != 0 {
-                            rustix::time::ClockId::Realtime
-                        } else {
-                            rustix::time::ClockId::Monotonic
-                        };
-                        let now = rustix::time::clock_gettime(clock);
-                        wanted.saturating_sub(std::time::Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32))
+                        let realtime = operation & REALTIME != 0;
+                        let clock = if realtime { libc::CLOCK_REALTIME } else { libc::CLOCK_MONOTONIC };
+                        wanted.saturating_sub(time::shown(thread, clock)?)
                     };
                     time::after(left)
                 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use ringfence_abi::Call;
+use ringfence_manifest::Point;
 use rustix::io::Errno;
 
 use super::process::{Process, lock};
@@ -220,6 +221,9 @@ pub(super) fn arch_prctl(thread: &mut Thread, [code, at, ..]: Arguments) -> Answ
     }
 }
 
+/// "RFNG": the program is at a point where it may be captured. Elsewhere this is no option (`EINVAL`).
+const MARKER: i32 = 0x5246_4e47;
+
 /// `prctl(2)`: names, and what is as it is.
 pub(super) fn prctl(thread: &mut Thread, [option, at, ..]: Arguments) -> Answer {
     let space = thread.process.space()?;
@@ -258,6 +262,11 @@ pub(super) fn prctl(thread: &mut Thread, [option, at, ..]: Arguments) -> Answer 
         libc::PR_GET_DUMPABLE => Ok(thread.process.dumpable.load(SeqCst).into()),
         libc::PR_SET_NO_NEW_PRIVS if at == 1 => Ok(0),
         libc::PR_GET_NO_NEW_PRIVS => Ok(1),
+        MARKER => {
+            thread.is_at_marker = thread.arrive(Point::Marker) || thread.world.rest.is_wanted();
+            // In an instance that goes on from here the answer is 1.
+            Ok(0)
+        }
         _ => Err(Errno::INVAL),
     }
 }

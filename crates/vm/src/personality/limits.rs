@@ -32,6 +32,18 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// As words: the soft and the hard one of each resource.
+    pub(super) fn words(&self) -> [[u64; 2]; RESOURCES] {
+        self.0
+    }
+
+    /// The reverse of [`words`](Self::words); `None` for more than a program can give itself.
+    pub(super) fn revived(words: [[u64; 2]; RESOURCES]) -> Option<Limits> {
+        let most = Limits::default().0;
+        let fits = words.iter().zip(most).all(|(&[soft, hard], [_, most])| soft <= hard && hard <= most);
+        fits.then_some(Limits(words))
+    }
+
     pub(super) fn of(&self, resource: u32) -> [u64; 2] {
         self.0.get(resource as usize).copied().unwrap_or([0; 2])
     }

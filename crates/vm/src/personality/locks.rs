@@ -96,6 +96,25 @@ impl Locks {
         Ok(None)
     }
 
+    /// All that are held: the file, who, from, to, and whether it is exclusive.
+    pub(super) fn captured(&self) -> Vec<(Identity, Owner, u64, u64, bool)> {
+        let files = lock(&self.held);
+        let all = files.iter().flat_map(|(&file, held)| held.iter().map(move |held| (file, *held)));
+        all.map(|(file, held)| (file, held.owner, held.start, held.end, held.exclusive)).collect()
+    }
+
+    /// Takes one that was held; `EAGAIN` when somebody else has it.
+    pub(super) fn revive(&self, file: Identity, owner: Owner, range: (u64, u64), exclusive: bool) -> Result<(), Errno> {
+        let (start, end) = range;
+        if start > end {
+            return Err(Errno::INVAL);
+        }
+        match self.set(file, Held { owner, start, end, exclusive }, false)? {
+            None => Ok(()),
+            Some(_) => Err(Errno::AGAIN),
+        }
+    }
+
     /// Everything of an owner is given up, on one file or on all.
     pub(super) fn release(&self, owner: Owner, file: Option<Identity>) {
         if self.count.load(SeqCst) == 0 {

@@ -8,6 +8,7 @@
 
 mod alarms;
 mod attributes;
+mod capture;
 mod causes;
 mod commands;
 mod counter;
@@ -32,6 +33,8 @@ mod proc;
 mod process;
 mod readiness;
 mod reading;
+mod rest;
+mod revive;
 mod robust;
 mod scheduling;
 mod shared;
@@ -57,6 +60,8 @@ use rustix::io::Errno;
 
 pub(crate) use self::commands::begin;
 pub(crate) use self::table::{NUMBERS, name, system_calls};
+pub(crate) use capture::{CaptureError, capture, file_is};
+pub(crate) use revive::revive;
 pub(crate) use starting::{First, attend, clear, first_thread, live, resize, signal_first};
 pub(crate) use world::World;
 

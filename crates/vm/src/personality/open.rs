@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use ringfence_abi::{Call, Handle, Interest, Position, Reply};
+use ringfence_manifest::Point;
 use rustix::io::Errno;
 
 use super::counter::Counter;
@@ -216,6 +217,7 @@ impl Open {
             Kind::Timer(timer) => timer.read(thread, into, self.is_nonblocking()),
             Kind::Signals(signals) => signals.read(thread, into, self.is_nonblocking()),
             Kind::Set(_) | Kind::Process(_) => Err(Errno::INVAL),
+            Kind::Stream(_) if thread.arrive(Point::Start) => Err(Errno::INTR),
             Kind::Stream(handle) => loop {
                 self.attempted(Interest::Readable);
                 match self.world.host.call(Call::Receive { stream: *handle, into: &mut *into }).now() {
@@ -275,6 +277,7 @@ impl Open {
             Kind::Socket(socket) => socket.write(thread, self, from),
             Kind::Counter(counter) => counter.write(thread, from, self.is_nonblocking()),
             Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) | Kind::Process(_) => Err(Errno::INVAL),
+            Kind::Stream(_) if thread.arrive(Point::Start) => Err(Errno::INTR),
             Kind::Stream(handle) => loop {
                 self.attempted(Interest::Writable);
                 match self.world.host.call(Call::Send { stream: *handle, from }).now() {
@@ -473,6 +476,10 @@ impl Content for Charged {
     fn path(&self) -> &[u8] {
         self.1.path()
     }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
 }
 
 /// An open file as the content of memory.
@@ -492,5 +499,9 @@ impl Content for Mapped {
 
     fn path(&self) -> &[u8] {
         &self.0.path
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
 }

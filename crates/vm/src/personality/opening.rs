@@ -151,7 +151,7 @@ impl Thread {
                 world.call(Call::Stat { handle }),
                 Ok(Reply::Stat(stat)) if stat.kind == ringfence_abi::FileKind::Directory
             );
-        let names = if path.normal == b"/" { self.names_at_the_top() } else { Vec::new() };
+        let names = if path.normal == b"/" { world.names_at_the_top() } else { Vec::new() };
         let kind = if is_folder { Kind::Folder(handle, names) } else { Kind::File(handle) };
         let open = Open::new(world, kind, &path.normal, flags);
         if how.truncate
@@ -162,19 +162,6 @@ impl Thread {
         Ok(Found::Open(open))
     }
 
-    /// The names at the root that are not the hal's.
-    fn names_at_the_top(&self) -> Vec<Vec<u8>> {
-        let mut names = self.world.system.names_in(b"/");
-        let known = |name: &Vec<u8>| {
-            let normal = [b"/", &name[..]].concat();
-            self.is_known(&Path { written: normal.clone(), normal })
-        };
-        names.extend(self.world.scratch.names_in(b"/").into_iter().filter(known));
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
     /// What is not granted at all is as if it were not there: programs look for many files that they
     /// do without. The denial was told all the same.
     pub(super) fn unseen(&self, path: &Path, errno: Errno) -> Errno {
@@ -183,8 +170,7 @@ impl Thread {
 
     /// Whether something is granted there, or on the way.
     pub(super) fn is_known(&self, path: &Path) -> bool {
-        let permissions = &self.world.spec.permissions;
-        permissions.learn || permissions.files.knows(&path.normal)
+        self.world.is_known(&path.normal)
     }
 
     /// The root is there also when nothing in it is granted: it holds the system.

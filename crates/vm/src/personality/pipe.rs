@@ -51,6 +51,27 @@ impl Pipe {
         Pipe { state: Mutex::new(state), bell: Bell::default() }
     }
 
+    /// What is in it, and how much it holds.
+    pub(super) fn captured(&self) -> (Vec<u8>, usize) {
+        let state = lock(&self.state);
+        (state.content.iter().copied().collect(), state.room)
+    }
+
+    /// The reverse of [`captured`](Self::captured); `None` when it cannot be so.
+    pub(super) fn of(world: &World, content: &[u8], room: u64) -> Option<Arc<Pipe>> {
+        let room = usize::try_from(room).ok().filter(|room| (ATOMIC..=MOST_ROOM).contains(room))?;
+        if content.len() > room {
+            return None;
+        }
+        let pipe = Pipe::new(world);
+        let mut state = lock(&pipe.state);
+        state.room = room;
+        state.content.extend(content);
+        state.kept.set(content.len());
+        drop(state);
+        Some(Arc::new(pipe))
+    }
+
     pub(super) fn open_reader(&self) {
         let mut state = lock(&self.state);
         state.readers += 1;
@@ -265,6 +286,17 @@ pub(super) fn pipe2(thread: &mut Thread, [at, flags, ..]: Arguments) -> Answer {
 pub(super) struct Fifos(Mutex<HashMap<u64, Weak<Pipe>>>);
 
 impl Fifos {
+    /// The number of the node that a pipe belongs to.
+    pub(super) fn node_of(&self, pipe: &Arc<Pipe>) -> Option<u64> {
+        let fifos = lock(&self.0);
+        fifos.iter().find(|(_, known)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(pipe))).map(|(&node, _)| node)
+    }
+
+    /// A pipe belongs to this node.
+    pub(super) fn revive(&self, node: u64, pipe: &Arc<Pipe>) {
+        lock(&self.0).insert(node, Arc::downgrade(pipe));
+    }
+
     /// The pipe of a node; what was in one that nobody had open any more is gone.
     pub(super) fn of(&self, world: &World, node: u64) -> Arc<Pipe> {
         let mut fifos = lock(&self.0);

@@ -156,7 +156,7 @@ fn setting(thread: &Thread, path: &str) -> Option<Kind> {
 
 fn of_all(thread: &Thread, name: &str) -> Option<Kind> {
     let world = &thread.world;
-    let uptime = world.began.elapsed();
+    let uptime = world.uptime();
     let used = world.control.cpu_time();
     match name {
         "cpuinfo" => {

@@ -75,6 +75,8 @@ pub(super) struct Member {
     pub(super) pending: AtomicU64,
     pub(super) queue: Queue,
     pub(super) blocked: AtomicU64,
+    /// Processor time it had before it was captured.
+    pub(super) earlier: Duration,
 }
 
 impl Member {
@@ -82,8 +84,16 @@ impl Member {
     pub(super) fn renumbered(&self, id: u32) -> Member {
         let (number, pending, blocked) =
             (self.number.load(SeqCst), self.pending.load(SeqCst), self.blocked.load(SeqCst));
-        let queue = self.queue.duplicate();
-        Member { id, number: number.into(), pending: pending.into(), queue, blocked: blocked.into() }
+        let (queue, earlier) = (self.queue.duplicate(), self.earlier);
+        Member { id, number: number.into(), pending: pending.into(), queue, blocked: blocked.into(), earlier }
+    }
+
+    /// Processor time on its thread of the host; none before that runs.
+    pub(super) fn time(&self) -> Option<Duration> {
+        match self.number.load(SeqCst) {
+            0 => Some(Duration::ZERO),
+            number => crate::sys::thread_time(number),
+        }
     }
 }
 
@@ -112,12 +122,12 @@ impl Image {
 }
 
 /// What a new process begins with.
-pub(super) struct Parts {
+pub(super) struct Parts<S = Arc<Space>> {
     pub(super) id: u32,
     pub(super) parent: u32,
     pub(super) group: u32,
     pub(super) session: u32,
-    pub(super) space: Arc<Space>,
+    pub(super) space: S,
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) actions: Arc<Mutex<Actions>>,
     pub(super) place: Arc<Mutex<Place>>,
@@ -132,11 +142,17 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Process {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let space = Some(parts.space.clone());
+        Self::revived(parts, space)
+    }
+
+    /// The same, with the memory it has left: none when it is over.
+    pub(super) fn revived<S>(parts: Parts<S>, space: Option<Arc<Space>>) -> Arc<Self> {
         Arc::new(Process {
             id: parts.id,
             parent: AtomicU32::new(parts.parent),
             group: AtomicU32::new(parts.group),
-            space: Mutex::new(Some(parts.space)),
+            space: Mutex::new(space),
             descriptors: Mutex::new(parts.descriptors),
             actions: Mutex::new(parts.actions),
             place: Mutex::new(parts.place),
@@ -181,14 +197,14 @@ impl Process {
     /// Processor time of all its threads so far.
     pub(super) fn cpu_time(&self) -> Duration {
         let threads = lock(&self.threads);
-        let living = threads.values().filter_map(|member| crate::sys::thread_time(member.number.load(SeqCst)));
+        let living = threads.values().filter_map(|member| member.time());
         *lock(&self.ended_time) + living.sum::<Duration>()
     }
 
     /// Processor time of one of its threads; `None` when it has ended.
     pub(super) fn thread_time(&self, id: u32) -> Option<Duration> {
-        let number = lock(&self.threads).get(&id)?.number.load(SeqCst);
-        crate::sys::thread_time(number)
+        let member = lock(&self.threads).get(&id)?.clone();
+        Some(member.time()? + member.earlier)
     }
 
     pub(super) fn descriptors(&self) -> Arc<Descriptors> {
@@ -220,6 +236,16 @@ impl Process {
             let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
             last[..last.len().min(15)].to_vec()
         })
+    }
+
+    /// Its name, if it was given one.
+    pub(super) fn given_name(&self) -> Option<Vec<u8>> {
+        lock(&self.name).clone()
+    }
+
+    /// Gives it a name, or none.
+    pub(super) fn name_it(&self, name: Option<Vec<u8>>) {
+        *lock(&self.name) = name;
     }
 
     pub(super) fn set_image(&self, image: Image) {

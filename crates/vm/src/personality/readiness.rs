@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use ringfence_abi::{Call, ErrorCode, Handle, Interest, Reply};
 use ringfence_isolation::{Answer as Answered, BoxFuture};
+use ringfence_manifest::Point;
 use rustix::io::Errno;
 
 use super::open::{Kind, Open};
@@ -90,6 +91,7 @@ impl Watch<'_> {
                 let writable = if pipe.is_writable() { OUT } else { 0 };
                 (readable | writable) & wanted
             }
+            Kind::Stream(_) if self.thread.arrive(Point::Start) => 0,
             Kind::Stream(handle) => self.both(*handle, wanted),
             Kind::Socket(socket) => socket.readiness(self, wanted),
             Kind::Counter(counter) => counter.readiness(self) & wanted,
@@ -140,7 +142,7 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut(&mut Watch<'_>) -> Option<T>,
     ) -> Result<T, Errno> {
-        let deadline = self.lasting(deadline);
+        let deadline = self.lasting(self.sooner(deadline));
         let (asked, sets) = (HashMap::new(), HashMap::new());
         let mut watch = Watch { thread: self, waker: waker(), asked, next: None, depth: 0, sets };
         loop {
@@ -152,6 +154,9 @@ impl Thread {
             }
             if self.is_interrupted() {
                 return Err(self.broken_off(deadline));
+            }
+            if self.gives_up(deadline) {
+                return Err(Errno::INTR);
             }
             let now = Instant::now();
             if deadline.is_some_and(|deadline| deadline <= now) {

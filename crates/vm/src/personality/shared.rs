@@ -100,6 +100,13 @@ impl Shared {
         lock(&self.0).get(&identity).map(|pages| pages.segment.clone())
     }
 
+    /// Through what a segment is read and written, when it is the pages of a file.
+    pub(super) fn behind(&self, segment: &Arc<Segment>) -> Option<(Arc<Open>, Option<Arc<Open>>)> {
+        let files = lock(&self.0);
+        let pages = files.values().find(|pages| Arc::ptr_eq(&pages.segment, segment))?;
+        Some((pages.behind.reader.clone(), lock(&pages.behind.writer).clone()))
+    }
+
     /// Lets go of files that nobody has mapped any more. They get what was written first.
     pub(super) fn settle(&self) {
         let mut files = lock(&self.0);

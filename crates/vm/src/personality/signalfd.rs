@@ -17,6 +17,14 @@ const RECORD: usize = 128;
 pub(super) struct Signals(AtomicU64);
 
 impl Signals {
+    pub(super) fn of(mask: u64) -> Signals {
+        Signals(AtomicU64::new(mask & !signals::never_blocked()))
+    }
+
+    pub(super) fn mask(&self) -> u64 {
+        self.0.load(SeqCst)
+    }
+
     pub(super) fn readiness(&self, watch: &Watch<'_>) -> i16 {
         watch.enlist(&watch.thread.process.signalled);
         if watch.thread.pending() & self.0.load(SeqCst) != 0 { IN } else { 0 }

@@ -42,6 +42,18 @@ impl Actions {
         actions
     }
 
+    /// As words: handler, flags, restorer, mask.
+    pub(super) fn words(&self) -> Vec<[u64; 4]> {
+        self.0.iter().map(|action| [action.handler, action.flags, action.restorer, action.mask]).collect()
+    }
+
+    /// The reverse of [`words`](Self::words); `None` for another number of them.
+    pub(super) fn of(words: &[[u64; 4]]) -> Option<Actions> {
+        let action = |&[handler, flags, restorer, mask]: &[u64; 4]| Action { handler, flags, restorer, mask };
+        let actions: Vec<Action> = words.iter().map(action).collect();
+        actions.try_into().ok().map(Actions)
+    }
+
     /// Whether children that end leave nothing behind.
     pub(super) fn ignores_children(&self) -> bool {
         let action = &self.0[libc::SIGCHLD as usize];
@@ -55,10 +67,10 @@ const IGNORE: u64 = 1;
 /// The other stack for handlers: `sigaltstack(2)`.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Alternate {
-    at: u64,
-    size: u64,
+    pub(super) at: u64,
+    pub(super) size: u64,
     /// `SS_AUTODISARM`: gone while a handler runs on it.
-    disarms: bool,
+    pub(super) disarms: bool,
 }
 
 const AUTODISARM: u32 = 1 << 31;
@@ -264,6 +276,8 @@ impl Thread {
             {
                 self.make_again(number);
             }
+            // What is called next is another call: a wait that was given up is waited for anew.
+            self.given_up.set(None);
             if !self.enter_handler(action, cause) {
                 return self.end_process(libc::SIGSEGV);
             }

@@ -37,6 +37,12 @@ impl Device {
         }
     }
 
+    /// The one of a number.
+    pub(super) fn of(number: u64) -> Option<Device> {
+        let terminals = matches!(number, 0x500 | 0x502 | 0x8800..=0x88ff).then_some(Device::Terminal(number));
+        DEVICES.iter().map(|(_, device)| *device).find(|device| device.number() == number).or(terminals)
+    }
+
     /// Its number: `makedev(3)`.
     pub(super) fn number(self) -> u64 {
         match self {

@@ -1,8 +1,10 @@
 //! Beginning processes and threads: the first one, `clone(2)`, `fork(2)`, `vfork(2)`, `clone3(2)`.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kvm_bindings::kvm_xsave;
 use ringfence_abi::{Call, Handle};
@@ -17,29 +19,60 @@ use super::signals::{self, Cause};
 use super::thread::{Next, Thread};
 use super::waiting::Deadlines;
 use super::world::{FIRST, World};
-use super::{Answer, Arguments};
+use super::{Answer, Arguments, time};
 use crate::kvm::{Registers, USER_END};
 use crate::loader::{self, Command};
 use crate::memory::Content;
+use crate::snapshot::state;
 use crate::tree::HostFile;
 
 /// The first thread of an instance, which has not run yet.
-pub(crate) struct First(Begin);
-
-/// What a thread begins with.
-struct Begin {
-    process: Arc<Process>,
-    member: Arc<Member>,
-    registers: Registers,
-    fs_base: u64,
-    vectors: Option<Box<kvm_xsave>>,
-    clear_at_end: u64,
-    alternate: signals::Alternate,
+pub(crate) struct First {
+    main: Begin,
+    /// Those that begin with it.
+    others: Vec<Begin>,
+    /// Timers that go on.
+    alarms: Vec<(Arc<Process>, Vec<state::Alarm>)>,
 }
 
-fn member(id: u32, blocked: u64) -> Arc<Member> {
+/// What a thread begins with.
+pub(super) struct Begin {
+    pub(super) process: Arc<Process>,
+    pub(super) member: Arc<Member>,
+    pub(super) registers: Registers,
+    pub(super) fs_base: u64,
+    pub(super) vectors: Option<Box<kvm_xsave>>,
+    pub(super) clear_at_end: u64,
+    pub(super) alternate: signals::Alternate,
+    /// What else a thread has that was captured.
+    pub(super) more: Option<More>,
+}
+
+/// What a thread has that was captured.
+pub(super) struct More {
+    pub(super) gs_base: u64,
+    pub(super) robust: u64,
+    /// What the wait of its first call still has, when that had been given up.
+    pub(super) waiting: Option<Option<Duration>>,
+}
+
+impl First {
+    /// Of captured threads.
+    pub(super) fn of(main: Begin, others: Vec<Begin>, alarms: Vec<(Arc<Process>, Vec<state::Alarm>)>) -> First {
+        First { main, others, alarms }
+    }
+}
+
+pub(super) fn member(id: u32, blocked: u64) -> Arc<Member> {
     let (pending, blocked) = (AtomicU64::new(0), AtomicU64::new(blocked));
-    Arc::new(Member { id, number: AtomicI32::new(0), pending, queue: Default::default(), blocked })
+    Arc::new(Member {
+        id,
+        number: AtomicI32::new(0),
+        pending,
+        queue: Default::default(),
+        blocked,
+        earlier: Duration::ZERO,
+    })
 }
 
 /// Loads the program of the spec.
@@ -82,7 +115,8 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
     let alternate = Default::default();
-    Ok(First(Begin { process, member, registers, fs_base: 0, vectors: None, clear_at_end: 0, alternate }))
+    let main = Begin { process, member, registers, fs_base: 0, vectors: None, clear_at_end: 0, alternate, more: None };
+    Ok(First::of(main, Vec::new(), Vec::new()))
 }
 
 /// The streams of the first process: those of the hal, or a terminal.
@@ -125,10 +159,18 @@ pub(crate) fn attend(world: &World, executor: &tokio::runtime::Handle) {
 
 /// Runs an instance to its end, on this thread and those it begins. Its status as a shell shows it.
 pub(crate) fn live(world: &Arc<World>, first: First, executor: &tokio::runtime::Handle) -> Option<i32> {
-    let First(begin) = first;
-    let process = begin.process.clone();
+    let First { main, others, alarms } = first;
+    let process = main.process.clone();
     let served = world.console.as_ref().map(|console| super::terminal::serve(world, console, executor));
-    run(world, begin);
+    for (process, captured) in alarms {
+        process.alarms.revive(world, &process, &captured);
+    }
+    for begin in others {
+        if let Err(errno) = spawn(world, begin, None) {
+            world.control.stop(Exit::Lost(LostReason::Backend(format!("no thread for it: {errno}"))));
+        }
+    }
+    run(world, main);
     world.join();
     if let (Some(console), Some(served)) = (&world.console, served) {
         super::terminal::finish(world, console, served, executor);
@@ -184,19 +226,16 @@ pub(super) fn begin_command(world: &Arc<World>, process: Arc<Process>, beginning
     world.processes().insert(id, process.clone());
     let registers = Registers::default();
     let begin = Begin {
-        process: process.clone(),
+        process,
         member,
         registers,
         fs_base: 0,
         vectors: None,
         clear_at_end: 0,
         alternate: Default::default(),
+        more: None,
     };
-    let living = world.clone();
-    let spawned = world.keep(|| {
-        std::thread::Builder::new().name("microvm".into()).spawn(move || run_with(&living, begin, Some(beginning)))
-    });
-    spawned.inspect_err(|_| super::ending::forget(world, &process, id))
+    spawn(world, begin, Some(beginning))
 }
 
 /// The first instruction of a command is that of its program.
@@ -255,12 +294,16 @@ fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
 }
 
 fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate } = begin;
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, more } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
             .enter(&world.machine, space.root(), fs_base, &registers)
-            .and_then(|()| vectors.map_or(Ok(()), |vectors| processor.set_vectors(&vectors)));
+            .and_then(|()| vectors.map_or(Ok(()), |vectors| processor.set_vectors(&vectors)))
+            .and_then(|()| match more.as_ref().map_or(0, |more| more.gs_base) {
+                0 => Ok(()),
+                base => processor.set_gs_base(base),
+            });
         entered.map(|()| processor).map_err(|error| error.to_string())
     });
     match processor {
@@ -273,10 +316,13 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
                 context: registers,
                 next: Next::Return,
                 clear_at_end,
-                robust: 0,
+                robust: more.as_ref().map_or(0, |more| more.robust),
                 alternate,
                 restore_mask: None,
                 deadlines: Deadlines::default(),
+                given_up: Cell::new(more.and_then(|more| more.waiting).map(|left| left.and_then(time::after))),
+                going_on: None,
+                is_at_marker: false,
             };
             if let Some(beginning) = beginning {
                 execute_first(&mut thread, beginning);
@@ -287,6 +333,14 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
         }
         Err(reason) => world.control.stop(Exit::Lost(LostReason::Backend(reason))),
     }
+}
+
+/// The same on a thread of the host's own.
+fn spawn(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) -> Result<(), Errno> {
+    let (process, id, living) = (begin.process.clone(), begin.member.id, world.clone());
+    let builder = std::thread::Builder::new().name("microvm".into());
+    let spawned = world.keep(|| builder.spawn(move || run_with(&living, begin, beginning)));
+    spawned.inspect_err(|_| super::ending::forget(world, &process, id))
 }
 
 const VM: u64 = 0x100;
@@ -375,15 +429,15 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     // In the same memory there are two stacks for handlers, unless one thread waits for the other.
     let alternate = if flags & (VM | VFORK) == VM { Default::default() } else { thread.alternate };
     let vectors = Some(Box::new(vectors));
-    let begin = Begin { process: process.clone(), member, registers, fs_base, vectors, clear_at_end, alternate };
-    let living = world.clone();
-    let spawned = world.keep(|| std::thread::Builder::new().name("microvm".into()).spawn(move || run(&living, begin)));
-    spawned.inspect_err(|_| super::ending::forget(&world, &process, id))?;
+    let begin =
+        Begin { process: process.clone(), member, registers, fs_base, vectors, clear_at_end, alternate, more: None };
+    spawn(&world, begin, None)?;
     if flags & VFORK != 0 {
         while !process.has_left.load(SeqCst) && !thread.has_to_end() {
             // A signal waits until the child has left.
             let left = thread.wait(&[&process.left], None, || process.has_left.load(SeqCst).then_some(()));
             if left == Err(Errno::INTR) && !thread.has_to_end() {
+                world.rest.object("a process waits for its child of vfork(2) to leave its memory");
                 let moment = std::time::Duration::from_millis(1);
                 world.control.parked(|| std::thread::park_timeout(moment));
             }

@@ -27,6 +27,21 @@ pub(super) enum News {
 }
 
 impl Halt {
+    /// Whether it is stopped, and what its parent has not been told: a signal that stopped it, or that it goes on.
+    pub(super) fn captured(&self) -> (bool, Option<Option<i32>>) {
+        let news = lock(&self.news).map(|news| match news {
+            News::Stopped(signal) => Some(signal),
+            News::Continued => None,
+        });
+        (self.is_stopped(), news)
+    }
+
+    /// The reverse of [`captured`](Self::captured).
+    pub(super) fn revive(&self, stopped: bool, news: Option<Option<i32>>) {
+        self.stopped.store(stopped, SeqCst);
+        *lock(&self.news) = news.map(|signal| signal.map_or(News::Continued, News::Stopped));
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(SeqCst)
     }
@@ -130,10 +145,10 @@ impl World {
 }
 
 impl Thread {
-    /// Waits as long as the process is stopped or the whole instance is paused.
+    /// Waits as long as the process is stopped or the whole instance is paused, but for who captures it.
     pub(super) fn rest(&self) {
         self.world.control.hold();
-        while self.process.halt.is_stopped() && !self.has_to_end() {
+        while self.process.halt.is_stopped() && !self.has_to_end() && !self.world.rest.is_wanted() {
             self.world.control.parked(std::thread::park);
             self.world.control.hold();
         }

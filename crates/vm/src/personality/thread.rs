@@ -1,9 +1,12 @@
 //! A thread of a program: it runs in the guest until it needs something, and is served here.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Instant;
 
 use ringfence_isolation::{Exit, LostReason};
+use rustix::io::Errno;
 
 use super::process::{Member, Process};
 use super::signals::{self, Cause};
@@ -31,6 +34,12 @@ pub(crate) struct Thread {
     pub(super) restore_mask: Option<u64>,
     /// How long the call it makes waits.
     pub(super) deadlines: Deadlines,
+    /// The call that was made last gave its wait up to rest, and when the wait was to end.
+    pub(super) given_up: Cell<Option<Option<Instant>>>,
+    /// When the wait of this call is to end, which was given up before.
+    pub(super) going_on: Option<Instant>,
+    /// It made the call that marks a point, and has not gone on since.
+    pub(super) is_at_marker: bool,
 }
 
 /// How a thread goes on after a system call.
@@ -54,10 +63,16 @@ impl Thread {
             self.deliver(None);
             self.go_on();
         }
+        let mut is_in_stub = false;
         while !self.has_to_end() {
             self.rest();
             if self.has_to_end() {
                 return;
+            }
+            if self.world.rest.is_wanted() && !is_in_stub {
+                self.come_to_rest();
+                // It may have been ended or stopped there.
+                continue;
             }
             let event = self.processor.run(&self.world.machine);
             self.context = match event {
@@ -70,8 +85,12 @@ impl Thread {
             };
             let counts = self.world.control.counts();
             match event {
-                Event::Syscall => self.system_call(),
+                Event::Syscall => {
+                    is_in_stub = false;
+                    self.system_call();
+                }
                 Event::Exception { vector, error, address } => {
+                    is_in_stub = false;
                     let count = if vector == 14 { &counts.page_faults } else { &counts.exceptions };
                     count.fetch_add(1, Relaxed);
                     self.exception(vector, error, address);
@@ -79,6 +98,7 @@ impl Thread {
                 Event::Interrupted => {
                     counts.kicks.fetch_add(1, Relaxed);
                     // In the stubs nothing can be changed; they are left soon.
+                    is_in_stub = !self.is_in_program();
                     if self.has_to_end() || !self.is_signalled() || !self.processor.is_at_program() {
                         continue;
                     }
@@ -90,6 +110,11 @@ impl Thread {
                 Event::Broken(_) => return,
             }
         }
+    }
+
+    /// Whether it is at an instruction of the program's, and not in a stub.
+    fn is_in_program(&self) -> bool {
+        self.processor.is_at_program() && self.context.rip < crate::kvm::USER_STUB
     }
 
     /// Whether it or everything ends.
@@ -112,8 +137,13 @@ impl Thread {
         let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
         self.next = Next::Return;
         self.deadlines.begin();
+        self.going_on = self.given_up.take().flatten();
         let answer = table::serve(self, number, arguments);
         self.deadlines.over();
+        self.going_on = None;
+        if answer != Err(Errno::INTR) {
+            self.given_up.set(None);
+        }
         match self.next {
             Next::Return => {
                 self.context.rax = match answer {

@@ -11,10 +11,10 @@ use super::thread::Thread;
 use super::{Answer, Arguments, int};
 
 fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
-    let clock = match clock {
-        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => Clock::Wall,
+    let (clock, ahead) = match clock {
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => (Clock::Wall, 0),
         libc::CLOCK_MONOTONIC | libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_MONOTONIC_COARSE | libc::CLOCK_BOOTTIME => {
-            Clock::Monotonic
+            (Clock::Monotonic, thread.world.ahead())
         }
         clock => {
             return match processor_clock(thread, clock).ok_or(Errno::INVAL)? {
@@ -25,7 +25,7 @@ fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
     };
     let Reply::Time(time) = thread.world.call(Call::Now { clock })? else { return Err(Errno::IO) };
     // What the page of time shows may differ a little: nobody is to see two clocks.
-    Ok(thread.world.vdso.as_ref().map_or(time, |vdso| vdso.now(clock).into()))
+    Ok(thread.world.vdso.as_ref().map_or(time + ahead, |vdso| vdso.now(clock).into()))
 }
 
 /// Whose processor time a clock measures.
@@ -163,6 +163,10 @@ fn sleep_busy(thread: &Thread, absolute: bool, wanted: Duration) -> Answer {
         }
         match thread.wait(&[], after(left.max(Duration::from_millis(4))), || None::<()>) {
             Err(Errno::TIMEDOUT) => {}
+            Err(Errno::INTR) if thread.world.rest.is_wanted() && !thread.is_interrupted() => {
+                thread.world.rest.object("a thread sleeps until its process has used processor time");
+                thread.world.control.parked(|| std::thread::park_timeout(Duration::from_millis(1)));
+            }
             other => return other.map(|()| 0),
         }
     }

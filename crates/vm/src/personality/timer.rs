@@ -52,6 +52,18 @@ impl State {
 }
 
 impl Timer {
+    /// Its clock, what is left until it expires, and its interval.
+    pub(super) fn captured(&self) -> (i32, Option<Duration>, Duration) {
+        let state = *lock(&self.state);
+        (self.clock, state.next.map(|_| state.left()), state.interval)
+    }
+
+    /// The reverse of [`captured`](Self::captured): what was left is left from now on.
+    pub(super) fn of(clock: i32, left: Option<Duration>, interval: Duration) -> Timer {
+        let next = left.and_then(time::after);
+        Timer { clock, state: Mutex::new(State { next, interval }), bell: Bell::default() }
+    }
+
     /// How often it has changed: when it was set or read, and at each moment it expired.
     pub(super) fn changes(&self) -> u64 {
         let state = *lock(&self.state);

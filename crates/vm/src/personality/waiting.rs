@@ -108,7 +108,7 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut() -> Option<T>,
     ) -> Result<T, Errno> {
-        let deadline = self.lasting(deadline);
+        let deadline = self.lasting(self.sooner(deadline));
         loop {
             self.world.control.hold();
             bells.iter().for_each(|bell| bell.enlist());
@@ -117,6 +117,9 @@ impl Thread {
             }
             if self.is_interrupted() {
                 return Err(self.broken_off(deadline));
+            }
+            if self.gives_up(deadline) {
+                return Err(Errno::INTR);
             }
             match deadline {
                 None => self.world.control.parked(thread::park),

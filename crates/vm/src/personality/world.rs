@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ringfence_abi::{Call, Handle, Reply};
+use ringfence_abi::{Call, Handle, Reply, Timestamp};
 use ringfence_isolation::{Exit, Host, Limit, LimitKind};
 use ringfence_manifest::Spec;
 use rustix::io::Errno;
@@ -15,14 +15,15 @@ use tokio::runtime;
 use super::futex::Futexes;
 use super::locks::Locks;
 use super::pipe::Fifos;
-use super::process::Process;
+use super::process::{Process, lock};
+use super::rest::Rest;
 use super::shared::Shared;
 use super::socket::{Names, Queues};
 use super::terminal::{Terminal, Terminals};
 use super::{MOST_THREADS, errno};
 use crate::control::Control;
 use crate::kvm::{Kept, Machine};
-use crate::memory::{Content, Ledger};
+use crate::memory::{Content, Ledger, Segment};
 use crate::scratch::Scratch;
 use crate::tree::{HostFile, System};
 use crate::vdso::Vdso;
@@ -49,6 +50,14 @@ pub(crate) struct World {
     pub(super) locks: Locks,
     /// The page of time, where the processor's counter can tell it.
     pub(super) vdso: Option<Vdso>,
+    pub(super) rest: Rest,
+    /// The pages of time of programs that were captured with such, where there is no clock for them, and the
+    /// generation that was captured.
+    pub(super) silent_time: OnceLock<(Arc<Segment>, u32)>,
+    /// How long it had run when it was captured.
+    pub(super) before: OnceLock<Duration>,
+    /// How much the monotonic clock is ahead of the host's: it goes on from where it was captured.
+    pub(super) ahead: OnceLock<Timestamp>,
     pub(super) executor: OnceLock<runtime::Handle>,
     /// How many timers run.
     pub(super) alarms: Arc<AtomicUsize>,
@@ -65,7 +74,7 @@ pub(crate) struct World {
     pub(super) root: Option<Handle>,
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
     threads: Mutex<Threads>,
-    pub(super) began: Instant,
+    began: Instant,
     living: AtomicU32,
     /// Processes that are over and nobody asked for yet.
     left: Mutex<(usize, Kept)>,
@@ -99,6 +108,7 @@ impl World {
         let terminals = Terminals::default();
         let console = spec.session.terminal.and_then(|_| terminals.create().ok());
         let vdso = counter.and_then(|kilohertz| Vdso::new(&machine, &*host, kilohertz));
+        let rest = Rest::new(spec.session.capture_at);
         let scratch = Scratch::new(&spec, &machine, &control, now);
         let left = Mutex::new((0, Kept::new(machine.clone())));
         Arc::new(World {
@@ -112,6 +122,10 @@ impl World {
             vdso,
             shared: Shared::default(),
             locks: Locks::default(),
+            rest,
+            silent_time: OnceLock::new(),
+            before: OnceLock::new(),
+            ahead: OnceLock::new(),
             executor: OnceLock::new(),
             alarms: Arc::default(),
             links: Queues::default(),
@@ -131,6 +145,11 @@ impl World {
         })
     }
 
+    /// How long it has run, without what it rested in a snapshot.
+    pub(super) fn uptime(&self) -> Duration {
+        self.began.elapsed().saturating_add(self.before.get().copied().unwrap_or_default())
+    }
+
     /// Whether it has a terminal of the user's.
     pub(crate) fn has_console(&self) -> bool {
         self.console.is_some()
@@ -145,6 +164,11 @@ impl World {
 
     pub(super) fn ledger(&self) -> Arc<dyn Ledger> {
         self.control.clone()
+    }
+
+    /// A way to wait for the point at which everything rests to be captured.
+    pub(crate) fn arrival(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.rest.arrival()
     }
 
     /// A call that the hal answers at once.
@@ -205,6 +229,49 @@ impl World {
     /// Its parent asked, or nobody will.
     pub(super) fn asked_for(&self) {
         self.count_left(-1);
+    }
+
+    /// How much the monotonic clock is ahead of the host's, in nanoseconds.
+    pub(super) fn ahead(&self) -> Timestamp {
+        self.ahead.get().copied().unwrap_or(0)
+    }
+
+    /// The names at the root that are not the hal's.
+    pub(super) fn names_at_the_top(&self) -> Vec<Vec<u8>> {
+        let mut names = self.system.names_in(b"/");
+        let known = |name: &Vec<u8>| self.is_known(&[b"/", &name[..]].concat());
+        names.extend(self.scratch.names_in(b"/").into_iter().filter(known));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether something is granted at a path, or on the way.
+    pub(super) fn is_known(&self, path: &[u8]) -> bool {
+        self.spec.permissions.learn || self.spec.permissions.files.knows(path)
+    }
+
+    /// How many threads there are.
+    pub(super) fn living(&self) -> usize {
+        self.living.load(SeqCst) as usize
+    }
+
+    /// The number of the next thread.
+    pub(super) fn next_number(&self) -> u32 {
+        self.next.load(SeqCst)
+    }
+
+    pub(super) fn set_next_number(&self, next: u32) {
+        self.next.store(next, SeqCst);
+    }
+
+    /// Gets every thread but these out of the guest or out of its waiting.
+    pub(super) fn interrupt_all(&self, but: &[u32]) {
+        for process in self.processes().values() {
+            for member in lock(&process.threads).values().filter(|member| !but.contains(&member.id)) {
+                self.control.interrupt(member.number.load(SeqCst));
+            }
+        }
     }
 
     pub(super) fn end_thread(&self) {

@@ -7,6 +7,9 @@ use rustix::io::Errno;
 
 use super::Node;
 
+/// A name and what it names.
+pub(crate) type Named = (Vec<u8>, Arc<Node>);
+
 /// The names in a folder. Each has a number that it keeps, so that a listing goes on where it was
 /// whatever is added and removed meanwhile.
 #[derive(Default)]
@@ -48,6 +51,17 @@ impl Names {
         }
         self.detached = true;
         Ok(())
+    }
+
+    /// Its names in their order, and whether it was removed.
+    pub(crate) fn captured(&self) -> (Vec<Named>, bool) {
+        let named = self.order.values().filter_map(|name| Some((name.clone(), self.get(name)?.clone())));
+        (named.collect(), self.detached)
+    }
+
+    /// It was removed.
+    pub(crate) fn set_detached(&mut self) {
+        self.detached = true;
     }
 
     /// Everything in it, when it is about to go.

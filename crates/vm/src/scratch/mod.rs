@@ -6,6 +6,7 @@
 //!
 //! Nothing here asks whether the capsule may: that is judged before, in `personality`.
 
+mod captured;
 mod folder;
 mod node;
 mod quota;

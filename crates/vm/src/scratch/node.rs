@@ -43,7 +43,7 @@ pub(crate) struct State {
 }
 
 impl Body {
-    pub(super) fn folder() -> Body {
+    pub(crate) fn folder() -> Body {
         Body::Folder(Mutex::default())
     }
 

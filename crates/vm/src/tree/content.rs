@@ -39,4 +39,8 @@ impl Content for HostFile {
     fn path(&self) -> &[u8] {
         &self.path
     }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
 }

@@ -9,7 +9,7 @@ mod content;
 mod system;
 
 pub(crate) use content::HostFile;
-pub(crate) use system::System;
+pub(crate) use system::{Looked, System};
 
 /// `path` seen from `folder`, without `.`, `..` and double slashes.
 pub(crate) fn normal(folder: &[u8], path: &[u8]) -> Vec<u8> {

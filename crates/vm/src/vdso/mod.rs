@@ -32,17 +32,32 @@ pub(crate) struct Vdso {
 struct State {
     clock: Clock,
     generation: u32,
+    kilohertz: u32,
+    /// How much the monotonic clock is ahead of the host's, in nanoseconds.
+    ahead: i64,
+}
+
+/// What tells the code of one version of this from that of another: a captured thread may be in the midst of it.
+pub(crate) fn fingerprint() -> [u8; 32] {
+    blake3::hash(&image::image()).into()
+}
+
+/// The same pages where there is no clock: who calls the code is led to ask the host.
+pub(crate) fn without_clock(machine: &Arc<Machine>) -> Option<Arc<Segment>> {
+    let pages = Segment::of(machine.clone(), Source::Zeroes, Some(0));
+    pages.write_at(PAGE, &image::image()).ok()?;
+    pages.write_at(0, &[0; PAGE as usize]).ok()?;
+    Some(pages)
 }
 
 impl Vdso {
     /// `None` when the host says no time or there is no room. `kilohertz` is the frequency of the counter.
     pub(crate) fn new(machine: &Arc<Machine>, host: &dyn Host, kilohertz: u32) -> Option<Vdso> {
-        let sample = Sample::take(|which| read(host, which))?;
-        let pages = Segment::of(machine.clone(), Source::Zeroes, Some(0));
-        pages.write_at(PAGE, &image::image()).ok()?;
-        pages.write_at(0, &[0; PAGE as usize]).ok()?;
+        let sample = Sample::take(|which| read(host, which, 0))?;
+        let pages = without_clock(machine)?;
         let data = pages.frame(0).ok()? * PAGE;
-        let state = Mutex::new(State { clock: Clock::new(sample, kilohertz), generation: 0 });
+        let state = State { clock: Clock::new(sample, kilohertz), generation: 0, kilohertz, ahead: 0 };
+        let state = Mutex::new(state);
         let vdso = Vdso { machine: machine.clone(), pages, data, state };
         {
             let mut state = vdso.state();
@@ -64,13 +79,39 @@ impl Vdso {
     /// Compares the page with the host's clocks and corrects it.
     pub(crate) fn refresh(&self, host: &dyn Host) {
         let mut state = self.state();
-        match Sample::take(|which| read(host, which)) {
+        let ahead = state.ahead;
+        match Sample::take(|which| read(host, which, ahead)) {
             Some(sample) => {
                 if let Some(slot) = state.clock.correct(sample, crate::sys::time_stamp()) {
                     self.publish(&mut state, slot);
                 }
             }
             // Who may not be told the time any more is not told it here either.
+            None => self.generation(0),
+        }
+    }
+
+    /// The pages, which every process has that was begun with them.
+    pub(crate) fn pages(&self) -> &Arc<Segment> {
+        &self.pages
+    }
+
+    /// Which state of the page of data is current.
+    pub(crate) fn current(&self) -> u32 {
+        self.state().generation
+    }
+
+    /// Goes on for programs that were captured with another page: its last `generation`, and how much the monotonic
+    /// clock is ahead of this host's. Who was reading it begins again, because the generation is another one.
+    pub(crate) fn go_on(&self, host: &dyn Host, generation: u32, ahead: i64) {
+        let mut state = self.state();
+        (state.generation, state.ahead) = (generation.min(u32::MAX - 1), ahead);
+        match Sample::take(|which| read(host, which, ahead)) {
+            Some(sample) => {
+                state.clock = Clock::new(sample, state.kilohertz);
+                let slot = state.clock.slot();
+                self.publish(&mut state, slot);
+            }
             None => self.generation(0),
         }
     }
@@ -106,9 +147,10 @@ impl Vdso {
     }
 }
 
-fn read(host: &dyn Host, clock: Which) -> Option<i64> {
+fn read(host: &dyn Host, clock: Which, ahead: i64) -> Option<i64> {
+    let ahead = if clock == Which::Monotonic { ahead } else { 0 };
     match host.call(Call::Now { clock }).now() {
-        Ok(Reply::Time(time)) => i64::try_from(time).ok(),
+        Ok(Reply::Time(time)) => i64::try_from(time).ok()?.checked_add(ahead),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ringfence_isolation::{Backend, BuildError, Exit, Guarantee, Level};
+use ringfence_isolation::{Backend, BuildError, CallError, Exit, Guarantee, Level, Point, Prepared, Stop, Then};
 use ringfence_manifest::{
     Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Spec, Stdio,
     StreamIn, StreamOut,
@@ -146,6 +146,50 @@ impl Lab {
 
     pub(crate) fn plan(&self) -> Result<Plan, BuildError> {
         Plan::new(vm(), Arc::new(self.spec.clone()), Duration::ZERO)
+    }
+
+    /// Runs it to a point, captures it there and ends it.
+    pub(crate) fn captured(&self, at: Option<Point>) -> Result<Box<dyn Prepared>, CallError> {
+        let mut spec = self.spec.clone();
+        spec.session.capture_at = at;
+        let started = self.start_of(spec);
+        let captured = executor().block_on(started.instance.snapshot().unwrap().capture(Then::End));
+        started.controls.stop(Stop::Kill);
+        executor().block_on(started.supervision);
+        captured
+    }
+
+    /// The same, into a file.
+    pub(crate) fn saved(&self, at: Point) -> PathBuf {
+        let captured = self.captured(Some(at)).unwrap_or_else(|error| panic!("{error}"));
+        let path = self.folder.path().join("snapshot");
+        captured.save(&mut std::fs::File::create(&path).unwrap()).unwrap();
+        path
+    }
+
+    /// A plan that goes on from a file.
+    pub(crate) fn restored(&self, file: &Path) -> Result<Plan, BuildError> {
+        let file = std::fs::File::open(file).unwrap();
+        Plan::restore(vm(), Arc::new(self.spec.clone()), file, Duration::ZERO)
+    }
+
+    /// Runs one instance of a plan.
+    pub(crate) fn run_of(plan: &Plan) -> Result<Outcome, BuildError> {
+        let started = Self::build_of(plan)?.start().unwrap();
+        let report = executor().block_on(started.supervision);
+        drop(started.controls);
+        Ok(Outcome::new(report))
+    }
+
+    pub(crate) fn build_of(plan: &Plan) -> Result<Built, BuildError> {
+        let _guard = executor().enter();
+        plan.build(Arc::new(ScopedHal::new(plan.spec().clone(), Surroundings::default()).unwrap()))
+    }
+
+    fn start_of(&self, spec: Spec) -> Started {
+        let plan =
+            Plan::new(vm(), Arc::new(spec), Duration::ZERO).unwrap_or_else(|error| panic!("{}", explain(&error)));
+        Self::build_of(&plan).unwrap_or_else(|error| panic!("{}", explain(&error))).start().unwrap()
     }
 
     /// Builds and starts it.

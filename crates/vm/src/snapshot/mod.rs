@@ -1,0 +1,38 @@
+//! Snapshots: a captured state, the file it is kept in, and building instances from it.
+//!
+//! ```text
+//! instance ──capture──▶ Image ──save──▶ file ──load──▶ Image ──build──▶ instance, any number of times
+//! ```
+//!
+//! [`state`] is what a state is as plain data, `personality::capture` makes it of a running instance and
+//! `personality::revive` makes an instance of it. A file is not trusted.
+
+mod file;
+mod prepared;
+pub(crate) mod state;
+mod store;
+
+use std::io::{self, Write};
+
+pub(crate) use file::FileError;
+pub(crate) use prepared::{Frozen, origin};
+pub(crate) use state::State;
+pub(crate) use store::{Filling, Store, is_zero};
+
+/// A captured state. It is never written to: instances copy what they need.
+pub(crate) struct Image {
+    pub(crate) state: State,
+    pub(crate) store: Store,
+}
+
+impl Image {
+    pub(crate) fn load(mut file: std::fs::File) -> Result<Image, FileError> {
+        let length = file.metadata()?.len();
+        let (state, store) = file::read(&mut file, length)?;
+        Ok(Image { state, store })
+    }
+
+    pub(crate) fn save(&self, into: &mut dyn Write) -> io::Result<()> {
+        file::write(&self.state, &self.store, into)
+    }
+}

@@ -1,0 +1,114 @@
+//! A captured state, ready to be built.
+
+use std::sync::Arc;
+
+use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Prepared};
+use ringfence_manifest::Spec;
+use rustix::io::Errno;
+
+use super::Image;
+use super::state::{FileIs, Origin};
+use crate::kvm::{Kvm, StubKind};
+use crate::personality;
+use crate::prepared::Ready;
+use crate::tree::System;
+
+/// A captured state, and what is needed to build from it.
+pub(crate) struct Frozen {
+    ready: Ready,
+    image: Arc<Image>,
+}
+
+impl Frozen {
+    /// Refuses what is of another program, of other circumstances that the program has seen, or of a machine
+    /// that can do what this one cannot.
+    pub(crate) fn new(ready: Ready, image: Image) -> Result<Self, BuildError> {
+        let known = Some(&image.state.origin.program);
+        let here = origin(&ready.spec, &ready.system, &ready.kvm, ready.kind, known)
+            .map_err(|errno| BuildError::Unreadable { path: ready.spec.program.path.clone(), source: errno.into() })?;
+        check(&image.state.origin, &here).map_err(BuildError::Snapshot)?;
+        Ok(Frozen::of(ready, image))
+    }
+
+    /// Of what was captured here.
+    pub(crate) fn of(ready: Ready, image: Image) -> Self {
+        Frozen { ready, image: Arc::new(image) }
+    }
+}
+
+/// What would be captured of this spec on this machine. The program is read only when it is not the file that
+/// is `known`.
+pub(crate) fn origin(
+    spec: &Spec,
+    system: &System,
+    kvm: &Kvm,
+    kind: StubKind,
+    known: Option<&FileIs>,
+) -> Result<Origin, Errno> {
+    let file = system.program_file()?;
+    let (features, layout) = kvm.fingerprint();
+    Ok(Origin {
+        name: spec.capsule.name.clone(),
+        program: personality::file_is(&file, known)?,
+        path: system.program().to_vec(),
+        arguments: spec.program.args.clone(),
+        environment: spec.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        working_directory: spec.program.working_directory.clone(),
+        user: rustix::process::getuid().as_raw(),
+        user_stub: kind == StubKind::User,
+        features,
+        layout,
+    })
+}
+
+fn check(captured: &Origin, here: &Origin) -> Result<(), String> {
+    let different = |what: &str, then: &dyn std::fmt::Debug, now: &dyn std::fmt::Debug| {
+        format!("it was captured with other {what}, which the program has seen already: {then:?} then, {now:?} now")
+    };
+    if captured.program.hash != here.program.hash || captured.path != here.path {
+        return Err("it is of another program, or the program has changed since: capture it again".into());
+    }
+    if captured.arguments != here.arguments {
+        return Err(different("arguments", &captured.arguments, &here.arguments));
+    }
+    if captured.environment != here.environment {
+        // Values may be secrets.
+        let names = |of: &Origin| of.environment.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        return Err(different("environment variables or values", &names(captured), &names(here)));
+    }
+    if captured.working_directory != here.working_directory {
+        return Err(different("working directory", &captured.working_directory, &here.working_directory));
+    }
+    if captured.user != here.user {
+        return Err(format!("it was captured by user {}, and this is user {}", captured.user, here.user));
+    }
+    if captured.user_stub != here.user_stub {
+        return Err("it was captured on a machine that virtualizes in another way: capture it again here".into());
+    }
+    let has = |(captured, here): (&u32, &u32)| captured & !here == 0;
+    let fits = captured.features.len() == here.features.len() && captured.features.iter().zip(&here.features).all(has);
+    if !fits || captured.layout != here.layout {
+        return Err("it was captured on a processor that can do what this one cannot: capture it again here".into());
+    }
+    Ok(())
+}
+
+impl Prepared for Frozen {
+    fn promised(&self) -> &Enforcement {
+        self.ready.promised()
+    }
+
+    fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
+        self.ready.build_with(host, |world| {
+            personality::revive(world, &self.image).map_err(|error| BuildError::Snapshot(error.to_string()))
+        })
+    }
+
+    fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.ready.keep_warm(count)
+    }
+
+    fn save(&self, into: &mut dyn std::io::Write) -> std::io::Result<()> {
+        self.image.save(into)
+    }
+}
