@@ -154,6 +154,11 @@ impl Events {
         if drawn { "\r\x1b[K" } else { "" }
     }
 
+    /// Whether events are JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.0.json
+    }
+
     /// A text as it is.
     pub(crate) fn text(&self, text: String) {
         self.0.stderr.insist(text);

@@ -184,7 +184,7 @@ pub(crate) async fn supervise(
     door.reserve()?;
     let mut signals = watchdog.while_running(capsule.spec().limits.wall_time);
     let has_terminal = capsule.spec().session.terminal.is_some();
-    let _raw = has_terminal.then(terminal::raw).transpose()?;
+    let _terminal = if has_terminal { terminal::raw()? } else { terminal::remembered() };
     let mut sizes = has_terminal.then(|| signal(SignalKind::window_change())).transpose()?;
     let instance = Arc::new(capsule.start()?);
     if has_terminal {
@@ -266,7 +266,11 @@ impl ReportTo {
 
     fn write(&self, report: &impl Serialize, events: &Events) -> anyhow::Result<()> {
         let Some(place) = self.place().take() else { return Ok(()) };
-        let text = serde_json::to_string_pretty(report)? + "\n";
+        let text = match &place {
+            // Among events, which are an object a line.
+            Place::Stderr if events.is_json() => serde_json::to_string(report)?,
+            _ => serde_json::to_string_pretty(report)?,
+        } + "\n";
         match place {
             Place::Stderr => {
                 events.text(text);

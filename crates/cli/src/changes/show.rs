@@ -87,10 +87,18 @@ fn detail(place: &Place, change: &Change) -> String {
     if let Some(target) = link(&place.upper, change) {
         let _ = write!(text, " to {}", line(&target));
     }
-    if let (Some(before), Some(after)) = (&change.before, &change.after)
-        && before.mode != after.mode
-    {
-        let _ = write!(text, "  mode {:o} → {:o}", before.mode, after.mode);
+    match (&change.before, &change.after) {
+        (Some(before), Some(after)) if before.mode != after.mode => {
+            let _ = write!(text, "  mode {:o} → {:o}", before.mode, after.mode);
+        }
+        // What may be run, and what others may write to, is worth a look.
+        (None, Some(after)) if after.kind == Kind::File && after.mode & 0o111 != 0 => {
+            let _ = write!(text, "  executable, mode {:o}", after.mode);
+        }
+        (None, Some(after)) if after.kind != Kind::Link && after.mode & 0o022 != 0 => {
+            let _ = write!(text, "  mode {:o}", after.mode);
+        }
+        _ => {}
     }
     text
 }

@@ -235,7 +235,9 @@ fn a_folder_that_became_a_link_meanwhile_is_not_followed() {
 fn a_folder_that_the_host_made_meanwhile_keeps_its_mode() {
     use std::os::unix::fs::DirBuilderExt;
     let Some(lab) = lab() else { return };
-    dry(&lab, "both", "mkdir -m 777 private; echo x >private/x");
+    dry(&lab, "both", "mkdir -m 777 private; echo x >private/x; echo true >tool; chmod +x tool");
+    let shown = lab.ringfence(&["changes", "both"]).exits(0).stdout;
+    assert!(shown.contains("executable, mode 755") && shown.contains("mode 777"), "{shown}");
     std::fs::DirBuilder::new().mode(0o700).create(lab.at("data/private")).unwrap();
     lab.ringfence(&["commit", "both"]).exits(0);
     assert_eq!(lab.at("data/private").metadata().unwrap().mode() & 0o7777, 0o700);

@@ -152,6 +152,16 @@ fn a_denial_begins_at_the_left_of_a_raw_terminal() {
 
 #[cfg(feature = "wasm")]
 #[test]
+fn what_a_program_did_to_the_users_terminal_is_undone() {
+    let Some(lab) = lab() else { return };
+    let script = "stty -echo -icanon -isig && stty -a | grep -q -e -echo && echo it is changed";
+    let mut pty = Pty::run(&lab.heeding(&["run", "sh", "--", "-c", script]), 24, 80);
+    pty.shows("it is changed");
+    assert_eq!(pty.ends().0, Some(0));
+    assert!(pty.is_as_before());
+}
+
+#[test]
 fn level_wasm_has_no_terminal_to_give() {
     let ran = Lab::new().ringfence(&["run", "--tty", &program("probe.wasm"), "--", "args"]).exits(120);
     assert!(ran.stderr.contains("gives this program no terminal"), "{}", ran.stderr);

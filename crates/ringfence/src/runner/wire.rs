@@ -223,7 +223,11 @@ fn length(head: [u8; 4]) -> io::Result<usize> {
 }
 
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> io::Result<T> {
-    postcard::from_bytes(bytes).map_err(invalid)
+    // What is too much would be kept, too, for as long as a call waits.
+    match postcard::take_from_bytes(bytes).map_err(invalid)? {
+        (value, []) => Ok(value),
+        _ => Err(invalid("a frame with more in it than its value")),
+    }
 }
 
 /// Sends one value, waiting on this thread.
