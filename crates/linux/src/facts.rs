@@ -92,7 +92,7 @@ impl Facts {
             Controller::Freezer => "cgroup freezer",
         };
         match self.cgroups.place(controller) {
-            Some(place) => Fact::good(name, format!("{:?}, below {}", place.version, place.folder.display())),
+            Some(place) => Fact::good(name, format!("{}, below {}", place.version.name(), place.folder.display())),
             None => Fact::missing(name, self.cgroups.why_missing(controller), REMEDY_FOR_CGROUPS),
         }
     }

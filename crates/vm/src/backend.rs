@@ -127,7 +127,8 @@ impl Vm {
         let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
         let system = System::around(spec, program)
             .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
-        Ok(Box::new(self.ready(kvm, *kind, spec, system, promise(spec, *kind == StubKind::User, UNCONFINED))))
+        let ready = self.ready(kvm, *kind, spec, system, promise(spec, *kind == StubKind::User, UNCONFINED));
+        Ok(Box::new(Ready { is_captured: false, ..ready }))
     }
 
     /// Does what [`prepare`](Backend::prepare) does, and says why the monitor will have no walls of its own.
@@ -176,6 +177,7 @@ impl Vm {
             system: Arc::new(system),
             promised,
             executor: self.executor.clone(),
+            is_captured: true,
         }
     }
 

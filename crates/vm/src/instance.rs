@@ -21,7 +21,10 @@ use crate::snapshot::{self, Frozen};
 
 /// A built virtual machine.
 pub(crate) struct VmInstance {
-    ready: Ready,
+    /// What it was built from, where it can be captured.
+    ready: Option<Ready>,
+    executor: Handle,
+    enforced: Enforcement,
     control: Arc<Control>,
     phase: Mutex<Phase>,
     has_terminal: bool,
@@ -38,7 +41,15 @@ impl VmInstance {
     pub(crate) fn new(ready: Ready, control: Arc<Control>, world: Arc<World>, first: First) -> Self {
         let has_terminal = world.has_console();
         let phase = Mutex::new(Phase::Built(Box::new((world, first))));
-        VmInstance { ready, control, phase, has_terminal }
+        let (executor, enforced) = (ready.executor.clone(), ready.promised.clone());
+        VmInstance {
+            ready: Some(ready).filter(|ready| ready.is_captured),
+            executor,
+            enforced,
+            control,
+            phase,
+            has_terminal,
+        }
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
@@ -80,7 +91,7 @@ fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Hand
 
 impl Instance for VmInstance {
     fn enforced(&self) -> &Enforcement {
-        &self.ready.promised
+        &self.enforced
     }
 
     fn start(&self) -> Result<(), StartError> {
@@ -93,10 +104,10 @@ impl Instance for VmInstance {
             Phase::Stopped => Err(StartError::Stopped),
             Phase::Built(parts) => {
                 let (world, first) = *parts;
-                personality::attend(&world, &self.ready.executor);
+                personality::attend(&world, &self.executor);
                 let started = Arc::downgrade(&world);
                 *phase = Phase::Started(started.clone());
-                let (control, executor) = (self.control.clone(), self.ready.executor.clone());
+                let (control, executor) = (self.control.clone(), self.executor.clone());
                 let thread = std::thread::Builder::new().name("microvm".into());
                 if let Err(error) = thread.spawn(move || live(world, first, &control, &executor)) {
                     // What its process has refers to the world, and the world to it.
@@ -237,7 +248,10 @@ impl Snapshot for VmInstance {
                 Phase::Stopped => None,
             };
             let Some(world) = world else { return Err(CallError::Ended(self.exited().await)) };
-            if self.ready.spec.session.capture_at.is_some_and(|point| point != Point::Anywhere) {
+            let Some(mut ready) = self.ready.clone() else {
+                return Err(CallError::Unsupported("its monitor gave up what it would be captured with"));
+            };
+            if ready.spec.session.capture_at.is_some_and(|point| point != Point::Anywhere) {
                 let mut arrival = world.arrival();
                 tokio::select! {
                     biased;
@@ -245,10 +259,9 @@ impl Snapshot for VmInstance {
                     exit = self.exited() => return Err(CallError::Ended(exit)),
                 }
             }
-            let mut ready = self.ready.clone();
             // What goes on from there comes to no point any more.
             Arc::make_mut(&mut ready.spec).session.capture_at = None;
-            let captured = self.ready.executor.spawn_blocking(move || {
+            let captured = self.executor.spawn_blocking(move || {
                 let origin = snapshot::origin(&ready.spec, &ready.system, &ready.kvm, ready.kind, None)
                     .map_err(|errno| CaptureError::unread(ready.spec.program.path.display(), errno))?;
                 personality::capture(&world, origin, then).map(|image| Frozen::of(ready, image))

@@ -23,6 +23,9 @@ pub(crate) struct Ready {
     pub(crate) promised: Enforcement,
     pub(crate) executor: tokio::runtime::Handle,
     pub(crate) pool: Arc<Pool>,
+    /// Whether an instance can be captured. For that it keeps KVM's device, which another one than the machine of
+    /// its own can be made with.
+    pub(crate) is_captured: bool,
 }
 
 impl Prepared for Ready {

@@ -26,6 +26,16 @@ pub(crate) enum Version {
     Two,
 }
 
+impl Version {
+    /// What `cgroups(7)` calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Version::One => "v1",
+            Version::Two => "v2",
+        }
+    }
+}
+
 /// The folder below which cgroups with a controller are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
