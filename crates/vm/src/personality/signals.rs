@@ -256,7 +256,11 @@ impl Thread {
             Some((number, Err(Errno::INTR))) => Some(number),
             _ => None,
         };
-        while let Some(cause) = self.take_signal(!self.member.blocked.load(SeqCst)) {
+        // Who is stopped takes no signals; those that come meanwhile interrupt this call when it goes on.
+        self.rest();
+        while !self.process.halt.is_stopped()
+            && let Some(cause) = self.take_signal(!self.member.blocked.load(SeqCst))
+        {
             let signal = cause.signal;
             let actions = self.process.actions();
             let action = lock(&actions).0[signal as usize];
@@ -264,6 +268,7 @@ impl Thread {
                 DEFAULT if is_ignored_by_default(signal) => continue,
                 DEFAULT if stopping::stops(signal) => {
                     stopping::stop(&self.world, &self.process, signal);
+                    self.rest();
                     continue;
                 }
                 DEFAULT => return self.end_process(signal),
