@@ -84,6 +84,13 @@ impl Pipe {
         state.opened[1] += 1;
     }
 
+    /// How often the end 0 for reading or 1 for writing was opened, when nobody has it open now. Who has it may be gone
+    /// before anybody looks again.
+    fn alone_at(&self, end: usize) -> Option<u64> {
+        let state = lock(&self.state);
+        ([state.readers, state.writers][end] == 0).then_some(state.opened[end])
+    }
+
     pub(super) fn close_reader(&self) {
         lock(&self.state).readers -= 1;
         self.bell.ring();
@@ -316,12 +323,12 @@ pub(super) fn open_fifo(thread: &Thread, pipe: &Arc<Pipe>, path: &[u8], flags: u
     let at_once = flags & libc::O_NONBLOCK as u32 != 0;
     match flags as i32 & libc::O_ACCMODE {
         libc::O_RDONLY => {
-            let before = lock(&pipe.state).opened[1];
+            let alone = pipe.alone_at(1);
             let open = Open::new(world, Kind::Reader(pipe.clone()), path, flags);
             if !at_once {
                 let there = || {
                     let state = lock(&pipe.state);
-                    (state.writers > 0 || state.opened[1] != before).then_some(())
+                    (alone.is_none_or(|before| state.opened[1] != before)).then_some(())
                 };
                 pipe.bell.ring();
                 thread.wait(&[&pipe.bell], None, there)?;
@@ -332,12 +339,12 @@ pub(super) fn open_fifo(thread: &Thread, pipe: &Arc<Pipe>, path: &[u8], flags: u
             if at_once && !pipe.has_readers() {
                 return Err(Errno::NXIO);
             }
-            let before = lock(&pipe.state).opened[0];
+            let alone = pipe.alone_at(0);
             let open = Open::new(world, Kind::Writer(pipe.clone()), path, flags);
             pipe.bell.ring();
             let there = || {
                 let state = lock(&pipe.state);
-                (state.readers > 0 || state.opened[0] != before).then_some(())
+                (alone.is_none_or(|before| state.opened[0] != before)).then_some(())
             };
             thread.wait(&[&pipe.bell], None, there)?;
             Ok(open)
