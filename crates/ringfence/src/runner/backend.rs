@@ -31,6 +31,9 @@ const ENGINE: u64 = 128 << 20;
 /// The processor time that setting the engine up may take.
 const SET_UP: Duration = Duration::from_secs(2);
 
+/// How many threads the engine may have.
+const THREADS: u64 = 16;
+
 /// Level `sandbox`: Linux programs as they are, WebAssembly in a runner.
 pub(crate) struct Sandbox {
     linux: Linux,
@@ -56,7 +59,12 @@ impl Sandbox {
                  `Builder::runner` takes the path of the ringfence command",
             )
         })?;
-        let carrier = self.linux.carrier(&carrier_spec(spec, runner.clone()))?;
+        let carrier = self.linux.carrier(&carrier_spec(
+            spec,
+            runner.clone(),
+            Own { memory: ENGINE, cpu_time: SET_UP },
+            THREADS,
+        ))?;
         let wasm = Wasm::promise(spec);
         let promised = combined(&wasm, carrier.promised());
         promised.check(spec).map_err(|refusal| Refusal { level: Level::Sandbox, facts: self.probe(), ..refusal })?;
@@ -108,8 +116,9 @@ impl Backend for Sandbox {
     }
 }
 
-/// The spec of the process that carries the engine: granted nothing.
-fn carrier_spec(spec: &Spec, runner: PathBuf) -> Spec {
+/// The spec of the process that carries a runner: granted nothing. Beyond the limits of the guest it has what is the
+/// runner's own, and so many threads altogether.
+pub(super) fn carrier_spec(spec: &Spec, runner: PathBuf, own: Own, threads: u64) -> Spec {
     let limits = &spec.limits;
     Spec {
         capsule: spec.capsule.clone(),
@@ -119,11 +128,11 @@ fn carrier_spec(spec: &Spec, runner: PathBuf) -> Spec {
         mounts: Vec::new(),
         environment: BTreeMap::new(),
         limits: Limits {
-            // The host counts exactly; these hold should the engine not be itself any more.
-            memory: limits.memory.map(|bytes| Bytes(bytes.0.saturating_add(ENGINE))),
-            cpu_time: limits.cpu_time.map(|time| time.saturating_add(SET_UP)),
+            // The host counts exactly; these hold should the runner not be itself any more.
+            memory: limits.memory.map(|bytes| Bytes(bytes.0.saturating_add(own.memory))),
+            cpu_time: limits.cpu_time.map(|time| time.saturating_add(own.cpu_time)),
             cores: limits.cores,
-            processes: Some(16),
+            processes: Some(threads),
             ..Limits::default()
         },
         stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },

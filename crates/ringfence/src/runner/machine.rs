@@ -1,6 +1,5 @@
 //! Level `microvm` with its monitor in a process of its own, behind the walls of level `sandbox`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -14,16 +13,13 @@ use ringfence_isolation::{
     Remnant, SystemCall,
 };
 use ringfence_linux::{Carrier, Linux};
-use ringfence_manifest::{
-    Bytes, Isolation, Kind, Limits, Permission, Permissions, Program, Session, Spec, Stdio, StreamIn, StreamOut,
-};
+use ringfence_manifest::{Kind, Permission, Spec, StreamOut};
 use ringfence_vm::{Examined, Findings, Vm};
 use tokio::runtime::Handle;
 
-use super::backend::{Nobody, by_own_process, sealed};
+use super::backend::{Nobody, by_own_process, carrier_spec, sealed};
 use super::carried::{Carried, Lines, Own, Told};
 use super::parcel;
-use super::process::RUNNER;
 use super::serve::{Answers, Desk};
 use super::wire::{Counted, MachineOrder};
 
@@ -68,7 +64,7 @@ impl Machines {
 
     fn prepare_in(&self, runner: &PathBuf, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         let examined = self.vm.examine(spec)?;
-        let carrier = match self.linux.carrier(&carrier_spec(spec, runner.clone())) {
+        let carrier = match self.linux.carrier(&carrier_spec(spec, runner.clone(), own(spec), threads(spec))) {
             Ok(carrier) => carrier,
             Err(BuildError::Refused(why)) if !spec.isolation.require.contains(&Guarantee::MonitorConfined) => {
                 let why = format!("the monitor has no process of its own: {}; remedy: {}", why.found, why.remedy);
@@ -144,29 +140,14 @@ fn overhead(spec: &Spec) -> u64 {
     MONITOR + spec.limits.memory.map_or(0, |bytes| bytes.0 / TABLES)
 }
 
-/// The spec of the process that carries the monitor: granted nothing.
-fn carrier_spec(spec: &Spec, runner: PathBuf) -> Spec {
-    let limits = &spec.limits;
-    Spec {
-        capsule: spec.capsule.clone(),
-        program: Program { kind: Kind::Linux, path: runner, args: vec![RUNNER.into()], working_directory: "/".into() },
-        isolation: Isolation { level: Level::Sandbox, require: Guarantee::ALWAYS.iter().copied().collect() },
-        permissions: Permissions { clock: true, random: true, ..Permissions::default() },
-        mounts: Vec::new(),
-        environment: BTreeMap::new(),
-        limits: Limits {
-            // The monitor counts exactly; these hold should it not be itself any more.
-            memory: limits.memory.map(|bytes| Bytes(bytes.0.saturating_add(overhead(spec)))),
-            cpu_time: limits.cpu_time.map(|time| time.saturating_add(SET_UP)),
-            cores: limits.cores,
-            processes: Some(limits.processes.unwrap_or(THREADS).min(THREADS) + OWN_THREADS),
-            ..Limits::default()
-        },
-        stdio: Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr: StreamOut::Null },
-        root: None,
-        defaults: BTreeSet::new(),
-        session: Session::default(),
-    }
+/// What is the monitor's own of its process.
+fn own(spec: &Spec) -> Own {
+    Own { memory: overhead(spec), cpu_time: SET_UP }
+}
+
+/// How many threads the monitor's process may have.
+fn threads(spec: &Spec) -> u64 {
+    spec.limits.processes.unwrap_or(THREADS).min(THREADS) + OWN_THREADS
 }
 
 /// What holds each guarantee when the monitor stands within the walls of its process.
@@ -277,7 +258,7 @@ impl Prepared for Ready {
         let executor = self.executor.clone();
         let signals = Some((answers.clone(), executor.clone()));
         let (desk, served) = Desk::new(told.clone(), executor, answers, None, Some(parcels));
-        let own = Own { memory: overhead(&self.spec), cpu_time: SET_UP };
+        let own = own(&self.spec);
         let has_terminal = self.spec.session.terminal.is_some();
         let lines = Lines::new(desk, asks);
         Ok(Box::new(Carried { process, enforced, told, served, lines, signals, has_terminal, own }))
