@@ -7,11 +7,13 @@
 //! The programs are those of the Linux Test Project (their lines with TPASS, TFAIL, TBROK and TCONF are
 //! counted) or any others: what they do on the host is what they have to do at the level. A line for each
 //! test, then a total; the status is 1 when a test failed.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod find;
 mod here;
 mod outcome;
+#[allow(unsafe_code)]
+mod sys;
 mod there;
 
 use std::path::PathBuf;
@@ -89,6 +91,8 @@ enum RunError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("there is no test in {0}")]
     Nothing(PathBuf),
+    #[error("inherited descriptors cannot be kept from the programs: {0}")]
+    Descriptors(std::io::Error),
     #[error(transparent)]
     Setup(#[from] SetupError),
     #[error("cannot make a folder for the files of the tests: {0}")]
@@ -110,6 +114,9 @@ fn run(arguments: &Arguments) -> Result<bool, RunError> {
     if tests.is_empty() {
         return Err(RunError::Nothing(folder));
     }
+    // What differs from shell to shell would show on the host alone.
+    sys::keep_descriptors().map_err(RunError::Descriptors)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let home = tempfile::tempdir().map_err(RunError::Folder)?;
     let runtime = Runtime::builder().data_home(home.path()).build()?;
     let place = there::Place {
