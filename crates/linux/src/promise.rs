@@ -59,9 +59,6 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
                 _ => Held::by("sized tmpfs for /tmp and /dev/shm"),
             },
             G::OutputLimit => Held::by("pipes read by the scoped hal's meter"),
-            G::BandwidthLimit if network::is_listening(spec) => Held::not(
-                "what comes in by net.listen is not counted in this version of level sandbox; level wasm counts it",
-            ),
             G::BandwidthLimit if network::is_counted(spec) => Held::by("a token bucket that every byte passes through"),
             G::BandwidthLimit => Held::by("no network at all"),
             G::IoOperationsLimit => match &facts.notify {
