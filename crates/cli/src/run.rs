@@ -17,6 +17,7 @@ use crate::Outcome;
 use crate::events::Events;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::held;
 use crate::instances::{self, Door};
 use crate::target::Target;
 use crate::terminal;
@@ -108,7 +109,7 @@ pub(crate) fn watchdog(events: &Events, report: &ReportTo) -> anyhow::Result<Wat
         events.failed(&failure);
         if let Some(folder) = folder {
             let gone = folder.clone();
-            watchdog::within(REMOVAL, move || std::fs::remove_dir_all(gone).is_ok());
+            watchdog::within(REMOVAL, move || held::remove_tree(&gone).is_ok());
             if folder.exists() {
                 events.note(&format!("{} is left", folder.display()));
             }
