@@ -115,6 +115,19 @@ impl Events {
         }
     }
 
+    /// What a dry run would have changed cannot be found out.
+    pub(crate) fn unlisted(&self, name: &str, error: &std::io::Error) {
+        let reason = error.to_string();
+        self.0.stderr.insist(match self.0.json {
+            true => object("unlisted", json!({ "name": name, "reason": reason })),
+            false => {
+                let text = format!("the changes kept as {name} cannot be listed: {reason}");
+                let help = format!("they cannot be committed; ringfence discard {name} throws them away");
+                format!("ringfence: {}\nringfence: {help}\n", self.0.style.bad(visible_line(&text)))
+            }
+        });
+    }
+
     /// The capsule is over.
     pub(crate) fn ended(&self, report: &Report, signal: Option<i32>) {
         if self.0.json {

@@ -282,6 +282,55 @@ fn what_was_applied_before_is_no_conflict_and_a_sparse_file_stays_one() {
     assert_eq!(lab.at("data/open").metadata().unwrap().mode() & 0o7777, 0o1777);
 }
 
+/// Makes folders in each other with a file in the last one, works from one to the next, and ends with 7.
+fn dig(depth: u32, letters: u32) -> String {
+    let dig = format!("$n = 'd' x {letters}; for (1..{depth}) {{ mkdir $n or die; chdir $n or die }}");
+    format!("perl -e '{}; open(F, \">\", \"file\") or die; print F \"deep\"; exit 7'", dig.replace('\'', "\""))
+}
+
+/// What is in the file that [`dig`] made.
+fn dug(folder: &Path, depth: u32, letters: usize) -> Option<String> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let name = "d".repeat(letters);
+    let open = |above: &std::os::fd::OwnedFd, name: &str, flags| openat(above, name, flags, Mode::empty()).ok();
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let top = openat(CWD, folder, flags, Mode::empty()).ok()?;
+    let last = (0..depth).try_fold(top, |above, _| open(&above, &name, flags | OFlags::DIRECTORY))?;
+    std::io::read_to_string(std::fs::File::from(open(&last, "file", flags)?)).ok()
+}
+
+#[test]
+fn what_is_deeper_than_the_longest_path_is_listed_and_committed() {
+    let Some(lab) = lab() else { return };
+    let script = format!("cd /data; {}", dig(30, 200));
+    let run = |name: &str, script: &str| {
+        lab.ringfence(&[&["run", name, "--json"], &GRANT[..], &["sh", "--", "-c", script]].concat())
+    };
+    run("--dry-run-fs=deep", &script).exits(7);
+    let shown = lab.ringfence(&["changes", "deep"]).exits(0).stdout;
+    assert!(shown.contains("/file") && shown.contains("+deep"), "{shown}");
+    lab.ringfence(&["commit", "deep"]).exits(0);
+    assert_eq!(dug(&lab.at("data"), 30, 200).as_deref(), Some("deep"));
+    // And what the host has of that kind.
+    run("--dry-run-fs=flat", "cd /data && rm -r d*").exits(0);
+    lab.ringfence(&["commit", "flat"]).exits(0);
+    assert_eq!(tree(&lab.at("data")).len(), 10);
+}
+
+#[test]
+fn a_run_whose_changes_cannot_be_listed_has_its_own_exit_code() {
+    let Some(lab) = lab() else { return };
+    let script = format!("cd /data; {}", dig(800, 250));
+    let ran =
+        lab.ringfence(&[&["run", "--dry-run-fs=vast", "--json"], &GRANT[..], &["sh", "--", "-c", &script]].concat());
+    let ran = ran.exits(7);
+    let told = ran.events().into_iter().find(|event| event["event"] == "unlisted");
+    assert_eq!(told.unwrap_or_else(|| panic!("{}", ran.stderr))["name"], "vast");
+    lab.ringfence(&["commit", "vast"]).exits(120);
+    lab.ringfence(&["discard", "vast"]).exits(0);
+    assert!(!lab.at("../data/ringfence/changes/vast").exists());
+}
+
 #[test]
 fn a_failure_is_json_where_that_was_asked_for() {
     let lab = Lab::new();
