@@ -282,6 +282,41 @@ fn what_was_applied_before_is_no_conflict_and_a_sparse_file_stays_one() {
     assert_eq!(lab.at("data/open").metadata().unwrap().mode() & 0o7777, 0o1777);
 }
 
+/// What the limit on the size of files ends (`SIGXFSZ`) has written a part of one.
+#[test]
+fn a_commit_that_is_killed_leaves_nothing_for_good() {
+    let Some(lab) = lab() else { return };
+    let before = tree(&lab.at("data"));
+    dry(&lab, "cut", "mkdir x; head -c 4M /dev/zero >x/big; head -c 4M /dev/zero >a");
+    let unplaced = || -> Vec<PathBuf> {
+        let is_new = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".ringfence-");
+        tree(&lab.at("data")).into_keys().skip(1).filter(is_new).collect()
+    };
+    let killed = || {
+        let mut command = Command::new("sh");
+        let script = "ulimit -c 0; ulimit -f 1024; exec \"$0\" commit cut";
+        let status = lab.prepare(&mut command).args(["-c", script, env!("CARGO_BIN_EXE_ringfence")]).status().unwrap();
+        assert!(!status.success());
+        assert_eq!(unplaced().len(), 1, "{status}");
+    };
+    killed();
+    let place = lab.at("data").join(&unplaced()[0]).to_string_lossy().into_owned();
+    let would = lab.ringfence(&["clean", "--dry-run"]).exits(0).stdout;
+    assert!(would.contains(&place) && unplaced().len() == 1, "{would}");
+    assert!(lab.ringfence(&["clean"]).exits(0).stdout.contains(&place) && unplaced().is_empty());
+    killed();
+    // Begun anew, and once more: what was left is gone, and what was done is done.
+    killed();
+    lab.ringfence(&["commit", "cut"]).exits(0);
+    assert!(unplaced().is_empty() && lab.at("data/x/big").metadata().unwrap().len() == 4 << 20);
+    assert_eq!(tree(&lab.at("data")).len(), before.len() + 2);
+
+    dry(&lab, "cut", "head -c 4M /dev/zero >b");
+    killed();
+    lab.ringfence(&["discard", "cut"]).exits(0);
+    assert!(unplaced().is_empty());
+}
+
 /// Makes folders in each other with a file in the last one, works from one to the next, and ends with 7.
 fn dig(depth: u32, letters: u32) -> String {
     let dig = format!("$n = 'd' x {letters}; for (1..{depth}) {{ mkdir $n or die; chdir $n or die }}");
