@@ -222,6 +222,10 @@ fn a_folder_that_became_a_link_meanwhile_is_not_followed() {
     std::fs::create_dir(lab.at("victim")).unwrap();
     std::fs::rename(lab.at("data"), lab.at("elsewhere")).unwrap();
     symlink("victim", lab.at("data")).unwrap();
+    lab.write("victim/b", "a secret");
+    let shown = lab.ringfence(&["changes", "moved"]).exits(0).stdout;
+    assert!(shown.contains("/data/b") && !shown.contains("secret"), "{shown}");
+    std::fs::remove_file(lab.at("victim/b")).unwrap();
     let ran = lab.ringfence(&["commit", "moved"]).exits(116);
     assert!(ran.stdout.contains("another folder"), "{}", ran.stdout);
     assert_eq!(std::fs::read_dir(lab.at("victim")).unwrap().count(), 0);
