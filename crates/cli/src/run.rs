@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use ringfence::{Capsule, Exit, Load, LoadError, Permission, Report, Runtime, Stop};
+use ringfence::{Capsule, Exit, Load, LoadError, Permission, Report, Runtime, Stop, Trap};
 use serde::Serialize;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -233,6 +233,8 @@ fn answer(first: Option<i32>, signal: i32) -> Stop {
 fn code(exit: &Exit, signal: Option<i32>) -> ExitCode {
     match (exit, signal) {
         (Exit::Returned(status), _) => ExitCode::Capsule(*status),
+        // Nothing ran.
+        (Exit::Trapped(Trap::NotExecutable(_)), _) => ExitCode::Wrong,
         (Exit::Trapped(_), _) => ExitCode::Trapped,
         (Exit::Exceeded(_), _) => ExitCode::Exceeded,
         (Exit::Denied(_), _) => ExitCode::Denied,
