@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Give the program a terminal of its own, with job control, in the place of its standard streams
     #[arg(long, short)]
     tty: bool,
-    /// Print events as JSON, an object on a line each, on standard error
+    /// Print events as JSON, an object on a line each, on standard error; what the program prints there is an event too
     #[arg(long)]
     json: bool,
     /// Print nothing about a capsule that runs: no denials, no reason of its end
@@ -69,7 +69,7 @@ pub(crate) struct Ended {
 
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     let Arguments { target, report, learn, dry_run_fs, name, tty, json, quiet, snapshot } = arguments;
-    let events = Events::new(json, quiet);
+    let (events, marked) = Events::of_run(json, quiet).context("cannot set standard error apart")?;
     let ended = ReportTo::default();
     let outcome = watchdog(&events, &ended).and_then(|watchdog| {
         ended.open(report)?;
@@ -79,6 +79,10 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
             (None, Some(name)) => dry_run::dry_run(target, tty, name.as_deref(), door, &events, &watchdog),
             (Some(file), _) => learn::learn(target, tty, &file, door, &events, &watchdog),
         });
+        // What it printed comes before how it ended.
+        if let Some(marked) = marked {
+            marked.finish();
+        }
         match attempted {
             Ok(Ended { report, signal, .. }) => {
                 events.ended(&report, signal);
