@@ -85,10 +85,12 @@ fn prints_to_a_file(spec: &Spec) -> bool {
 }
 
 fn files(facts: &Facts) -> Held {
-    match facts.landlock {
-        Ok(_) => Held::by("mount namespace and pivot_root; Landlock"),
+    match (&facts.landlock, facts.has_profile()) {
+        (Ok(_), false) => Held::by("mount namespace and pivot_root; Landlock"),
+        (Ok(_), true) => Held::by("mount namespace and pivot_root; Landlock; AppArmor profile ringfence-capsule"),
         // Whether that is enough for these permissions is checked when the recipe is made.
-        Err(_) => Held::by("mount namespace and pivot_root"),
+        (Err(_), false) => Held::by("mount namespace and pivot_root"),
+        (Err(_), true) => Held::by("mount namespace and pivot_root; AppArmor profile ringfence-capsule"),
     }
 }
 
