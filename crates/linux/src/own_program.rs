@@ -69,3 +69,35 @@ fn execute_read_only() -> io::Result<Infallible> {
     let mut command = Command::new(format!("/proc/self/fd/{}", mount.as_raw_fd()));
     Err(command.arg0(name).args(arguments).env(PATH, path).exec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INSIDE: &str = "RINGFENCE_TEST_OF_OWN_PROGRAM";
+
+    #[test]
+    fn what_is_executed_through_a_mount_of_its_own_is_nobodys_to_change() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root may make a mount");
+            return;
+        }
+        if std::env::var_os(INSIDE).is_none() {
+            let name = "own_program::tests::what_is_executed_through_a_mount_of_its_own_is_nobodys_to_change";
+            let mut again = Command::new(std::env::current_exe().unwrap());
+            let output = again.args([name, "--exact", "--nocapture"]).env(INSIDE, "1").output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && text.contains("nobody can change it"), "{text}");
+        } else if std::env::var_os(PATH).is_none() {
+            assert!(!is_safe(), "root may change it");
+            panic!("{:?}", execute_read_only());
+        } else {
+            assert!(is_safe());
+            // To write it would be refused as long as it runs, whatever the mount.
+            let changed = std::fs::set_permissions(PROGRAM, Path::new(PROGRAM).metadata().unwrap().permissions());
+            assert_eq!(changed.unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem);
+            assert!(program_path().unwrap().is_file());
+            println!("nobody can change it");
+        }
+    }
+}
