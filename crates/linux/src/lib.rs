@@ -21,6 +21,7 @@
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("level sandbox is made for Linux on x86-64 and AArch64");
 
+mod apparmor;
 mod backend;
 mod carrier;
 mod cgroup;

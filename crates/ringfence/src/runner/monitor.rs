@@ -132,7 +132,7 @@ fn built(
 ) -> Result<Arc<dyn Instance>, End> {
     let vm = Vm::passed(device, &order.kvm, tokio::runtime::Handle::current()).map_err(End::Lost)?;
     let failed = |error: BuildError| match error {
-        BuildError::Program { reason, .. } => End::Trapped(format!("the program cannot be executed: {reason}")),
+        BuildError::Program { reason, .. } => End::NotExecuted(reason),
         other => {
             End::Lost(std::error::Error::source(&other).map_or(other.to_string(), |why| format!("{other}: {why}")))
         }
@@ -203,6 +203,7 @@ fn end(exit: Exit) -> End {
         Exit::Returned(status) => End::Returned(status),
         Exit::Exceeded(limit) => End::Exceeded { limit: limit.limit.name().to_owned(), used: limit.used },
         Exit::Denied(_) | Exit::Stopped => End::ByVerdict,
+        Exit::Trapped(Trap::NotExecutable(reason)) => End::NotExecuted(reason),
         Exit::Trapped(Trap::Other(message)) => End::Trapped(message),
         Exit::Trapped(trap) => End::Trapped(trap.to_string()),
         Exit::Lost(LostReason::Backend(message)) => End::Lost(message),
