@@ -40,6 +40,7 @@ mod pool;
 mod prepared;
 mod promise;
 mod pump;
+mod relayed;
 mod seccomp;
 mod spent;
 mod stdio;
@@ -59,3 +60,4 @@ mod walls;
 
 pub use backend::Linux;
 pub use carrier::{Carrier, confine_monitor};
+pub use relayed::Relayed;

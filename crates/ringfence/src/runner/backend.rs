@@ -235,7 +235,7 @@ impl Prepared for Ready {
             functions: host.functions().to_vec(),
         };
         let told = Told::new(host, self.spec.limits.clone());
-        let (desk, served) = Desk::new(told.clone(), self.executor.clone(), answers, Some(order), None);
+        let (desk, served) = Desk::new(told.clone(), self.executor.clone(), answers, Some(order), None, None);
         Ok(Box::new(Carried {
             process,
             enforced,
@@ -244,6 +244,8 @@ impl Prepared for Ready {
             lines: Lines::new(desk, vec![asks]),
             signals: None,
             has_terminal: false,
+            commands: None,
+            ended: Default::default(),
             own: Own::default(),
         }))
     }

@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 
 use super::backend::{Nobody, by_own_process, carrier_spec, sealed};
 use super::carried::{Carried, Lines, Own, Told};
+use super::commands::{Commands, MOST_COMMANDS};
 use super::parcel;
 use super::serve::{Answers, Desk};
 use super::wire::{Counted, MachineOrder};
@@ -35,8 +36,8 @@ const HERE: &str = "in this version the monitor of what is captured, and of what
                     the process that runs the capsule, with the rights of that";
 /// The threads of a guest, which are threads of the monitor.
 const THREADS: u64 = 128;
-/// Those of the monitor's own.
-const OWN_THREADS: u64 = 16;
+/// Those of the monitor's own, and three for the streams of each further command.
+const OWN_THREADS: u64 = 16 + 3 * MOST_COMMANDS as u64;
 
 /// The rules that the monitor itself looks at, to know what to leave to the hal.
 const RULES: [Permission; 7] = [
@@ -257,11 +258,13 @@ impl Prepared for Ready {
         let told = Told::new(host, self.spec.limits.clone());
         let executor = self.executor.clone();
         let signals = Some((answers.clone(), executor.clone()));
-        let (desk, served) = Desk::new(told.clone(), executor, answers, None, Some(parcels));
+        let commands = Some(Commands::new(answers.clone(), executor.clone(), told.host.clone()));
+        let (desk, served) = Desk::new(told.clone(), executor, answers, None, Some(parcels), commands.clone());
         let own = own(&self.spec);
         let has_terminal = self.spec.session.terminal.is_some();
         let lines = Lines::new(desk, asks);
-        Ok(Box::new(Carried { process, enforced, told, served, lines, signals, has_terminal, own }))
+        let ended = Default::default();
+        Ok(Box::new(Carried { process, enforced, told, served, lines, signals, has_terminal, commands, ended, own }))
     }
 
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {

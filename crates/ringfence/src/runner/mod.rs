@@ -19,10 +19,13 @@
 
 mod backend;
 mod carried;
+mod commands;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
 mod machine;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
 mod monitor;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod ordered;
 mod parcel;
 mod process;
 mod remote;

@@ -19,6 +19,7 @@ use ringfence_manifest::{
 };
 use ringfence_vm::{Findings, Vm};
 
+use super::ordered::Ordered;
 use super::parcel;
 use super::remote::{Given, Remote, gone};
 use super::wire::{Ask, Counted, End, MachineOrder, Steer, decode};
@@ -55,15 +56,15 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
         if ringfence_linux::confine_monitor().is_err() {
             gone();
         }
-        let instance: Arc<Mutex<Steered>> = Arc::default();
-        let steered = instance.clone();
+        let steered: Arc<Mutex<Steered>> = Arc::default();
+        let steering = steered.clone();
         let (folders, functions) = (order.folders.clone(), Vec::new());
         let given = Given { folders, functions, counts_each: order.counts_each, tells_time: !order.learn };
         let remote = Remote::new(vec![asks, line], Some(parcels), answers, given, move |steer| {
-            steered.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
+            steering.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
         });
         let remote = Arc::new(remote);
-        let end = live(&remote, device, program, &order, &instance).await;
+        let end = live(&remote, device, program, &order, &steered).await;
         remote.tell(&Ask::Ended { end, fuel: 0 });
     });
     std::process::exit(0)
@@ -72,26 +73,36 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
 /// The instance, and what was to be done with it before it was there.
 #[derive(Default)]
 struct Steered {
-    instance: Option<Arc<dyn Instance>>,
+    guest: Option<Guest>,
     early: Vec<Steer>,
 }
 
 impl Steered {
     fn steer(&mut self, steer: Steer) {
-        match &self.instance {
-            Some(instance) => apply(&**instance, steer),
+        match &mut self.guest {
+            Some(guest) => guest.apply(steer),
             None => self.early.push(steer),
         }
     }
 }
 
-fn apply(instance: &dyn Instance, steer: Steer) {
-    match steer {
-        Steer::Signal(signal) => instance.stop(Stop::Signal(signal)),
-        Steer::Resize(rows, columns) => {
-            if let Some(terminal) = instance.terminal() {
-                terminal.resize(WindowSize { rows, columns });
+/// The instance, and the commands that run in it beside its program.
+struct Guest {
+    instance: Arc<dyn Instance>,
+    commands: Ordered,
+}
+
+impl Guest {
+    fn apply(&mut self, steer: Steer) {
+        let Guest { instance, commands } = self;
+        match steer {
+            Steer::Signal(signal) => instance.stop(Stop::Signal(signal)),
+            Steer::Resize(rows, columns) => {
+                if let Some(terminal) = instance.terminal() {
+                    terminal.resize(WindowSize { rows, columns });
+                }
             }
+            Steer::Command(number, turn) => commands.turn(&**instance, number, turn),
         }
     }
 }
@@ -112,10 +123,11 @@ async fn live(
     }
     {
         let mut steered = steered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guest = Guest { instance: instance.clone(), commands: Ordered::new(remote.clone()) };
         for steer in std::mem::take(&mut steered.early) {
-            apply(&*instance, steer);
+            guest.apply(steer);
         }
-        steered.instance = Some(instance.clone());
+        steered.guest = Some(guest);
     }
     let exit = instance.exited().await;
     if let Some(activity) = instance.activity() {

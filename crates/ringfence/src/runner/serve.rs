@@ -19,8 +19,11 @@ use tokio::sync::{Mutex as TaskMutex, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::carried::Told as Known;
+use super::commands::Commands;
 use super::parcel;
-use super::wire::{Answered, Ask, End, Late, MOST, News, Order, Told, Wanted, decode, receive_frame, send, send_on};
+use super::wire::{
+    Answered, Ask, CommandOrder, End, Late, MOST, News, Order, Told, Wanted, decode, receive_frame, send, send_on,
+};
 
 /// How many calls may wait at once.
 const WAITING: usize = 4096;
@@ -42,6 +45,8 @@ pub(super) struct Desk {
     state: Mutex<State>,
     /// Where descriptors are passed to the runner.
     parcels: Option<UnixStream>,
+    /// Further commands, if the guest can run any.
+    commands: Option<Arc<Commands>>,
     /// Told when everything has been served.
     ended: watch::Sender<bool>,
 }
@@ -80,10 +85,11 @@ impl Desk {
         answers: Answers,
         order: Option<Order>,
         parcels: Option<UnixStream>,
+        commands: Option<Arc<Commands>>,
     ) -> (Arc<Self>, watch::Receiver<bool>) {
         let (ended, served) = watch::channel(false);
         let state = State { order, tasks: JoinSet::new(), waiting: HashMap::new(), disk: 0, lines: 0 };
-        (Arc::new(Desk { known, executor, answers, state: Mutex::new(state), parcels, ended }), served)
+        (Arc::new(Desk { known, executor, answers, state: Mutex::new(state), parcels, commands, ended }), served)
     }
 
     /// Serves a line on a thread of its own, until the runner's end of it closes.
@@ -143,6 +149,13 @@ impl Desk {
                     self.known.count(activity);
                     continue;
                 }
+                Ask::Command(number) => Told::Command(self.command(number)?),
+                Ask::CommandEnded { number, came } => {
+                    if let Some(commands) = &self.commands {
+                        commands.end(number, came);
+                    }
+                    continue;
+                }
                 Ask::Ended { end, fuel } => {
                     self.known.say((end, fuel));
                     return Ok(());
@@ -171,6 +184,16 @@ impl Desk {
         Ok(true)
     }
 
+    /// The further command of this number, whose streams go as a parcel.
+    fn command(&self, number: u32) -> io::Result<Option<CommandOrder>> {
+        let (Some(commands), Some(parcels)) = (&self.commands, &self.parcels) else { return Ok(None) };
+        let Some((order, streams)) = commands.claim(number) else { return Ok(None) };
+        if order.has_streams {
+            parcel::pass(parcels, &streams)?;
+        }
+        Ok(Some(order))
+    }
+
     /// Answers a call that does not wait, and sees to it that another one is answered.
     fn call(&self, number: u32, bytes: Vec<u8>) -> Told {
         let is_full = {
@@ -197,6 +220,9 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
+        if let Some(commands) = &self.commands {
+            commands.close();
+        }
         let _ = self.ended.send(true);
     }
 }
