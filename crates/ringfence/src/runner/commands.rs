@@ -269,9 +269,7 @@ impl Running for Begun {
                 Some(Came::NotExecuted { missing, reason }) => {
                     Err(CallError::NotExecuted { command: name, missing, reason: plain(&reason) })
                 }
-                Some(Came::Arguments(reason)) => {
-                    Err(CallError::Arguments { function: name, reason: plain(&reason) })
-                }
+                Some(Came::Arguments(reason)) => Err(CallError::Arguments { function: name, reason: plain(&reason) }),
                 Some(Came::NoRoom) => Err(CallError::Unsupported("there is no room for another command")),
                 None => {
                     let exit = guest.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
