@@ -2,6 +2,9 @@
 //! not itself any more, because its guest found a fault in it. This program is the runner, too, and
 //! does what the name of the capsule says.
 
+#[path = "monitor/commands.rs"]
+mod commands;
+
 use std::fs;
 use std::io::{self, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let bad =
         TRIALS.iter().map(|&(name, lines, check)| Trial::ignorable_test(name, move || attempt(name, lines, check)));
     trials.extend(bad);
+    trials.extend(commands::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -349,6 +353,7 @@ fn receive_parcel(parcels: &UnixStream, flags: RecvFlags) -> Vec<OwnedFd> {
 fn attack(name: &str, held: &[OwnedFd]) -> ! {
     let mut line = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().expect("a line"));
     let (name, port) = name.rsplit_once('.').expect("a port");
+    commands::attack(name, &mut line);
     match name {
         "its-word-on-a-status-counts" => {
             // Ended { end: Returned(7), fuel: 0 }
