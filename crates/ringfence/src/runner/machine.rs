@@ -14,7 +14,7 @@ use ringfence_isolation::{
 };
 use ringfence_linux::{Carrier, Linux};
 use ringfence_manifest::{Kind, Permission, Spec, StreamOut};
-use ringfence_vm::{Examined, Findings, Vm};
+use ringfence_vm::{Examined, Findings, Sealed, Vm};
 use tokio::runtime::Handle;
 
 use super::backend::{Nobody, by_own_process, carrier_spec, sealed};
@@ -31,9 +31,9 @@ const MONITOR: u64 = 128 << 20;
 const TABLES: u64 = 32;
 /// The processor time that setting the machine up may take.
 const SET_UP: Duration = Duration::from_secs(2);
-/// Why what is captured, or goes on from a snapshot, has no process of its own for its monitor.
-const HERE: &str = "in this version the monitor of what is captured, and of what goes on from a snapshot, is a part of \
-                    the process that runs the capsule, with the rights of that";
+/// Why what is captured has no process of its own for its monitor.
+const HERE: &str = "in this version the monitor of what is captured is a part of the process that runs the capsule, \
+                    with the rights of that";
 /// The threads of a guest, which are threads of the monitor.
 const THREADS: u64 = 128;
 /// Those of the monitor's own, and three for the streams of each further command.
@@ -63,13 +63,21 @@ impl Machines {
         Machines { vm: Arc::new(vm), linux, executor, runner }
     }
 
-    fn prepare_in(&self, runner: &PathBuf, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+    fn prepare_in(
+        &self,
+        runner: &PathBuf,
+        spec: &Spec,
+        mut snapshot: Option<File>,
+    ) -> Result<Box<dyn Prepared>, BuildError> {
         let examined = self.vm.examine(spec)?;
         let carrier = match self.linux.carrier(&carrier_spec(spec, runner.clone(), own(spec), threads(spec))) {
             Ok(carrier) => carrier,
             Err(BuildError::Refused(why)) if !spec.isolation.require.contains(&Guarantee::MonitorConfined) => {
                 let why = format!("the monitor has no process of its own: {}; remedy: {}", why.found, why.remedy);
-                return self.vm.prepare_unconfined(spec, why);
+                return match snapshot {
+                    Some(file) => self.vm.restore_unconfined(spec, file, why),
+                    None => self.vm.prepare_unconfined(spec, why),
+                };
             }
             Err(BuildError::Refused(why)) => {
                 let guarantee = Guarantee::MonitorConfined;
@@ -80,8 +88,9 @@ impl Machines {
         let promised = combined(&examined.promised, carrier.promised());
         let facts = |refusal: Refusal| Refusal { facts: self.facts(), ..refusal };
         promised.check(spec).map_err(facts)?;
-        let executor = self.executor.clone();
-        Ok(Box::new(Ready { vm: self.vm.clone(), carrier, examined, promised, spec: spec.clone(), executor }))
+        let snapshot = snapshot.as_mut().map(|file| self.vm.examine_snapshot(spec, &examined, file)).transpose()?;
+        let (vm, executor) = (self.vm.clone(), self.executor.clone());
+        Ok(Box::new(Ready { vm, carrier, examined, snapshot, promised, spec: spec.clone(), executor }))
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -123,14 +132,15 @@ impl Backend for Machines {
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         match &self.runner {
             Some(_) if spec.session.capture_at.is_some() => self.vm.prepare_unconfined(spec, HERE.to_owned()),
-            Some(runner) => self.prepare_in(runner, spec),
+            Some(runner) => self.prepare_in(runner, spec, None),
             None => self.vm.prepare(spec),
         }
     }
 
     fn restore(&self, spec: &Spec, file: File) -> Result<Box<dyn Prepared>, BuildError> {
         match &self.runner {
-            Some(_) => self.vm.restore_unconfined(spec, file, HERE.to_owned()),
+            Some(_) if spec.session.capture_at.is_some() => self.vm.restore_unconfined(spec, file, HERE.to_owned()),
+            Some(runner) => self.prepare_in(runner, spec, Some(file)),
             None => self.vm.restore(spec, file),
         }
     }
@@ -178,6 +188,8 @@ struct Ready {
     vm: Arc<Vm>,
     carrier: Carrier,
     examined: Examined,
+    /// What it goes on from, if it does not begin.
+    snapshot: Option<Sealed>,
     promised: Enforcement,
     spec: Spec,
     executor: Handle,
@@ -210,6 +222,7 @@ impl Ready {
             counts_each: limits.io_operations.is_some() || limits.io_bytes.is_some(),
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
             kvm: (cpuid, software, counter),
+            goes_on: self.snapshot.is_some(),
         }
     }
 
@@ -228,7 +241,9 @@ impl Ready {
     fn pack(&self, order: &MachineOrder, parcels: &UnixStream, line: UnixStream) -> std::io::Result<()> {
         let order = sealed(&postcard::to_stdvec(order).map_err(std::io::Error::other)?)?;
         let (device, program) = (self.examined.device.try_clone()?, self.examined.program.try_clone()?);
-        parcel::pass(parcels, &[device, program, order, line.into()])
+        let mut parcel = vec![device, program, order, line.into()];
+        parcel.extend(self.snapshot.as_ref().map(Sealed::file).transpose()?);
+        parcel::pass(parcels, &parcel)
     }
 }
 
@@ -269,5 +284,12 @@ impl Prepared for Ready {
 
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
         self.carrier.keep_warm(count)
+    }
+
+    fn save(&self, into: &mut dyn std::io::Write) -> std::io::Result<()> {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.save(into),
+            None => Err(std::io::ErrorKind::Unsupported.into()),
+        }
     }
 }

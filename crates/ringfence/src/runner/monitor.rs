@@ -30,11 +30,14 @@ struct Parcel {
     program: OwnedFd,
     order: MachineOrder,
     line: UnixStream,
+    /// The captured state it goes on from.
+    snapshot: Option<OwnedFd>,
 }
 
 impl Parcel {
     fn take(parcels: &UnixStream) -> io::Result<Self> {
-        let taken = parcel::take(parcels)?;
+        let mut taken = parcel::take(parcels)?;
+        let snapshot = if taken.len() > 4 { taken.pop() } else { None };
         let Ok([device, program, order, line]) = <[OwnedFd; 4]>::try_from(taken) else {
             return Err(io::Error::other("not the descriptors of a machine"));
         };
@@ -42,13 +45,17 @@ impl Parcel {
         let mut order = File::from(order);
         order.rewind()?;
         order.read_to_end(&mut bytes)?;
-        Ok(Parcel { device, program, order: decode(&bytes)?, line: line.into() })
+        let order: MachineOrder = decode(&bytes)?;
+        if order.goes_on != snapshot.is_some() {
+            return Err(io::Error::other("a state without an order, or none with one"));
+        }
+        Ok(Parcel { device, program, order, line: line.into(), snapshot })
     }
 }
 
 /// Runs what the parcel asks for, and ends the process.
 pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStream) -> ! {
-    let Ok(Parcel { device, program, order, line }) = Parcel::take(&parcels) else { gone() };
+    let Ok(Parcel { device, program, order, line, snapshot }) = Parcel::take(&parcels) else { gone() };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { gone() };
     runtime.block_on(async {
         let Ok(answers) = tokio::net::UnixStream::from_std(answers) else { gone() };
@@ -64,7 +71,7 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
             steering.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
         });
         let remote = Arc::new(remote);
-        let end = live(&remote, device, program, &order, &steered).await;
+        let end = live(&remote, Place { device, program, snapshot }, order, &steered).await;
         remote.tell(&Ask::Ended { end, fuel: 0 });
     });
     std::process::exit(0)
@@ -107,14 +114,24 @@ impl Guest {
     }
 }
 
-async fn live(
-    remote: &Arc<Remote>,
+/// What there is to build with.
+struct Place {
     device: OwnedFd,
     program: OwnedFd,
-    order: &MachineOrder,
-    steered: &Mutex<Steered>,
-) -> End {
-    let instance = match built(remote, device, program, order) {
+    snapshot: Option<OwnedFd>,
+}
+
+async fn live(remote: &Arc<Remote>, place: Place, order: MachineOrder, steered: &Mutex<Steered>) -> End {
+    let built = match place.snapshot {
+        None => built(remote, place, &order),
+        // What was open is opened again, and answers that come later have to find somebody.
+        Some(_) => {
+            let remote = remote.clone();
+            let building = tokio::task::spawn_blocking(move || built(&remote, place, &order)).await;
+            building.unwrap_or_else(|_| Err(End::Lost("the state could not be gone on from".into())))
+        }
+    };
+    let instance = match built {
         Ok(instance) => instance,
         Err(end) => return end,
     };
@@ -136,23 +153,24 @@ async fn live(
     end(exit)
 }
 
-fn built(
-    remote: &Arc<Remote>,
-    device: OwnedFd,
-    program: OwnedFd,
-    order: &MachineOrder,
-) -> Result<Arc<dyn Instance>, End> {
+fn built(remote: &Arc<Remote>, place: Place, order: &MachineOrder) -> Result<Arc<dyn Instance>, End> {
+    let Place { device, program, snapshot } = place;
     let (cpuid, software, counter) = order.kvm.clone();
     let findings = Findings { cpuid, software, counter };
     let vm = Vm::passed(device, &findings, tokio::runtime::Handle::current()).map_err(End::Lost)?;
     let failed = |error: BuildError| match error {
         BuildError::Program { reason, .. } => End::Trapped(format!("the program cannot be executed: {reason}")),
+        error @ BuildError::Snapshot(_) => End::Trapped(error.to_string()),
         other => {
             End::Lost(std::error::Error::source(&other).map_or(other.to_string(), |why| format!("{other}: {why}")))
         }
     };
     let spec = spec(order).ok_or_else(|| End::Lost("the order names a rule that is none".into()))?;
-    let prepared = vm.prepare_examined(&spec, program).map_err(failed)?;
+    let prepared = match snapshot {
+        None => vm.prepare_examined(&spec, program),
+        Some(snapshot) => vm.restore_examined(&spec, program, snapshot),
+    };
+    let prepared = prepared.map_err(failed)?;
     prepared.build(remote.clone()).map(Arc::from).map_err(failed)
 }
 

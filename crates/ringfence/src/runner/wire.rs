@@ -223,6 +223,8 @@ pub(super) struct MachineOrder {
     pub(super) folders: Vec<(String, Handle)>,
     /// What is known of KVM: leaves of CPUID, whether it virtualizes in software, the frequency of its counter.
     pub(super) kvm: (Vec<[u32; 7]>, bool, Option<u32>),
+    /// Whether it goes on from a captured state, which comes with the first parcel.
+    pub(super) goes_on: bool,
 }
 
 /// The limits that a monitor counts itself, in bytes and nanoseconds.
