@@ -173,7 +173,7 @@ impl Vm {
         let system = System::around(spec, program)
             .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
         let ready = self.ready(kvm, *kind, spec, system, promise(spec, *kind == StubKind::User, UNCONFINED));
-        Ok(Ready { is_captured: false, ..ready })
+        Ok(Ready { is_captured: spec.session.capture_at.is_some(), ..ready })
     }
 
     /// Does what [`prepare`](Backend::prepare) does, and says why the monitor will have no walls of its own.

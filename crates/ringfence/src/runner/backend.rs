@@ -235,7 +235,7 @@ impl Prepared for Ready {
             functions: host.functions().to_vec(),
         };
         let told = Told::new(host, self.spec.limits.clone());
-        let (desk, served) = Desk::new(told.clone(), self.executor.clone(), answers, Some(order), None, None);
+        let (desk, served) = Desk::new(told.clone(), self.executor.clone(), answers, Some(order), None);
         Ok(Box::new(Carried {
             process,
             enforced,
@@ -245,6 +245,8 @@ impl Prepared for Ready {
             signals: None,
             has_terminal: false,
             commands: None,
+            #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+            capturing: None,
             ended: Default::default(),
             own: Own::default(),
         }))

@@ -34,6 +34,9 @@ pub(super) struct Carried {
     pub(super) has_terminal: bool,
     /// Further commands, if the guest can run any.
     pub(super) commands: Option<Arc<Commands>>,
+    /// What it takes to capture it.
+    #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+    pub(super) capturing: Option<super::capturing::Capturing>,
     /// How it ended, for those who wait with a further command.
     pub(super) ended: OnceLock<Ended>,
     /// What of its process is the runner's own.
@@ -143,6 +146,11 @@ impl Instance for Carried {
 
     fn terminal(&self) -> Option<&dyn Terminal> {
         self.has_terminal.then_some(self)
+    }
+
+    #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+    fn snapshot(&self) -> Option<&dyn ringfence_isolation::Snapshot> {
+        self.capturing.as_ref().map(|_| self as _)
     }
 
     fn exec(&self) -> Option<&dyn Exec> {

@@ -287,6 +287,6 @@ impl Drop for Begun {
 }
 
 /// A reason as far as it is one: the monitor may have written anything.
-fn plain(reason: &str) -> String {
+pub(super) fn plain(reason: &str) -> String {
     reason.chars().take(LONGEST_REASON).map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
 }

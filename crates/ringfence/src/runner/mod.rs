@@ -18,6 +18,9 @@
 //! nobody can write to any more.
 
 mod backend;
+mod captures;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod capturing;
 mod carried;
 mod commands;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]

@@ -12,17 +12,18 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ringfence_isolation::{BuildError, Exit, Instance, Level, LostReason, Stop, Trap};
+use ringfence_isolation::{BuildError, CallError, Exit, Instance, Level, LostReason, Stop, Then, Trap};
 use ringfence_manifest::{
-    Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Session,
-    Spec, Stdio, StreamIn, StreamOut, WindowSize,
+    Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Point, Program,
+    Session, Spec, Stdio, StreamIn, StreamOut, WindowSize,
 };
 use ringfence_vm::{Findings, Vm};
+use tokio::task::JoinHandle;
 
 use super::ordered::Ordered;
 use super::parcel;
 use super::remote::{Given, Remote, gone};
-use super::wire::{Ask, Counted, End, MachineOrder, Steer, decode};
+use super::wire::{Ask, CaptureAt, Counted, End, MachineOrder, Steer, decode};
 
 /// What comes with the first parcel.
 struct Parcel {
@@ -93,15 +94,17 @@ impl Steered {
     }
 }
 
-/// The instance, and the commands that run in it beside its program.
+/// The instance, and what is done with it from outside.
 struct Guest {
+    remote: Arc<Remote>,
     instance: Arc<dyn Instance>,
     commands: Ordered,
+    capturing: Option<JoinHandle<()>>,
 }
 
 impl Guest {
     fn apply(&mut self, steer: Steer) {
-        let Guest { instance, commands } = self;
+        let Guest { instance, commands, .. } = self;
         match steer {
             Steer::Signal(signal) => instance.stop(Stop::Signal(signal)),
             Steer::Resize(rows, columns) => {
@@ -110,8 +113,33 @@ impl Guest {
                 }
             }
             Steer::Command(number, turn) => commands.turn(&**instance, number, turn),
+            Steer::Capture { ends } => {
+                let then = if ends { Then::End } else { Then::GoOn };
+                self.capturing = Some(tokio::spawn(capture(self.remote.clone(), instance.clone(), then)));
+            }
         }
     }
+}
+
+/// Captures it, and writes what that is to where it is wanted.
+async fn capture(remote: Arc<Remote>, instance: Arc<dyn Instance>, then: Then) {
+    let captured = match instance.snapshot() {
+        Some(snapshot) => snapshot.capture(then).await,
+        None => Err(CallError::Unsupported("it is not captured")),
+    };
+    let word = match captured {
+        Ok(captured) => {
+            let Some(pipe) = remote.capture() else { return };
+            let written = tokio::task::spawn_blocking(move || captured.save(&mut File::from(pipe)));
+            let written = written.await.map_err(io::Error::other).flatten();
+            written.map_err(|error| format!("its state cannot be written: {error}"))
+        }
+        // Said for itself.
+        Err(CallError::Ended(_)) => return,
+        Err(CallError::NotCaptured(why)) => Err(why),
+        Err(other) => Err(other.to_string()),
+    };
+    remote.tell(&Ask::Captured(word));
 }
 
 /// What there is to build with.
@@ -140,13 +168,26 @@ async fn live(remote: &Arc<Remote>, place: Place, order: MachineOrder, steered: 
     }
     {
         let mut steered = steered.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut guest = Guest { instance: instance.clone(), commands: Ordered::new(remote.clone()) };
+        let mut guest = Guest {
+            remote: remote.clone(),
+            instance: instance.clone(),
+            commands: Ordered::new(remote.clone()),
+            capturing: None,
+        };
         for steer in std::mem::take(&mut steered.early) {
             guest.apply(steer);
         }
         steered.guest = Some(guest);
     }
     let exit = instance.exited().await;
+    let capturing = {
+        let mut steered = steered.lock().unwrap_or_else(PoisonError::into_inner);
+        steered.guest.as_mut().and_then(|guest| guest.capturing.take())
+    };
+    if let Some(capturing) = capturing {
+        // What was captured is written before this ends.
+        let _ = capturing.await;
+    }
     if let Some(activity) = instance.activity() {
         remote.tell(&Ask::Counted(activity));
     }
@@ -225,7 +266,11 @@ fn spec(order: &MachineOrder) -> Option<Spec> {
         session: Session {
             terminal: order.terminal.map(|(rows, columns)| WindowSize { rows, columns }),
             overlay: None,
-            capture_at: None,
+            capture_at: order.capture_at.map(|point| match point {
+                CaptureAt::Start => Point::Start,
+                CaptureAt::Marker => Point::Marker,
+                CaptureAt::Anywhere => Point::Anywhere,
+            }),
         },
     })
 }

@@ -178,6 +178,19 @@ impl Remote {
         Some((order?, streams))
     }
 
+    /// Where the captured state goes, if it is still wanted.
+    pub(super) fn capture(&self) -> Option<OwnedFd> {
+        self.lines.with(|line| {
+            let parcels = self.lines.parcels();
+            send(line.get_mut(), &Ask::Capture)?;
+            match (receive(line)?, &parcels) {
+                (Told::Capture(true), Some(parcels)) => Ok(parcel::take(&**parcels)?.pop()),
+                (Told::Capture(_), _) => Ok(None),
+                _ => gone(),
+            }
+        })
+    }
+
     fn ask_verdict(&self, ask: &Ask<'_>) -> Verdict {
         let Told::Verdict(may_go_on) = self.ask(ask) else { gone() };
         self.may_go_on.store(may_go_on, Relaxed);

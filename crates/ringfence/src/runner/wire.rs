@@ -44,6 +44,10 @@ pub(super) enum Ask<'a> {
     Command(u32),
     /// How it ended. Not answered.
     CommandEnded { number: u32, came: Came },
+    /// Where the captured state goes. [`Told::Capture`].
+    Capture,
+    /// All of it was written, or why not. Not answered.
+    Captured(Result<(), String>),
 }
 
 /// What was used.
@@ -130,6 +134,8 @@ pub(super) enum Told {
     Line(bool),
     /// What it is, if there is one; its streams come as a parcel, if it has its own.
     Command(Option<CommandOrder>),
+    /// Whether it is still wanted; where it goes comes as a parcel.
+    Capture(bool),
 }
 
 /// A further command: `ringfence_isolation::Command`.
@@ -173,6 +179,10 @@ pub(super) enum Steer {
     Resize(u16, u16),
     /// The same for the further command of this number, and more.
     Command(u32, Turn),
+    /// It is captured, and ends there or not.
+    Capture {
+        ends: bool,
+    },
 }
 
 /// What is done with a further command.
@@ -225,6 +235,16 @@ pub(super) struct MachineOrder {
     pub(super) kvm: (Vec<[u32; 7]>, bool, Option<u32>),
     /// Whether it goes on from a captured state, which comes with the first parcel.
     pub(super) goes_on: bool,
+    /// Where it comes to rest to be captured, if it does.
+    pub(super) capture_at: Option<CaptureAt>,
+}
+
+/// `ringfence_manifest::Point`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum CaptureAt {
+    Start,
+    Marker,
+    Anywhere,
 }
 
 /// The limits that a monitor counts itself, in bytes and nanoseconds.
