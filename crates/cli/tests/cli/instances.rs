@@ -423,11 +423,11 @@ print('others', [number for number in range(3, 256) if os.path.exists(f'/proc/se
 fn what_a_command_prints_counts_for_the_instance() {
     for (lab, level) in labs() {
         for flags in [&[][..], &["-t"]] {
-            let mut running = Running::shell(&lab, "one", &["--level", level, "--limit", "output=1MiB"], "true");
+            let mut running = Running::shell(&lab, "one", &["--level", level, "--limit", "output=64KiB"], "true");
             let mut command =
-                lab.command(&[&["exec"], flags, &["one", "sh", "-c", "while :; do echo y; done"]].concat());
+                lab.command(&[&["exec"], flags, &["one", "sh", "-c", "while :; do printf %04096d 1; done"]].concat());
             let ran = Ran::from(command.output().unwrap()).exits(137);
-            assert!(ran.stdout.len() <= 2 << 20, "{}", ran.stdout.len());
+            assert!(ran.stdout.len() <= 256 << 10, "{}", ran.stdout.len());
             let ran = running.end().exits(119);
             assert!(ran.stderr.contains("exceeded output"), "{}", ran.stderr);
         }

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
-use ringfence_isolation::{BoxFuture, CallError, Command, Exec, Exit, Host, Running, Trap};
+use ringfence_isolation::{BoxFuture, CallError, Command, Exec, Exit, Host, Running, Trap, Verdict};
 use ringfence_linux::Relayed;
 use ringfence_manifest::WindowSize;
 use tokio::runtime::Handle;
@@ -144,12 +144,14 @@ impl Commands {
             (relayed, inside) = (Some(passing), pipes.into());
         }
         let thread = thread::Builder::new().name("ringfence-exec".into()).stack_size(STACK);
+        let host = self.host.clone();
         let waiting = move || {
             let came = ended.recv().ok();
             if let Some(relayed) = relayed {
                 relayed.finish();
             }
-            tell.send_replace(Some(came));
+            // What ends because everything does, by a pipe that nobody reads any more, say, has no end of its own.
+            tell.send_replace(Some(came.filter(|_| host.verdict() == Verdict::Continue)));
         };
         thread.spawn(waiting).map_err(|_| CallError::Unsupported("there is no thread to wait on"))?;
         if let Some(known) = self.state().known.get_mut(&number) {
