@@ -202,7 +202,6 @@ pub(super) struct Ready {
 
 impl Ready {
     fn order(&self, host: &dyn Host, findings: Findings) -> MachineOrder {
-        let Findings { cpuid, software, counter } = findings;
         let Spec { capsule, program, mounts, environment, permissions, limits, .. } = &self.spec;
         let rules = RULES.iter().map(|&permission| (permission.name().to_owned(), permission));
         MachineOrder {
@@ -226,7 +225,7 @@ impl Ready {
             },
             counts_each: limits.io_operations.is_some() || limits.io_bytes.is_some(),
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
-            kvm: (cpuid, software, counter),
+            kvm: findings,
             goes_on: self.snapshot.is_some(),
             capture_at: self.spec.session.capture_at.map(|point| match point {
                 Point::Start => CaptureAt::Start,
@@ -276,7 +275,6 @@ impl Prepared for Ready {
             |source| BuildError::Host { doing: "cannot make the lines to the monitor", source: Box::new(source) };
         let (Ours { asks, answers, parcels, their_more }, theirs) = self.lines().map_err(failed)?;
         let process = self.kit.carrier.build(Arc::new(Nobody), theirs)?;
-        // While the place was built, somebody else has found this out.
         let order = self.order(&*host, self.kit.vm.findings(&self.kit.examined)?);
         self.pack(&order, &parcels, their_more).map_err(failed)?;
         let enforced = combined(&self.kit.examined.promised, process.enforced());

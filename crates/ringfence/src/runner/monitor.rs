@@ -17,7 +17,7 @@ use ringfence_manifest::{
     Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Point, Program,
     Session, Spec, Stdio, StreamIn, StreamOut, WindowSize,
 };
-use ringfence_vm::{Findings, Vm};
+use ringfence_vm::Vm;
 use tokio::task::JoinHandle;
 
 use super::ordered::Ordered;
@@ -196,9 +196,7 @@ async fn live(remote: &Arc<Remote>, place: Place, order: MachineOrder, steered: 
 
 fn built(remote: &Arc<Remote>, place: Place, order: &MachineOrder) -> Result<Arc<dyn Instance>, End> {
     let Place { device, program, snapshot } = place;
-    let (cpuid, software, counter) = order.kvm.clone();
-    let findings = Findings { cpuid, software, counter };
-    let vm = Vm::passed(device, &findings, tokio::runtime::Handle::current()).map_err(End::Lost)?;
+    let vm = Vm::passed(device, &order.kvm, tokio::runtime::Handle::current()).map_err(End::Lost)?;
     let failed = |error: BuildError| match error {
         BuildError::Program { reason, .. } => End::Trapped(format!("the program cannot be executed: {reason}")),
         error @ BuildError::Snapshot(_) => End::Trapped(error.to_string()),
