@@ -4,6 +4,7 @@
 //! before it is used, so that at worst a program goes on that could as well have been written. What it had
 //! open is opened by the new instance's host, which judges it by the new instance's spec.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
@@ -44,6 +45,8 @@ const LAST_ID: u32 = 1 << 30;
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// The lowest address of anything: `vm.mmap_min_addr`.
 const LOWEST: u64 = 0x1_0000;
+/// How many pages are copied at once: what is read from a file is held twice for that long.
+const MOST_AT_ONCE: usize = 512;
 /// How much memory there can be when no limit says so.
 const MOST_PAGES: u64 = (16 << 30) / PAGE;
 
@@ -254,8 +257,8 @@ impl<'a> Reviving<'a> {
         self.processes()
     }
 
-    fn page(&self, place: Index) -> Result<&'a [u8], ReviveError> {
-        self.store.get(place, 1).ok_or(Invalid("pages"))
+    fn page(&self, place: Index) -> Result<Cow<'a, [u8]>, ReviveError> {
+        self.store.read(place, 1).ok_or(Invalid("pages"))
     }
 
     fn segment(&self, captured: &state::Segment) -> Result<Option<Arc<Segment>>, ReviveError> {
@@ -276,7 +279,7 @@ impl<'a> Reviving<'a> {
             if index >= i64::MAX as u64 / PAGE || beyond {
                 return Err(Invalid("shared pages"));
             }
-            segment.revive(index, self.page(place)?).map_err(|errno| match errno {
+            segment.revive(index, &self.page(place)?).map_err(|errno| match errno {
                 Errno::NOSPC => ReviveError::Disk,
                 _ => ReviveError::NoMemory,
             })?;
@@ -558,14 +561,14 @@ impl<'a> Reviving<'a> {
         let follows = |one: &(u64, Index), other: &(u64, Index)| {
             one.0.checked_add(1) == Some(other.0) && one.1.checked_add(1) == Some(other.1)
         };
-        for run in pages.chunk_by(follows) {
+        for run in pages.chunk_by(follows).flat_map(|run| run.chunks(MOST_AT_ONCE)) {
             let (number, place) = run[0];
-            let content = self.store.get(place, run.len()).ok_or(Invalid("pages"))?;
+            let content = self.store.read(place, run.len()).ok_or(Invalid("pages"))?;
             let start = number.checked_mul(PAGE).ok_or(Invalid("pages"))?;
             if !space.covers(start, content.len() as u64) {
                 return Err(Invalid("pages"));
             }
-            space.install(start, content).map_err(|_| ReviveError::NoMemory)?;
+            space.install(start, &content).map_err(|_| ReviveError::NoMemory)?;
         }
         Ok(())
     }
