@@ -151,6 +151,9 @@ impl Space {
                 let to = (from + ((run.end - run.start) * PAGE) as usize).min(content.len());
                 self.machine.fill(run.clone(), &content[from..to]);
             }
+            if content.is_empty() {
+                self.machine.back(run.clone());
+            }
             for frame in run {
                 inner.pages.insert(number, Page { frame, own: true });
                 if self.lead(inner, number, frame, area.protection).is_none() {
@@ -166,11 +169,18 @@ impl Space {
     /// Writes where a page leads into the page tables.
     pub(super) fn lead(&self, inner: &mut Inner, number: u64, frame: u64, protection: Protection) -> Option<()> {
         let tables = inner.tables.as_mut()?;
-        if protection.is_empty() {
-            tables.clear(&self.machine, number);
-            return Some(());
+        match translation(frame, protection) {
+            Some(to) => tables.set(&self.machine, number, to),
+            None => {
+                tables.clear(&self.machine, number);
+                Some(())
+            }
         }
-        let (write, execute) = (protection.contains(Protection::WRITE), protection.contains(Protection::EXECUTE));
-        tables.set(&self.machine, number, Translation { frame, write, execute })
     }
+}
+
+/// Where a page of this protection leads, if anywhere.
+pub(super) fn translation(frame: u64, protection: Protection) -> Option<Translation> {
+    let (write, execute) = (protection.contains(Protection::WRITE), protection.contains(Protection::EXECUTE));
+    (!protection.is_empty()).then_some(Translation { frame, write, execute })
 }

@@ -11,6 +11,7 @@ mod file;
 mod prepared;
 pub(crate) mod state;
 mod store;
+mod used;
 
 use std::io::{self, Write};
 
@@ -18,6 +19,7 @@ pub(crate) use file::FileError;
 pub(crate) use prepared::{Frozen, origin};
 pub(crate) use state::State;
 pub(crate) use store::{Filling, Store, is_zero};
+pub(crate) use used::Used;
 
 /// A captured state. It is never written to: instances copy what they need.
 pub(crate) struct Image {
