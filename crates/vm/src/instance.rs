@@ -67,7 +67,7 @@ impl VmInstance {
 }
 
 /// The first thread: runs the program, and outlives every other thread of the instance.
-fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Handle, used: Option<&Used>) {
+fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Handle, used: Option<&Arc<Used>>) {
     let _last = LastWord(control.clone());
     // Emptied before the world is let go of, so that nobody else ever holds it last.
     let clock = Arc::new(Mutex::new(Some(Arc::downgrade(&world))));
@@ -93,14 +93,16 @@ fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Hand
     control.charge();
     let machine = used.map(|used| (used, world.machine().clone()));
     drop(world);
-    if let Some((used, machine)) = machine.filter(|_| control.is_sound()) {
-        // Nobody else has it, unless somebody is looking at the world at this moment.
-        Arc::into_inner(machine).into_iter().for_each(|machine| used.give(machine));
-    }
+    // Nobody else has it, unless somebody is looking at the world at this moment.
+    let left =
+        machine.filter(|_| control.is_sound()).and_then(|(used, machine)| used.take_over(Arc::into_inner(machine)?));
     control.end(match status {
         Some(status) => Exit::Returned(status),
         None => Exit::Lost(LostReason::Backend("its first process ended without a status".into())),
     });
+    if let Some(left) = left {
+        left.put_back();
+    }
 }
 
 impl Instance for VmInstance {
@@ -124,7 +126,7 @@ impl Instance for VmInstance {
                 let (control, executor) = (self.control.clone(), self.executor.clone());
                 let thread = std::thread::Builder::new().name("microvm".into());
                 let used = self.used.clone();
-                if let Err(error) = thread.spawn(move || live(world, first, &control, &executor, used.as_deref())) {
+                if let Err(error) = thread.spawn(move || live(world, first, &control, &executor, used.as_ref())) {
                     // What its process has refers to the world, and the world to it.
                     if let Some(world) = started.upgrade() {
                         personality::clear(&world);

@@ -22,7 +22,7 @@ use super::journal::Journal;
 use super::{Machine, PAGE, Processor, Tables, Translation};
 
 /// How many page tables more than the imprint has a program may need.
-const SPARE_TABLES: u64 = 16;
+const SPARE_TABLES: u64 = 32;
 
 /// What a machine is to be before an instance runs in it: one address space and the page of time.
 pub(crate) struct Imprint {
@@ -136,7 +136,8 @@ impl Machine {
             self.forget_translations(run);
         }
         let mut content = vec![0; PAGE as usize];
-        let is_doubtful = |page: &&Imprinted| page.own && (page.to.is_some_and(|to| to.write) || led.contains(&page.frame));
+        let is_doubtful =
+            |page: &&Imprinted| page.own && (page.to.is_some_and(|to| to.write) || led.contains(&page.frame));
         for page in pages.values().filter(is_doubtful) {
             self.read(page.frame * PAGE, &mut content);
             let original = match originals.get(&page.frame)? {

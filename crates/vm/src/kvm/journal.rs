@@ -91,6 +91,11 @@ impl Machine {
         self.recorder.begin(Journal::default());
     }
 
+    /// Whether it may be used again.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorder.journal().is_some_and(|journal| !journal.is_lost)
+    }
+
     /// Whether what it is to be made again is known; also when it will not be used again.
     pub(crate) fn is_imprinted(&self) -> bool {
         self.recorder.journal().is_none_or(|journal| journal.is_lost || journal.imprint.is_some())

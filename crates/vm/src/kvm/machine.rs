@@ -12,9 +12,9 @@ use vm_memory::mmap::MmapRegion;
 use vm_memory::{Bytes, FileOffset, VolatileMemory};
 
 use super::cpuid::{Features, features};
+use super::journal::Recorder;
 use super::layout::{self, PROCESSORS};
 use super::processor::Idle;
-use super::journal::Recorder;
 use super::tables::TablePool;
 use super::{Frames, Kvm, PAGE, Processor, Shortcuts, StubKind};
 use crate::sys;

@@ -39,6 +39,13 @@ impl Space {
         }
     }
 
+    /// Nothing is read into its pages at this moment.
+    pub(crate) fn settle(&self) {
+        let mut inner = self.inner();
+        inner.buffer = Vec::new();
+        inner.count();
+    }
+
     /// What is there now, for a machine that is used again: `stored` is where pages are in a snapshot, `time` the
     /// frames of the page of time. Other pages that are shared are made anew each time.
     pub(crate) fn imprint(&self, stored: &[(u64, u32)], time: Vec<u64>) -> Imprint {

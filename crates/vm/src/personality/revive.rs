@@ -586,6 +586,7 @@ impl<'a> Reviving<'a> {
         for area in captured.areas.iter().filter(is_time) {
             space.populate(area.start, area.end - area.start);
         }
+        space.settle();
         Ok(space)
     }
 

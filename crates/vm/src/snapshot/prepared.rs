@@ -6,8 +6,8 @@ use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Prepared};
 use ringfence_manifest::Spec;
 use rustix::io::Errno;
 
-use super::{Image, Used};
 use super::state::{FileIs, Origin};
+use super::{Image, Used};
 use crate::kvm::{Kvm, StubKind};
 use crate::personality;
 use crate::prepared::{Ready, no_machine};
