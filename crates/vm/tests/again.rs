@@ -74,7 +74,7 @@ fn whatever_way_an_instance_ends_the_next_one_is_as_the_first() {
     for how in ["crash", "fork", "far", "many", "spin"] {
         let Some(lab) = leaving(how) else { return };
         let plan = plan(&lab, support::vm());
-        for _ in 0..3 {
+        for _ in 0..2 {
             let said = if how == "spin" {
                 let started = Lab::build_of(&plan).unwrap().start().unwrap();
                 while started.instance.usage().cpu_time < Duration::from_millis(60) {
@@ -131,7 +131,7 @@ fn instances_at_once_share_no_machine() {
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                for _ in 0..3 {
+                for _ in 0..2 {
                     let (said, exit) = run(&plan);
                     assert!(exit == Exit::Returned(0) && said.starts_with("clean "), "{exit} {said}");
                 }
