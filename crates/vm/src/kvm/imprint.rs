@@ -120,7 +120,8 @@ impl Machine {
         let is_unknown = |_: &u64, page: &mut Imprinted| {
             page.own && led.contains(&page.frame) && matches!(originals.get(&page.frame), Some(Original::Elsewhere))
         };
-        changed.extend(pages.extract_if(.., is_unknown).map(|(number, _)| number));
+        let unknown: Vec<(u64, Imprinted)> = pages.extract_if(.., is_unknown).collect();
+        changed.extend(unknown.iter().map(|(number, _)| number));
         for number in changed {
             match pages.get(&number).and_then(|page| page.to) {
                 Some(to) => tables.set(self, number, to)?,
@@ -128,7 +129,9 @@ impl Machine {
             }
         }
         let used: BTreeSet<u64> = pages.values().map(|page| page.frame).chain(time.iter().copied()).collect();
-        let emptied = in_runs(taken.iter().filter(|frame| !used.contains(frame)));
+        let unused: BTreeSet<u64> =
+            taken.iter().chain(unknown.iter().map(|(_, page)| page.frame)).filter(|frame| !used.contains(frame)).collect();
+        let emptied = in_runs(unused.into_iter());
         if !emptied.into_iter().all(|run| self.empty(run)) {
             return None;
         }

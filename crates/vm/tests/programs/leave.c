@@ -25,6 +25,9 @@ static int marker(void) { return prctl(0x52464e47, 0, 0, 0, 0); }
 static volatile uint64_t half = 0x9d3f6a1be2c75841, mask = 0x5555aaaa3333cccc;
 static uint64_t secret(void) { return half ^ mask; }
 
+/* In the file, and not to be written to: a page of it is, at random. */
+static const char constants[64][4096] __attribute__((aligned(4096))) = {"constant"};
+
 static sigjmp_buf back;
 static void jump(int signal) { (void)signal; siglongjmp(back, 1); }
 
@@ -117,6 +120,8 @@ int main(int argc, char **argv) {
     sigaction(SIGSEGV, &jumping, 0);
     sigaction(SIGBUS, &jumping, 0);
     sigaction(SIGILL, &jumping, 0);
+    unsigned sum = 0;
+    for (int i = 0; i < 64; i++) sum += ((volatile const char *)constants[i])[1];
     struct registers before, now;
     memset(&before, 0, sizeof before);
     memset(&now, 0, sizeof now);
@@ -135,6 +140,8 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < 1 << 20; i++) if (grown[i]) return puts("a heap that is not empty");
     for (size_t i = 0; i < 1 << 20; i++) if (mapped[i] != (i < 1 << 19 ? 3 : 0)) return puts("changed memory");
     for (size_t i = 0; i < 1 << 14; i++) if (shared[i] != (i < 1 << 13 ? 4 : 0)) return puts("changed shared memory");
+    for (int i = 0; i < 64; i++)
+        for (int j = i ? 0 : 8; j < 4096; j++) if (((volatile const char *)constants[i])[j]) return puts("changed constants");
     uint64_t first = 0;
     size_t found = search(&first);
     if (found) return printf("%zu at %lx\n", found, first), 0;
@@ -163,6 +170,9 @@ int main(int argc, char **argv) {
     uint64_t *spare = (uint64_t *)(code + 4088), word = *spare;
     *spare = secret();
     *spare = word;
+    char *constant = (char *)constants[random % 64];
+    if (mprotect(constant, 4096, PROT_READ | PROT_WRITE)) return puts("mprotect");
+    fill(constant, 4096);
     char *rest = mmap(0, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     fill(rest, 1 << 16);
     /* Moved, given back, and made again where it was. */
@@ -200,7 +210,7 @@ int main(int argc, char **argv) {
     setrlimit(RLIMIT_NOFILE, &limit);
     if (!sigsetjmp(back, 0)) asm volatile("wrgsbase %0" ::"r"(secret() & 0x3fffffffffff));
     found = search(&first);
-    dprintf(1, "%s %016lx\n", found > 100000 ? "clean" : "the search is broken", random);
+    dprintf(1, "%s %016lx\n", found > 100000 + (sum > 1 << 20) ? "clean" : "the search is broken", random);
     if (!strcmp(how, "fork")) {
         if (!fork()) _exit(0);
         wait(0);
