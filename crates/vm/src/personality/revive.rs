@@ -254,7 +254,24 @@ impl<'a> Reviving<'a> {
             self.places.push(Arc::new(Mutex::new(Place { folder: place.folder.clone(), mask: place.mask & 0o777 })));
         }
         self.locks()?;
-        self.processes()
+        let first = self.processes()?;
+        if !world.machine.is_imprinted() {
+            self.imprint();
+        }
+        Ok(first)
+    }
+
+    /// The machine is to be used again: what there is now is what it will be made again.
+    fn imprint(&self) {
+        let world = self.world;
+        match (&self.spaces[..], &self.state.spaces[..]) {
+            ([space], [captured]) => {
+                let time = world.vdso.as_ref().map(vdso::Vdso::frames).unwrap_or_default();
+                world.machine.imprint(space.imprint(&captured.pages, time));
+            }
+            // Several are made anew each time.
+            _ => world.machine.lose(),
+        }
     }
 
     fn page(&self, place: Index) -> Result<Cow<'a, [u8]>, ReviveError> {
@@ -509,7 +526,12 @@ impl<'a> Reviving<'a> {
 
     fn space(&self, captured: &state::Space) -> Result<Space, ReviveError> {
         let world = self.world;
-        let space = Space::new(world.machine.clone(), world.ledger()).map_err(|_| ReviveError::NoMemory)?;
+        let again = world.machine.take_space(world.vdso.is_some());
+        let is_there = again.is_some();
+        let space = match again {
+            Some(again) => Space::again(world.machine.clone(), world.ledger(), again),
+            None => Space::new(world.machine.clone(), world.ledger()).map_err(|_| ReviveError::NoMemory)?,
+        };
         let wrong = Invalid("areas of memory");
         for area in &captured.areas {
             let length = area.end.checked_sub(area.start).filter(|length| length.is_multiple_of(PAGE));
@@ -524,9 +546,10 @@ impl<'a> Reviving<'a> {
                     Backing::File(at(&self.contents, content, "mapped files")?.clone(), offset)
                 }
                 state::Backing::Shared(segment, offset, all) if is_offset(offset) => {
+                    let is_time = at(&self.state.segments, segment, "shared pages")?.source == state::Source::Time;
                     let segment = at(&self.segments, segment, "shared pages")?.clone();
                     let reach = if all { Reach::All } else { Reach::ReadOnly };
-                    if !all && protection.contains(Protection::WRITE) {
+                    if (!all && protection.contains(Protection::WRITE)) || (all && is_time) {
                         return Err(wrong);
                     }
                     Backing::Shared(segment.ok_or(Invalid("shared pages"))?, offset, reach)
@@ -543,6 +566,10 @@ impl<'a> Reviving<'a> {
             return Err(Invalid("heaps"));
         }
         space.set_heap(captured.heap);
+        if is_there {
+            world.may_keep(0).map_err(|_| ReviveError::NoMemory)?;
+            return Ok(space);
+        }
         for &(first, count) in &captured.present {
             let range = first.checked_mul(PAGE).zip(count.checked_mul(PAGE));
             let (start, length) = range.ok_or(Invalid("pages"))?;
@@ -553,6 +580,16 @@ impl<'a> Reviving<'a> {
             world.may_keep(0).map_err(|_| ReviveError::NoMemory)?;
         }
         self.fill(&space, &captured.pages)?;
+        let is_time = |area: &&state::Area| match area.backing {
+            state::Backing::Shared(segment, ..) => {
+                self.state.segments.get(segment as usize).is_some_and(|made| made.source == state::Source::Time)
+            }
+            _ => false,
+        };
+        for area in captured.areas.iter().filter(is_time) {
+            space.populate(area.start, area.end - area.start);
+        }
+        space.settle();
         Ok(space)
     }
 

@@ -150,6 +150,11 @@ impl World {
         self.began.elapsed().saturating_add(self.before.get().copied().unwrap_or_default())
     }
 
+    /// The machine it is in.
+    pub(crate) fn machine(&self) -> &Arc<Machine> {
+        &self.machine
+    }
+
     /// Whether it has a terminal of the user's.
     pub(crate) fn has_console(&self) -> bool {
         self.console.is_some()
