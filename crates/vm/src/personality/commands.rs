@@ -190,18 +190,18 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
     let executor = world.executor.get().ok_or(CallError::Unsupported("it has not been started"))?;
     let space = Arc::new(Space::new(world.machine.clone(), world.ledger()).map_err(none)?);
     let over = Over::new().map_err(none)?;
-    let id = world.begin_thread().map_err(none)?;
+    let counted = world.begin_thread().map_err(none)?;
+    let id = counted.id;
     let made = match (streams, terminal) {
         (None, None) => Ok(Streams::of_instance()),
         (None, Some(_)) => Err(wrong("a terminal needs streams to be connected to")),
         (Some(streams), None) => Ok(Streams::own(world, streams)),
         (Some(streams), Some(size)) => Streams::of_terminal(world, id, size, streams).map_err(none),
     };
-    let Streams { kinds, serving, pipes, terminal } = made.inspect_err(|_| world.end_thread())?;
+    let Streams { kinds, serving, pipes, terminal } = made?;
     let descriptors = Descriptors::default();
     for (kind, path, flags) in kinds {
-        let added = descriptors.add(Open::new(world, kind, &path, flags as u32), 0, false);
-        added.map_err(none).inspect_err(|_| world.end_thread())?;
+        descriptors.add(Open::new(world, kind, &path, flags as u32), 0, false).map_err(none)?;
     }
     let process = Process::new(Parts {
         id,
@@ -244,7 +244,6 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
         if begun.is_err() {
             over.say();
             pipes.iter().for_each(|pipe| pipe.bell.ring());
-            world.end_thread();
             return Err(CallError::Unsupported("there is no thread for its streams"));
         }
         served.push(is_done);
@@ -282,6 +281,6 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
         };
         tell.send_replace(Some(came));
     });
-    starting::begin_command(world, process, beginning).map_err(none)?;
+    starting::begin_command(world, process, counted, beginning).map_err(none)?;
     Ok(begun)
 }

@@ -617,14 +617,13 @@ impl<'a> Reviving<'a> {
         for captured in &self.state.processes {
             let process = self.process(captured)?;
             for thread in &captured.threads {
-                let begin = begin(&process, thread)?;
+                let begin = begin(world, &process, thread)?;
                 if captured.id == FIRST && main.is_none() { main = Some(begin) } else { others.push(begin) }
             }
             alarms.push((process.clone(), captured.alarms.clone()));
         }
         let main = main.ok_or(Invalid("processes"))?;
         for begin in others.iter().chain([&main]) {
-            world.begin_thread().map_err(|_| Invalid("threads"))?;
             lock(&begin.process.threads).insert(begin.member.id, begin.member.clone());
         }
         world.set_next_number(self.state.next);
@@ -719,7 +718,7 @@ impl<'a> Reviving<'a> {
 }
 
 /// What a thread begins with that was captured.
-fn begin(process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, ReviveError> {
+fn begin(world: &World, process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, ReviveError> {
     let [rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags] =
         captured.registers;
     let rax = if captured.is_marker { 1 } else { rax };
@@ -740,6 +739,7 @@ fn begin(process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, Revi
     member.queue.revive(&member.pending, &captured.signals).ok_or(Invalid("signals"))?;
     let (at, size, disarms) = captured.alternate;
     Ok(Begin {
+        counted: Some(world.begin_thread().map_err(|_| Invalid("threads"))?),
         process: process.clone(),
         member,
         registers,
