@@ -188,7 +188,7 @@ impl LinuxInstance {
 }
 
 /// A thread that no signal reaches, SIGPIPE of its own writing included.
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<thread::JoinHandle<()>> {
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name(name.into()).stack_size(STACK).spawn(move || {
         let _ = sys::block_all_signals();
         work();
