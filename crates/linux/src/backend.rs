@@ -120,7 +120,7 @@ impl Linux {
         self.check_promise(spec, &promise(spec, self.facts(), None))?;
         let identity = Identity::own(self.facts().privilege);
         let furniture = match (talks, &self.facts().landlock) {
-            (Talks::Never, _) => Furniture::None,
+            (Talks::Never | Talks::Alone, _) => Furniture::None,
             (Talks::AsGranted, Ok(_)) => Furniture::Whole,
             (Talks::AsGranted, Err(_)) => Furniture::Granted,
         };
