@@ -1,5 +1,6 @@
 //! The end of threads and processes: `exit(2)`, `exit_group(2)`, `wait4(2)`, `waitid(2)`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -68,19 +69,21 @@ fn over(world: &World, process: &Arc<Process>) {
     process.has_left.store(true, SeqCst);
     process.left.ring();
     let _ = process.status.compare_exchange(-1, 0, SeqCst, SeqCst);
-    let orphans;
+    let (orphans, adopter);
     let parent = {
         let mut processes = world.processes();
         process.is_over.store(true, SeqCst);
-        // Its children belong to nobody: nobody asks for those that are over.
+        // Its children go to whoever adopts them, or belong to nobody: nobody asks for those that are over.
+        adopter = adopter_of(&processes, process);
+        let guardian = adopter.as_ref().map_or(1, |adopter| adopter.id);
         orphans =
             processes.values().filter(|child| child.parent.load(SeqCst) == process.id).cloned().collect::<Vec<_>>();
         processes.retain(|_, child| {
             let orphan = child.parent.load(SeqCst) == process.id && child.id != process.id;
             if orphan {
-                child.parent.store(1, SeqCst);
+                child.parent.store(guardian, SeqCst);
             }
-            let is_gone = orphan && child.is_over.load(SeqCst);
+            let is_gone = orphan && guardian == 1 && child.is_over.load(SeqCst);
             if is_gone {
                 world.asked_for();
             }
@@ -106,6 +109,11 @@ fn over(world: &World, process: &Arc<Process>) {
         if signal != 0 && orphan.id != process.id {
             let _ = signals::send(world, &orphan, Cause::sent(signal, libc::SI_USER, process.id));
         }
+        if let Some(adopter) = &adopter
+            && orphan.is_over.load(SeqCst)
+        {
+            tell_end(world, adopter, &orphan);
+        }
     }
     let status = process.status.load(SeqCst);
     if let Some(awaited) = lock(&process.awaited).take() {
@@ -113,12 +121,31 @@ fn over(world: &World, process: &Arc<Process>) {
         let _ = awaited.send(status);
     }
     if let Some(parent) = parent {
-        let (code, value) = code_of(status);
-        // One that waits already is enough.
-        let _ = signals::send(world, &parent, Cause::child(code, process.id, value));
-        parent.children.ring();
+        tell_end(world, &parent, process);
     }
     process.children.ring();
+}
+
+/// Tells a process that a child of it is over.
+fn tell_end(world: &World, parent: &Process, child: &Process) {
+    let (code, value) = code_of(child.status.load(SeqCst));
+    // One that waits already is enough.
+    let _ = signals::send(world, parent, Cause::child(code, child.id, value));
+    parent.children.ring();
+}
+
+/// The nearest of those a process descends from that adopts: `PR_SET_CHILD_SUBREAPER` of `prctl(2)`.
+fn adopter_of(processes: &BTreeMap<u32, Arc<Process>>, process: &Process) -> Option<Arc<Process>> {
+    let mut above = processes.get(&process.parent.load(SeqCst));
+    // Each step leads to one that is older, or has adopted: there are no more steps than processes.
+    for _ in 0..processes.len() {
+        let found = above?;
+        if found.adopts.load(SeqCst) && !found.is_over.load(SeqCst) {
+            return Some(found.clone());
+        }
+        above = processes.get(&found.parent.load(SeqCst));
+    }
+    None
 }
 
 impl Thread {
@@ -322,7 +349,7 @@ pub(super) fn waitid(thread: &mut Thread, [kind, wanted, info, options, ..]: Arg
         (libc::P_PID, wanted) if wanted > 0 => Whom::Process(wanted.unsigned_abs()),
         (libc::P_PGID, 0) => Whom::Group(thread.process.group.load(SeqCst)),
         (libc::P_PGID, wanted) if wanted > 0 => Whom::Group(wanted.unsigned_abs()),
-        (libc::P_PIDFD, number) => {
+        (libc::P_PIDFD, number) if number >= 0 => {
             let open = thread.process.descriptors().get(number)?;
             let Kind::Process(process) = &open.kind else { return Err(Errno::BADF) };
             nonblocking = open.is_nonblocking() && !at_once;

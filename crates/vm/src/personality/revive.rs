@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::MOST_THREADS;
 use super::capture::{file_is, open_is};
 use super::counter::Counter;
+use super::credentials::Credentials;
 use super::epoll::Set;
 use super::files::{self, Descriptors};
 use super::limits::Limits;
@@ -24,10 +25,12 @@ use super::locks::Owner;
 use super::open::{Charged, Kind, Mapped, Open};
 use super::pipe::Pipe;
 use super::process::{Image as Program, Parts, Place, Process, lock};
+use super::rseq::Registration;
 use super::signalfd::Signals;
 use super::signals::{Actions, Alternate, never_blocked};
 use super::special::Device;
 use super::starting::{Begin, First, More, member};
+use super::status::MEMORY_DEVICE;
 use super::timer::Timer;
 use super::world::{FIRST, World};
 use crate::kvm::{PAGE, Registers, USER_END};
@@ -251,6 +254,10 @@ impl<'a> Reviving<'a> {
             self.places.push(Arc::new(Mutex::new(Place { folder: place.folder.clone(), mask: place.mask & 0o777 })));
         }
         self.locks()?;
+        for &(number, user, group) in &self.state.owners {
+            let owner = super::owners::Owner { user, group, mode: None };
+            self.world.set_owner((MEMORY_DEVICE, number), owner).map_err(|_| ReviveError::NoMemory)?;
+        }
         self.processes()
     }
 
@@ -651,6 +658,11 @@ impl<'a> Reviving<'a> {
             process.has_executed.store(captured.has_executed, SeqCst);
             process.at_parents_end.store(captured.at_parents_end, SeqCst);
             process.dumpable.store(captured.dumpable, SeqCst);
+            process.barriers.store(captured.barriers, SeqCst);
+            process.adopts.store(captured.adopts, SeqCst);
+            let more = &captured.more_groups;
+            let credentials = Credentials::of(&self.world.machine, captured.users, captured.groups, more);
+            *lock(&process.credentials) = credentials.ok_or(Invalid("users"))?;
             *lock(&process.ended_time) = captured.used.0.min(LONGEST);
             *lock(&process.children_time) = captured.used.1.min(LONGEST);
             process.queue.revive(&process.pending, &captured.signals).ok_or(Invalid("signals"))?;
@@ -736,6 +748,7 @@ fn begin(process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, Revi
         vectors: Some(vectors),
         clear_at_end: captured.clear_at_end,
         alternate: Alternate { at, size, disarms },
+        rseq: captured.rseq.map(|rseq| Registration::of(rseq).ok_or(Invalid("threads"))).transpose()?,
         more: Some(More { gs_base, robust: captured.robust, waiting: captured.waiting }),
     })
 }
