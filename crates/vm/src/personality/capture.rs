@@ -214,6 +214,7 @@ impl<'a> Capturing<'a> {
             name: process.given_name(),
             at_parents_end: process.at_parents_end.load(SeqCst),
             dumpable: process.dumpable.load(SeqCst),
+            last_signal: process.last_signal.load(SeqCst),
             adopts: process.adopts.load(SeqCst),
             users: credentials.users,
             groups: credentials.groups,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use ringfence_isolation::Exit;
 use rustix::io::Errno;
@@ -129,8 +130,11 @@ fn over(world: &World, process: &Arc<Process>) {
 /// Tells a process that a child of it is over.
 fn tell_end(world: &World, parent: &Process, child: &Process) {
     let (code, value) = code_of(child.status.load(SeqCst));
-    // One that waits already is enough.
-    let _ = signals::send(world, parent, Cause::child(code, child.id, value));
+    let signal = child.last_signal.load(SeqCst);
+    if (1..=64).contains(&signal) {
+        // One that waits already is enough.
+        let _ = signals::send(world, parent, Cause { signal, ..Cause::child(code, child.id, value) });
+    }
     parent.children.ring();
 }
 
@@ -237,11 +241,15 @@ struct Wish {
     continued: bool,
     keep: bool,
     at_once: bool,
+    /// Those whose end is told by `SIGCHLD`, and those whose end is told otherwise.
+    ordinary: bool,
+    cloned: bool,
 }
 
 /// What became of a child.
 enum Found {
-    Ended(i32),
+    /// With this status, after so much processor time.
+    Ended(i32, Duration),
     Halted(News),
 }
 
@@ -249,7 +257,9 @@ enum Found {
 fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Found), Errno>> {
     let mut processes = world.processes();
     let mine = |child: &Process| {
+        let is_ordinary = child.last_signal.load(SeqCst) == libc::SIGCHLD;
         child.parent.load(SeqCst) == process.id
+            && (if is_ordinary { wish.ordinary } else { wish.cloned })
             && match wish.whom {
                 Whom::Any => true,
                 Whom::Process(id) => child.id == id,
@@ -262,7 +272,8 @@ fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Fou
         any = true;
         if child.is_over.load(SeqCst) {
             if wish.ended {
-                found = Some((child.id, Found::Ended(child.status.load(SeqCst))));
+                let used = *lock(&child.ended_time) + *lock(&child.children_time);
+                found = Some((child.id, Found::Ended(child.status.load(SeqCst), used)));
                 break;
             }
         } else if let Some(news) = child.halt.news(wish.stopped, wish.continued, wish.keep) {
@@ -272,11 +283,10 @@ fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Fou
     }
     match found {
         Some(found) => {
-            if matches!(found.1, Found::Ended(_))
+            if let Found::Ended(_, used) = found.1
                 && !wish.keep
-                && let Some(child) = processes.remove(&found.0)
+                && processes.remove(&found.0).is_some()
             {
-                let used = *lock(&child.ended_time) + *lock(&child.children_time);
                 *lock(&process.children_time) += used;
                 world.asked_for();
             }
@@ -298,6 +308,16 @@ fn wait_for(thread: &Thread, wish: Wish) -> Result<Option<(u32, Found)>, Errno> 
 /// Options for children made by `clone(2)`: all are waited for.
 const CLONED: i32 = libc::__WALL | libc::__WCLONE | libc::__WNOTHREAD;
 
+/// Whether children are meant whose end is told by `SIGCHLD`, as that of most.
+fn is_ordinary(options: i32) -> bool {
+    options & libc::__WALL != 0 || options & libc::__WCLONE == 0
+}
+
+/// Whether others are.
+fn is_cloned(options: i32) -> bool {
+    options & (libc::__WALL | libc::__WCLONE) != 0
+}
+
 /// `wait4(2)`
 pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: Arguments) -> Answer {
     let options = int(options);
@@ -318,11 +338,13 @@ pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: A
         continued: options & libc::WCONTINUED != 0,
         keep: false,
         at_once: options & libc::WNOHANG != 0,
+        ordinary: is_ordinary(options),
+        cloned: is_cloned(options),
     };
     let Some((id, found)) = wait_for(thread, wish)? else { return Ok(0) };
     let space = thread.process.space()?;
     let word = match found {
-        Found::Ended(status) => status,
+        Found::Ended(status, _) => status,
         Found::Halted(News::Stopped(signal)) => signal << 8 | 0x7f,
         Found::Halted(News::Continued) => 0xffff,
     };
@@ -330,7 +352,12 @@ pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: A
         space.write_u32(status, word as u32)?;
     }
     if usage != 0 {
-        space.write(usage, &[0; 144])?;
+        let mut bytes = [0; 144];
+        if let Found::Ended(_, used) = found {
+            bytes[..8].copy_from_slice(&used.as_secs().to_le_bytes());
+            bytes[8..16].copy_from_slice(&u64::from(used.subsec_micros()).to_le_bytes());
+        }
+        space.write(usage, &bytes)?;
     }
     Ok(u64::from(id))
 }
@@ -365,6 +392,8 @@ pub(super) fn waitid(thread: &mut Thread, [kind, wanted, info, options, ..]: Arg
         continued: options & libc::WCONTINUED != 0,
         keep: options & libc::WNOWAIT != 0,
         at_once,
+        ordinary: is_ordinary(options),
+        cloned: is_cloned(options),
     };
     let found = wait_for(thread, wish)?;
     if found.is_none() && nonblocking {
@@ -373,7 +402,7 @@ pub(super) fn waitid(thread: &mut Thread, [kind, wanted, info, options, ..]: Arg
     if info != 0 {
         let bytes = found.map_or([0; 128], |(id, found)| {
             let (code, value) = match found {
-                Found::Ended(status) => code_of(status),
+                Found::Ended(status, _) => code_of(status),
                 Found::Halted(News::Stopped(signal)) => (libc::CLD_STOPPED, signal),
                 Found::Halted(News::Continued) => (libc::CLD_CONTINUED, libc::SIGCONT),
             };

@@ -118,12 +118,13 @@ pub(super) fn unlinkat(thread: &mut Thread, [folder, path, flags, ..]: Arguments
             return Ok(0);
         }
     };
-    let watched = thread.watched(&path.normal);
+    let (watched, known) = (thread.watched(&path.normal), thread.known_at(&path));
     let (directory, written) = (thread.root()?, &path.written);
     match flags {
         0 => thread.world.call(Call::Unlink { directory, path: written })?,
         _ => thread.world.call(Call::RemoveDirectory { directory, path: written })?,
     };
+    known.into_iter().for_each(|identity| thread.world.forget_owner(identity));
     watched.into_iter().for_each(|what| thread.unlinked(&path.normal, what));
     Ok(0)
 }
@@ -163,12 +164,15 @@ pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, 
     };
     let root = thread.root()?;
     let watched = (thread.watched(&from.normal), thread.watched(&to.normal));
+    let moved = thread.known_at(&from);
+    let replaced = thread.known_at(&to).filter(|&replaced| Some(replaced) != moved);
     if flags != 0 && move_to_new(thread, root, &from, &to)? {
         tell_move(thread, (&from.normal, &to.normal), watched);
         return Ok(0);
     }
     let call = Call::Rename { from_directory: root, from: &from.written, to_directory: root, to: &to.written };
     thread.world.call(call)?;
+    replaced.into_iter().for_each(|identity| thread.world.forget_owner(identity));
     tell_move(thread, (&from.normal, &to.normal), watched);
     Ok(0)
 }

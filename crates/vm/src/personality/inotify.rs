@@ -66,6 +66,8 @@ struct State {
     /// The number of the newest one.
     last: i32,
     events: VecDeque<Event>,
+    /// How long the names in them are together.
+    names: usize,
     kept: Kept,
 }
 
@@ -114,7 +116,7 @@ impl State {
     /// What the host keeps for it counts as memory.
     fn count(&mut self) {
         let watches: usize = self.watches.values().map(|watch| WATCH + watch.path.len()).sum();
-        self.kept.set(watches + self.events.capacity() * EVENT);
+        self.kept.set(watches + self.events.capacity() * EVENT + self.names);
     }
 
     fn put(&mut self, event: Event) {
@@ -125,6 +127,7 @@ impl State {
             self.events.push_back(Event { watch: -1, mask: libc::IN_Q_OVERFLOW, cookie: 0, name: Vec::new() });
             return;
         }
+        self.names += event.name.len();
         self.events.push_back(event);
     }
 
@@ -197,7 +200,11 @@ impl Watches {
             let Some(place) = into.get_mut(done..done + bytes.len()) else { break };
             place.copy_from_slice(&bytes);
             done += bytes.len();
-            state.events.pop_front();
+            let taken = state.events.pop_front().map_or(0, |event| event.name.len());
+            state.names -= taken;
+        }
+        if done > 0 {
+            state.count();
         }
         match done {
             0 if state.events.is_empty() => None,
@@ -324,9 +331,17 @@ impl Thread {
 
     /// Whether somebody has it open.
     fn is_open(&self, identity: Identity) -> bool {
+        let is_watched = |set: &Arc<Watches>| lock(&set.state).watches.values().any(|watch| watch.identity == identity);
+        if !self.world.sets().iter().any(is_watched) {
+            // Nobody would be told.
+            return false;
+        }
         let processes: Vec<_> = self.world.processes().values().cloned().collect();
         let mut opens = processes.iter().flat_map(|process| process.descriptors().slots()).flatten();
-        opens.any(|(open, _)| open.names_a_file() && open.identity().is_ok_and(|it| it == identity))
+        // There may be many: who is to end does not look on.
+        opens.any(|(open, _)| {
+            self.has_to_end() || (open.names_a_file() && open.identity().is_ok_and(|it| it == identity))
+        })
     }
 
     /// A name of it is gone.
@@ -376,7 +391,7 @@ pub(super) fn init1(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
     }
     let world = &thread.world;
     let kept = Kept::new(world.machine.clone());
-    let state = State { watches: BTreeMap::new(), last: 0, events: VecDeque::new(), kept };
+    let state = State { watches: BTreeMap::new(), last: 0, events: VecDeque::new(), names: 0, kept };
     let all = world.watchers.count.clone();
     let watches = Arc::new(Watches { state: Mutex::new(state), all, bell: Bell::default() });
     {

@@ -12,6 +12,7 @@ mod barriers;
 mod capture;
 mod causes;
 mod commands;
+mod configuration;
 mod counter;
 mod credentials;
 mod ending;

@@ -119,7 +119,20 @@ impl Thread {
         if mode.is_none() && (user, group) == (first, first) {
             return Ok(());
         }
-        self.world.set_owner(identity, Owner { user, group, mode })
+        match self.world.set_owner(identity, Owner { user, group, mode }) {
+            // It is there, and shown as things are of which nothing more is known.
+            Err(Errno::NOSPC) if (user, group) == (first, first) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// What is at a path, if more may be known of it than is shown anyway, and this is its last name.
+    pub(super) fn known_at(&self, path: &Path) -> Option<Identity> {
+        if self.world.owners.count.load(SeqCst) == 0 {
+            return None;
+        }
+        let status = self.status_at(path, false).ok()?;
+        (status.is_folder() || status.links() <= 1).then(|| status.identity())
     }
 
     /// Whether it may get to a path: each folder above it is searched.

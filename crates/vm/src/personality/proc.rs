@@ -91,6 +91,9 @@ pub(super) fn look(thread: &Thread, path: &str) -> Option<Kind> {
     if let Some(rest) = path.strip_prefix("/sys") {
         return system(rest);
     }
+    if path == super::configuration::PATH {
+        return text(super::configuration::text());
+    }
     let rest = path.strip_prefix("/proc")?;
     let rest = match rest.strip_prefix('/') {
         None if rest.is_empty() => {
@@ -184,9 +187,13 @@ fn of_all(thread: &Thread, name: &str) -> Option<Kind> {
                 ("SwapTotal", 0),
                 ("SwapFree", 0),
                 ("Shmem", 0),
+                ("CommitLimit", total),
+                ("Committed_AS", total - free),
                 ("HugePages_Total", 0),
+                ("HugePages_Free", 0),
+                ("Hugepagesize", 2048),
             ] {
-                let unit = if name.starts_with("Huge") { "" } else { " kB" };
+                let unit = if name.starts_with("HugePages") { "" } else { " kB" };
                 // Writing to a string cannot fail.
                 let _ = writeln!(lines, "{:<16}{amount:>8}{unit}", format!("{name}:"));
             }

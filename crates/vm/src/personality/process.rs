@@ -66,6 +66,11 @@ pub(super) struct Process {
     pub(super) dumpable: AtomicU32,
     /// Whether descendants whose parent ends become its children: `PR_SET_CHILD_SUBREAPER`.
     pub(super) adopts: AtomicBool,
+    /// What its parent hears of its end: `clone(2)`, "the child termination signal"; 0 is nothing.
+    pub(super) last_signal: AtomicI32,
+    /// `sched_setscheduler(2)`: the policy and the priority, which change nothing.
+    pub(super) policy: AtomicI32,
+    pub(super) priority: AtomicU32,
     /// Who it is.
     pub(super) credentials: Mutex<Credentials>,
     /// What it has registered for `membarrier(2)`.
@@ -209,6 +214,9 @@ impl Process {
             at_parents_end: AtomicU32::new(0),
             dumpable: AtomicU32::new(1),
             adopts: AtomicBool::new(false),
+            last_signal: AtomicI32::new(libc::SIGCHLD),
+            policy: AtomicI32::new(libc::SCHED_OTHER),
+            priority: AtomicU32::new(0),
             credentials: Mutex::default(),
             barriers: AtomicI32::new(0),
             awaited: Mutex::new(None),

@@ -634,6 +634,7 @@ impl<'a> Reviving<'a> {
             let known = (-20..=19).contains(&captured.niceness)
                 && captured.at_parents_end <= 64
                 && captured.dumpable <= 1
+                && (0..=64).contains(&captured.last_signal)
                 && captured.name.as_ref().is_none_or(|name| name.len() <= 15 && !name.contains(&0))
                 && captured.halt.1.flatten().is_none_or(|signal| (1..=64).contains(&signal));
             if !known {
@@ -660,6 +661,7 @@ impl<'a> Reviving<'a> {
             process.dumpable.store(captured.dumpable, SeqCst);
             process.barriers.store(captured.barriers, SeqCst);
             process.adopts.store(captured.adopts, SeqCst);
+            process.last_signal.store(captured.last_signal, SeqCst);
             let more = &captured.more_groups;
             let credentials = Credentials::of(&self.world.machine, captured.users, captured.groups, more);
             *lock(&process.credentials) = credentials.ok_or(Invalid("users"))?;

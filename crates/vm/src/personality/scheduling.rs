@@ -73,32 +73,53 @@ pub(super) fn sched_setaffinity(thread: &mut Thread, [id, length, at, ..]: Argum
     Ok(0)
 }
 
-/// `sched_getscheduler(2)`: `SCHED_OTHER`.
+/// `sched_getscheduler(2)`
 pub(super) fn sched_getscheduler(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
-    check(thread, id).map(|_| 0)
+    check(thread, id).map(|process| process.policy.load(SeqCst) as u64)
 }
 
-fn check_policy(policy: i32, priority: u32) -> Answer {
+/// Gives a process a policy, which the host knows nothing of. Only user 0 gets one of real time: `sched(7)`.
+fn set_policy(thread: &Thread, process: &Process, policy: i32, priority: u32) -> Answer {
     match policy & !libc::SCHED_RESET_ON_FORK {
-        libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE if priority == 0 => Ok(0),
-        libc::SCHED_FIFO | libc::SCHED_RR if (1..=99).contains(&priority) => Err(Errno::PERM),
-        _ => Err(Errno::INVAL),
+        libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE if priority == 0 => {}
+        libc::SCHED_FIFO | libc::SCHED_RR if (1..=99).contains(&priority) => {
+            let mine = lock(&thread.process.credentials).clone();
+            let [_, most] = lock(&process.limits).of(libc::RLIMIT_RTPRIO);
+            if !mine.is_privileged() && u64::from(priority) > most {
+                return Err(Errno::PERM);
+            }
+        }
+        _ => return Err(Errno::INVAL),
     }
+    let mine = lock(&thread.process.credentials).clone();
+    let theirs = lock(&process.credentials).clone();
+    if !mine.is_privileged() && ![theirs.users[0], theirs.users[1]].contains(&mine.users[1]) {
+        return Err(Errno::PERM);
+    }
+    process.policy.store(policy, SeqCst);
+    process.priority.store(priority, SeqCst);
+    Ok(0)
 }
 
-/// `sched_setscheduler(2)`: what is ordinary is granted.
+/// `sched_setscheduler(2)`
 pub(super) fn sched_setscheduler(thread: &mut Thread, [id, policy, at, ..]: Arguments) -> Answer {
     if at == 0 || int(policy) < 0 || int(id) < 0 {
         return Err(Errno::INVAL);
     }
     let priority = thread.process.space()?.read_u32(at)?;
-    check(thread, id)?;
-    check_policy(int(policy), priority)
+    let process = check(thread, id)?;
+    set_policy(thread, &process, int(policy), priority)
 }
 
 /// `sched_setparam(2)`
 pub(super) fn sched_setparam(thread: &mut Thread, [id, at, ..]: Arguments) -> Answer {
-    sched_setscheduler(thread, [id, libc::SCHED_OTHER as u64, at, 0, 0, 0])
+    if at == 0 || int(id) < 0 {
+        return Err(Errno::INVAL);
+    }
+    let priority = thread.process.space()?.read_u32(at)?;
+    let process = check(thread, id)?;
+    let policy = process.policy.load(SeqCst);
+    set_policy(thread, &process, policy, priority)
 }
 
 /// `sched_getparam(2)`
@@ -106,8 +127,8 @@ pub(super) fn sched_getparam(thread: &mut Thread, [id, at, ..]: Arguments) -> An
     if at == 0 {
         return Err(Errno::INVAL);
     }
-    check(thread, id)?;
-    thread.process.space()?.write_u32(at, 0).map(|()| 0)
+    let priority = check(thread, id)?.priority.load(SeqCst);
+    thread.process.space()?.write_u32(at, priority).map(|()| 0)
 }
 
 /// `SCHED_EXT`, which `libc` does not name.
@@ -141,9 +162,14 @@ pub(super) fn sched_getattr(thread: &mut Thread, [id, at, size, flags, ..]: Argu
     if at == 0 || int(id) < 0 || flags as u32 != 0 || (size as u32) < ATTRIBUTES || size as u32 > 4096 {
         return Err(Errno::INVAL);
     }
-    let niceness = check(thread, id)?.niceness.load(SeqCst);
+    let process = check(thread, id)?;
+    let niceness = process.niceness.load(SeqCst);
     let mut bytes = [0; ATTRIBUTES as usize];
     bytes[..4].copy_from_slice(&ATTRIBUTES.to_le_bytes());
+    let policy = process.policy.load(SeqCst);
+    bytes[4..8].copy_from_slice(&(policy & !libc::SCHED_RESET_ON_FORK).to_le_bytes());
+    bytes[8..16].copy_from_slice(&u64::from(policy & libc::SCHED_RESET_ON_FORK != 0).to_le_bytes());
+    bytes[20..24].copy_from_slice(&process.priority.load(SeqCst).to_le_bytes());
     bytes[16..20].copy_from_slice(&niceness.to_le_bytes());
     thread.process.space()?.write(at, &bytes).map(|()| 0)
 }
@@ -160,7 +186,7 @@ pub(super) fn sched_setattr(thread: &mut Thread, [id, at, flags, ..]: Arguments)
     }
     let (policy, niceness, priority) = (word(4)? as i32, word(16)? as i32, word(20)?);
     let process = check(thread, id)?;
-    check_policy(policy, priority)?;
+    set_policy(thread, &process, policy, priority)?;
     nicer(thread, &process, niceness, Errno::PERM)
 }
 

@@ -385,6 +385,7 @@ const UNKNOWN: u64 = 0x7e02_0000 | 0x2000 | 0x80;
 const DESCRIPTOR: u64 = 0x1000;
 
 /// What `clone(2)` and `clone3(2)` ask for.
+#[derive(Default)]
 struct Wanted {
     flags: u64,
     stack: u64,
@@ -392,6 +393,8 @@ struct Wanted {
     child_id: u64,
     tls: u64,
     descriptor: u64,
+    /// What the parent hears of its end, or 0.
+    signal: i32,
 }
 
 fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
@@ -432,6 +435,12 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         let credentials = lock(&parent.credentials).clone();
         *lock(&process.credentials) = credentials;
         process.barriers.store(parent.barriers.load(SeqCst), SeqCst);
+        process.last_signal.store(wanted.signal, SeqCst);
+        let resets = parent.policy.load(SeqCst) & libc::SCHED_RESET_ON_FORK != 0;
+        if !resets {
+            process.policy.store(parent.policy.load(SeqCst), SeqCst);
+            process.priority.store(parent.priority.load(SeqCst), SeqCst);
+        }
     }
     if !is_thread && lock(&process.limits).of(libc::RLIMIT_CPU)[0] != u64::MAX {
         super::alarms::limit_processor(&world, &process)?;
@@ -526,17 +535,21 @@ pub(super) fn clone(thread: &mut Thread, [flags, stack, parent_id, child_id, tls
     if flags & (DESCRIPTOR | PARENT_SET_ID) == DESCRIPTOR | PARENT_SET_ID {
         return Err(Errno::INVAL);
     }
-    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor: parent_id })
+    let signal = (flags & 0xff) as i32;
+    if signal > 64 {
+        return Err(Errno::INVAL);
+    }
+    begin(thread, &Wanted { flags: flags & !0xff, stack, parent_id, child_id, tls, descriptor: parent_id, signal })
 }
 
 /// `fork(2)`
 pub(super) fn fork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: 0, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
+    begin(thread, &Wanted { signal: libc::SIGCHLD, ..Wanted::default() })
 }
 
 /// `vfork(2)`
 pub(super) fn vfork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: VM | VFORK, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
+    begin(thread, &Wanted { flags: VM | VFORK, signal: libc::SIGCHLD, ..Wanted::default() })
 }
 
 /// `clone3(2)`: `struct clone_args` is copied first, and what follows what is known has to be zero.
@@ -571,5 +584,6 @@ pub(super) fn clone3(thread: &mut Thread, [at, size, ..]: Arguments) -> Answer {
     if count != 0 {
         return Err(Errno::PERM);
     }
-    begin(thread, &Wanted { flags, stack: stack + length, parent_id, child_id, tls, descriptor })
+    let signal = signal as i32;
+    begin(thread, &Wanted { flags, stack: stack + length, parent_id, child_id, tls, descriptor, signal })
 }

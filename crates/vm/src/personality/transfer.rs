@@ -122,7 +122,7 @@ pub(super) fn fallocate(thread: &mut Thread, [number, mode, start, length, ..]: 
             open.happened(libc::IN_MODIFY);
             Ok(0)
         }
-        (libc::FALLOC_FL_KEEP_SIZE, Kind::Memory(_)) => Ok(0),
+        (libc::FALLOC_FL_KEEP_SIZE, Kind::File(_) | Kind::Memory(_)) => Ok(0),
         (PUNCH, Kind::Memory(node)) => {
             let content = node.content()?;
             let end = end.min(content.size());

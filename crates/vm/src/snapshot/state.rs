@@ -249,6 +249,8 @@ pub(crate) struct Process {
     /// The signal it gets when its parent ends, or 0.
     pub(crate) at_parents_end: u32,
     pub(crate) dumpable: u32,
+    /// What its parent hears of its end.
+    pub(crate) last_signal: i32,
     /// Whether it adopts orphans among its descendants.
     pub(crate) adopts: bool,
     /// Its users and groups: real, effective, saved and the one for files; and further groups.

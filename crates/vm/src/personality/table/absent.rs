@@ -198,7 +198,7 @@ pub(super) const ABSENT: &[(&str, &str, &[(usize, &str)])] = &[
 
 /// What is missing of calls that are served, by their names.
 pub(super) const PARTLY: &[(&str, &str)] = &[
-    ("clone", "namespaces and tracing answer EINVAL; the end of a child is told by SIGCHLD"),
+    ("clone", "namespaces and tracing answer EINVAL"),
     ("clone3", "as clone; set_tid and cgroup too"),
     ("fadvise64", "advice is taken and nothing comes of it"),
     ("getcpu", "one of the processors the thread may run on, whichever the host runs it on"),
@@ -245,14 +245,15 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("lremovexattr", "as setxattr"),
     ("fremovexattr", "as setxattr"),
     ("sched_setaffinity", "kept and told; the host decides where a thread runs"),
-    ("sched_setscheduler", "the ordinary policies; others answer EPERM"),
+    ("sched_setscheduler", "kept and told; the host decides who runs"),
     ("setpriority", "as getpriority"),
     ("setuid", "within the instance alone: a process that is somebody else is held to owners and modes"),
     ("setreuid", "as setuid"),
     ("setresuid", "as setuid"),
     ("setfsuid", "as setuid"),
+    ("capget", "nobody has one; what user 0 may do within the instance it may without"),
     ("chmod", "modes are the instance's own: the host's files keep theirs, and what is kept of them ends with it"),
     ("chown", "as chmod"),
     ("times", "all processor time is user time"),
-    ("wait4", "the usage of a child is empty"),
+    ("wait4", "of the usage of a child its processor time"),
 ];
