@@ -184,7 +184,6 @@ struct Ready {
 
 impl Ready {
     fn order(&self, host: &dyn Host, findings: Findings) -> MachineOrder {
-        let Findings { cpuid, software, counter } = findings;
         let Spec { capsule, program, mounts, environment, permissions, limits, .. } = &self.spec;
         let rules = RULES.iter().map(|&permission| (permission.name().to_owned(), permission));
         MachineOrder {
@@ -208,7 +207,7 @@ impl Ready {
             },
             counts_each: limits.io_operations.is_some() || limits.io_bytes.is_some(),
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
-            kvm: (cpuid, software, counter),
+            kvm: findings,
         }
     }
 
@@ -250,7 +249,6 @@ impl Prepared for Ready {
             |source| BuildError::Host { doing: "cannot make the lines to the monitor", source: Box::new(source) };
         let (Ours { asks, answers, parcels, their_more }, theirs) = self.lines().map_err(failed)?;
         let process = self.carrier.build(Arc::new(Nobody), theirs)?;
-        // While the place was built, somebody else has found this out.
         let order = self.order(&*host, self.vm.findings(&self.examined)?);
         self.pack(&order, &parcels, their_more).map_err(failed)?;
         let enforced = combined(&self.examined.promised, process.enforced());

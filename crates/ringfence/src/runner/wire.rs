@@ -157,6 +157,7 @@ pub(super) struct Late {
 }
 
 /// What there is to do for the monitor of a virtual machine.
+#[cfg(feature = "microvm")]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct MachineOrder {
     pub(super) name: String,
@@ -177,11 +178,12 @@ pub(super) struct MachineOrder {
     /// Whether the host is told of each operation before it is done.
     pub(super) counts_each: bool,
     pub(super) folders: Vec<(String, Handle)>,
-    /// What is known of KVM: leaves of CPUID, whether it virtualizes in software, the frequency of its counter.
-    pub(super) kvm: (Vec<[u32; 7]>, bool, Option<u32>),
+    /// What is known of KVM.
+    pub(super) kvm: ringfence_vm::Findings,
 }
 
 /// The limits that a monitor counts itself, in bytes and nanoseconds.
+#[cfg(feature = "microvm")]
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Counted {
     pub(super) memory: Option<u64>,
