@@ -227,9 +227,7 @@ impl Exec for VmInstance {
             let command = Command { words: command, ..Command::default() };
             let begun = personality::begin(&self.check_running()?, command)?;
             match begun.ended().await {
-                Err(CallError::NotExecuted { reason, .. }) => {
-                    Ok(Exit::Trapped(Trap::Other(format!("the command cannot be executed: {reason}"))))
-                }
+                Err(CallError::NotExecuted { reason, .. }) => Ok(Exit::Trapped(Trap::NotExecutable(reason))),
                 ended => ended,
             }
         })

@@ -64,7 +64,8 @@ pub(crate) fn origin(
     })
 }
 
-fn check(captured: &Origin, here: &Origin) -> Result<(), String> {
+/// Why what was captured cannot go on here.
+pub(crate) fn check(captured: &Origin, here: &Origin) -> Result<(), String> {
     let different = |what: &str, then: &dyn std::fmt::Debug, now: &dyn std::fmt::Debug| {
         format!("it was captured with other {what}, which the program has seen already: {then:?} then, {now:?} now")
     };
