@@ -436,6 +436,7 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         *lock(&process.credentials) = credentials;
         process.barriers.store(parent.barriers.load(SeqCst), SeqCst);
         process.last_signal.store(wanted.signal, SeqCst);
+        process.gains_nothing.store(parent.gains_nothing.load(SeqCst), SeqCst);
         let resets = parent.policy.load(SeqCst) & libc::SCHED_RESET_ON_FORK != 0;
         if !resets {
             process.policy.store(parent.policy.load(SeqCst), SeqCst);
