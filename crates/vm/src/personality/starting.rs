@@ -19,7 +19,7 @@ use super::rseq::Registration;
 use super::signals::{self, Cause};
 use super::thread::{Next, Thread};
 use super::waiting::Deadlines;
-use super::world::{FIRST, World};
+use super::world::{Counted, FIRST, World};
 use super::{Answer, Arguments, time};
 use crate::kvm::{Registers, USER_END};
 use crate::loader::{self, Command};
@@ -38,6 +38,8 @@ pub(crate) struct First {
 
 /// What a thread begins with.
 pub(super) struct Begin {
+    /// Its place among those that are counted, until it is gone.
+    pub(super) counted: Option<Counted>,
     pub(super) process: Arc<Process>,
     pub(super) member: Arc<Member>,
     pub(super) registers: Registers,
@@ -101,7 +103,8 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     };
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     let descriptors = standard_streams(world)?;
-    let id = world.begin_thread()?;
+    let counted = world.begin_thread()?;
+    let id = counted.id;
     debug_assert_eq!(id, FIRST);
     let folder = spec.program.working_directory.clone().into_bytes();
     let process = Process::new(Parts {
@@ -122,12 +125,14 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
     let alternate = Default::default();
+    let (counted, vectors) = (Some(counted), None);
     let main = Begin {
+        counted,
         process,
         member,
         registers,
         fs_base: 0,
-        vectors: None,
+        vectors,
         clear_at_end: 0,
         alternate,
         rseq: None,
@@ -236,13 +241,19 @@ pub(super) enum Failed {
 }
 
 /// Begins a process that has nothing in its memory yet and executes a program first.
-pub(super) fn begin_command(world: &Arc<World>, process: Arc<Process>, beginning: Beginning) -> Result<(), Errno> {
+pub(super) fn begin_command(
+    world: &Arc<World>,
+    process: Arc<Process>,
+    counted: Counted,
+    beginning: Beginning,
+) -> Result<(), Errno> {
     let id = process.id;
     let member = member(id, 0);
     lock(&process.threads).insert(id, member.clone());
     world.processes().insert(id, process.clone());
     let registers = Registers::default();
     let begin = Begin {
+        counted: Some(counted),
         process,
         member,
         registers,
@@ -289,7 +300,8 @@ fn run(world: &Arc<World>, begin: Begin) {
 
 /// The same, after it executed something. A panic ends the instance and nothing else: everybody who waits for the
 /// thread is told.
-fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
+fn run_with(world: &Arc<World>, mut begin: Begin, beginning: Option<Beginning>) {
+    let mut counted = begin.counted.take();
     let (process, member) = (begin.process.clone(), begin.member.clone());
     let number = rustix::thread::gettid().as_raw_nonzero().get();
     member.number.store(number, SeqCst);
@@ -306,13 +318,13 @@ fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
     // Under whatever number it has now: `execve(2)` changes it.
     let id =
         lock(&process.threads).values().find(|member| member.number.load(SeqCst) == number).map(|member| member.id);
-    contained(&mut || super::ending::forget(world, &process, id.unwrap_or(member.id)));
+    contained(&mut || super::ending::forget(world, &process, id.unwrap_or(member.id), counted.take()));
     world.control.dismiss();
     drop(entered);
 }
 
 fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, rseq, more } = begin;
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, rseq, more, .. } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
@@ -363,7 +375,8 @@ fn spawn(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) -> Resu
     let (process, id, living) = (begin.process.clone(), begin.member.id, world.clone());
     let builder = std::thread::Builder::new().name("microvm".into());
     let spawned = world.keep(|| builder.spawn(move || run_with(&living, begin, beginning)));
-    spawned.inspect_err(|_| super::ending::forget(world, &process, id))
+    // Its place went with what it was to begin with.
+    spawned.inspect_err(|_| super::ending::forget(world, &process, id, None))
 }
 
 /// `CLONE_CLEAR_SIGHAND`, of `clone3(2)` alone.
@@ -423,7 +436,8 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         0 => Arc::new(parent.space()?.duplicate()?),
         _ => parent.space()?,
     };
-    let id = world.begin_thread()?;
+    let counted = world.begin_thread()?;
+    let id = counted.id;
     let member = member(id, thread.member.blocked.load(SeqCst));
     member.affinity.store(thread.member.affinity.load(SeqCst), SeqCst);
     member.slack.store(thread.member.slack.load(SeqCst), SeqCst);
@@ -478,6 +492,7 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     // A child with its own copy of the memory has what its parent has there.
     let rseq = if flags & VM == 0 { thread.rseq } else { None };
     let begin = Begin {
+        counted: Some(counted),
         process: process.clone(),
         member,
         registers,
