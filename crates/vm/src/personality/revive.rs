@@ -830,6 +830,7 @@ mod tests {
             used: Duration::ZERO,
             waiting: None,
             is_marker: false,
+            rseq: None,
         }
     }
 
@@ -846,6 +847,12 @@ mod tests {
             name: None,
             at_parents_end: 0,
             dumpable: 1,
+            last_signal: 0,
+            adopts: false,
+            users: [0; 4],
+            groups: [0; 4],
+            more_groups: Vec::new(),
+            barriers: 0,
             used: (Duration::ZERO, Duration::ZERO),
             over: None,
             has_left: false,
