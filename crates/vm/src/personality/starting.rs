@@ -125,13 +125,14 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
     let alternate = Default::default();
+    let (counted, vectors) = (Some(counted), None);
     let main = Begin {
-        counted: Some(counted),
+        counted,
         process,
         member,
         registers,
         fs_base: 0,
-        vectors: None,
+        vectors,
         clear_at_end: 0,
         alternate,
         rseq: None,
@@ -449,6 +450,7 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         *lock(&process.credentials) = credentials;
         process.barriers.store(parent.barriers.load(SeqCst), SeqCst);
         process.last_signal.store(wanted.signal, SeqCst);
+        process.gains_nothing.store(parent.gains_nothing.load(SeqCst), SeqCst);
         let resets = parent.policy.load(SeqCst) & libc::SCHED_RESET_ON_FORK != 0;
         if !resets {
             process.policy.store(parent.policy.load(SeqCst), SeqCst);
