@@ -153,7 +153,8 @@ impl Vm {
             return Err(BuildError::Snapshot("what is captured has no terminal, and is given none".into()));
         }
         let ready = self.checked(spec, &why)?;
-        let image = Image::load(file).map_err(|error| BuildError::Snapshot(error.to_string()))?;
+        let memory = spec.limits.memory.map(|bytes| bytes.0);
+        let image = Image::load(file, memory).map_err(|error| BuildError::Snapshot(error.to_string()))?;
         Ok(Box::new(Frozen::new(ready, image)?))
     }
 

@@ -9,6 +9,7 @@
 
 use std::io::{self, Read, Write};
 
+use super::bounded;
 use super::state::State;
 use super::store::Store;
 use crate::kvm::PAGE;
@@ -17,9 +18,16 @@ const MAGIC: &[u8; 16] = b"ringfence snap\r\n";
 /// Changed whenever anything in the file means something else.
 pub(super) const VERSION: u32 = 2;
 const HEAD: usize = 60;
-/// The longest state, and the most pages.
-const LONGEST: u64 = 256 << 20;
+/// The most bytes of pages.
 const MOST_PAGES: u64 = 16 << 30;
+/// The longest state, beside some bytes for each page, which say where it is.
+const LONGEST: u64 = 16 << 20;
+const EACH_PAGE: u64 = 16;
+/// How much memory a state takes when it has been read, beside a part of that of the program, and at most.
+const UNPACKED: u64 = 64 << 20;
+const MOST_UNPACKED: u64 = 512 << 20;
+/// How much is read at once.
+const PIECE: u64 = 1 << 20;
 
 /// Why a file is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +42,14 @@ pub(crate) enum FileError {
     /// Of another version of ringfence.
     #[error("the file is of format {0}, and this ringfence reads {VERSION}: capture it again")]
     Version(u32),
+    /// Its pages are more than the memory there is for them.
+    #[error("it needs {needed} bytes of memory, and the limit is {allowed}")]
+    Memory {
+        /// How much it needs at least.
+        needed: u64,
+        /// The limit.
+        allowed: u64,
+    },
     /// Not what was written.
     #[error("the file is damaged: {0}")]
     Damaged(&'static str),
@@ -42,6 +58,9 @@ pub(crate) enum FileError {
 /// Writes a captured state.
 pub(super) fn write(state: &State, store: &Store, into: &mut dyn Write) -> io::Result<()> {
     let state = postcard::to_allocvec(state).map_err(io::Error::other)?;
+    if state.len() as u64 > longest(MOST_PAGES) {
+        return Err(io::Error::other("it has too much open, and too many names, for a file"));
+    }
     let length = (state.len() as u64).to_le_bytes();
     let mut hasher = blake3::Hasher::new();
     hasher.update(&length).update(&state).update(store.bytes());
@@ -54,8 +73,13 @@ pub(super) fn write(state: &State, store: &Store, into: &mut dyn Write) -> io::R
     into.flush()
 }
 
-/// Reads one from a file of this length.
-pub(super) fn read(from: &mut dyn Read, length: u64) -> Result<(State, Store), FileError> {
+/// How long the state of a program with so much memory is at most.
+fn longest(memory: u64) -> u64 {
+    LONGEST + memory.min(MOST_PAGES) / PAGE * EACH_PAGE
+}
+
+/// Reads one from a file of this length. What does not fit into so much memory is refused before it is read.
+pub(super) fn read(from: &mut dyn Read, length: u64, memory: Option<u64>) -> Result<(State, Store), FileError> {
     let mut head = [0; HEAD];
     match from.read_exact(&mut head) {
         Ok(()) => {}
@@ -74,22 +98,37 @@ pub(super) fn read(from: &mut dyn Read, length: u64) -> Result<(State, Store), F
     }
     let expected = state_length.try_into().map_or(u64::MAX, u64::from_le_bytes);
     let pages = length.checked_sub(HEAD as u64).and_then(|rest| rest.checked_sub(expected));
-    let pages = pages.filter(|&pages| expected <= LONGEST && pages <= MOST_PAGES && pages.is_multiple_of(PAGE));
+    let allowed = memory.unwrap_or(u64::MAX);
+    let pages = pages.filter(|&pages| pages <= MOST_PAGES && pages.is_multiple_of(PAGE));
     let pages = pages.ok_or(FileError::Damaged("its length is not what it says"))?;
+    if pages > allowed {
+        return Err(FileError::Memory { needed: pages, allowed });
+    }
+    if expected > longest(allowed) {
+        return Err(FileError::Damaged("its state is longer than it can be"));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(state_length);
     let mut part = |length: u64| -> Result<Vec<u8>, FileError> {
         let mut bytes = Vec::with_capacity(length as usize);
-        from.take(length).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 == length { Ok(bytes) } else { Err(FileError::Damaged("it is cut off")) }
+        while (bytes.len() as u64) < length {
+            let start = bytes.len();
+            from.take(PIECE.min(length - start as u64)).read_to_end(&mut bytes)?;
+            if bytes.len() == start {
+                return Err(FileError::Damaged("it is cut off"));
+            }
+            hasher.update(&bytes[start..]);
+        }
+        Ok(bytes)
     };
     let (state, bytes) = (part(expected)?, part(pages)?);
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(state_length).update(&state).update(&bytes);
     // In constant time, as `blake3::Hash` compares.
     if hasher.finalize() != <[u8; 32]>::try_from(hash).unwrap_or_default() {
         return Err(FileError::Damaged("its content is not what its hash says"));
     }
-    let (state, rest) =
-        postcard::take_from_bytes(&state).map_err(|_| FileError::Damaged("its state cannot be read"))?;
+    let room = (UNPACKED + allowed / 8).min(MOST_UNPACKED) as usize;
+    let (state, rest) = bounded::within(room, || postcard::take_from_bytes(&state))
+        .map_err(|_| FileError::Damaged("its state cannot be read"))?;
     if !rest.is_empty() {
         return Err(FileError::Damaged("its state is longer than it should be"));
     }

@@ -7,6 +7,7 @@
 //! [`state`] is what a state is as plain data, `personality::capture` makes it of a running instance and
 //! `personality::revive` makes an instance of it. A file is not trusted.
 
+mod bounded;
 mod file;
 mod prepared;
 pub(crate) mod state;
@@ -26,9 +27,10 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    pub(crate) fn load(mut file: std::fs::File) -> Result<Image, FileError> {
+    /// Reads one whose pages fit into so many bytes of memory.
+    pub(crate) fn load(mut file: std::fs::File, memory: Option<u64>) -> Result<Image, FileError> {
         let length = file.metadata()?.len();
-        let (state, store) = file::read(&mut file, length)?;
+        let (state, store) = file::read(&mut file, length, memory)?;
         Ok(Image { state, store })
     }
 
