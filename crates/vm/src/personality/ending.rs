@@ -1,14 +1,14 @@
 //! The end of threads and processes: `exit(2)`, `exit_group(2)`, `wait4(2)`, `waitid(2)`.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 
 use ringfence_isolation::Exit;
 use rustix::io::Errno;
 
 use super::locks::Owner;
 use super::open::Kind;
-use super::process::{Image, Process, lock};
+use super::process::{Image, Place, Process, lock};
 use super::signals::{self, Cause};
 use super::stopping::News;
 use super::thread::{Next, Thread};
@@ -72,6 +72,10 @@ fn over(world: &World, process: &Arc<Process>) {
     let parent = {
         let mut processes = world.processes();
         process.is_over.store(true, SeqCst);
+        // What is left of it may be kept for long, by its parent or a descriptor.
+        process.queue.empty(&process.pending);
+        *lock(&process.actions) = Arc::default();
+        *lock(&process.place) = Arc::new(Mutex::new(Place { folder: b"/".to_vec(), mask: 0 }));
         // Its children belong to nobody: nobody asks for those that are over.
         orphans =
             processes.values().filter(|child| child.parent.load(SeqCst) == process.id).cloned().collect::<Vec<_>>();
