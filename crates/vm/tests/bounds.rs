@@ -40,7 +40,7 @@ fn folders_moved_into_each_other_at_once_stay_a_tree() {
 
 #[test]
 fn numbers_at_their_ends_are_errors_of_the_program_alone() {
-    end(&["extremes", "lowest", "impossible"]);
+    end(&["extremes", "lowest", "impossible", "beginnings"]);
 }
 
 #[test]

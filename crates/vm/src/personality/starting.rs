@@ -20,7 +20,7 @@ use super::thread::{Next, Thread};
 use super::waiting::Deadlines;
 use super::world::{Counted, FIRST, World};
 use super::{Answer, Arguments, time};
-use crate::kvm::{Registers, USER_END};
+use crate::kvm::{PAGE, Registers, USER_END};
 use crate::loader::{self, Command};
 use crate::memory::Content;
 use crate::snapshot::state;
@@ -366,10 +366,37 @@ const SET_TLS: u64 = 0x8_0000;
 const PARENT_SET_ID: u64 = 0x10_0000;
 const CHILD_CLEAR_ID: u64 = 0x20_0000;
 const CHILD_SET_ID: u64 = 0x100_0000;
-/// Namespaces, tracing: nothing of it is here.
-const UNKNOWN: u64 = 0x7e02_0000 | 0x2000 | 0x80;
+/// A brother of who asks.
+const PARENT: u64 = 0x8000;
+/// Undoing of semaphores, which are not there; whether somebody follows, which nobody does; input and output that is
+/// scheduled together.
+const IGNORED: u64 = 0x4_0000 | 0x80_0000 | 0x8000_0000;
+/// What `clone(2)` alone ignores.
+const DETACHED: u64 = 0x40_0000;
+/// No handlers: `clone3(2)` alone.
+const CLEAR_ACTIONS: u64 = 0x1_0000_0000;
+/// What is served. Namespaces, tracing, control groups: nothing of it is here.
+const KNOWN: u64 = VM
+    | PLACE
+    | FILES
+    | ACTIONS
+    | DESCRIPTOR
+    | VFORK
+    | PARENT
+    | THREAD
+    | SET_TLS
+    | PARENT_SET_ID
+    | CHILD_CLEAR_ID
+    | CHILD_SET_ID
+    | CLEAR_ACTIONS
+    | IGNORED;
+/// Where `clone(2)` has the signal at the end: `CSIGNAL`.
+const SIGNAL: u64 = 0xff;
 /// A descriptor of the new process: where `clone(2)` takes a place for the parent's word on it.
 const DESCRIPTOR: u64 = 0x1000;
+
+/// `struct clone_args` as far as it is known: up to `cgroup`.
+const WORDS: usize = 11;
 
 /// What `clone(2)` and `clone3(2)` ask for.
 struct Wanted {
@@ -384,10 +411,11 @@ struct Wanted {
 fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let flags = wanted.flags;
     let is_thread = flags & THREAD != 0;
-    if flags & (UNKNOWN | DESCRIPTOR) == DESCRIPTOR && is_thread {
-        return Err(Errno::INVAL);
-    }
-    if flags & UNKNOWN != 0 || (is_thread && flags & (VM | ACTIONS) != VM | ACTIONS) {
+    let has = |all: u64| flags & all == all;
+    let incomplete = (is_thread && !has(ACTIONS)) || (has(ACTIONS) && !has(VM));
+    // The first process has no parent here of whom there could be another child.
+    let alone = has(PARENT) && !is_thread && thread.process.id == FIRST;
+    if flags & !KNOWN != 0 || incomplete || alone || (is_thread && has(DESCRIPTOR)) || has(ACTIONS | CLEAR_ACTIONS) {
         return Err(Errno::INVAL);
     }
     if flags & SET_TLS != 0 && wanted.tls >= USER_END {
@@ -426,7 +454,13 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         threads.insert(id, member.clone());
     }
     if !is_thread {
-        world.processes().insert(id, process.clone());
+        let mut processes = world.processes();
+        let parent = processes.get(&process.parent.load(SeqCst));
+        if parent.is_none_or(|parent| parent.is_over.load(SeqCst)) {
+            // The parent of a brother has just ended.
+            process.parent.store(1, SeqCst);
+        }
+        processes.insert(id, process.clone());
     }
     if flags & DESCRIPTOR != 0 {
         // As above: the child is there also when this cannot be told.
@@ -477,10 +511,14 @@ fn child(parent: &Arc<Process>, id: u32, flags: u64, space: Arc<crate::memory::S
         true => place,
         false => Arc::new(Mutex::new(lock(&place).clone())),
     };
-    let copied_actions = if flags & ACTIONS != 0 { actions } else { Arc::new(Mutex::new(lock(&actions).clone())) };
+    let copied_actions = match () {
+        () if flags & ACTIONS != 0 => actions,
+        () if flags & CLEAR_ACTIONS != 0 => Arc::new(Mutex::new(lock(&actions).after_exec())),
+        () => Arc::new(Mutex::new(lock(&actions).clone())),
+    };
     Process::new(Parts {
         id,
-        parent: parent.id,
+        parent: if flags & PARENT != 0 { parent.parent.load(SeqCst) } else { parent.id },
         group: parent.group.load(SeqCst),
         session: parent.session.load(SeqCst),
         space,
@@ -493,11 +531,21 @@ fn child(parent: &Arc<Process>, id: u32, flags: u64, space: Arc<crate::memory::S
     })
 }
 
+/// The parent is told by `SIGCHLD`, of whatever begins; the end of a thread, and of a brother, tells nobody else.
+fn check_signal(flags: u64, signal: u64) -> Result<(), Errno> {
+    let is_told = flags & (THREAD | PARENT) == 0;
+    if !is_told || signal == 0 || signal == libc::SIGCHLD as u64 { Ok(()) } else { Err(Errno::INVAL) }
+}
+
 /// `clone(2)`
 pub(super) fn clone(thread: &mut Thread, [flags, stack, parent_id, child_id, tls, _]: Arguments) -> Answer {
-    if flags & (DESCRIPTOR | PARENT_SET_ID) == DESCRIPTOR | PARENT_SET_ID {
+    // The upper half says nothing.
+    let flags = flags & u64::from(u32::MAX);
+    if flags & DESCRIPTOR != 0 && flags & (PARENT_SET_ID | DETACHED) != 0 {
         return Err(Errno::INVAL);
     }
+    check_signal(flags, flags & SIGNAL)?;
+    let flags = flags & !(SIGNAL | DETACHED);
     begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor: parent_id })
 }
 
@@ -516,12 +564,32 @@ pub(super) fn clone3(thread: &mut Thread, [at, size, ..]: Arguments) -> Answer {
     if size < 64 {
         return Err(Errno::INVAL);
     }
-    let space = thread.process.space()?;
-    let mut words = [0; 8];
-    for (index, word) in words.iter_mut().enumerate() {
-        *word = space.read_u64(at.wrapping_add(index as u64 * 8))?;
+    if size > PAGE {
+        return Err(Errno::TOOBIG);
     }
-    let [flags, descriptor, child_id, parent_id, _, stack, length, tls] = words;
+    let space = thread.process.space()?;
+    let mut bytes = vec![0; size as usize];
+    space.read(at, &mut bytes)?;
+    if bytes.iter().skip(WORDS * 8).any(|&byte| byte != 0) {
+        return Err(Errno::TOOBIG);
+    }
+    bytes.resize(WORDS * 8, 0);
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    }
+    let [flags, descriptor, child_id, parent_id, signal, stack, length, tls, numbers, count, _] = words;
+    if (numbers == 0) != (count == 0) || (stack == 0) != (length == 0) {
+        return Err(Errno::INVAL);
+    }
+    if flags & (THREAD | PARENT) != 0 && signal != 0 {
+        return Err(Errno::INVAL);
+    }
+    check_signal(flags, signal)?;
+    // Nobody here may choose numbers.
+    if count != 0 {
+        return Err(if count > 32 { Errno::INVAL } else { Errno::PERM });
+    }
     let stack = if stack == 0 { 0 } else { stack.wrapping_add(length) };
     begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor })
 }

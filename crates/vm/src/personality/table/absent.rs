@@ -211,8 +211,8 @@ pub(super) const ABSENT: &[(&str, &str, &[(usize, &str)])] = &[
 
 /// What is missing of calls that are served, by their names.
 pub(super) const PARTLY: &[(&str, &str)] = &[
-    ("clone", "namespaces, tracing, CLONE_PARENT answer EINVAL"),
-    ("clone3", "as clone; set_tid and cgroup too"),
+    ("clone", "namespaces, tracing, and signals at the end other than SIGCHLD answer EINVAL"),
+    ("clone3", "as clone; CLONE_INTO_CGROUP too; set_tid answers EPERM"),
     ("fadvise64", "advice is taken and nothing comes of it"),
     ("getcpu", "the answer is always processor 0 of node 0"),
     ("getpriority", "niceness is kept and changes nothing"),
