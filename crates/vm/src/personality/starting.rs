@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ use tokio::sync::oneshot;
 use super::files::Descriptors;
 use super::open::{Kind, Open};
 use super::process::{Image, Member, Parts, Place, Process, lock};
+use super::rseq::Registration;
 use super::signals::{self, Cause};
 use super::thread::{Next, Thread};
 use super::waiting::Deadlines;
 use super::world::{Counted, FIRST, World};
 use super::{Answer, Arguments, time};
-use crate::kvm::{PAGE, Registers, USER_END};
+use crate::kvm::{Registers, USER_END};
 use crate::loader::{self, Command};
 use crate::memory::Content;
 use crate::snapshot::state;
@@ -46,6 +47,7 @@ pub(super) struct Begin {
     pub(super) vectors: Option<Box<kvm_xsave>>,
     pub(super) clear_at_end: u64,
     pub(super) alternate: signals::Alternate,
+    pub(super) rseq: Option<Registration>,
     /// What else a thread has that was captured.
     pub(super) more: Option<More>,
 }
@@ -74,6 +76,11 @@ pub(super) fn member(id: u32, blocked: u64) -> Arc<Member> {
         queue: Default::default(),
         blocked,
         earlier: Duration::ZERO,
+        inside: AtomicBool::new(false),
+        fence: AtomicBool::new(false),
+        processor: AtomicU32::new(0),
+        affinity: AtomicU64::new(0),
+        slack: AtomicU64::new(super::prctl::SLACK),
     })
 }
 
@@ -118,9 +125,18 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
     let alternate = Default::default();
-    let (counted, vectors) = (Some(counted), None);
-    let main =
-        Begin { counted, process, member, registers, fs_base: 0, vectors, clear_at_end: 0, alternate, more: None };
+    let main = Begin {
+        counted: Some(counted),
+        process,
+        member,
+        registers,
+        fs_base: 0,
+        vectors: None,
+        clear_at_end: 0,
+        alternate,
+        rseq: None,
+        more: None,
+    };
     Ok(First::of(main, Vec::new(), Vec::new()))
 }
 
@@ -244,6 +260,7 @@ pub(super) fn begin_command(
         vectors: None,
         clear_at_end: 0,
         alternate: Default::default(),
+        rseq: None,
         more: None,
     };
     spawn(world, begin, Some(beginning))
@@ -306,7 +323,7 @@ fn run_with(world: &Arc<World>, mut begin: Begin, beginning: Option<Beginning>) 
 }
 
 fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, more, .. } = begin;
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, rseq, more, .. } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
@@ -330,14 +347,19 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
                 clear_at_end,
                 robust: more.as_ref().map_or(0, |more| more.robust),
                 alternate,
+                rseq,
                 restore_mask: None,
                 deadlines: Deadlines::default(),
                 given_up: Cell::new(more.and_then(|more| more.waiting).map(|left| left.and_then(time::after))),
                 going_on: None,
                 is_at_marker: false,
             };
+            thread.member.processor.store(thread.processor.number(), SeqCst);
             if let Some(beginning) = beginning {
                 execute_first(&mut thread, beginning);
+            }
+            if thread.tell_processor().is_err() {
+                thread.end_process(libc::SIGSEGV);
             }
             thread.run();
             let processor = thread.leave();
@@ -356,25 +378,24 @@ fn spawn(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) -> Resu
     spawned.inspect_err(|_| super::ending::forget(world, &process, id, None))
 }
 
+/// `CLONE_CLEAR_SIGHAND`, of `clone3(2)` alone.
+const CLEAR_ACTIONS: u64 = 0x1_0000_0000;
 const VM: u64 = 0x100;
 const PLACE: u64 = 0x200;
 const FILES: u64 = 0x400;
 const ACTIONS: u64 = 0x800;
 const VFORK: u64 = 0x4000;
 const THREAD: u64 = 0x1_0000;
+const PARENT: u64 = 0x8000;
 const SET_TLS: u64 = 0x8_0000;
 const PARENT_SET_ID: u64 = 0x10_0000;
 const CHILD_CLEAR_ID: u64 = 0x20_0000;
 const CHILD_SET_ID: u64 = 0x100_0000;
-/// A brother of who asks.
-const PARENT: u64 = 0x8000;
 /// Undoing of semaphores, which are not there; whether somebody follows, which nobody does; input and output that is
 /// scheduled together.
 const IGNORED: u64 = 0x4_0000 | 0x80_0000 | 0x8000_0000;
 /// What `clone(2)` alone ignores.
 const DETACHED: u64 = 0x40_0000;
-/// No handlers: `clone3(2)` alone.
-const CLEAR_ACTIONS: u64 = 0x1_0000_0000;
 /// What is served. Namespaces, tracing, control groups: nothing of it is here.
 const KNOWN: u64 = VM
     | PLACE
@@ -395,10 +416,8 @@ const SIGNAL: u64 = 0xff;
 /// A descriptor of the new process: where `clone(2)` takes a place for the parent's word on it.
 const DESCRIPTOR: u64 = 0x1000;
 
-/// `struct clone_args` as far as it is known: up to `cgroup`.
-const WORDS: usize = 11;
-
 /// What `clone(2)` and `clone3(2)` ask for.
+#[derive(Default)]
 struct Wanted {
     flags: u64,
     stack: u64,
@@ -406,6 +425,8 @@ struct Wanted {
     child_id: u64,
     tls: u64,
     descriptor: u64,
+    /// What the parent hears of its end, or 0.
+    signal: i32,
 }
 
 fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
@@ -435,10 +456,25 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let counted = world.begin_thread()?;
     let id = counted.id;
     let member = member(id, thread.member.blocked.load(SeqCst));
+    member.affinity.store(thread.member.affinity.load(SeqCst), SeqCst);
+    member.slack.store(thread.member.slack.load(SeqCst), SeqCst);
     let process = match is_thread {
         true => parent.clone(),
         false => child(&parent, id, flags, space.clone()),
     };
+    if !is_thread {
+        let credentials = lock(&parent.credentials).clone();
+        *lock(&process.credentials) = credentials;
+        process.barriers.store(parent.barriers.load(SeqCst), SeqCst);
+        // A brother's end is told as that of who asks.
+        let told = if flags & PARENT != 0 { parent.last_signal.load(SeqCst) } else { wanted.signal };
+        process.last_signal.store(told, SeqCst);
+        let resets = parent.policy.load(SeqCst) & libc::SCHED_RESET_ON_FORK != 0;
+        if !resets {
+            process.policy.store(parent.policy.load(SeqCst), SeqCst);
+            process.priority.store(parent.priority.load(SeqCst), SeqCst);
+        }
+    }
     if !is_thread && lock(&process.limits).of(libc::RLIMIT_CPU)[0] != u64::MAX {
         super::alarms::limit_processor(&world, &process)?;
     }
@@ -477,6 +513,8 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     // In the same memory there are two stacks for handlers, unless one thread waits for the other.
     let alternate = if flags & (VM | VFORK) == VM { Default::default() } else { thread.alternate };
     let vectors = Some(Box::new(vectors));
+    // A child with its own copy of the memory has what its parent has there.
+    let rseq = if flags & VM == 0 { thread.rseq } else { None };
     let begin = Begin {
         counted: Some(counted),
         process: process.clone(),
@@ -486,6 +524,7 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         vectors,
         clear_at_end,
         alternate,
+        rseq,
         more: None,
     };
     spawn(&world, begin, None)?;
@@ -531,12 +570,6 @@ fn child(parent: &Arc<Process>, id: u32, flags: u64, space: Arc<crate::memory::S
     })
 }
 
-/// The parent is told by `SIGCHLD`, of whatever begins; the end of a thread, and of a brother, tells nobody else.
-fn check_signal(flags: u64, signal: u64) -> Result<(), Errno> {
-    let is_told = flags & (THREAD | PARENT) == 0;
-    if !is_told || signal == 0 || signal == libc::SIGCHLD as u64 { Ok(()) } else { Err(Errno::INVAL) }
-}
-
 /// `clone(2)`
 pub(super) fn clone(thread: &mut Thread, [flags, stack, parent_id, child_id, tls, _]: Arguments) -> Answer {
     // The upper half says nothing.
@@ -544,52 +577,56 @@ pub(super) fn clone(thread: &mut Thread, [flags, stack, parent_id, child_id, tls
     if flags & DESCRIPTOR != 0 && flags & (PARENT_SET_ID | DETACHED) != 0 {
         return Err(Errno::INVAL);
     }
-    check_signal(flags, flags & SIGNAL)?;
+    let signal = (flags & SIGNAL) as i32;
+    if signal > 64 {
+        return Err(Errno::INVAL);
+    }
     let flags = flags & !(SIGNAL | DETACHED);
-    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor: parent_id })
+    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor: parent_id, signal })
 }
 
 /// `fork(2)`
 pub(super) fn fork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: 0, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
+    begin(thread, &Wanted { signal: libc::SIGCHLD, ..Wanted::default() })
 }
 
 /// `vfork(2)`
 pub(super) fn vfork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: VM | VFORK, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
+    begin(thread, &Wanted { flags: VM | VFORK, signal: libc::SIGCHLD, ..Wanted::default() })
 }
 
-/// `clone3(2)`
+/// `clone3(2)`: `struct clone_args` is copied first, and what follows what is known has to be zero.
 pub(super) fn clone3(thread: &mut Thread, [at, size, ..]: Arguments) -> Answer {
-    if size < 64 {
-        return Err(Errno::INVAL);
+    const KNOWN: u64 = 88;
+    match size {
+        ..64 => return Err(Errno::INVAL),
+        64..=4096 => {}
+        _ => return Err(Errno::TOOBIG),
     }
-    if size > PAGE {
+    let mut bytes = vec![0; size.max(KNOWN) as usize];
+    thread.process.space()?.read(at, &mut bytes[..size as usize])?;
+    if bytes[KNOWN as usize..].iter().any(|&byte| byte != 0) {
         return Err(Errno::TOOBIG);
     }
-    let space = thread.process.space()?;
-    let mut bytes = vec![0; size as usize];
-    space.read(at, &mut bytes)?;
-    if bytes.iter().skip(WORDS * 8).any(|&byte| byte != 0) {
-        return Err(Errno::TOOBIG);
-    }
-    bytes.resize(WORDS * 8, 0);
-    let mut words = [0; WORDS];
-    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    }
-    let [flags, descriptor, child_id, parent_id, signal, stack, length, tls, numbers, count, _] = words;
-    if (numbers == 0) != (count == 0) || (stack == 0) != (length == 0) {
+    let word =
+        |index: usize| bytes[index * 8..index * 8 + 8].iter().rev().fold(0_u64, |word, &b| word << 8 | u64::from(b));
+    let [flags, descriptor, child_id, parent_id, signal, stack, length, tls] = std::array::from_fn(word);
+    let [ids, count, _] = [8, 9, 10].map(word);
+    let has_stack = (stack == 0, length == 0) == (false, false);
+    let known = 0xffff_ff00 & !u64::from(libc::CLONE_DETACHED.unsigned_abs()) | CLEAR_ACTIONS | 0x80;
+    // Numbers of one's own choosing: nobody may.
+    if flags & !known != 0
+        || signal > 64
+        || (!has_stack && (stack, length) != (0, 0))
+        || (ids == 0) != (count == 0)
+        || (signal != 0 && flags & (THREAD | PARENT) != 0)
+        || stack.checked_add(length).is_none_or(|end| end > USER_END)
+    {
         return Err(Errno::INVAL);
     }
-    if flags & (THREAD | PARENT) != 0 && signal != 0 {
-        return Err(Errno::INVAL);
-    }
-    check_signal(flags, signal)?;
-    // Nobody here may choose numbers.
     if count != 0 {
-        return Err(if count > 32 { Errno::INVAL } else { Errno::PERM });
+        return Err(Errno::PERM);
     }
-    let stack = if stack == 0 { 0 } else { stack.wrapping_add(length) };
-    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor })
+    let signal = signal as i32;
+    begin(thread, &Wanted { flags, stack: stack + length, parent_id, child_id, tls, descriptor, signal })
 }

@@ -13,7 +13,9 @@ use rustix::io::Errno;
 use tokio::runtime;
 
 use super::futex::Futexes;
+use super::inotify::Watchers;
 use super::locks::Locks;
+use super::owners::Owners;
 use super::pipe::Fifos;
 use super::process::{Process, lock};
 use super::rest::Rest;
@@ -65,6 +67,10 @@ pub(crate) struct World {
     pub(super) links: Queues,
     pub(super) names: Names,
     pub(super) fifos: Fifos,
+    /// Whose files are.
+    pub(super) owners: Owners,
+    /// Who watches files and folders.
+    pub(super) watchers: Watchers,
     pub(super) terminals: Terminals,
     /// The one that is the user's.
     pub(super) console: Option<Arc<Terminal>>,
@@ -143,6 +149,8 @@ impl World {
             links: Queues::default(),
             names: Names::default(),
             fifos: Fifos::default(),
+            owners: Owners::default(),
+            watchers: Watchers::default(),
             terminals,
             console,
             localhost: OnceLock::new(),
@@ -160,6 +168,11 @@ impl World {
     /// How long it has run, without what it rested in a snapshot.
     pub(super) fn uptime(&self) -> Duration {
         self.began.elapsed().saturating_add(self.before.get().copied().unwrap_or_default())
+    }
+
+    /// The machine it is in.
+    pub(crate) fn machine(&self) -> &Arc<Machine> {
+        &self.machine
     }
 
     /// Whether it has a terminal of the user's.

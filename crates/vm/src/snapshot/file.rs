@@ -9,6 +9,9 @@
 
 use std::io::{self, Read, Write};
 
+use ringfence_manifest::Bytes;
+use serde::de::DeserializeOwned;
+
 use super::bounded;
 use super::state::State;
 use super::store::Store;
@@ -16,7 +19,7 @@ use crate::kvm::PAGE;
 
 const MAGIC: &[u8; 16] = b"ringfence snap\r\n";
 /// Changed whenever anything in the file means something else.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 const HEAD: usize = 60;
 /// The most bytes of pages.
 const MOST_PAGES: u64 = 16 << 30;
@@ -42,14 +45,9 @@ pub(crate) enum FileError {
     /// Of another version of ringfence.
     #[error("the file is of format {0}, and this ringfence reads {VERSION}: capture it again")]
     Version(u32),
-    /// Its pages are more than the memory there is for them.
-    #[error("it needs {needed} bytes of memory, and the limit is {allowed}")]
-    Memory {
-        /// How much it needs at least.
-        needed: u64,
-        /// The limit.
-        allowed: u64,
-    },
+    /// More than there may be.
+    #[error("it holds more memory than the limit of {0}")]
+    TooLarge(Bytes),
     /// Not what was written.
     #[error("the file is damaged: {0}")]
     Damaged(&'static str),
@@ -78,37 +76,78 @@ fn longest(memory: u64) -> u64 {
     LONGEST + memory.min(MOST_PAGES) / PAGE * EACH_PAGE
 }
 
+/// What stands at the beginning of a file.
+pub(super) struct Head {
+    hash: [u8; 32],
+    /// Bytes of the state.
+    pub(super) state: u64,
+    bytes: [u8; HEAD],
+}
+
+impl Head {
+    pub(super) const LENGTH: u64 = HEAD as u64;
+
+    pub(super) fn read(from: &mut dyn Read) -> Result<Head, FileError> {
+        let mut bytes = [0; HEAD];
+        match from.read_exact(&mut bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(FileError::Foreign),
+            Err(error) => return Err(error.into()),
+        }
+        let (magic, rest) = bytes.split_at(16);
+        let (version, rest) = rest.split_at(4);
+        let (hash, state) = rest.split_at(32);
+        if magic != MAGIC {
+            return Err(FileError::Foreign);
+        }
+        let version = version.try_into().map_or(0, u32::from_le_bytes);
+        if version != VERSION {
+            return Err(FileError::Version(version));
+        }
+        let state = state.try_into().map_or(u64::MAX, u64::from_le_bytes);
+        if state > longest(MOST_PAGES) {
+            return Err(LENGTH);
+        }
+        Ok(Head { hash: hash.try_into().unwrap_or_default(), state, bytes })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many bytes of pages there are in a file of this length.
+    pub(super) fn pages(&self, length: u64) -> Result<u64, FileError> {
+        let pages = length.checked_sub(Head::LENGTH).and_then(|rest| rest.checked_sub(self.state));
+        pages.filter(|&pages| pages <= MOST_PAGES && pages.is_multiple_of(PAGE)).ok_or(LENGTH)
+    }
+
+    /// What the hash is of.
+    pub(super) fn hasher(&self) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.state.to_le_bytes());
+        hasher
+    }
+
+    pub(super) fn check(&self, hasher: &blake3::Hasher) -> Result<(), FileError> {
+        // In constant time, as `blake3::Hash` compares.
+        let is_same = hasher.finalize() == self.hash;
+        if is_same { Ok(()) } else { Err(FileError::Damaged("its content is not what its hash says")) }
+    }
+}
+
+const LENGTH: FileError = FileError::Damaged("its length is not what it says");
+
 /// Reads one from a file of this length. What does not fit into so much memory is refused before it is read.
-pub(super) fn read(from: &mut dyn Read, length: u64, memory: Option<u64>) -> Result<(State, Store), FileError> {
-    let mut head = [0; HEAD];
-    match from.read_exact(&mut head) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(FileError::Foreign),
-        Err(error) => return Err(error.into()),
+pub(super) fn read(from: &mut dyn Read, length: u64, limit: Option<Bytes>) -> Result<(State, Store), FileError> {
+    let head = Head::read(from)?;
+    let pages = head.pages(length)?;
+    if let Some(limit) = limit.filter(|limit| pages > limit.0) {
+        return Err(FileError::TooLarge(limit));
     }
-    let (magic, rest) = head.split_at(16);
-    let (version, rest) = rest.split_at(4);
-    let (hash, state_length) = rest.split_at(32);
-    if magic != MAGIC {
-        return Err(FileError::Foreign);
+    if head.state > longest(limit.map_or(u64::MAX, |limit| limit.0)) {
+        return Err(LENGTH);
     }
-    let version = version.try_into().map_or(0, u32::from_le_bytes);
-    if version != VERSION {
-        return Err(FileError::Version(version));
-    }
-    let expected = state_length.try_into().map_or(u64::MAX, u64::from_le_bytes);
-    let pages = length.checked_sub(HEAD as u64).and_then(|rest| rest.checked_sub(expected));
-    let allowed = memory.unwrap_or(u64::MAX);
-    let pages = pages.filter(|&pages| pages <= MOST_PAGES && pages.is_multiple_of(PAGE));
-    let pages = pages.ok_or(FileError::Damaged("its length is not what it says"))?;
-    if pages > allowed {
-        return Err(FileError::Memory { needed: pages, allowed });
-    }
-    if expected > longest(allowed) {
-        return Err(FileError::Damaged("its state is longer than it can be"));
-    }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(state_length);
+    let mut hasher = head.hasher();
     let mut part = |length: u64| -> Result<Vec<u8>, FileError> {
         let mut bytes = Vec::with_capacity(length as usize);
         while (bytes.len() as u64) < length {
@@ -121,16 +160,22 @@ pub(super) fn read(from: &mut dyn Read, length: u64, memory: Option<u64>) -> Res
         }
         Ok(bytes)
     };
-    let (state, bytes) = (part(expected)?, part(pages)?);
-    // In constant time, as `blake3::Hash` compares.
-    if hasher.finalize() != <[u8; 32]>::try_from(hash).unwrap_or_default() {
-        return Err(FileError::Damaged("its content is not what its hash says"));
+    let (state, bytes) = (part(head.state)?, part(pages)?);
+    head.check(&hasher)?;
+    Ok((decode(&state, limit)?, Store::from(bytes)))
+}
+
+/// What is at the beginning of a state that may take a part of so much memory.
+pub(super) fn decode_start<T: DeserializeOwned>(bytes: &[u8], limit: Option<Bytes>) -> Result<(T, &[u8]), FileError> {
+    let room = limit.map_or(MOST_UNPACKED, |limit| (UNPACKED + limit.0 / 8).min(MOST_UNPACKED));
+    bounded::within(room as usize, || postcard::take_from_bytes(bytes))
+        .map_err(|_| FileError::Damaged("its state cannot be read"))
+}
+
+/// A whole state.
+pub(super) fn decode(state: &[u8], limit: Option<Bytes>) -> Result<State, FileError> {
+    match decode_start(state, limit)? {
+        (state, []) => Ok(state),
+        _ => Err(FileError::Damaged("its state is longer than it should be")),
     }
-    let room = (UNPACKED + allowed / 8).min(MOST_UNPACKED) as usize;
-    let (state, rest) = bounded::within(room, || postcard::take_from_bytes(&state))
-        .map_err(|_| FileError::Damaged("its state cannot be read"))?;
-    if !rest.is_empty() {
-        return Err(FileError::Damaged("its state is longer than it should be"));
-    }
-    Ok((state, Store::from(bytes)))
 }

@@ -10,15 +10,21 @@
 mod bounded;
 mod file;
 mod prepared;
+mod sealed;
 pub(crate) mod state;
 mod store;
+mod used;
 
 use std::io::{self, Write};
 
+use ringfence_manifest::Bytes;
+
 pub(crate) use file::FileError;
-pub(crate) use prepared::{Frozen, origin};
+pub(crate) use prepared::{Frozen, check, origin};
+pub use sealed::Sealed;
 pub(crate) use state::State;
 pub(crate) use store::{Filling, Store, is_zero};
+pub(crate) use used::Used;
 
 /// A captured state. It is never written to: instances copy what they need.
 pub(crate) struct Image {
@@ -28,9 +34,15 @@ pub(crate) struct Image {
 
 impl Image {
     /// Reads one whose pages fit into so many bytes of memory.
-    pub(crate) fn load(mut file: std::fs::File, memory: Option<u64>) -> Result<Image, FileError> {
+    pub(crate) fn load(mut file: std::fs::File, memory: Option<Bytes>) -> Result<Image, FileError> {
         let length = file.metadata()?.len();
         let (state, store) = file::read(&mut file, length, memory)?;
+        Ok(Image { state, store })
+    }
+
+    /// Of what another process looked at, and sealed.
+    pub(crate) fn sealed(file: std::fs::File, memory: Option<Bytes>) -> Result<Image, FileError> {
+        let (state, store) = sealed::open(file, memory)?;
         Ok(Image { state, store })
     }
 
