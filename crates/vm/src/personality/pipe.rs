@@ -231,7 +231,7 @@ impl Pipe {
     }
 
     pub(super) fn write(&self, thread: &Thread, from: &[u8], at_once: bool) -> Result<usize, Errno> {
-        thread.world.may_keep(from.len().min(MOST_ROOM))?;
+        thread.world.may_keep(from.len().min(self.left()))?;
         let mut done = 0;
         while done < from.len() || from.is_empty() {
             let rest = &from[done..];

@@ -199,7 +199,7 @@ pub(super) const ABSENT: &[(&str, &str, &[(usize, &str)])] = &[
 /// What is missing of calls that are served, by their names.
 pub(super) const PARTLY: &[(&str, &str)] = &[
     ("clone", "namespaces and tracing answer EINVAL"),
-    ("clone3", "as clone; set_tid and cgroup too"),
+    ("clone3", "as clone; CLONE_INTO_CGROUP too; set_tid answers EPERM"),
     ("fadvise64", "advice is taken and nothing comes of it"),
     ("getcpu", "one of the processors the thread may run on, whichever the host runs it on; the page of time says 0"),
     ("getpriority", "niceness is kept and changes nothing"),
