@@ -225,7 +225,8 @@ impl Host for Remote {
             let mut owed = owed.lock().unwrap_or_else(PoisonError::into_inner);
             charge.io_operations = charge.io_operations.saturating_add(owed.io_operations);
             charge.io_bytes = charge.io_bytes.saturating_add(owed.io_bytes);
-            let is_io_alone = used.io_operations > 0 && charge.nanoseconds == 0 && charge.disk == 0;
+            let is_io_alone =
+                used.io_operations > 0 && charge.nanoseconds == 0 && charge.disk == 0 && charge.output == 0;
             *owed = if is_io_alone { charge } else { Charge::default() };
             if is_io_alone {
                 return self.known_verdict();

@@ -51,6 +51,7 @@ pub(super) struct Charge {
     pub(super) io_operations: u64,
     pub(super) io_bytes: u64,
     pub(super) disk: u64,
+    pub(super) output: u64,
 }
 
 impl From<Usage> for Charge {
@@ -62,6 +63,7 @@ impl From<Usage> for Charge {
             io_operations: used.io_operations,
             io_bytes: used.io_bytes,
             disk: used.disk,
+            output: used.output,
         }
     }
 }
@@ -75,6 +77,7 @@ impl From<Charge> for Usage {
             io_operations: charge.io_operations,
             io_bytes: charge.io_bytes,
             disk: charge.disk,
+            output: charge.output,
             ..Usage::default()
         }
     }
@@ -280,6 +283,24 @@ mod tests {
         send(&mut line, &Ask::Call { number: 3, call }).unwrap();
         let shown = format!("{:?}", decode::<Ask<'_>>(&line[4..]).unwrap());
         assert!(shown.contains("number: 3") && shown.contains("[116, 101, 120, 116]"), "{shown}");
+    }
+
+    #[test]
+    fn all_that_a_charge_may_say_arrives() {
+        let used = Usage {
+            cpu_time: Duration::from_nanos(1),
+            memory: 2,
+            memory_peak: 3,
+            io_operations: 4,
+            io_bytes: 5,
+            disk: 6,
+            output: 7,
+            ..Usage::default()
+        };
+        let mut line = Vec::new();
+        send(&mut line, &Ask::Charge(used.into())).unwrap();
+        let Ask::Charge(charge) = decode::<Ask<'_>>(&line[4..]).unwrap() else { panic!("not a charge") };
+        assert_eq!(Usage::from(charge), used);
     }
 
     #[test]
