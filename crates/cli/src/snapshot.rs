@@ -175,7 +175,7 @@ fn made(arguments: Create, events: &Events, watchdog: &Watchdog) -> Result<(Path
     };
     let load = target.at_level("microvm").load()?.capture_at(Some(point));
     let runtime = run::runtime(events)?;
-    let capsule = runtime.load_with(load)?;
+    let capsule = run::prepared(&runtime, runtime.resolve(&load)?, None)?;
     let captured = runtime.block_on(captured(&capsule, point != Point::Anywhere, after, watchdog))?;
     if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty() && !name.contains('/')) {
         private(parent)?;
