@@ -17,7 +17,7 @@ use crate::Outcome;
 use crate::events::Events;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::output::{print, print_json, visible};
+use crate::output::{print, print_json, visible_line};
 use crate::run;
 use crate::target::Target;
 use crate::watchdog::Watchdog;
@@ -152,7 +152,7 @@ fn create(arguments: Create) -> Outcome {
     {
         Ok((file, bytes)) if json => print_json(&json!({ "file": file, "bytes": bytes })).map(|()| ExitCode::Done),
         Ok((file, bytes)) => {
-            print(&format!("captured: {}, {}\n", visible(&file.to_string_lossy()), Bytes(bytes)))?;
+            print(&format!("captured: {}, {}\n", visible_line(&file.to_string_lossy()), Bytes(bytes)))?;
             Ok(ExitCode::Done)
         }
         Err(failure) => Ok(told(&failure)),
@@ -272,7 +272,7 @@ fn list(arguments: &List) -> Outcome {
     } else {
         let mut text = String::new();
         for Kept { name, bytes, .. } in &kept {
-            text.push_str(&format!("{name}  {}\n", Bytes(*bytes)));
+            text.push_str(&format!("{}  {}\n", visible_line(name), Bytes(*bytes)));
         }
         print(if text.is_empty() { "no snapshots are kept\n" } else { &text })?;
     }
