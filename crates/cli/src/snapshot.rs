@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ringfence::manifest::{Bytes, Point};
-use ringfence::{Capsule, Places, SnapshotError, Stop};
+use ringfence::{Capsule, Exit, InstanceError, Places, SnapshotError, Stop};
 use serde_json::json;
 
 use crate::Outcome;
@@ -210,7 +210,7 @@ async fn captured(
         tokio::select! {
             () = moment => {}
             _ = signals.next() => {}
-            report = instance.exited() => return Err(Failure::not_captured(&format!("it ended before: {}", report.exit))),
+            report = instance.exited() => return Err(ended_before(&report.exit)),
         }
     }
     let mut capture = std::pin::pin!(instance.snapshot_and_stop());
@@ -225,13 +225,21 @@ async fn captured(
     };
     instance.stop(Stop::Kill);
     let report = instance.exited().await;
-    captured.map_err(|error| match error {
-        SnapshotError::Call(ringfence::InstanceError::Ended(exit)) => {
-            let exit = if matches!(exit, ringfence::Exit::Stopped) { report.exit } else { exit };
-            Failure::not_captured(&format!("it ended before it came to the point: {exit}"))
-        }
-        error => Failure::not_captured(&error.to_string()),
+    captured.map_err(|error| match (error, report.exit) {
+        (SnapshotError::Call(InstanceError::Ended(Exit::Stopped)), exit) => ended_before(&exit),
+        (SnapshotError::Call(InstanceError::Ended(exit)), _) => ended_before(&exit),
+        // Why it was ended is why it could not be captured.
+        (_, exit @ (Exit::Exceeded(_) | Exit::Denied(_))) => ended_before(&exit),
+        (error, _) => Failure::not_captured(&error.to_string()),
     })
+}
+
+fn ended_before(exit: &Exit) -> Failure {
+    let failure = Failure::not_captured(&format!("it ended before it came to the point: {exit}"));
+    match exit {
+        Exit::Exceeded(_) => Failure { kind: "exceeded", code: ExitCode::Exceeded, ..failure },
+        _ => failure,
+    }
 }
 
 /// A snapshot that is kept.

@@ -79,6 +79,15 @@ fn what_is_no_snapshot_or_of_something_else_is_said_to_be_so() {
 }
 
 #[test]
+fn a_limit_that_trips_before_the_point_is_told_as_that_limit() {
+    let Some(lab) = lab() else { return };
+    let limited = ["snapshot", "create", "never", "--at", "marker", "--limit", "wall_time=200ms"];
+    let ended = ringfence(&lab, &[&limited[..], &["/bin/busybox", "--", "sleep", "100"]].concat()).exits(119);
+    assert!(ended.stderr.contains("exceeded wall_time"), "{}", ended.stderr);
+    assert_eq!(ringfence(&lab, &["snapshot", "ls", "--json"]).exits(0).json(), serde_json::json!([]));
+}
+
+#[test]
 fn a_program_that_ends_before_the_point_leaves_no_snapshot() {
     let Some(lab) = lab() else { return };
     let ended = ringfence(&lab, &["snapshot", "create", "silent", "/bin/busybox", "--", "true"]).exits(120);
