@@ -24,6 +24,8 @@ use crate::watchdog::Watchdog;
 
 /// How the files of named snapshots end.
 const SUFFIX: &str = ".snapshot";
+/// How those end that are being written (`Capsule::save`).
+const UNFINISHED: &str = ".unfinished";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -264,6 +266,16 @@ fn kept() -> Result<Vec<Kept>, Failure> {
     }
     kept.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(kept)
+}
+
+/// The files of named snapshots that nobody writes any more, and that nobody wrote to their end.
+pub(crate) fn unfinished() -> Vec<PathBuf> {
+    let entries = Places::of_user().snapshots().and_then(|folder| fs::read_dir(folder).ok());
+    let entries = entries.into_iter().flatten().flatten();
+    let unfinished = entries.filter(|entry| entry.file_name().as_encoded_bytes().ends_with(UNFINISHED.as_bytes()));
+    // Before it is opened: who opens a pipe may wait.
+    let files = unfinished.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    files.map(|entry| entry.path()).filter(|file| File::open(file).is_ok_and(|file| file.try_lock().is_ok())).collect()
 }
 
 fn list(arguments: &List) -> Outcome {
