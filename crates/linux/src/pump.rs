@@ -10,7 +10,8 @@ use ringfence_abi::{Call, ErrorCode, Handle, Interest, Reply};
 use ringfence_isolation::{Answer, Host, Usage, Verdict};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, read, write};
+use rustix::fs::{FileType, fstat};
+use rustix::io::{Errno, ioctl_fionread, read, write};
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -30,11 +31,12 @@ pub(crate) enum Sink {
 }
 
 /// Passes what the program prints on until every writer is gone. When `over` closes, the program is
-/// gone: what is still in the pipe is passed on, and no writer elsewhere is waited for. When `left` closes, who asked for
-/// it is gone: what nobody takes any more is thrown away.
-pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Sink, left: Option<&OwnedFd>) {
+/// gone: what is in the pipe at that moment is passed on, and no writer elsewhere is waited for, or heard any more. When
+/// `asking` closes, who asked for it is gone: what nobody takes any more is thrown away.
+pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Sink, asking: Option<&OwnedFd>) {
     let mut chunk = Vec::with_capacity(CHUNK);
-    loop {
+    let mut left = u64::MAX;
+    while left > 0 {
         let mut ready = [PollFd::new(from, PollFlags::IN), PollFd::new(over, PollFlags::empty())];
         if poll(&mut ready, None).is_err() {
             continue;
@@ -43,13 +45,16 @@ pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Si
         if !data && ended && !readable(from) {
             return;
         }
+        if ended && left == u64::MAX {
+            left = within(from);
+        }
         if data {
             chunk.clear();
             match read(from, spare_capacity(&mut chunk)) {
                 Ok(0) => return,
                 // When the hal takes no more, the pipe closes and the program learns by SIGPIPE.
-                Ok(_) if to.take(host, &chunk, left).is_err() => return,
-                Ok(_) => {}
+                Ok(_) if to.take(host, &chunk, asking).is_err() => return,
+                Ok(count) => left = left.saturating_sub(if left == u64::MAX { 0 } else { count as u64 }),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(_) => return,
             }
@@ -58,7 +63,7 @@ pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Si
 }
 
 impl Sink {
-    fn take(&self, host: &Arc<dyn Host>, chunk: &[u8], left: Option<&OwnedFd>) -> Result<(), ErrorCode> {
+    fn take(&self, host: &Arc<dyn Host>, chunk: &[u8], asking: Option<&OwnedFd>) -> Result<(), ErrorCode> {
         match self {
             Sink::Hal(stream) => send_all(host, *stream, chunk),
             Sink::Descriptor(descriptor) => {
@@ -67,7 +72,7 @@ impl Sink {
                     if host.charge(used) != Verdict::Continue {
                         return Err(ErrorCode::Stopping);
                     }
-                    write_all(piece, descriptor, left, &PATIENCE).ok_or(ErrorCode::Io)?;
+                    write_all(piece, descriptor, asking, &PATIENCE).ok_or(ErrorCode::Io)?;
                 }
                 Ok(())
             }
@@ -136,6 +141,12 @@ fn write_all(mut rest: &[u8], to: &OwnedFd, mut over: Option<&OwnedFd>, patience
         }
     }
     Some(())
+}
+
+/// How much there is in a pipe now; what a terminal shows is not known before it is read.
+fn within(from: &OwnedFd) -> u64 {
+    let is_pipe = fstat(from).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Fifo);
+    if is_pipe { ioctl_fionread(from).unwrap_or(u64::MAX) } else { u64::MAX }
 }
 
 fn readable(from: &OwnedFd) -> bool {

@@ -173,8 +173,9 @@ mod tests {
     const VERBS: [&str; 11] =
         ["get", "set", "create", "check", "enable", "register", "unregister", "has", "signal", "memory", "kvmclock"];
     /// Methods with such names that make none.
-    const OTHERS: [&str; 6] = [
+    const OTHERS: [&str; 7] = [
         "get_atomic_ref",
+        "get_mut",
         "get_or_init",
         "has_even_counter",
         "set_sync_dirty_reg",

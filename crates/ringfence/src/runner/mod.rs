@@ -18,11 +18,17 @@
 //! nobody can write to any more.
 
 mod backend;
+mod captures;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod capturing;
 mod carried;
+mod commands;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
 mod machine;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
 mod monitor;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod ordered;
 mod parcel;
 mod process;
 mod remote;

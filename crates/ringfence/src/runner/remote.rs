@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,9 @@ use ringfence_isolation::{Answer, FileUse, Folder, Host, Usage, Verdict};
 use tokio::sync::oneshot;
 
 use super::parcel;
-use super::wire::{Answered, Ask, Charge, Late, MOST, News, Steer, Told, Wanted, decode, next_frame, receive, send};
+use super::wire::{
+    Answered, Ask, Charge, CommandOrder, Late, MOST, News, Steer, Told, Wanted, decode, next_frame, receive, send,
+};
 
 /// Asks the supervisor.
 pub(super) struct Remote {
@@ -32,8 +35,8 @@ type Line = BufReader<UnixStream>;
 struct Lines {
     free: Mutex<Vec<Line>>,
     freed: Condvar,
-    /// Where further ones come from.
-    parcels: Option<UnixStream>,
+    /// Where further ones come from, and the streams of commands: what is asked for is taken before anything else is.
+    parcels: Option<Mutex<UnixStream>>,
     may_grow: AtomicBool,
 }
 
@@ -41,11 +44,15 @@ impl Lines {
     fn new(lines: Vec<UnixStream>, parcels: Option<UnixStream>) -> Self {
         let may_grow = AtomicBool::new(parcels.is_some());
         let free = Mutex::new(lines.into_iter().map(BufReader::new).collect());
-        Lines { free, freed: Condvar::new(), parcels, may_grow }
+        Lines { free, freed: Condvar::new(), parcels: parcels.map(Mutex::new), may_grow }
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<Line>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parcels(&self) -> Option<MutexGuard<'_, UnixStream>> {
+        Some(self.parcels.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Line) -> io::Result<T>) -> T {
@@ -68,11 +75,11 @@ impl Lines {
     }
 
     fn grow(&self, line: &mut Line) -> io::Result<()> {
-        let Some(parcels) = &self.parcels else { return Ok(()) };
+        let Some(parcels) = self.parcels() else { return Ok(()) };
         send(line.get_mut(), &Ask::Line)?;
         match receive(line)? {
             Told::Line(true) => {
-                let line = parcel::take(parcels)?.pop().ok_or(io::ErrorKind::InvalidData)?;
+                let line = parcel::take(&*parcels)?.pop().ok_or(io::ErrorKind::InvalidData)?;
                 self.free().push(BufReader::new(line.into()));
                 self.freed.notify_one();
             }
@@ -153,6 +160,37 @@ impl Remote {
         self.lines.with(|line| send(line.get_mut(), ask).and_then(|()| receive(line)))
     }
 
+    /// The further command of this number with its streams, if it is still wanted.
+    pub(super) fn command(&self, number: u32) -> Option<(CommandOrder, Vec<OwnedFd>)> {
+        let (told, streams) = self.lines.with(|line| {
+            let parcels = self.lines.parcels();
+            send(line.get_mut(), &Ask::Command(number))?;
+            let told = receive(line)?;
+            let streams = match (&told, &parcels) {
+                (Told::Command(Some(CommandOrder { has_streams: true, .. })), Some(parcels)) => {
+                    parcel::take(&**parcels)?
+                }
+                _ => Vec::new(),
+            };
+            Ok((told, streams))
+        });
+        let Told::Command(order) = told else { gone() };
+        Some((order?, streams))
+    }
+
+    /// Where the captured state goes, if it is still wanted.
+    pub(super) fn capture(&self) -> Option<OwnedFd> {
+        self.lines.with(|line| {
+            let parcels = self.lines.parcels();
+            send(line.get_mut(), &Ask::Capture)?;
+            match (receive(line)?, &parcels) {
+                (Told::Capture(true), Some(parcels)) => Ok(parcel::take(&**parcels)?.pop()),
+                (Told::Capture(_), _) => Ok(None),
+                _ => gone(),
+            }
+        })
+    }
+
     fn ask_verdict(&self, ask: &Ask<'_>) -> Verdict {
         let Told::Verdict(may_go_on) = self.ask(ask) else { gone() };
         self.may_go_on.store(may_go_on, Relaxed);
@@ -220,13 +258,16 @@ impl Host for Remote {
     }
 
     fn charge(&self, used: Usage) -> Verdict {
+        // What a further command prints is counted where it is read, outside.
+        if used == (Usage { output: used.output, ..Usage::default() }) && used.output > 0 {
+            return self.known_verdict();
+        }
         let mut charge = Charge::from(used);
         if let Some(owed) = &self.owed {
             let mut owed = owed.lock().unwrap_or_else(PoisonError::into_inner);
             charge.io_operations = charge.io_operations.saturating_add(owed.io_operations);
             charge.io_bytes = charge.io_bytes.saturating_add(owed.io_bytes);
-            let is_io_alone =
-                used.io_operations > 0 && charge.nanoseconds == 0 && charge.disk == 0 && charge.output == 0;
+            let is_io_alone = used.io_operations > 0 && charge.nanoseconds == 0 && charge.disk == 0;
             *owed = if is_io_alone { charge } else { Charge::default() };
             if is_io_alone {
                 return self.known_verdict();

@@ -40,6 +40,14 @@ pub(super) enum Ask<'a> {
     Line,
     /// What the guest asked of its monitor; its end is next. Not answered.
     Counted(Activity),
+    /// What the further command of this number is. [`Told::Command`].
+    Command(u32),
+    /// How it ended. Not answered.
+    CommandEnded { number: u32, came: Came },
+    /// Where the captured state goes. [`Told::Capture`].
+    Capture,
+    /// All of it was written, or why not. Not answered.
+    Captured(Result<(), String>),
 }
 
 /// What was used.
@@ -51,7 +59,6 @@ pub(super) struct Charge {
     pub(super) io_operations: u64,
     pub(super) io_bytes: u64,
     pub(super) disk: u64,
-    pub(super) output: u64,
 }
 
 impl From<Usage> for Charge {
@@ -63,7 +70,6 @@ impl From<Usage> for Charge {
             io_operations: used.io_operations,
             io_bytes: used.io_bytes,
             disk: used.disk,
-            output: used.output,
         }
     }
 }
@@ -77,7 +83,6 @@ impl From<Charge> for Usage {
             io_operations: charge.io_operations,
             io_bytes: charge.io_bytes,
             disk: charge.disk,
-            output: charge.output,
             ..Usage::default()
         }
     }
@@ -100,6 +105,8 @@ pub(super) enum End {
     MemoryOutOfBounds,
     Arithmetic(String),
     Unreachable,
+    /// It is no program that can be executed.
+    NotExecuted(String),
     Trapped(String),
     /// It used up its instructions.
     Fuel,
@@ -127,6 +134,35 @@ pub(super) enum Told {
     Judged(Result<(), ErrorCode>),
     /// Whether there is one; it comes as a descriptor, on the line of parcels.
     Line(bool),
+    /// What it is, if there is one; its streams come as a parcel, if it has its own.
+    Command(Option<CommandOrder>),
+    /// Whether it is still wanted; where it goes comes as a parcel.
+    Capture(bool),
+}
+
+/// A further command: `ringfence_isolation::Command`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct CommandOrder {
+    pub(super) words: Vec<String>,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) working_directory: Option<String>,
+    /// The lines and columns of its terminal, if it has one.
+    pub(super) terminal: Option<(u16, u16)>,
+    /// Whether three descriptors come with it.
+    pub(super) has_streams: bool,
+}
+
+/// How a further command ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Came {
+    Returned(i32),
+    NotExecuted {
+        missing: bool,
+        reason: String,
+    },
+    /// Something it was begun with is not there.
+    Arguments(String),
+    NoRoom,
 }
 
 /// What is told on the other line.
@@ -143,6 +179,23 @@ pub(super) enum Steer {
     Signal(i32),
     /// Its terminal has so many lines and columns.
     Resize(u16, u16),
+    /// The same for the further command of this number, and more.
+    Command(u32, Turn),
+    /// It is captured, and ends there or not.
+    Capture {
+        ends: bool,
+    },
+}
+
+/// What is done with a further command.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Turn {
+    /// It is there to be asked for.
+    Begin,
+    Signal(i32),
+    Resize(u16, u16),
+    /// Nobody wants it any more.
+    End,
 }
 
 /// An answer with the bytes that go where the call wants them.
@@ -183,6 +236,19 @@ pub(super) struct MachineOrder {
     pub(super) folders: Vec<(String, Handle)>,
     /// What is known of KVM.
     pub(super) kvm: ringfence_vm::Findings,
+    /// Whether it goes on from a captured state, which comes with the first parcel.
+    pub(super) goes_on: bool,
+    /// Where it comes to rest to be captured, if it does.
+    pub(super) capture_at: Option<CaptureAt>,
+}
+
+/// `ringfence_manifest::Point`.
+#[cfg(feature = "microvm")]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum CaptureAt {
+    Start,
+    Marker,
+    Anywhere,
 }
 
 /// The limits that a monitor counts itself, in bytes and nanoseconds.
@@ -283,24 +349,6 @@ mod tests {
         send(&mut line, &Ask::Call { number: 3, call }).unwrap();
         let shown = format!("{:?}", decode::<Ask<'_>>(&line[4..]).unwrap());
         assert!(shown.contains("number: 3") && shown.contains("[116, 101, 120, 116]"), "{shown}");
-    }
-
-    #[test]
-    fn all_that_a_charge_may_say_arrives() {
-        let used = Usage {
-            cpu_time: Duration::from_nanos(1),
-            memory: 2,
-            memory_peak: 3,
-            io_operations: 4,
-            io_bytes: 5,
-            disk: 6,
-            output: 7,
-            ..Usage::default()
-        };
-        let mut line = Vec::new();
-        send(&mut line, &Ask::Charge(used.into())).unwrap();
-        let Ask::Charge(charge) = decode::<Ask<'_>>(&line[4..]).unwrap() else { panic!("not a charge") };
-        assert_eq!(Usage::from(charge), used);
     }
 
     #[test]
