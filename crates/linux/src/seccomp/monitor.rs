@@ -73,7 +73,7 @@ const PERMISSION: Rule = Rule::Fail(libc::EPERM as u16);
 
 /// The requests to KVM that level microvm makes (`linux/kvm.h`), whole: several share a number, and differ in what they
 /// take. Whatever is not here fails: devices and interrupt controllers within the kernel are the larger part of KVM.
-const REQUESTS: [u32; 18] = [
+const REQUESTS: [u32; 19] = [
     0xae00,      // KVM_GET_API_VERSION
     0xae01,      // KVM_CREATE_VM
     0xae03,      // KVM_CHECK_EXTENSION
@@ -87,6 +87,7 @@ const REQUESTS: [u32; 18] = [
     0x4008_ae89, // KVM_SET_MSRS
     0x4004_ae8b, // KVM_SET_SIGNAL_MASK
     0x4008_ae90, // KVM_SET_CPUID2
+    0x4040_aea0, // KVM_SET_VCPU_EVENTS
     0xaea3,      // KVM_GET_TSC_KHZ
     0x9000_aea4, // KVM_GET_XSAVE
     0x5000_aea5, // KVM_SET_XSAVE
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     /// What makes a request in `crates/vm`: methods of kvm-ioctls.
-    const MADE_BY: [(&str, &[u32]); 15] = [
+    const MADE_BY: [(&str, &[u32]); 16] = [
         ("get_api_version", &[0xae00]),
         ("create_vm", &[0xae01, 0xae04]),
         ("check_extension", &[0xae03]),
@@ -164,6 +165,7 @@ mod tests {
         ("set_sregs", &[0x4138_ae84]),
         ("set_msrs", &[0x4008_ae89]),
         ("set_cpuid2", &[0x4008_ae90]),
+        ("set_vcpu_events", &[0x4040_aea0]),
         ("get_tsc_khz", &[0xaea3]),
         ("get_xsave", &[0x9000_aea4]),
         ("set_xsave", &[0x5000_aea5]),
