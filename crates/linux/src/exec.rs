@@ -50,9 +50,7 @@ impl Exec for LinuxInstance {
         Box::pin(async move {
             let begun = self.order(Command { words: command, ..Command::default() })?;
             match begun.ended().await {
-                Err(CallError::NotExecuted { reason, .. }) => {
-                    Ok(Exit::Trapped(Trap::Other(format!("the command cannot be executed: {reason}"))))
-                }
+                Err(CallError::NotExecuted { reason, .. }) => Ok(Exit::Trapped(Trap::NotExecutable(reason))),
                 ended => ended,
             }
         })

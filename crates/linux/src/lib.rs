@@ -21,6 +21,7 @@
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("level sandbox is made for Linux on x86-64 and AArch64");
 
+mod apparmor;
 mod backend;
 mod carrier;
 mod cgroup;
@@ -35,6 +36,7 @@ mod namespaces;
 mod network;
 mod observe;
 mod operations;
+mod own_program;
 mod place;
 mod pool;
 mod prepared;
@@ -60,4 +62,5 @@ mod walls;
 
 pub use backend::Linux;
 pub use carrier::{Carrier, confine_monitor};
+pub use own_program::{program_path, protect_program};
 pub use relayed::Relayed;

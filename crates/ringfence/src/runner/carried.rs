@@ -226,6 +226,7 @@ impl Told {
             End::MemoryOutOfBounds => Exit::Trapped(Trap::MemoryOutOfBounds),
             End::Arithmetic(message) => Exit::Trapped(Trap::Arithmetic(message)),
             End::Unreachable => Exit::Trapped(Trap::Unreachable),
+            End::NotExecuted(reason) => Exit::Trapped(Trap::NotExecutable(reason)),
             End::Trapped(message) => Exit::Trapped(Trap::Other(message)),
             End::Fuel => match self.limits.fuel {
                 Some(allowed) => Exit::Exceeded(Limit { limit: LimitKind::Fuel, allowed, used: fuel }),

@@ -198,7 +198,7 @@ fn built(remote: &Arc<Remote>, place: Place, order: &MachineOrder) -> Result<Arc
     let Place { device, program, snapshot } = place;
     let vm = Vm::passed(device, &order.kvm, tokio::runtime::Handle::current()).map_err(End::Lost)?;
     let failed = |error: BuildError| match error {
-        BuildError::Program { reason, .. } => End::Trapped(format!("the program cannot be executed: {reason}")),
+        BuildError::Program { reason, .. } => End::NotExecuted(reason),
         error @ BuildError::Snapshot(_) => End::Trapped(error.to_string()),
         other => {
             End::Lost(std::error::Error::source(&other).map_or(other.to_string(), |why| format!("{other}: {why}")))
@@ -278,6 +278,7 @@ fn end(exit: Exit) -> End {
         Exit::Returned(status) => End::Returned(status),
         Exit::Exceeded(limit) => End::Exceeded { limit: limit.limit.name().to_owned(), used: limit.used },
         Exit::Denied(_) | Exit::Stopped => End::ByVerdict,
+        Exit::Trapped(Trap::NotExecutable(reason)) => End::NotExecuted(reason),
         Exit::Trapped(Trap::Other(message)) => End::Trapped(message),
         Exit::Trapped(trap) => End::Trapped(trap.to_string()),
         Exit::Lost(LostReason::Backend(message)) => End::Lost(message),

@@ -105,6 +105,8 @@ pub(super) enum End {
     MemoryOutOfBounds,
     Arithmetic(String),
     Unreachable,
+    /// It is no program that can be executed.
+    NotExecuted(String),
     Trapped(String),
     /// It used up its instructions.
     Fuel,

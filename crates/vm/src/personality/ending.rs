@@ -12,7 +12,7 @@ use super::process::{Image, Process, lock};
 use super::signals::{self, Cause};
 use super::stopping::News;
 use super::thread::{Next, Thread};
-use super::world::{FIRST, World};
+use super::world::{Counted, FIRST, World};
 use super::{Answer, Arguments, int};
 use crate::kvm::Processor;
 
@@ -33,8 +33,8 @@ pub(super) fn end(world: &World, process: &Process, status: i32) {
     }
 }
 
-/// A thread is gone; with the last one its process is.
-pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
+/// A thread is gone, and so is its place among those that are `counted`; with the last one its process is.
+pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32, counted: Option<Counted>) {
     let is_last = {
         let mut threads = lock(&process.threads);
         if let Some(member) = threads.remove(&id) {
@@ -43,7 +43,7 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
         threads.is_empty()
     };
     process.fewer.ring();
-    world.end_thread();
+    drop(counted);
     if is_last {
         over(world, process);
     } else {

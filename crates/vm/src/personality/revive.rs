@@ -133,17 +133,13 @@ pub(crate) fn revive(world: &Arc<World>, image: &Image) -> Result<First, ReviveE
 /// What can be said before anything is made.
 fn check(world: &World, image: &Image) -> Result<(), ReviveError> {
     let state = &image.state;
-    let mut ids = BTreeSet::new();
+    let ids = numbers(&state.processes)?;
     for process in &state.processes {
         let is_whole = match process.over {
             Some(status) => process.threads.is_empty() && process.space.is_none() && (0..=0xffff).contains(&status),
             None => !process.threads.is_empty() && process.space.is_some() && process.descriptors.is_some(),
         };
-        let mut known = ids.insert(process.id) || process.threads.iter().any(|thread| thread.id == process.id);
-        for thread in process.threads.iter().filter(|thread| thread.id != process.id) {
-            known &= ids.insert(thread.id);
-        }
-        if !is_whole || !known || process.group >= LAST_ID || process.session >= LAST_ID {
+        if !is_whole || process.group >= LAST_ID || process.session >= LAST_ID {
             return Err(Invalid("processes"));
         }
     }
@@ -168,6 +164,21 @@ fn check(world: &World, image: &Image) -> Result<(), ReviveError> {
         return Err(Invalid("pages"));
     }
     Ok(())
+}
+
+/// The numbers of all processes and threads: none is there twice, but for that of a process, which one of its
+/// threads has.
+fn numbers(processes: &[state::Process]) -> Result<BTreeSet<u32>, ReviveError> {
+    let mut ids = BTreeSet::new();
+    for process in processes {
+        let (first, others): (Vec<_>, Vec<_>) =
+            process.threads.iter().map(|thread| thread.id).partition(|&id| id == process.id);
+        let is_known = ids.insert(process.id) && others.into_iter().all(|id| ids.insert(id));
+        if !is_known || first.len() > 1 {
+            return Err(Invalid("processes"));
+        }
+    }
+    Ok(ids)
 }
 
 /// What was made so far, in the order of the lists.
@@ -254,7 +265,24 @@ impl<'a> Reviving<'a> {
             self.places.push(Arc::new(Mutex::new(Place { folder: place.folder.clone(), mask: place.mask & 0o777 })));
         }
         self.locks()?;
-        self.processes()
+        let first = self.processes()?;
+        if !world.machine.is_imprinted() {
+            self.imprint();
+        }
+        Ok(first)
+    }
+
+    /// The machine is to be used again: what there is now is what it will be made again.
+    fn imprint(&self) {
+        let world = self.world;
+        match (&self.spaces[..], &self.state.spaces[..]) {
+            ([space], [captured]) => {
+                let time = world.vdso.as_ref().map(vdso::Vdso::frames).unwrap_or_default();
+                world.machine.imprint(space.imprint(&captured.pages, time));
+            }
+            // Several are made anew each time.
+            _ => world.machine.lose(),
+        }
     }
 
     fn page(&self, place: Index) -> Result<Cow<'a, [u8]>, ReviveError> {
@@ -509,7 +537,12 @@ impl<'a> Reviving<'a> {
 
     fn space(&self, captured: &state::Space) -> Result<Space, ReviveError> {
         let world = self.world;
-        let space = Space::new(world.machine.clone(), world.ledger()).map_err(|_| ReviveError::NoMemory)?;
+        let again = world.machine.take_space(world.vdso.is_some());
+        let is_there = again.is_some();
+        let space = match again {
+            Some(again) => Space::again(world.machine.clone(), world.ledger(), again),
+            None => Space::new(world.machine.clone(), world.ledger()).map_err(|_| ReviveError::NoMemory)?,
+        };
         let wrong = Invalid("areas of memory");
         for area in &captured.areas {
             let length = area.end.checked_sub(area.start).filter(|length| length.is_multiple_of(PAGE));
@@ -524,9 +557,10 @@ impl<'a> Reviving<'a> {
                     Backing::File(at(&self.contents, content, "mapped files")?.clone(), offset)
                 }
                 state::Backing::Shared(segment, offset, all) if is_offset(offset) => {
+                    let is_time = at(&self.state.segments, segment, "shared pages")?.source == state::Source::Time;
                     let segment = at(&self.segments, segment, "shared pages")?.clone();
                     let reach = if all { Reach::All } else { Reach::ReadOnly };
-                    if !all && protection.contains(Protection::WRITE) {
+                    if (!all && protection.contains(Protection::WRITE)) || (all && is_time) {
                         return Err(wrong);
                     }
                     Backing::Shared(segment.ok_or(Invalid("shared pages"))?, offset, reach)
@@ -543,6 +577,10 @@ impl<'a> Reviving<'a> {
             return Err(Invalid("heaps"));
         }
         space.set_heap(captured.heap);
+        if is_there {
+            world.may_keep(0).map_err(|_| ReviveError::NoMemory)?;
+            return Ok(space);
+        }
         for &(first, count) in &captured.present {
             let range = first.checked_mul(PAGE).zip(count.checked_mul(PAGE));
             let (start, length) = range.ok_or(Invalid("pages"))?;
@@ -553,6 +591,16 @@ impl<'a> Reviving<'a> {
             world.may_keep(0).map_err(|_| ReviveError::NoMemory)?;
         }
         self.fill(&space, &captured.pages)?;
+        let is_time = |area: &&state::Area| match area.backing {
+            state::Backing::Shared(segment, ..) => {
+                self.state.segments.get(segment as usize).is_some_and(|made| made.source == state::Source::Time)
+            }
+            _ => false,
+        };
+        for area in captured.areas.iter().filter(is_time) {
+            space.populate(area.start, area.end - area.start);
+        }
+        space.settle();
         Ok(space)
     }
 
@@ -609,14 +657,13 @@ impl<'a> Reviving<'a> {
         for captured in &self.state.processes {
             let process = self.process(captured)?;
             for thread in &captured.threads {
-                let begin = begin(&process, thread)?;
+                let begin = begin(world, &process, thread)?;
                 if captured.id == FIRST && main.is_none() { main = Some(begin) } else { others.push(begin) }
             }
             alarms.push((process.clone(), captured.alarms.clone()));
         }
         let main = main.ok_or(Invalid("processes"))?;
         for begin in others.iter().chain([&main]) {
-            world.begin_thread().map_err(|_| Invalid("threads"))?;
             lock(&begin.process.threads).insert(begin.member.id, begin.member.clone());
         }
         world.set_next_number(self.state.next);
@@ -711,7 +758,7 @@ impl<'a> Reviving<'a> {
 }
 
 /// What a thread begins with that was captured.
-fn begin(process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, ReviveError> {
+fn begin(world: &World, process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, ReviveError> {
     let [rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags] =
         captured.registers;
     let rax = if captured.is_marker { 1 } else { rax };
@@ -732,6 +779,7 @@ fn begin(process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, Revi
     member.queue.revive(&member.pending, &captured.signals).ok_or(Invalid("signals"))?;
     let (at, size, disarms) = captured.alternate;
     Ok(Begin {
+        counted: Some(world.begin_thread().map_err(|_| Invalid("threads"))?),
         process: process.clone(),
         member,
         registers,
@@ -745,4 +793,70 @@ fn begin(process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, Revi
 
 fn same(path: &[u8], was: &FileIs, is: FileIs) -> Result<(), ReviveError> {
     if was.hash == is.hash && was.size == is.size { Ok(()) } else { Err(ReviveError::Changed(shown(path))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thread(id: u32) -> state::Thread {
+        state::Thread {
+            id,
+            signals: Vec::new(),
+            blocked: 0,
+            registers: [0; 18],
+            bases: (0, 0),
+            vectors: Vec::new(),
+            clear_at_end: 0,
+            robust: 0,
+            alternate: (0, 0, false),
+            used: Duration::ZERO,
+            waiting: None,
+            is_marker: false,
+        }
+    }
+
+    fn process(id: u32, threads: &[u32]) -> state::Process {
+        state::Process {
+            id,
+            parent: 1,
+            group: id,
+            session: id,
+            halt: (false, None),
+            has_executed: false,
+            niceness: 0,
+            limits: [[0; 2]; 16],
+            name: None,
+            at_parents_end: 0,
+            dumpable: 1,
+            used: (Duration::ZERO, Duration::ZERO),
+            over: None,
+            has_left: false,
+            space: Some(0),
+            descriptors: Some(0),
+            actions: 0,
+            place: 0,
+            path: Vec::new(),
+            arguments: Vec::new(),
+            alarms: Vec::new(),
+            signals: Vec::new(),
+            threads: threads.iter().map(|&id| thread(id)).collect(),
+        }
+    }
+
+    #[test]
+    fn no_number_of_a_process_or_thread_is_there_twice() {
+        let is_right = |processes: &[(u32, &[u32])]| {
+            let processes: Vec<_> = processes.iter().map(|&(id, threads)| process(id, threads)).collect();
+            numbers(&processes).is_ok()
+        };
+        assert!(is_right(&[(2, &[2, 3]), (4, &[4]), (5, &[])]));
+        // Its first thread has ended.
+        assert!(is_right(&[(2, &[3])]));
+        assert!(!is_right(&[(2, &[2, 2])]), "two threads of one number");
+        assert!(!is_right(&[(2, &[2]), (2, &[2])]), "two processes of one number");
+        assert!(!is_right(&[(2, &[2, 3, 3])]), "two further threads of one number");
+        assert!(!is_right(&[(2, &[2, 3]), (3, &[3])]), "a thread and a process of one number");
+        assert!(!is_right(&[(3, &[3]), (2, &[2, 3])]), "a process and a thread of one number");
+    }
 }

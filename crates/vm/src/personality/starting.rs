@@ -18,7 +18,7 @@ use super::process::{Image, Member, Parts, Place, Process, lock};
 use super::signals::{self, Cause};
 use super::thread::{Next, Thread};
 use super::waiting::Deadlines;
-use super::world::{FIRST, World};
+use super::world::{Counted, FIRST, World};
 use super::{Answer, Arguments, time};
 use crate::kvm::{Registers, USER_END};
 use crate::loader::{self, Command};
@@ -37,6 +37,8 @@ pub(crate) struct First {
 
 /// What a thread begins with.
 pub(super) struct Begin {
+    /// Its place among those that are counted, until it is gone.
+    pub(super) counted: Option<Counted>,
     pub(super) process: Arc<Process>,
     pub(super) member: Arc<Member>,
     pub(super) registers: Registers,
@@ -94,7 +96,8 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     };
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     let descriptors = standard_streams(world)?;
-    let id = world.begin_thread()?;
+    let counted = world.begin_thread()?;
+    let id = counted.id;
     debug_assert_eq!(id, FIRST);
     let folder = spec.program.working_directory.clone().into_bytes();
     let process = Process::new(Parts {
@@ -115,7 +118,9 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
     let alternate = Default::default();
-    let main = Begin { process, member, registers, fs_base: 0, vectors: None, clear_at_end: 0, alternate, more: None };
+    let (counted, vectors) = (Some(counted), None);
+    let main =
+        Begin { counted, process, member, registers, fs_base: 0, vectors, clear_at_end: 0, alternate, more: None };
     Ok(First::of(main, Vec::new(), Vec::new()))
 }
 
@@ -219,13 +224,19 @@ pub(super) enum Failed {
 }
 
 /// Begins a process that has nothing in its memory yet and executes a program first.
-pub(super) fn begin_command(world: &Arc<World>, process: Arc<Process>, beginning: Beginning) -> Result<(), Errno> {
+pub(super) fn begin_command(
+    world: &Arc<World>,
+    process: Arc<Process>,
+    counted: Counted,
+    beginning: Beginning,
+) -> Result<(), Errno> {
     let id = process.id;
     let member = member(id, 0);
     lock(&process.threads).insert(id, member.clone());
     world.processes().insert(id, process.clone());
     let registers = Registers::default();
     let begin = Begin {
+        counted: Some(counted),
         process,
         member,
         registers,
@@ -271,7 +282,8 @@ fn run(world: &Arc<World>, begin: Begin) {
 
 /// The same, after it executed something. A panic ends the instance and nothing else: everybody who waits for the
 /// thread is told.
-fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
+fn run_with(world: &Arc<World>, mut begin: Begin, beginning: Option<Beginning>) {
+    let mut counted = begin.counted.take();
     let (process, member) = (begin.process.clone(), begin.member.clone());
     let number = rustix::thread::gettid().as_raw_nonzero().get();
     member.number.store(number, SeqCst);
@@ -288,13 +300,13 @@ fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
     // Under whatever number it has now: `execve(2)` changes it.
     let id =
         lock(&process.threads).values().find(|member| member.number.load(SeqCst) == number).map(|member| member.id);
-    contained(&mut || super::ending::forget(world, &process, id.unwrap_or(member.id)));
+    contained(&mut || super::ending::forget(world, &process, id.unwrap_or(member.id), counted.take()));
     world.control.dismiss();
     drop(entered);
 }
 
 fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, more } = begin;
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, more, .. } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
@@ -340,7 +352,8 @@ fn spawn(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) -> Resu
     let (process, id, living) = (begin.process.clone(), begin.member.id, world.clone());
     let builder = std::thread::Builder::new().name("microvm".into());
     let spawned = world.keep(|| builder.spawn(move || run_with(&living, begin, beginning)));
-    spawned.inspect_err(|_| super::ending::forget(world, &process, id))
+    // Its place went with what it was to begin with.
+    spawned.inspect_err(|_| super::ending::forget(world, &process, id, None))
 }
 
 const VM: u64 = 0x100;
@@ -391,7 +404,8 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         0 => Arc::new(parent.space()?.duplicate()?),
         _ => parent.space()?,
     };
-    let id = world.begin_thread()?;
+    let counted = world.begin_thread()?;
+    let id = counted.id;
     let member = member(id, thread.member.blocked.load(SeqCst));
     let process = match is_thread {
         true => parent.clone(),
@@ -429,8 +443,17 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     // In the same memory there are two stacks for handlers, unless one thread waits for the other.
     let alternate = if flags & (VM | VFORK) == VM { Default::default() } else { thread.alternate };
     let vectors = Some(Box::new(vectors));
-    let begin =
-        Begin { process: process.clone(), member, registers, fs_base, vectors, clear_at_end, alternate, more: None };
+    let begin = Begin {
+        counted: Some(counted),
+        process: process.clone(),
+        member,
+        registers,
+        fs_base,
+        vectors,
+        clear_at_end,
+        alternate,
+        more: None,
+    };
     spawn(&world, begin, None)?;
     if flags & VFORK != 0 {
         while !process.has_left.load(SeqCst) && !thread.has_to_end() {

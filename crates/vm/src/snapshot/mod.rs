@@ -12,6 +12,7 @@ mod prepared;
 mod sealed;
 pub(crate) mod state;
 mod store;
+mod used;
 
 use std::io::{self, Write};
 
@@ -20,6 +21,7 @@ pub(crate) use prepared::{Frozen, check, origin};
 pub use sealed::Sealed;
 pub(crate) use state::State;
 pub(crate) use store::{Filling, Store, is_zero};
+pub(crate) use used::Used;
 
 /// A captured state. It is never written to: instances copy what they need.
 pub(crate) struct Image {
