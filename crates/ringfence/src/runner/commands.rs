@@ -227,9 +227,7 @@ impl Exec for Carried {
     fn exec(&self, command: Vec<String>) -> BoxFuture<'_, Result<Exit, CallError>> {
         Box::pin(async move {
             match self.begin(Command { words: command, ..Command::default() })?.ended().await {
-                Err(CallError::NotExecuted { reason, .. }) => {
-                    Ok(Exit::Trapped(Trap::Other(format!("the command cannot be executed: {reason}"))))
-                }
+                Err(CallError::NotExecuted { reason, .. }) => Ok(Exit::Trapped(Trap::NotExecutable(reason))),
                 ended => ended,
             }
         })

@@ -129,8 +129,11 @@ impl Machine {
             }
         }
         let used: BTreeSet<u64> = pages.values().map(|page| page.frame).chain(time.iter().copied()).collect();
-        let unused: BTreeSet<u64> =
-            taken.iter().chain(unknown.iter().map(|(_, page)| page.frame)).filter(|frame| !used.contains(frame)).collect();
+        let unused: BTreeSet<u64> = taken
+            .iter()
+            .chain(unknown.iter().map(|(_, page)| page.frame))
+            .filter(|frame| !used.contains(frame))
+            .collect();
         let emptied = in_runs(unused.into_iter());
         if !emptied.into_iter().all(|run| self.empty(run)) {
             return None;
