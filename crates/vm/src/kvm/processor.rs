@@ -278,6 +278,11 @@ impl Processor {
         self.vcpu.get_tsc_khz().ok().filter(|&kilohertz| kilohertz > 0)
     }
 
+    /// Its number, which no other of the machine has.
+    pub(crate) fn number(&self) -> u32 {
+        self.index as u32
+    }
+
     /// The privilege level it is at.
     pub(super) fn privilege(&self) -> Result<u8, MachineError> {
         Ok(self.vcpu.get_sregs().map_err(failed("cannot read a processor"))?.cs.dpl)

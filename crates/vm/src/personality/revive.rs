@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::MOST_THREADS;
 use super::capture::{file_is, open_is};
 use super::counter::Counter;
+use super::credentials::Credentials;
 use super::epoll::Set;
 use super::files::{self, Descriptors};
 use super::limits::Limits;
@@ -25,10 +26,12 @@ use super::locks::Owner;
 use super::open::{Charged, Kind, Mapped, Open};
 use super::pipe::Pipe;
 use super::process::{Image as Program, Parts, Place, Process, lock};
+use super::rseq::Registration;
 use super::signalfd::Signals;
 use super::signals::{Actions, Alternate, never_blocked};
 use super::special::Device;
 use super::starting::{Begin, First, More, member};
+use super::status::MEMORY_DEVICE;
 use super::timer::Timer;
 use super::world::{FIRST, World};
 use crate::kvm::{PAGE, Registers, USER_END};
@@ -265,6 +268,10 @@ impl<'a> Reviving<'a> {
             self.places.push(Arc::new(Mutex::new(Place { folder: place.folder.clone(), mask: place.mask & 0o777 })));
         }
         self.locks()?;
+        for &(number, user, group) in &self.state.owners {
+            let owner = super::owners::Owner { user, group, mode: None };
+            self.world.set_owner((MEMORY_DEVICE, number), owner).map_err(|_| ReviveError::NoMemory)?;
+        }
         let first = self.processes()?;
         if !world.machine.is_imprinted() {
             self.imprint();
@@ -677,6 +684,7 @@ impl<'a> Reviving<'a> {
             let known = (-20..=19).contains(&captured.niceness)
                 && captured.at_parents_end <= 64
                 && captured.dumpable <= 1
+                && (0..=64).contains(&captured.last_signal)
                 && captured.name.as_ref().is_none_or(|name| name.len() <= 15 && !name.contains(&0))
                 && captured.halt.1.flatten().is_none_or(|signal| (1..=64).contains(&signal));
             if !known {
@@ -701,6 +709,12 @@ impl<'a> Reviving<'a> {
             process.has_executed.store(captured.has_executed, SeqCst);
             process.at_parents_end.store(captured.at_parents_end, SeqCst);
             process.dumpable.store(captured.dumpable, SeqCst);
+            process.barriers.store(captured.barriers, SeqCst);
+            process.adopts.store(captured.adopts, SeqCst);
+            process.last_signal.store(captured.last_signal, SeqCst);
+            let more = &captured.more_groups;
+            let credentials = Credentials::of(&self.world.machine, captured.users, captured.groups, more);
+            *lock(&process.credentials) = credentials.ok_or(Invalid("users"))?;
             *lock(&process.ended_time) = captured.used.0.min(LONGEST);
             *lock(&process.children_time) = captured.used.1.min(LONGEST);
             process.queue.revive(&process.pending, &captured.signals).ok_or(Invalid("signals"))?;
@@ -787,6 +801,7 @@ fn begin(world: &World, process: &Arc<Process>, captured: &state::Thread) -> Res
         vectors: Some(vectors),
         clear_at_end: captured.clear_at_end,
         alternate: Alternate { at, size, disarms },
+        rseq: captured.rseq.map(|rseq| Registration::of(rseq).ok_or(Invalid("threads"))).transpose()?,
         more: Some(More { gs_base, robust: captured.robust, waiting: captured.waiting }),
     })
 }
@@ -813,6 +828,7 @@ mod tests {
             used: Duration::ZERO,
             waiting: None,
             is_marker: false,
+            rseq: None,
         }
     }
 
@@ -829,6 +845,12 @@ mod tests {
             name: None,
             at_parents_end: 0,
             dumpable: 1,
+            last_signal: 0,
+            adopts: false,
+            users: [0; 4],
+            groups: [0; 4],
+            more_groups: Vec::new(),
+            barriers: 0,
             used: (Duration::ZERO, Duration::ZERO),
             over: None,
             has_left: false,

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::files::Descriptors;
 use super::open::{Kind, Open};
 use super::process::{Image, Member, Parts, Place, Process, lock};
+use super::rseq::Registration;
 use super::signals::{self, Cause};
 use super::thread::{Next, Thread};
 use super::waiting::Deadlines;
@@ -46,6 +47,7 @@ pub(super) struct Begin {
     pub(super) vectors: Option<Box<kvm_xsave>>,
     pub(super) clear_at_end: u64,
     pub(super) alternate: signals::Alternate,
+    pub(super) rseq: Option<Registration>,
     /// What else a thread has that was captured.
     pub(super) more: Option<More>,
 }
@@ -74,6 +76,11 @@ pub(super) fn member(id: u32, blocked: u64) -> Arc<Member> {
         queue: Default::default(),
         blocked,
         earlier: Duration::ZERO,
+        inside: AtomicBool::new(false),
+        fence: AtomicBool::new(false),
+        processor: AtomicU32::new(0),
+        affinity: AtomicU64::new(0),
+        slack: AtomicU64::new(super::prctl::SLACK),
     })
 }
 
@@ -118,9 +125,18 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
     let alternate = Default::default();
-    let (counted, vectors) = (Some(counted), None);
-    let main =
-        Begin { counted, process, member, registers, fs_base: 0, vectors, clear_at_end: 0, alternate, more: None };
+    let main = Begin {
+        counted: Some(counted),
+        process,
+        member,
+        registers,
+        fs_base: 0,
+        vectors: None,
+        clear_at_end: 0,
+        alternate,
+        rseq: None,
+        more: None,
+    };
     Ok(First::of(main, Vec::new(), Vec::new()))
 }
 
@@ -244,6 +260,7 @@ pub(super) fn begin_command(
         vectors: None,
         clear_at_end: 0,
         alternate: Default::default(),
+        rseq: None,
         more: None,
     };
     spawn(world, begin, Some(beginning))
@@ -306,7 +323,7 @@ fn run_with(world: &Arc<World>, mut begin: Begin, beginning: Option<Beginning>) 
 }
 
 fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, more, .. } = begin;
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, rseq, more, .. } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
@@ -330,14 +347,19 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
                 clear_at_end,
                 robust: more.as_ref().map_or(0, |more| more.robust),
                 alternate,
+                rseq,
                 restore_mask: None,
                 deadlines: Deadlines::default(),
                 given_up: Cell::new(more.and_then(|more| more.waiting).map(|left| left.and_then(time::after))),
                 going_on: None,
                 is_at_marker: false,
             };
+            thread.member.processor.store(thread.processor.number(), SeqCst);
             if let Some(beginning) = beginning {
                 execute_first(&mut thread, beginning);
+            }
+            if thread.tell_processor().is_err() {
+                thread.end_process(libc::SIGSEGV);
             }
             thread.run();
             let processor = thread.leave();
@@ -356,12 +378,15 @@ fn spawn(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) -> Resu
     spawned.inspect_err(|_| super::ending::forget(world, &process, id, None))
 }
 
+/// `CLONE_CLEAR_SIGHAND`, of `clone3(2)` alone.
+const CLEAR_ACTIONS: u64 = 0x1_0000_0000;
 const VM: u64 = 0x100;
 const PLACE: u64 = 0x200;
 const FILES: u64 = 0x400;
 const ACTIONS: u64 = 0x800;
 const VFORK: u64 = 0x4000;
 const THREAD: u64 = 0x1_0000;
+const PARENT: u64 = 0x8000;
 const SET_TLS: u64 = 0x8_0000;
 const PARENT_SET_ID: u64 = 0x10_0000;
 const CHILD_CLEAR_ID: u64 = 0x20_0000;
@@ -372,6 +397,7 @@ const UNKNOWN: u64 = 0x7e02_0000 | 0x2000 | 0x80;
 const DESCRIPTOR: u64 = 0x1000;
 
 /// What `clone(2)` and `clone3(2)` ask for.
+#[derive(Default)]
 struct Wanted {
     flags: u64,
     stack: u64,
@@ -379,6 +405,8 @@ struct Wanted {
     child_id: u64,
     tls: u64,
     descriptor: u64,
+    /// What the parent hears of its end, or 0.
+    signal: i32,
 }
 
 fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
@@ -387,7 +415,10 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     if flags & (UNKNOWN | DESCRIPTOR) == DESCRIPTOR && is_thread {
         return Err(Errno::INVAL);
     }
-    if flags & UNKNOWN != 0 || (is_thread && flags & (VM | ACTIONS) != VM | ACTIONS) {
+    if flags & UNKNOWN != 0 || (is_thread && flags & ACTIONS == 0) || flags & (VM | ACTIONS) == ACTIONS {
+        return Err(Errno::INVAL);
+    }
+    if flags & ACTIONS != 0 && flags & CLEAR_ACTIONS != 0 {
         return Err(Errno::INVAL);
     }
     if flags & SET_TLS != 0 && wanted.tls >= USER_END {
@@ -407,10 +438,23 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let counted = world.begin_thread()?;
     let id = counted.id;
     let member = member(id, thread.member.blocked.load(SeqCst));
+    member.affinity.store(thread.member.affinity.load(SeqCst), SeqCst);
+    member.slack.store(thread.member.slack.load(SeqCst), SeqCst);
     let process = match is_thread {
         true => parent.clone(),
         false => child(&parent, id, flags, space.clone()),
     };
+    if !is_thread {
+        let credentials = lock(&parent.credentials).clone();
+        *lock(&process.credentials) = credentials;
+        process.barriers.store(parent.barriers.load(SeqCst), SeqCst);
+        process.last_signal.store(wanted.signal, SeqCst);
+        let resets = parent.policy.load(SeqCst) & libc::SCHED_RESET_ON_FORK != 0;
+        if !resets {
+            process.policy.store(parent.policy.load(SeqCst), SeqCst);
+            process.priority.store(parent.priority.load(SeqCst), SeqCst);
+        }
+    }
     if !is_thread && lock(&process.limits).of(libc::RLIMIT_CPU)[0] != u64::MAX {
         super::alarms::limit_processor(&world, &process)?;
     }
@@ -443,6 +487,8 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     // In the same memory there are two stacks for handlers, unless one thread waits for the other.
     let alternate = if flags & (VM | VFORK) == VM { Default::default() } else { thread.alternate };
     let vectors = Some(Box::new(vectors));
+    // A child with its own copy of the memory has what its parent has there.
+    let rseq = if flags & VM == 0 { thread.rseq } else { None };
     let begin = Begin {
         counted: Some(counted),
         process: process.clone(),
@@ -452,6 +498,7 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         vectors,
         clear_at_end,
         alternate,
+        rseq,
         more: None,
     };
     spawn(&world, begin, None)?;
@@ -477,10 +524,14 @@ fn child(parent: &Arc<Process>, id: u32, flags: u64, space: Arc<crate::memory::S
         true => place,
         false => Arc::new(Mutex::new(lock(&place).clone())),
     };
-    let copied_actions = if flags & ACTIONS != 0 { actions } else { Arc::new(Mutex::new(lock(&actions).clone())) };
+    let copied_actions = match () {
+        () if flags & ACTIONS != 0 => actions,
+        () if flags & CLEAR_ACTIONS != 0 => Arc::new(Mutex::new(lock(&actions).after_exec())),
+        () => Arc::new(Mutex::new(lock(&actions).clone())),
+    };
     Process::new(Parts {
         id,
-        parent: parent.id,
+        parent: if flags & PARENT != 0 { parent.parent.load(SeqCst) } else { parent.id },
         group: parent.group.load(SeqCst),
         session: parent.session.load(SeqCst),
         space,
@@ -498,30 +549,55 @@ pub(super) fn clone(thread: &mut Thread, [flags, stack, parent_id, child_id, tls
     if flags & (DESCRIPTOR | PARENT_SET_ID) == DESCRIPTOR | PARENT_SET_ID {
         return Err(Errno::INVAL);
     }
-    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor: parent_id })
+    let signal = (flags & 0xff) as i32;
+    if signal > 64 {
+        return Err(Errno::INVAL);
+    }
+    begin(thread, &Wanted { flags: flags & !0xff, stack, parent_id, child_id, tls, descriptor: parent_id, signal })
 }
 
 /// `fork(2)`
 pub(super) fn fork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: 0, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
+    begin(thread, &Wanted { signal: libc::SIGCHLD, ..Wanted::default() })
 }
 
 /// `vfork(2)`
 pub(super) fn vfork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: VM | VFORK, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
+    begin(thread, &Wanted { flags: VM | VFORK, signal: libc::SIGCHLD, ..Wanted::default() })
 }
 
-/// `clone3(2)`
+/// `clone3(2)`: `struct clone_args` is copied first, and what follows what is known has to be zero.
 pub(super) fn clone3(thread: &mut Thread, [at, size, ..]: Arguments) -> Answer {
-    if size < 64 {
+    const KNOWN: u64 = 88;
+    match size {
+        ..64 => return Err(Errno::INVAL),
+        64..=4096 => {}
+        _ => return Err(Errno::TOOBIG),
+    }
+    let mut bytes = vec![0; size.max(KNOWN) as usize];
+    thread.process.space()?.read(at, &mut bytes[..size as usize])?;
+    if bytes[KNOWN as usize..].iter().any(|&byte| byte != 0) {
+        return Err(Errno::TOOBIG);
+    }
+    let word =
+        |index: usize| bytes[index * 8..index * 8 + 8].iter().rev().fold(0_u64, |word, &b| word << 8 | u64::from(b));
+    let [flags, descriptor, child_id, parent_id, signal, stack, length, tls] = std::array::from_fn(word);
+    let [ids, count, _] = [8, 9, 10].map(word);
+    let has_stack = (stack == 0, length == 0) == (false, false);
+    let known = 0xffff_ff00 & !u64::from(libc::CLONE_DETACHED.unsigned_abs()) | CLEAR_ACTIONS | 0x80;
+    // Numbers of one's own choosing: nobody may.
+    if flags & !known != 0
+        || signal > 64
+        || (!has_stack && (stack, length) != (0, 0))
+        || (ids == 0) != (count == 0)
+        || (signal != 0 && flags & (THREAD | PARENT) != 0)
+        || stack.checked_add(length).is_none_or(|end| end > USER_END)
+    {
         return Err(Errno::INVAL);
     }
-    let space = thread.process.space()?;
-    let mut words = [0; 8];
-    for (index, word) in words.iter_mut().enumerate() {
-        *word = space.read_u64(at.wrapping_add(index as u64 * 8))?;
+    if count != 0 {
+        return Err(Errno::PERM);
     }
-    let [flags, descriptor, child_id, parent_id, _, stack, length, tls] = words;
-    let stack = if stack == 0 { 0 } else { stack.wrapping_add(length) };
-    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor })
+    let signal = signal as i32;
+    begin(thread, &Wanted { flags, stack: stack + length, parent_id, child_id, tls, descriptor, signal })
 }

@@ -13,7 +13,9 @@ use rustix::io::Errno;
 use tokio::runtime;
 
 use super::futex::Futexes;
+use super::inotify::Watchers;
 use super::locks::Locks;
+use super::owners::Owners;
 use super::pipe::Fifos;
 use super::process::{Process, lock};
 use super::rest::Rest;
@@ -65,6 +67,10 @@ pub(crate) struct World {
     pub(super) links: Queues,
     pub(super) names: Names,
     pub(super) fifos: Fifos,
+    /// Whose files are.
+    pub(super) owners: Owners,
+    /// Who watches files and folders.
+    pub(super) watchers: Watchers,
     pub(super) terminals: Terminals,
     /// The one that is the user's.
     pub(super) console: Option<Arc<Terminal>>,
@@ -143,6 +149,8 @@ impl World {
             links: Queues::default(),
             names: Names::default(),
             fifos: Fifos::default(),
+            owners: Owners::default(),
+            watchers: Watchers::default(),
             terminals,
             console,
             localhost: OnceLock::new(),
