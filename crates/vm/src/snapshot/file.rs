@@ -15,7 +15,7 @@ use crate::kvm::PAGE;
 
 const MAGIC: &[u8; 16] = b"ringfence snap\r\n";
 /// Changed whenever anything in the file means something else.
-pub(super) const VERSION: u32 = 3;
+pub const VERSION: u32 = 3;
 const HEAD: usize = 60;
 /// The longest state, and the most pages.
 const LONGEST: u64 = 256 << 20;

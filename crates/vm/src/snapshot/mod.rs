@@ -17,6 +17,7 @@ mod used;
 use std::io::{self, Write};
 
 pub(crate) use file::FileError;
+pub use file::VERSION;
 pub(crate) use prepared::{Frozen, check, origin};
 pub use sealed::Sealed;
 pub(crate) use state::State;
