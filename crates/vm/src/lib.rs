@@ -41,3 +41,4 @@ mod vdso;
 
 pub use backend::{Examined, Vm};
 pub use kvm::Findings;
+pub use personality::ASK;

@@ -19,6 +19,9 @@
 
 mod backend;
 mod carried;
+mod door;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod hatch;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
 mod machine;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
@@ -28,6 +31,8 @@ mod process;
 mod remote;
 mod serve;
 mod wire;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod within;
 
 pub(crate) use backend::Sandbox;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]

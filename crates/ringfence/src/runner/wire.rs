@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// The most bytes of content that one call moves; longer ones are done in part, as `read(2)` may.
 pub(super) const MOST: usize = 256 << 10;
 /// The longest frame: content, or the arguments of a function.
-const LONGEST: usize = 4 << 20;
+pub(super) const LONGEST: usize = 4 << 20;
 
 /// What a runner asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +40,13 @@ pub(super) enum Ask<'a> {
     Line,
     /// What the guest asked of its monitor; its end is next. Not answered.
     Counted(Activity),
+    /// The program's compiled code from this byte on, as much as fits; asked in a machine. [`Told::Code`].
+    Code { from: u64 },
+    /// The guest begins, after so many nanoseconds of processor time that were the engine's; told in a machine, once.
+    /// Not answered.
+    Began { nanoseconds: u64 },
+    /// The next of what was not waited for; asked in a machine. [`Told::News`].
+    Wait,
 }
 
 /// What was used.
@@ -124,6 +131,9 @@ pub(super) enum Told {
     Judged(Result<(), ErrorCode>),
     /// Whether there is one; it comes as a descriptor, on the line of parcels.
     Line(bool),
+    /// Nothing behind the end.
+    Code(Vec<u8>),
+    News(News),
 }
 
 /// What is told on the other line.
@@ -177,6 +187,8 @@ pub(super) struct MachineOrder {
     /// Whether the host is told of each operation before it is done.
     pub(super) counts_each: bool,
     pub(super) folders: Vec<(String, Handle)>,
+    /// Whether its program is a runner, which asks the supervisor (`ringfence_vm::ASK`).
+    pub(super) asks: bool,
     /// What is known of KVM: leaves of CPUID, whether it virtualizes in software, the frequency of its counter.
     pub(super) kvm: (Vec<[u32; 7]>, bool, Option<u32>),
 }
@@ -207,7 +219,8 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-fn frame(value: &impl Serialize) -> io::Result<Vec<u8>> {
+/// A value behind its length.
+pub(super) fn frame(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut bytes = postcard::to_extend(value, vec![0; 4]).map_err(invalid)?;
     let length = bytes.len() - 4;
     if length > LONGEST {
@@ -215,6 +228,12 @@ fn frame(value: &impl Serialize) -> io::Result<Vec<u8>> {
     }
     bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(bytes)
+}
+
+/// A value without its length.
+pub(super) fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let bytes = postcard::to_stdvec(value).map_err(invalid)?;
+    if bytes.len() > LONGEST { Err(invalid("too long for one answer")) } else { Ok(bytes) }
 }
 
 fn length(head: [u8; 4]) -> io::Result<usize> {

@@ -59,6 +59,9 @@ pub(super) fn write(thread: &mut Thread, [number, at, length, ..]: Arguments) ->
 /// `pread(2)`
 pub(super) fn pread(thread: &mut Thread, [number, at, length, from, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
+    if super::asking::is_asked(thread, &open) {
+        return super::asking::ask(thread, at, length);
+    }
     read_into(thread, &open, at, length, Some(offset(from)?))
 }
 
