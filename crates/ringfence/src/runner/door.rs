@@ -14,7 +14,7 @@ use ringfence_wasm::Metering;
 
 use super::process::live;
 use super::remote::{Given, Remote, gone};
-use super::wire::{Ask, LONGEST, Told, decode, encode};
+use super::wire::{Ask, LONGEST, MOST, Told, decode, encode};
 
 /// The bytes of a length.
 const HEAD: usize = 4;
@@ -90,9 +90,9 @@ fn code(remote: &Remote) -> Vec<u8> {
     let mut code = Vec::new();
     loop {
         let Told::Code(piece) = remote.ask(&Ask::Code { from: code.len() as u64 }) else { gone() };
-        if piece.is_empty() {
+        code.extend_from_slice(&piece);
+        if piece.len() < MOST {
             return code;
         }
-        code.extend_from_slice(&piece);
     }
 }

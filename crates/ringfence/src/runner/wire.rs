@@ -131,7 +131,7 @@ pub(super) enum Told {
     Judged(Result<(), ErrorCode>),
     /// Whether there is one; it comes as a descriptor, on the line of parcels.
     Line(bool),
-    /// Nothing behind the end.
+    /// Less than [`MOST`] at the end.
     Code(Vec<u8>),
     News(News),
 }
