@@ -29,8 +29,9 @@ pub(super) fn is_asked(thread: &Thread, open: &Open) -> bool {
 pub(super) fn ask(thread: &Thread, at: u64, length: u64) -> Answer {
     let space = thread.process.space()?;
     let room = usize::try_from(length).unwrap_or(usize::MAX).min(HEAD + MOST);
+    let room = room.checked_sub(HEAD).ok_or(Errno::INVAL)?;
     let asked = space.read_u32(at)? as usize;
-    if asked > room.saturating_sub(HEAD) {
+    if asked > room {
         return Err(Errno::INVAL);
     }
     thread.world.may_keep(asked)?;
@@ -39,7 +40,7 @@ pub(super) fn ask(thread: &Thread, at: u64, length: u64) -> Answer {
     let call = Call::Invoke { function: ASK, arguments: vec![Value::Bytes(question)] };
     let Reply::Values(values) = thread.answer(thread.world.host.call(call))? else { return Err(Errno::IO) };
     let [Value::Bytes(answer)] = &values[..] else { return Err(Errno::IO) };
-    if answer.len() > room.saturating_sub(HEAD) {
+    if answer.len() > room {
         return Err(Errno::MSGSIZE);
     }
     space.write(at, &(answer.len() as u32).to_le_bytes())?;
