@@ -185,29 +185,24 @@ pub(super) fn command(wasm: &Wasm, spec: &Spec) -> Result<Vec<u8>, BuildError> {
     let level = spec.isolation.level;
     match wasm.compiled(spec)? {
         (code, true) => Ok(code),
-        (_, false) => Err(no_program(spec, &format!(
-            "it has functions to be called; at level {level} only programs run: choose level wasm"
-        ))),
+        (_, false) => {
+            let why = format!("it has functions to be called; at level {level} only programs run: choose level wasm");
+            Err(BuildError::program(spec, why))
+        }
     }
 }
 
 /// The runner, where there is one.
 pub(super) fn runner<'a>(runner: &'a Option<PathBuf>, spec: &Spec) -> Result<&'a PathBuf, BuildError> {
-    let (place, level) = match spec.isolation.level {
-        Level::MicroVm => ("the program of a virtual machine", Level::MicroVm),
-        level => ("a process of its own", level),
-    };
+    let level = spec.isolation.level;
+    let place = if level == Level::MicroVm { "a virtual machine" } else { "a process" };
     runner.as_ref().ok_or_else(|| {
-        no_program(spec, &format!(
-            "WebAssembly runs in {place} at level {level}, and no program is set for that: \
+        let why = format!(
+            "WebAssembly runs in {place} of its own at level {level}, and no program is set for that: \
              `Builder::runner` takes the path of the ringfence command"
-        ))
+        );
+        BuildError::program(spec, why)
     })
-}
-
-fn no_program(spec: &Spec, reason: &str) -> BuildError {
-    let (path, level) = (spec.program.path.clone(), spec.isolation.level);
-    BuildError::Program { path, level, reason: reason.into() }
 }
 
 /// A file in memory that nobody can change any more.

@@ -147,3 +147,142 @@ impl Host for Hatch {
         &self.functions
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    use ringfence_abi::Handle;
+    use ringfence_manifest::Limits;
+
+    use super::super::carried::Told as Known;
+    use super::super::serve::Answers;
+    use super::super::wire::Charge;
+    use super::*;
+
+    /// A capsule's host that keeps what it was charged with, and does nothing.
+    #[derive(Default)]
+    struct Account {
+        nanoseconds: AtomicU64,
+        memory: AtomicU64,
+    }
+
+    impl Host for Account {
+        fn call<'a>(&'a self, _: Call<'a>) -> Answer<'a> {
+            Answer::Now(Err(ErrorCode::Denied))
+        }
+
+        fn charge(&self, used: Usage) -> Verdict {
+            self.nanoseconds.fetch_add(used.cpu_time.as_nanos() as u64, SeqCst);
+            self.memory.store(used.memory, SeqCst);
+            Verdict::Continue
+        }
+
+        fn verdict(&self) -> Verdict {
+            Verdict::Continue
+        }
+
+        fn folders(&self) -> Vec<Folder> {
+            Vec::new()
+        }
+
+        fn functions(&self) -> &[String] {
+            &[]
+        }
+    }
+
+    const SET_UP: Duration = Duration::from_secs(2);
+
+    fn with(work: impl FnOnce(&Hatch, &Account)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let account = Arc::new(Account::default());
+        let (answers, news) = mpsc::channel(1);
+        let known = Known::new(account.clone(), Limits::default());
+        let (desk, _) = Desk::new(known, runtime.handle().clone(), Answers::Kept(answers), None, None);
+        work(&Hatch::new(desk, account.clone(), vec![7; MOST + 5].into(), news, SET_UP), &account);
+    }
+
+    fn ask(hatch: &Hatch, ask: &Ask<'_>) -> Result<Vec<u8>, ErrorCode> {
+        let arguments = vec![Value::Bytes(encode(ask).unwrap())];
+        match hatch.call(Call::Invoke { function: ringfence_vm::ASK, arguments }).now()? {
+            Reply::Values(mut values) => match values.pop() {
+                Some(Value::Bytes(bytes)) if values.is_empty() => Ok(bytes),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn seconds(cpu_time: u64) -> Usage {
+        Usage { cpu_time: Duration::from_secs(cpu_time), memory: 1 << 30, ..Usage::default() }
+    }
+
+    #[test]
+    fn a_capsule_is_charged_with_what_its_machine_spent_after_the_engine_was_set_up() {
+        with(|hatch, account| {
+            hatch.charge(seconds(1));
+            assert_eq!(account.nanoseconds.load(SeqCst), 0);
+            ask(hatch, &Ask::Began { nanoseconds: 400_000_000 }).unwrap();
+            // Whoever takes it over later cannot call more of it its own.
+            ask(hatch, &Ask::Began { nanoseconds: u64::MAX }).unwrap();
+            ask(hatch, &Ask::Charge(Charge { memory: 70, ..Charge::default() })).unwrap();
+            hatch.charge(seconds(1));
+            assert_eq!(account.nanoseconds.load(SeqCst), 1_600_000_000);
+            assert_eq!(account.memory.load(SeqCst), 70, "what the machine holds is not what its guest does");
+        });
+    }
+
+    #[test]
+    fn an_engine_that_never_begins_calls_no_more_its_own_than_it_may() {
+        for begins in [false, true] {
+            with(|hatch, account| {
+                if begins {
+                    ask(hatch, &Ask::Began { nanoseconds: u64::MAX }).unwrap();
+                }
+                hatch.charge(seconds(5));
+                assert_eq!(account.nanoseconds.load(SeqCst), 3_000_000_000);
+            });
+        }
+    }
+
+    #[test]
+    fn the_code_comes_in_pieces_and_ends() {
+        with(|hatch, _| {
+            let mut sizes = Vec::new();
+            for from in [0, MOST as u64, u64::MAX] {
+                let bytes = ask(hatch, &Ask::Code { from }).unwrap();
+                let Told::Code(piece) = decode(&bytes).unwrap() else { panic!("no code") };
+                sizes.push(piece.len());
+            }
+            assert_eq!(sizes, [MOST, 5, 0]);
+        });
+    }
+
+    #[test]
+    fn nothing_is_answered_after_the_last_word_or_a_wrong_one() {
+        with(|hatch, _| {
+            assert_eq!(ask(hatch, &Ask::Ended { end: super::super::wire::End::Returned(0), fuel: 0 }), Ok(Vec::new()));
+            assert_eq!(ask(hatch, &Ask::Verdict), Err(ErrorCode::Invalid));
+        });
+        with(|hatch, _| {
+            let nonsense = vec![Value::Bytes(vec![0xff; 9])];
+            let answer = hatch.call(Call::Invoke { function: ringfence_vm::ASK, arguments: nonsense }).now();
+            assert_eq!(answer, Err(ErrorCode::Invalid));
+            assert_eq!(ask(hatch, &Ask::Verdict), Err(ErrorCode::Invalid));
+        });
+    }
+
+    #[test]
+    fn its_machine_reaches_nothing_of_the_capsule() {
+        with(|hatch, _| {
+            let open = Call::Open { directory: Handle::new(103, 0), path: b"/", how: Default::default() };
+            assert_eq!(hatch.call(open).now(), Err(ErrorCode::Denied));
+            assert_eq!(hatch.call(Call::Send { stream: Handle::STDOUT, from: b"text" }).now(), Ok(Reply::Count(4)));
+            let mut into = [0; 4];
+            assert_eq!(hatch.call(Call::Receive { stream: Handle::STDIN, into: &mut into }).now(), Ok(Reply::Count(0)));
+            assert_eq!(hatch.judge(b"/tmp/x", ringfence_isolation::FileUse::Look), Err(ErrorCode::Denied));
+            let other = Call::Invoke { function: "acme:greeter/lookup#name-of", arguments: vec![Value::U32(7)] };
+            assert_eq!(hatch.call(other).now(), Err(ErrorCode::Denied));
+        });
+    }
+}
