@@ -152,7 +152,7 @@ fn attempt(
     ended
 }
 
-/// WebAssembly at level sandbox and the monitors of level microvm are carried by this very program.
+/// WebAssembly at levels sandbox and microvm and the monitors of level microvm are carried by this very program.
 pub(crate) fn with_runner(builder: ringfence::Builder) -> ringfence::Builder {
     // Not `/proc/self/exe`: the path has to lead to it from another process.
     match std::env::current_exe() {

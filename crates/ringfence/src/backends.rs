@@ -17,7 +17,7 @@ pub struct Setup {
     pub instances: Option<u32>,
     /// Is told of what takes long.
     pub progress: Option<Arc<ProgressSink>>,
-    /// The program that carries WebAssembly at level sandbox and monitors at level microvm; `None` for none.
+    /// The program that carries WebAssembly at levels sandbox and microvm, and monitors at level microvm; `None` for none.
     pub runner: Option<PathBuf>,
 }
 

@@ -14,7 +14,7 @@ use ringfence_wasm::Metering;
 
 use super::process::live;
 use super::remote::{Given, Remote, gone};
-use super::wire::{Ask, LONGEST, MOST, Told, decode, encode};
+use super::wire::{Ask, LONGEST_WITHIN, MOST, Told, decode, encode};
 
 /// The bytes of a length.
 const HEAD: usize = 4;
@@ -25,7 +25,7 @@ pub(super) struct Door(Mutex<Vec<u8>>);
 impl Door {
     fn new() -> Self {
         // What of it no frame reaches never becomes memory.
-        Door(Mutex::new(vec![0; HEAD + LONGEST]))
+        Door(Mutex::new(vec![0; HEAD + LONGEST_WITHIN]))
     }
 
     fn exchange<T>(&self, ask: &Ask<'_>, take: impl FnOnce(&[u8]) -> io::Result<T>) -> io::Result<T> {

@@ -1,6 +1,6 @@
 //! What runs in a process of its own behind the walls of a Linux capsule that is granted nothing: WebAssembly's
 //! engine at level `sandbox`, and the monitor of a virtual machine at level `microvm`. Everything their guest
-//! asks for crosses to the supervisor.
+//! asks for crosses to the supervisor. At level `microvm` the engine is the program of a virtual machine, and asks by its door.
 //!
 //! ```text
 //! supervisor                                       the runner, in a place without files or network

@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// The most bytes of content that one call moves; longer ones are done in part, as `read(2)` may.
 pub(super) const MOST: usize = 256 << 10;
 /// The longest frame: content, or the arguments of a function.
-pub(super) const LONGEST: usize = 4 << 20;
+const LONGEST: usize = 4 << 20;
+/// The longest value that still fits into another frame.
+pub(super) const LONGEST_WITHIN: usize = LONGEST - 256;
 
 /// What a runner asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -220,7 +222,7 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 }
 
 /// A value behind its length.
-pub(super) fn frame(value: &impl Serialize) -> io::Result<Vec<u8>> {
+fn frame(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut bytes = postcard::to_extend(value, vec![0; 4]).map_err(invalid)?;
     let length = bytes.len() - 4;
     if length > LONGEST {
@@ -230,10 +232,10 @@ pub(super) fn frame(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A value without its length.
+/// A value without its length, to be put into another one.
 pub(super) fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let bytes = postcard::to_stdvec(value).map_err(invalid)?;
-    if bytes.len() > LONGEST { Err(invalid("too long for one answer")) } else { Ok(bytes) }
+    if bytes.len() > LONGEST_WITHIN { Err(invalid("too long for one answer")) } else { Ok(bytes) }
 }
 
 fn length(head: [u8; 4]) -> io::Result<usize> {

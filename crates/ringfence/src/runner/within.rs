@@ -18,6 +18,9 @@ use super::serve::{Answers, Desk};
 /// How many answers lie ready for a runner that did not ask for them yet.
 const NEWS: usize = 16;
 
+/// What of its machine is the engine's.
+const OWN: Own = Own { memory: ENGINE, cpu_time: SET_UP };
+
 /// What the machine holds, and not what runs in it.
 const AROUND: [Guarantee; 9] = [
     Guarantee::OwnAddressSpace,
@@ -34,7 +37,7 @@ const AROUND: [Guarantee; 9] = [
 /// The spec of the machine that carries an engine: granted nothing, with the runner as its program. Of what the capsule
 /// requires it has what a machine can hold.
 pub(super) fn machine_spec(spec: &Spec, runner: PathBuf) -> Spec {
-    let mut machine = carrier_spec(spec, runner, Own { memory: ENGINE, cpu_time: SET_UP }, THREADS);
+    let mut machine = carrier_spec(spec, runner, OWN, THREADS);
     machine.program.args = vec![RUNNER.into(), IN_MACHINE.into()];
     let require: BTreeSet<Guarantee> =
         spec.isolation.require.iter().copied().filter(|guarantee| AROUND.contains(guarantee)).collect();
@@ -104,7 +107,8 @@ impl Prepared for Ready {
             lines: Lines::new(desk, Vec::new()),
             signals: None,
             has_terminal: false,
-            own: Own::default(),
+            // The capsule's part is what the hal counts, and not less than the machine took beyond this.
+            own: OWN,
         }))
     }
 

@@ -14,8 +14,8 @@ use super::thread::Thread;
 /// The name of the function of a host that answers its machine's program: it takes bytes and returns bytes.
 pub const ASK: &str = "ringfence:machine/host#ask";
 
-/// How many bytes a question may have, and an answer.
-const MOST: usize = 4 << 20;
+/// How many bytes a question may have, and an answer: a little less than a frame of who carries them on.
+const MOST: usize = (4 << 20) - 256;
 /// The bytes of a length.
 const HEAD: usize = 4;
 
