@@ -13,10 +13,32 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The same for `run` alone: to describe every subcommand takes as long as to make a namespace.
+#[derive(Parser)]
+#[command(name = "ringfence", version, disable_help_subcommand = true)]
+struct CliOfRun {
+    #[command(subcommand)]
+    command: OnlyRun,
+}
+
+#[derive(Subcommand)]
+enum OnlyRun {
+    Run(run::Arguments),
+}
+
+impl Cli {
+    /// Reads the arguments of this process; ends it when they are wrong, or ask for help.
+    pub(crate) fn read() -> Self {
+        if std::env::args_os().nth(1).is_none_or(|first| first != "run") {
+            return Cli::parse();
+        }
+        let OnlyRun::Run(arguments) = CliOfRun::parse().command;
+        Cli { command: Command::Run(arguments) }
+    }
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a capsule, or a bare program, which is granted nothing
-    #[command(after_long_help = ExitCode::HELP)]
     Run(run::Arguments),
     /// List the instances that run
     Ps(ps::Arguments),

@@ -41,8 +41,6 @@ mod target;
 mod terminal;
 mod watchdog;
 
-use clap::Parser;
-
 use cli::{Cli, Command};
 use exit_code::ExitCode;
 
@@ -51,7 +49,7 @@ fn main() {
     if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
         ringfence::runner::run();
     }
-    let code = match Cli::parse().command {
+    let code = match Cli::read().command {
         Command::Run(arguments) => run::run(arguments),
         Command::Ps(arguments) => ps::ps(&arguments),
         Command::Exec(arguments) => exec::exec(arguments),

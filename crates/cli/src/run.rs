@@ -23,7 +23,9 @@ use crate::terminal;
 use crate::watchdog::{self, Watchdog};
 use crate::{dry_run, learn};
 
+/// Run a capsule, or a bare program, which is granted nothing
 #[derive(Args)]
+#[command(after_long_help = ExitCode::HELP)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     target: Target,

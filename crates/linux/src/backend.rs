@@ -14,13 +14,14 @@ use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS, REMEDY_FOR_DISK};
 use crate::landlock::{self, RuleProblem};
 use crate::launch::{Arguments, Confinement, Recipe, resources};
 use crate::learn;
-use crate::namespaces::{Identity, clone_flags};
+use crate::namespaces::{Identity, Privilege, clone_flags};
 use crate::network::Opening;
 use crate::operations;
 use crate::prepared::{Kept, Ready};
 use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, compile, default_profile};
 use crate::stdio;
+use crate::supervise::Ahead;
 use crate::tree::{Plan, PlanError};
 
 /// Level `sandbox`.
@@ -108,6 +109,7 @@ impl Linux {
         check_linux_program(spec)?;
         self.check_machine()?;
         check_permissions(spec)?;
+        let ahead = if self.facts().privilege == Privilege::Root { Ahead::start() } else { Ahead::default() };
         if let Err(Missing { found, remedy }) = &self.facts().notify
             && spec.permissions.learn
         {
@@ -136,6 +138,7 @@ impl Linux {
             promised: Arc::new(promised),
             executor: self.executor.clone(),
             pool: Arc::default(),
+            ahead: Arc::new(ahead),
             swept: self.swept.clone(),
         })
     }

@@ -1,54 +1,71 @@
-//! What is enforced, by what the kernel says of the process, not by what was asked of it.
+//! What is enforced, by what the kernel says of the process, not by what was asked of it. What the clone
+//! itself made can be looked at while pid 1 puts up the other walls.
 
 use ringfence_isolation::{Enforcement, Guarantee, Held};
 
 use crate::cgroup::{Cgroup, read_text};
 
-/// The promise, with everything the kernel does not confirm taken out.
-pub(crate) fn enforced(promised: &Enforcement, pid: i32, cgroup: &Cgroup) -> Enforcement {
-    let mut enforced = promised.clone();
-    let read = |file: &str| read_text(format!("/proc/{pid}/{file}").as_ref()).unwrap_or_default();
-    let mut missing = |guarantees: &[Guarantee], why: &str| {
-        for &guarantee in guarantees {
-            if matches!(enforced.get(guarantee), Held::By { .. }) {
-                enforced.set(guarantee, Held::not(why));
+/// What was seen of a pid 1.
+pub(crate) struct Observation {
+    pid: i32,
+    missing: Vec<(&'static [Guarantee], &'static str)>,
+}
+
+impl Observation {
+    /// Looks at the namespaces that the clone made; nothing leaves them any more.
+    pub(crate) fn of_clone(pid: i32) -> Self {
+        use Guarantee as G;
+        let mut observation = Observation { pid, missing: Vec::new() };
+        observation.look_at("mnt", &[G::FilesystemConfined]);
+        observation.look_at("pid", &[G::ProcessesHidden, G::KillWorks]);
+        observation.look_at("ipc", &[G::MemoryIsolated]);
+        observation.look_at("uts", &[G::EnvironmentConfined]);
+        observation
+    }
+
+    /// The promise, with everything the kernel does not confirm taken out, now that all walls are said to stand.
+    pub(crate) fn enforced(mut self, promised: &Enforcement, cgroup: &Cgroup) -> Enforcement {
+        use Guarantee as G;
+        // It may have been entered after the clone.
+        self.look_at("net", &[G::NetworkConfined]);
+        if let Some(why) = unconfined(&self.read("status")) {
+            self.missing
+                .push((&[G::MemoryIsolated, G::OwnAddressSpace, G::FilesystemConfined, G::NetworkConfined], why));
+        }
+        if !cgroup.holds(&self.read("cgroup")) {
+            let by_cgroup = &[G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
+            self.missing.push((by_cgroup, "the process is not in its cgroup"));
+        }
+        let mut enforced = promised.clone();
+        for (guarantees, why) in self.missing {
+            for &guarantee in guarantees {
+                if matches!(enforced.get(guarantee), Held::By { .. }) {
+                    enforced.set(guarantee, Held::not(why));
+                }
             }
         }
-    };
-    let shared = |kind: &str| {
+        enforced
+    }
+
+    fn look_at(&mut self, kind: &str, guarantees: &'static [Guarantee]) {
         let namespace = |whose: &str| std::fs::read_link(format!("/proc/{whose}/ns/{kind}"));
-        match (namespace("self"), namespace(&pid.to_string())) {
+        let is_shared = match (namespace("self"), namespace(&self.pid.to_string())) {
             (Ok(own), Ok(theirs)) => own == theirs,
             // The memory of pid 1 is closed, and only root may look nevertheless (`ptrace(2)`, access mode checks).
             // The clone made every namespace or failed; that of processes shows in the status.
             (Ok(_), Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                kind == "pid" && !is_nested(&read("status"))
+                kind == "pid" && !is_nested(&self.read("status"))
             }
             _ => true,
-        }
-    };
-    for (kind, guarantee) in [
-        ("mnt", Guarantee::FilesystemConfined),
-        ("net", Guarantee::NetworkConfined),
-        ("pid", Guarantee::ProcessesHidden),
-        ("pid", Guarantee::KillWorks),
-        ("ipc", Guarantee::MemoryIsolated),
-        ("uts", Guarantee::EnvironmentConfined),
-    ] {
-        if shared(kind) {
-            missing(&[guarantee], "the kernel does not show a namespace of its own");
+        };
+        if is_shared {
+            self.missing.push((guarantees, "the kernel does not show a namespace of its own"));
         }
     }
-    if let Some(why) = unconfined(&read("status")) {
-        use Guarantee as G;
-        missing(&[G::MemoryIsolated, G::OwnAddressSpace, G::FilesystemConfined, G::NetworkConfined], why);
+
+    fn read(&self, file: &str) -> String {
+        read_text(format!("/proc/{}/{file}", self.pid).as_ref()).unwrap_or_default()
     }
-    if !cgroup.holds(&read("cgroup")) {
-        use Guarantee as G;
-        let by_cgroup = [G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
-        missing(&by_cgroup, "the process is not in its cgroup");
-    }
-    enforced
 }
 
 /// Whether a process has a number in a namespace below the one of who looks.

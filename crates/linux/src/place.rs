@@ -12,7 +12,7 @@ use crate::facts::Facts;
 use crate::launch::{self, Ends, Message, Report, Step};
 use crate::namespaces::Privilege;
 use crate::network::{Doors, is_granted};
-use crate::observe;
+use crate::observe::Observation;
 use crate::prepared::Ready;
 use crate::supervise::Watchman;
 use crate::sys;
@@ -40,8 +40,12 @@ impl Place {
     pub(crate) fn build(ready: &Ready) -> Result<Place, BuildError> {
         let apart =
             ready.facts.privilege == Privilege::Root && ready.recipe.clone_flags & libc::CLONE_NEWNET as u64 != 0;
-        let mut watchman =
-            Watchman::start(apart).map_err(|source| host_error("cannot start the supervisor's thread", source))?;
+        let mut watchman = match ready.ahead.take().filter(|_| apart) {
+            Some(watchman) => watchman,
+            None => {
+                Watchman::start(apart).map_err(|source| host_error("cannot start the supervisor's thread", source))?
+            }
+        };
         let wanted = Wanted::of(&ready.spec.limits, is_granted(&ready.spec.permissions.network));
         let wanted = wanted.possible(&ready.facts.cgroups);
         let cgroup = Cgroup::create(ready.facts.tree.clone(), &ready.facts.cgroups, &wanted);
@@ -66,8 +70,11 @@ impl Place {
             let _ = launch::pass_network(&gate, &network);
         }
         let report = Report(report);
+        // Pid 1 is at work meanwhile.
+        let observation = Observation::of_clone(pid);
+        ready.sweep();
         let doors = ready.await_ready(&report)?;
-        let enforced = observe::enforced(&ready.promised, pid, &cgroup);
+        let enforced = observation.enforced(&ready.promised, &cgroup);
         Ok(Place { child, report, commands, gate, doors, cgroup, enforced, watchman, terminal })
     }
 

@@ -1,7 +1,6 @@
 //! A spec ready to be built.
 
 use std::sync::{Arc, Once};
-use std::thread;
 
 use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Prepared};
 use ringfence_manifest::Spec;
@@ -16,7 +15,7 @@ use crate::network::Broker;
 use crate::place::{Place, host_error};
 use crate::pool::Pool;
 use crate::stdio::Streams;
-use crate::supervise::{Supervisor, Watched};
+use crate::supervise::{Ahead, Supervisor, Watched};
 
 /// Everything instances of one spec share.
 #[derive(Clone)]
@@ -27,6 +26,7 @@ pub(crate) struct Ready {
     pub(crate) promised: Arc<Enforcement>,
     pub(crate) executor: tokio::runtime::Handle,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) ahead: Arc<Ahead>,
     pub(crate) swept: Arc<Once>,
 }
 
@@ -73,6 +73,11 @@ impl Prepared for Ready {
 }
 
 impl Ready {
+    /// Removes what others left, the first time.
+    pub(crate) fn sweep(&self) {
+        self.swept.call_once(|| sweep(&*self.facts.tree, &self.facts.cgroups));
+    }
+
     /// An instance whose streams are these.
     pub(crate) fn build_with(
         &self,
@@ -103,12 +108,6 @@ impl Ready {
         let room = self.recipe.tree.room.clone();
         let watched = Watched { pidfd, report, cgroup, broker, room };
         let supervisor = Supervisor::new(host, controls.clone(), watched, streams.passed, self.spec.clone(), executor);
-        self.swept.call_once(|| {
-            let facts = self.facts.clone();
-            // What others left is removed while the program runs, and nothing waits for it.
-            let sweep = move || sweep(&*facts.tree, &facts.cgroups);
-            let _ = thread::Builder::new().name("ringfence-sweep".into()).spawn(sweep);
-        });
         watchman.watch(supervisor).map_err(|source| host_error("cannot start the supervisor", source))?;
         Ok(Box::new(LinuxInstance::new(controls, enforced, means)))
     }

@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,43 @@ pub(crate) struct Watched {
 pub(crate) struct Watchman {
     supervisor: Sender<Supervisor>,
     network: Option<Receiver<io::Result<OwnedFd>>>,
+}
+
+/// A watchman that was started before anybody knew whether it is needed: the network namespace is made while
+/// the rest is thought about. There is one at a time in a process, so that what is prepared and never
+/// built costs little.
+#[derive(Default)]
+pub(crate) struct Ahead(Mutex<Option<Watchman>>);
+
+static IS_AHEAD: AtomicBool = AtomicBool::new(false);
+
+impl Ahead {
+    /// One that makes a network namespace; or none, and who builds starts one.
+    pub(crate) fn start() -> Self {
+        if IS_AHEAD.swap(true, Relaxed) {
+            return Ahead::default();
+        }
+        let watchman = Watchman::start(true).ok();
+        if watchman.is_none() {
+            IS_AHEAD.store(false, Relaxed);
+        }
+        Ahead(Mutex::new(watchman))
+    }
+
+    /// It, the first time.
+    pub(crate) fn take(&self) -> Option<Watchman> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if taken.is_some() {
+            IS_AHEAD.store(false, Relaxed);
+        }
+        taken
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
 }
 
 impl Watchman {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use ringfence_isolation::{
@@ -12,7 +13,7 @@ use ringfence_isolation::{
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
-use crate::kvm::{Findings, Kvm, Missing, Processors, Shortcuts, StubKind};
+use crate::kvm::{self, Findings, Kvm, Missing, Processors, Shortcuts, StubKind};
 use crate::loader::Elf;
 use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
@@ -43,6 +44,8 @@ pub struct Vm {
     processors: Processors,
     shortcuts: Shortcuts,
     kvm: Arc<Opened>,
+    /// Whether anything was examined for another process.
+    has_examined: AtomicBool,
 }
 
 impl Vm {
@@ -54,7 +57,14 @@ impl Vm {
 
     /// The same, on another device file of KVM.
     pub fn on(device: PathBuf, executor: Handle) -> Self {
-        Vm { device, executor, processors: Processors::Real, shortcuts: Shortcuts::all(), kvm: Arc::default() }
+        Vm {
+            device,
+            executor,
+            processors: Processors::Real,
+            shortcuts: Shortcuts::all(),
+            kvm: Arc::default(),
+            has_examined: AtomicBool::new(false),
+        }
     }
 
     /// The same within QEMU's TCG, whose emulated processors differ from real ones in a detail. Only
@@ -74,15 +84,18 @@ impl Vm {
         Ok(Vm { kvm: Arc::new(Ok((Arc::new(kvm), kind)).into()), ..Self::new(executor) })
     }
 
-    /// What another process needs to know of KVM for what was examined here; waits until that is found out.
+    /// What another process needs to know of KVM for what was examined here. For the first one nothing is tried
+    /// out: that process has to make a machine anyway. For further ones it is, once.
     ///
     /// # Errors
     /// When KVM does not work after all, or not as its modules say.
     pub fn findings(&self, examined: &Examined) -> Result<Findings, BuildError> {
-        let (kvm, _) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
-        let findings = kvm.findings().map_err(|missing| self.refusal(&missing))?;
-        if findings.software == examined.software {
-            return Ok(findings);
+        if self.kvm.get().is_none() && !self.has_examined.swap(true, Relaxed) {
+            return Ok(Findings::Seen { software: examined.software, keeps_time: kvm::keeps_time() });
+        }
+        let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
+        if (*kind == StubKind::User) == examined.software {
+            return kvm.findings().map_err(|missing| self.refusal(&missing).into());
         }
         let source = "it virtualizes in another way than its modules say".into();
         Err(BuildError::Host { doing: "cannot find out what KVM is", source })
@@ -101,14 +114,6 @@ impl Vm {
         });
         let (device, kind) = looked.map_err(|missing| self.refusal(&missing))?;
         check_permissions(spec)?;
-        if self.kvm.get().is_none() {
-            // What takes time to find out is, while the other process is made.
-            let (opened, path, how) = (self.kvm.clone(), self.device.clone(), (self.processors, self.shortcuts));
-            let look = move || {
-                let _ = open(&opened, &path, how);
-            };
-            let _ = std::thread::Builder::new().name("microvm-look".into()).spawn(look);
-        }
         let unreadable = |source| BuildError::Unreadable { path: spec.program.path.clone(), source };
         let program: OwnedFd = std::fs::File::open(&spec.program.path).map_err(unreadable)?.into();
         let file = HostFile::new(program.try_clone().map_err(unreadable)?, b"");

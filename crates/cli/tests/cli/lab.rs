@@ -18,6 +18,8 @@ pub(crate) struct Ran {
 
 impl Lab {
     pub(crate) fn new() -> Self {
+        // The modes that tests expect are not to depend on who runs them.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let lab = Lab { place: tempfile::tempdir().unwrap() };
         std::fs::create_dir(lab.path("work")).unwrap();
         std::fs::create_dir(lab.runtime()).unwrap();

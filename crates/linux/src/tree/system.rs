@@ -16,7 +16,7 @@ pub(super) const FOLDERS_OF_ETC: [&str; 6] =
 /// configuration of the host. Small ones are copied, which takes less time than a mount.
 pub(super) const FILES_OF_ETC: [&str; 4] = ["ld.so.cache", "localtime", "mime.types", "protocols"];
 /// What a small file is.
-pub(super) const SMALL: u64 = 128 << 10;
+pub(super) const SMALL: u64 = 64 << 10;
 
 /// Devices that give nothing of the host.
 pub(super) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];

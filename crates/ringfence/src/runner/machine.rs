@@ -203,7 +203,6 @@ struct Ready {
 
 impl Ready {
     fn order(&self, host: &dyn Host, findings: Findings) -> MachineOrder {
-        let Findings { cpuid, software, counter } = findings;
         let Spec { capsule, program, mounts, environment, permissions, limits, .. } = &self.spec;
         let rules = RULES.iter().map(|&permission| (permission.name().to_owned(), permission));
         MachineOrder {
@@ -229,7 +228,7 @@ impl Ready {
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
             // By that name alone: what an embedder offers to WebAssembly is not reached from a machine.
             asks: host.functions().iter().any(|name| name == ringfence_vm::ASK),
-            kvm: (cpuid, software, counter),
+            kvm: findings,
         }
     }
 
@@ -271,7 +270,6 @@ impl Prepared for Ready {
             |source| BuildError::Host { doing: "cannot make the lines to the monitor", source: Box::new(source) };
         let (Ours { asks, answers, parcels, their_more }, theirs) = self.lines().map_err(failed)?;
         let process = self.carrier.build(Arc::new(Nobody), theirs)?;
-        // While the place was built, somebody else has found this out.
         let order = self.order(&*host, self.vm.findings(&self.examined)?);
         self.pack(&order, &parcels, their_more).map_err(failed)?;
         let enforced = combined(&self.examined.promised, process.enforced());

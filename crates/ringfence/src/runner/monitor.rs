@@ -17,7 +17,7 @@ use ringfence_manifest::{
     Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Session,
     Spec, Stdio, StreamIn, StreamOut, WindowSize,
 };
-use ringfence_vm::{Findings, Vm};
+use ringfence_vm::Vm;
 
 use super::parcel;
 use super::remote::{Given, Remote, gone};
@@ -131,9 +131,7 @@ fn built(
     program: OwnedFd,
     order: &MachineOrder,
 ) -> Result<Arc<dyn Instance>, End> {
-    let (cpuid, software, counter) = order.kvm.clone();
-    let findings = Findings { cpuid, software, counter };
-    let vm = Vm::passed(device, &findings, tokio::runtime::Handle::current()).map_err(End::Lost)?;
+    let vm = Vm::passed(device, &order.kvm, tokio::runtime::Handle::current()).map_err(End::Lost)?;
     let failed = |error: BuildError| match error {
         BuildError::Program { reason, .. } => End::Trapped(format!("the program cannot be executed: {reason}")),
         other => {

@@ -169,6 +169,7 @@ pub(super) struct Late {
 }
 
 /// What there is to do for the monitor of a virtual machine.
+#[cfg(feature = "microvm")]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct MachineOrder {
     pub(super) name: String,
@@ -191,11 +192,12 @@ pub(super) struct MachineOrder {
     pub(super) folders: Vec<(String, Handle)>,
     /// Whether its program is a runner, which asks the supervisor (`ringfence_vm::ASK`).
     pub(super) asks: bool,
-    /// What is known of KVM: leaves of CPUID, whether it virtualizes in software, the frequency of its counter.
-    pub(super) kvm: (Vec<[u32; 7]>, bool, Option<u32>),
+    /// What is known of KVM.
+    pub(super) kvm: ringfence_vm::Findings,
 }
 
 /// The limits that a monitor counts itself, in bytes and nanoseconds.
+#[cfg(feature = "microvm")]
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Counted {
     pub(super) memory: Option<u64>,

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, VcpuFd, VmFd};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::processor::{Event, Registers};
 use super::{Machine, PAGE, Shortcuts, Tables, Translation, USER_STUB};
@@ -32,17 +33,29 @@ pub(crate) struct Kvm {
     keeper: OnceLock<Option<(VcpuFd, VmFd)>>,
     processors: Processors,
     shortcuts: Shortcuts,
+    /// Whether Linux keeps its own time by the time stamp counter.
+    keeps_time: bool,
 }
 
-/// What one process found out of KVM, for another one that makes a machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Findings {
-    /// The leaves of CPUID that guests see: function, index, flags, and the four registers.
-    pub cpuid: Vec<[u32; 7]>,
-    /// Whether KVM virtualizes in software.
-    pub software: bool,
-    /// The frequency in kilohertz of a counter that guests and the host share.
-    pub counter: Option<u32>,
+/// What one process knows of KVM, for another one that makes a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Findings {
+    /// It had a machine of its own.
+    Found {
+        /// The leaves of CPUID that guests see: function, index, flags, and the four registers.
+        cpuid: Vec<[u32; 7]>,
+        /// Whether KVM virtualizes in software.
+        software: bool,
+        /// The frequency in kilohertz of a counter that guests and the host share.
+        counter: Option<u32>,
+    },
+    /// It had none: its files alone were looked at. The rest shows in the other's machine.
+    Seen {
+        /// Whether KVM virtualizes in software, by the modules that are loaded.
+        software: bool,
+        /// Whether Linux keeps its own time by the time stamp counter.
+        keeps_time: bool,
+    },
 }
 
 fn entry(&[function, index, flags, eax, ebx, ecx, edx]: &[u32; 7]) -> kvm_bindings::kvm_cpuid_entry2 {
@@ -89,24 +102,32 @@ impl Kvm {
     /// Opens the device and looks at what it can do.
     pub(crate) fn open(device: &Path, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
         let (kvm, _) = usable(open_device(device)?, device)?;
-        Self::with(kvm, processors, shortcuts)
+        Self::with(kvm, processors, shortcuts, keeps_time())
     }
 
     /// The same with the device that somebody else opened, and what that one found out.
     pub(crate) fn passed(device: OwnedFd, findings: &Findings) -> Result<Kvm, Missing> {
-        let entries: Vec<_> = findings.cpuid.iter().map(entry).collect();
-        let cpuid = CpuId::from_entries(&entries).map_err(|_| Missing::new("more of CPUID than KVM takes", TOO_OLD))?;
-        let kind = if findings.software { StubKind::User } else { StubKind::Supervisor };
-        Ok(Kvm {
-            kvm: crate::sys::kvm_from(device.into()),
-            cpuid,
-            found: Found { kind, counter: findings.counter }.into(),
-            spare: Mutex::default(),
-            // One machine is all there will be.
-            keeper: None.into(),
-            processors: Processors::Real,
-            shortcuts: Shortcuts::all(),
-        })
+        let kvm = crate::sys::kvm_from(device.into());
+        // One machine is all there will be.
+        let keeper = None.into();
+        let kind = |software: bool| if software { StubKind::User } else { StubKind::Supervisor };
+        match findings {
+            Findings::Found { cpuid, software, counter } => {
+                let entries: Vec<_> = cpuid.iter().map(entry).collect();
+                let cpuid = CpuId::from_entries(&entries);
+                let cpuid = cpuid.map_err(|_| Missing::new("more of CPUID than KVM takes", TOO_OLD))?;
+                let found = Found { kind: kind(*software), counter: *counter }.into();
+                let (spare, processors, shortcuts) = (Mutex::default(), Processors::Real, Shortcuts::all());
+                Ok(Kvm { kvm, cpuid, found, spare, keeper, processors, shortcuts, keeps_time: false })
+            }
+            Findings::Seen { software, keeps_time } => {
+                let kvm = Self::with(kvm, Processors::Real, Shortcuts::all(), *keeps_time)?;
+                match kvm.stub_kind()? == kind(*software) {
+                    true => Ok(Kvm { keeper, ..kvm }),
+                    false => Err(Missing::new("KVM virtualizes in another way than its modules say", NO_DEVICE)),
+                }
+            }
+        }
     }
 
     /// What was found out, for another process.
@@ -114,7 +135,7 @@ impl Kvm {
         let software = self.stub_kind()? == StubKind::User;
         let cpuid = self.cpuid.as_slice().iter();
         let cpuid = cpuid.map(|leaf| [leaf.function, leaf.index, leaf.flags, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]);
-        Ok(Findings { cpuid: cpuid.collect(), software, counter: self.counter() })
+        Ok(Findings::Found { cpuid: cpuid.collect(), software, counter: self.counter() })
     }
 
     /// Opens the device for another process, which is to make the machine; the kind of stub when the
@@ -126,7 +147,12 @@ impl Kvm {
         Ok((opened, kind))
     }
 
-    fn with(kvm: kvm_ioctls::Kvm, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
+    fn with(
+        kvm: kvm_ioctls::Kvm,
+        processors: Processors,
+        shortcuts: Shortcuts,
+        keeps_time: bool,
+    ) -> Result<Kvm, Missing> {
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))?;
@@ -138,6 +164,7 @@ impl Kvm {
             keeper: OnceLock::new(),
             processors,
             shortcuts,
+            keeps_time,
         })
     }
 
@@ -260,9 +287,14 @@ impl Kvm {
     fn has_even_counter(&self) -> bool {
         let is_invariant =
             |leaf: &kvm_bindings::kvm_cpuid_entry2| leaf.function == 0x8000_0007 && leaf.edx >> 8 & 1 != 0;
-        let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-        self.cpuid.as_slice().iter().any(is_invariant) && source.is_ok_and(|source| source.trim_ascii() == b"tsc")
+        self.cpuid.as_slice().iter().any(is_invariant) && self.keeps_time
     }
+}
+
+/// Whether Linux keeps its own time by the time stamp counter.
+pub(crate) fn keeps_time() -> bool {
+    let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    source.is_ok_and(|source| source.trim_ascii() == b"tsc")
 }
 
 fn open_device(device: &Path) -> Result<OwnedFd, Missing> {
