@@ -49,6 +49,8 @@ fn main() {
     if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
         ringfence::runner::run();
     }
+    #[cfg(all(feature = "sandbox", target_os = "linux"))]
+    ringfence::protect_program();
     let code = match Cli::read().command {
         Command::Run(arguments) => run::run(arguments),
         Command::Ps(arguments) => ps::ps(&arguments),

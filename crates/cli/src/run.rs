@@ -157,7 +157,11 @@ fn attempt(
 /// WebAssembly at levels sandbox and microvm and the monitors of level microvm are carried by this very program.
 pub(crate) fn with_runner(builder: ringfence::Builder) -> ringfence::Builder {
     // Not `/proc/self/exe`: the path has to lead to it from another process.
-    match std::env::current_exe() {
+    #[cfg(all(feature = "sandbox", target_os = "linux"))]
+    let program = ringfence::program_path();
+    #[cfg(not(all(feature = "sandbox", target_os = "linux")))]
+    let program = std::env::current_exe();
+    match program {
         Ok(program) => builder.runner(program),
         Err(_) => builder,
     }

@@ -22,7 +22,7 @@ use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, compile, default_profile};
 use crate::stdio;
 use crate::supervise::Ahead;
-use crate::tree::{Plan, PlanError};
+use crate::tree::{Furniture, Plan, PlanError};
 
 /// Level `sandbox`.
 pub struct Linux {
@@ -117,8 +117,13 @@ impl Linux {
         }
         self.check_promise(spec, &promise(spec, self.facts(), None))?;
         let identity = Identity::own(self.facts().privilege);
-        let tree = Plan::new(spec, identity.user, identity.group, talks == Talks::AsGranted)
-            .map_err(|error| plan_error(spec, error))?;
+        let furniture = match (talks, &self.facts().landlock) {
+            (Talks::Never, _) => Furniture::None,
+            (Talks::AsGranted, Ok(_)) => Furniture::Whole,
+            (Talks::AsGranted, Err(_)) => Furniture::Granted,
+        };
+        let tree =
+            Plan::new(spec, identity.user, identity.group, furniture).map_err(|error| plan_error(spec, error))?;
         let promised = promise(spec, self.facts(), Some(&tree));
         self.check_promise(spec, &promised)?;
         if let Err(Missing { found, remedy }) = &self.facts().landlock

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::cgroup::{Controller, Hierarchies, Kernel, Tree};
 use crate::landlock::Abi;
 use crate::namespaces::Privilege;
-use crate::sys;
+use crate::{own_program, sys};
 
 /// What was found, once, when the backend was made.
 #[derive(Clone)]
@@ -184,7 +184,7 @@ impl Settings {
     }
 }
 
-fn landlock(abi: Result<u32, Errno>) -> Result<Abi, Missing> {
+pub(crate) fn landlock(abi: Result<u32, Errno>) -> Result<Abi, Missing> {
     let remedy =
         "boot a kernel of 6.2 or newer with Landlock: `lsm=landlock,…` on its command line, CONFIG_SECURITY_LANDLOCK";
     match abi {
@@ -196,16 +196,8 @@ fn landlock(abi: Result<u32, Errno>) -> Result<Abi, Missing> {
     }
 }
 
-/// What a process executes is still this program when it becomes another one, and a script's interpreter may be
-/// `/proc/self/exe`: from there it can be opened for writing by who may write it (CVE-2019-5736). No mount hides it, because
-/// it was opened before there were any of the place's; Landlock does.
 fn own_program() -> Result<(), Missing> {
-    use std::os::unix::fs::MetadataExt;
-    let path = std::path::Path::new("/proc/self/exe");
-    let owner = std::fs::metadata(path).map_or(0, |found| found.uid());
-    let writable =
-        rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::EACCESS);
-    if owner != rustix::process::geteuid().as_raw() && writable.is_err() {
+    if own_program::is_safe() {
         return Ok(());
     }
     Err(Missing::new(

@@ -35,6 +35,7 @@ mod namespaces;
 mod network;
 mod observe;
 mod operations;
+mod own_program;
 mod place;
 mod pool;
 mod prepared;
@@ -59,3 +60,4 @@ mod walls;
 
 pub use backend::Linux;
 pub use carrier::{Carrier, confine_monitor};
+pub use own_program::{program_path, protect_program};

@@ -86,6 +86,8 @@ pub use ringfence_isolation::{
     Activity, Backend, BuildError, Command, Count, Denial, Enforcement, Exit, Fact, Guarantee, Held, Level, Limit,
     LimitKind, LostReason, Refusal, Remnant, Running, Served, Stop, Strength, SystemCall, Trap, Usage,
 };
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+pub use ringfence_linux::{program_path, protect_program};
 pub use ringfence_manifest::{
     self as manifest, Diagnostic, Diagnostics, Identity, Manifest, Overrides, Permission, ReadError, ResolveError,
     Spec, StreamIn, StreamOut, WindowSize,

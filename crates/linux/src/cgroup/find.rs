@@ -97,25 +97,22 @@ impl Hierarchies {
         let mounted: Vec<Mounted<'_>> = mounts.lines().filter_map(Mounted::parse).collect();
         let two = mounted.iter().find(|mounted| mounted.version == Version::Two);
         let candidates = two.map(|two| candidates_of_two(two, own)).unwrap_or_default();
+        let in_one =
+            |controller: Controller| mounted.iter().find(|mounted| mounted.controllers.contains(&controller.name()));
+        let wanted: Vec<_> = Controller::ALL.into_iter().filter(|&controller| in_one(controller).is_none()).collect();
+        let in_two = if wanted.is_empty() { None } else { folder_of_two(tree, &candidates, &wanted) };
         let mut found = Hierarchies::default();
         for controller in Controller::ALL {
-            let one = mounted.iter().find(|mounted| mounted.controllers.contains(&controller.name()));
-            let place = match one {
-                Some(one) => place_in_one(tree, one, own, controller),
-                None => place_in_two(tree, &candidates, controller),
+            let place = match (in_one(controller), &in_two) {
+                (Some(one), _) => place_in_one(tree, one, own, controller),
+                (None, Some((folder, passed))) if passed.contains(&controller) => {
+                    Ok(Place { version: Version::Two, folder: folder.clone() })
+                }
+                (None, in_two) => Err(why_not_in_two(&candidates, in_two.is_some(), controller)),
             };
             match place {
                 Ok(place) => drop(found.places.insert(controller, place)),
                 Err(why) => drop(found.missing.insert(controller, why)),
-            }
-        }
-        // What is part of every cgroup of version 2 must not call for one of its own elsewhere.
-        if let Some(memory) = found.places.get(&Controller::Memory).filter(|place| place.version == Version::Two) {
-            let memory = memory.clone();
-            for controller in [Controller::CpuAccounting, Controller::Freezer] {
-                if let Some(place) = found.places.get_mut(&controller).filter(|place| place.version == Version::Two) {
-                    *place = memory.clone();
-                }
             }
         }
         found
@@ -206,28 +203,41 @@ fn candidates_of_two(two: &Mounted<'_>, own: &str) -> Vec<PathBuf> {
     candidates
 }
 
-fn place_in_two(tree: &dyn Tree, candidates: &[PathBuf], controller: Controller) -> Result<Place, String> {
-    if candidates.is_empty() {
-        return Err(format!("no cgroup hierarchy has the controller {}", controller.name()));
+fn why_not_in_two(candidates: &[PathBuf], may_make: bool, controller: Controller) -> String {
+    let name = controller.name();
+    match candidates {
+        [] => format!("no cgroup hierarchy has the controller {name}"),
+        _ if may_make => format!("cgroup v2 does not pass the controller {name} on to cgroups of ours"),
+        [own, ..] => format!("cgroup v2 folder {} is not delegated to this user", own.display()),
     }
-    let writable: Vec<&PathBuf> = candidates.iter().filter(|folder| tree.writable(folder)).collect();
-    if writable.is_empty() {
-        return Err(format!("cgroup v2 folder {} is not delegated to this user", candidates[0].display()));
+}
+
+/// The one folder in which cgroups of version 2 are made, and what it passes on of what is wanted. A process is in a
+/// single cgroup of version 2: limits of several folders would not hold together. So the one that passes on most
+/// is taken: the own cgroup, which has processes in it, may pass some on and not others (`cgroups(7)`, "no
+/// internal processes").
+fn folder_of_two(tree: &dyn Tree, candidates: &[PathBuf], wanted: &[Controller]) -> Option<(PathBuf, Vec<Controller>)> {
+    let mut best: Option<(PathBuf, Vec<Controller>)> = None;
+    for folder in candidates.iter().filter(|folder| tree.writable(folder)) {
+        let passed: Vec<_> = wanted.iter().copied().filter(|controller| passes_on(tree, folder, *controller)).collect();
+        let is_all = passed.len() == wanted.len();
+        if best.as_ref().is_none_or(|(_, most)| passed.len() > most.len()) {
+            best = Some((folder.clone(), passed));
+        }
+        if is_all {
+            break;
+        }
     }
-    let Some(name) = controller.name_in_two() else {
-        return Ok(Place { version: Version::Two, folder: writable[0].clone() });
-    };
-    let lists = |folder: &Path, file: &str| {
-        tree.read(&folder.join(file)).is_ok_and(|list| list.split_whitespace().any(|entry| entry == name))
-    };
-    let passes_on = |folder: &Path| {
-        lists(folder, "cgroup.subtree_control")
-            || (lists(folder, "cgroup.controllers")
-                && tree.write(&folder.join("cgroup.subtree_control"), &format!("+{name}")).is_ok()
-                && lists(folder, "cgroup.subtree_control"))
-    };
-    let place = writable.into_iter().find(|folder| passes_on(folder));
-    place
-        .map(|folder| Place { version: Version::Two, folder: folder.clone() })
-        .ok_or_else(|| format!("cgroup v2 does not pass the controller {name} on to cgroups of ours"))
+    best
+}
+
+/// Whether cgroups in this folder have the controller, after asking for it.
+fn passes_on(tree: &dyn Tree, folder: &Path, controller: Controller) -> bool {
+    let Some(name) = controller.name_in_two() else { return true };
+    let lists =
+        |file: &str| tree.read(&folder.join(file)).is_ok_and(|list| list.split_whitespace().any(|entry| entry == name));
+    lists("cgroup.subtree_control")
+        || (lists("cgroup.controllers")
+            && tree.write(&folder.join("cgroup.subtree_control"), &format!("+{name}")).is_ok()
+            && lists("cgroup.subtree_control"))
 }

@@ -126,7 +126,9 @@ impl Cgroup {
                 here && in_path(path)
             })
         };
-        self.folders.iter().all(inside)
+        // It is in one at most; what another says would not hold.
+        let of_two = self.folders.iter().filter(|folder| folder.version == Version::Two).count();
+        of_two <= 1 && self.folders.iter().all(inside)
     }
 
     /// The folder that has a controller.

@@ -13,8 +13,9 @@ use super::{Cgroup, CgroupError, Controller, Hierarchies, Tree, Version, Wanted}
 struct Fake {
     files: Mutex<BTreeMap<PathBuf, String>>,
     writable: BTreeSet<PathBuf>,
-    /// What is written here is refused.
+    /// What is written here is refused; or only this.
     refused: BTreeSet<PathBuf>,
+    refused_values: BTreeSet<(PathBuf, &'static str)>,
     /// Files of these names cannot be opened.
     unreadable: BTreeSet<String>,
     removed: Mutex<Vec<PathBuf>>,
@@ -63,7 +64,7 @@ impl Tree for Fake {
     }
 
     fn write(&self, file: &Path, value: &str) -> io::Result<()> {
-        if self.refused.contains(file) {
+        if self.refused.contains(file) || self.refused_values.iter().any(|(at, text)| at == file && *text == value) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let mut files = self.files.lock().unwrap();
@@ -118,6 +119,26 @@ fn version_two_with_delegation_has_every_controller_in_one_folder() {
     assert!(!cgroup.holds("0::/user.slice/app.scope\n"));
     drop(cgroup);
     assert_eq!(*fake.removed.lock().unwrap(), [folder]);
+}
+
+/// In a cgroup with processes the kernel passes on what counts threads, and refuses the rest with EBUSY.
+#[test]
+fn version_two_is_one_folder_even_where_each_passes_something_on() {
+    let inner = "/sys/fs/cgroup/user";
+    let mut fake = Fake::with(
+        &["/sys/fs/cgroup", inner],
+        &[
+            ("/sys/fs/cgroup/cgroup.controllers", "cpu memory pids"),
+            ("/sys/fs/cgroup/cgroup.subtree_control", "cpu memory pids"),
+            (&format!("{inner}/cgroup.controllers"), "cpu memory pids"),
+            (&format!("{inner}/cgroup.subtree_control"), ""),
+        ],
+    );
+    fake.refused_values = [(PathBuf::from(inner).join("cgroup.subtree_control"), "+memory")].into();
+    let found = Hierarchies::from_text(&fake, MOUNT_OF_TWO, "0::/user\n");
+    assert_eq!(found.folders(), [Path::new("/sys/fs/cgroup")]);
+    let cgroup = Cgroup::create(Arc::new(fake), &found, &all()).unwrap();
+    assert_eq!(cgroup.folders.len(), 1);
 }
 
 #[test]

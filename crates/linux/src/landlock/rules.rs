@@ -5,7 +5,7 @@ use std::ffi::CString;
 use ringfence_manifest::{PathRule, Permission, Spec};
 
 use super::access::{self, Abi, fitting, of_permission};
-use crate::tree::{FILES, Place, Plan, Source, covers};
+use crate::tree::{FILES, Place, Plan, SCRATCH_FOLDERS, Source, covers, is_granted};
 
 /// Accesses granted on a path and everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +132,8 @@ pub(crate) fn mounts_suffice(spec: &Spec, plan: &Plan) -> bool {
             _ => !whole(permission, at) && !below(permission, at),
         })
     };
-    let scratch = ["/tmp", "/dev/shm"];
+    // Where nothing is granted, none is made.
+    let mut scratch = SCRATCH_FOLDERS.into_iter().filter(|folder| is_granted(spec, folder));
     plan.places.iter().all(|place| expressible(&place.at, place.writable))
-        && scratch.iter().all(|folder| expressible(folder, true))
+        && scratch.all(|folder| expressible(folder, true))
 }

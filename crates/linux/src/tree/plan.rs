@@ -21,7 +21,7 @@ const SCRATCH: u64 = 1 << 30;
 /// Folders of ours in them.
 const OWN_FILES: u64 = 16;
 /// Folders of the new tree that live in memory: the capsule's to use where its permissions say so.
-pub(super) const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
+pub(crate) const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Where the program is mounted when it is not part of the system.
 pub(super) const PROGRAM: &str = "/program";
 
@@ -60,6 +60,17 @@ pub(crate) struct Place {
     pub(crate) writable: bool,
 }
 
+/// What a place has of its own beside the system and what is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Furniture {
+    /// Nothing.
+    None,
+    /// Devices, and those folders in memory where anything is granted: nothing but mounts keeps others from them.
+    Granted,
+    /// Devices and folders in memory.
+    Whole,
+}
+
 /// Collects operations, making each folder once.
 struct Builder {
     operations: Vec<Operation>,
@@ -74,8 +85,7 @@ struct Overlays {
 }
 
 impl Plan {
-    /// `furnished`: whether it has devices, and folders in memory.
-    pub(crate) fn new(spec: &Spec, user: u32, group: u32, furnished: bool) -> Result<Plan, PlanError> {
+    pub(crate) fn new(spec: &Spec, user: u32, group: u32, furniture: Furniture) -> Result<Plan, PlanError> {
         let mut overlays = Overlays { below: spec.session.overlay.clone(), made: 0 };
         let root = root(spec, &mut overlays)?;
         let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new(), overlays };
@@ -87,8 +97,8 @@ impl Plan {
             builder.memory("/dev", 1 << 20, 256)?;
         }
         builder.etc(spec, user, group)?;
-        let devices = if furnished { builder.devices(spec)? } else { Vec::new() };
-        let scratch = if furnished { builder.scratch(spec)? } else { None };
+        let devices = if furniture == Furniture::None { Vec::new() } else { builder.devices(spec)? };
+        let scratch = builder.scratch(spec, furniture)?;
         builder.folder("/proc")?;
         builder.operations.push(Operation::Processes { at: spot("/proc")? });
         let mut places = builder.mounts(spec)?;
@@ -120,6 +130,12 @@ impl Plan {
     pub(crate) fn writes_to_the_host(&self) -> bool {
         self.places.iter().any(|place| place.writable)
     }
+}
+
+/// Whether anything is granted in a folder, beside what is mounted there.
+pub(crate) fn is_granted(spec: &Spec, folder: &str) -> bool {
+    let mounts: Vec<&str> = spec.mounts.iter().map(|mount| mount.at.as_str()).collect();
+    extent(&spec.permissions.files, folder, &mounts) != Extent::Nothing
 }
 
 /// The capsule's own folder when something in it is granted; nothing of it appears otherwise.
@@ -302,9 +318,15 @@ impl Builder {
     }
 
     /// One file system in memory under two names, so that one size bounds both.
-    fn scratch(&mut self, spec: &Spec) -> Result<Option<CString>, PlanError> {
+    fn scratch(&mut self, spec: &Spec, furniture: Furniture) -> Result<Option<CString>, PlanError> {
+        let is_free = |folder: &str| !spec.mounts.iter().any(|mount| mount.at == folder);
+        let is_there = |folder: &str| match furniture {
+            Furniture::None => false,
+            Furniture::Granted => is_granted(spec, folder),
+            Furniture::Whole => true,
+        };
         let free: Vec<&str> =
-            SCRATCH_FOLDERS.into_iter().filter(|folder| !spec.mounts.iter().any(|mount| mount.at == *folder)).collect();
+            SCRATCH_FOLDERS.into_iter().filter(|folder| is_free(folder) && is_there(folder)).collect();
         let Some((first, others)) = free.split_first() else { return Ok(None) };
         self.folder(first)?;
         let (size, files) = Self::scratch_bounds(spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0))?;
