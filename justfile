@@ -28,7 +28,7 @@ trusted:
     runner=crates/ringfence/src/runner
     echo "the monitor        $(count crates/vm/src), in sys $(count crates/vm/src/sys)"
     echo "its walls          $(count crates/linux/src), in sys $(count crates/linux/src/sys)"
-    echo "answering it       $(count $runner/serve.rs $runner/carried.rs $runner/parcel.rs $runner/wire.rs $runner/machine.rs)"
+    echo "answering it       $(cd $runner && count serve.rs carried.rs parcel.rs wire.rs machine.rs commands.rs captures.rs capturing.rs)"
     echo "the scoped hal     $(count crates/runtime/src)"
 
 # Rebuild the committed WebAssembly programs from their sources.

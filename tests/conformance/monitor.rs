@@ -2,6 +2,11 @@
 //! not itself any more, because its guest found a fault in it. This program is the runner, too, and
 //! does what the name of the capsule says.
 
+#[path = "monitor/commands.rs"]
+mod commands;
+#[path = "monitor/snapshots.rs"]
+mod snapshots;
+
 use std::fs;
 use std::io::{self, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -28,6 +33,8 @@ fn main() -> ExitCode {
     let bad =
         TRIALS.iter().map(|&(name, lines, check)| Trial::ignorable_test(name, move || attempt(name, lines, check)));
     trials.extend(bad);
+    trials.extend(commands::trials());
+    trials.extend(snapshots::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -235,6 +242,20 @@ impl Lab {
         arguments: &[&str],
         apart: bool,
     ) -> Result<ringfence::Capsule, LoadError> {
+        let (runtime, load) = self.describe(name, isolation, limits, program, arguments, apart)?;
+        runtime.load_with(load)
+    }
+
+    /// What is to be loaded, and where.
+    fn describe(
+        &self,
+        name: &str,
+        isolation: &str,
+        limits: &str,
+        program: &str,
+        arguments: &[&str],
+        apart: bool,
+    ) -> Result<(&Runtime, Load), LoadError> {
         let runtime = self.runtime.get_or_init(|| {
             let mut builder = Runtime::builder().data_home(self.home.path());
             if apart {
@@ -252,7 +273,7 @@ impl Lab {
              [mounts]\n\"/data\" = {{ from = \"data\", mode = \"rw\" }}\n"
         );
         let manifest = ringfence::Manifest::parse("capsule.toml", &text).expect("a manifest");
-        runtime.load_with(Load::manifest(manifest).directory(self.home.path()).stdout(StreamOut::Capture))
+        Ok((runtime, Load::manifest(manifest).directory(self.home.path()).stdout(StreamOut::Capture)))
     }
 }
 
@@ -332,7 +353,7 @@ fn take(parcels: &UnixStream) -> Vec<OwnedFd> {
 
 fn receive_parcel(parcels: &UnixStream, flags: RecvFlags) -> Vec<OwnedFd> {
     let mut word = [0];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     recvmsg(parcels, &mut [IoSliceMut::new(&mut word)], &mut ancillary, flags | RecvFlags::CMSG_CLOEXEC)
         .expect("a parcel");
@@ -349,6 +370,8 @@ fn receive_parcel(parcels: &UnixStream, flags: RecvFlags) -> Vec<OwnedFd> {
 fn attack(name: &str, held: &[OwnedFd]) -> ! {
     let mut line = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().expect("a line"));
     let (name, port) = name.rsplit_once('.').expect("a port");
+    commands::attack(name, &mut line);
+    snapshots::attack(name, &mut line, held);
     match name {
         "its-word-on-a-status-counts" => {
             // Ended { end: Returned(7), fuel: 0 }

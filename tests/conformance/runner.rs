@@ -242,7 +242,7 @@ fn odd_questions() -> String {
     ask("longer than any", &mut [0xff; 64], Err(Errno::INVAL));
     // The code of the program, which is longer.
     let mut little = [0; 64];
-    little[..6].copy_from_slice(&[2, 0, 0, 0, 10, 0]);
+    little[..6].copy_from_slice(&[2, 0, 0, 0, 14, 0]);
     ask("no room for the answer", &mut little, Err(Errno::MSGSIZE));
     // Verdict: it may go on.
     let mut verdict = [1, 0, 0, 0, 4, 0, 0, 0];
@@ -252,7 +252,7 @@ fn odd_questions() -> String {
     }
     // The end does not wait for them.
     for _ in 0..8 {
-        std::thread::spawn(|| rustix::io::pread(io::stdin(), &mut [1, 0, 0, 0, 12, 0, 0, 0][..], 0));
+        std::thread::spawn(|| rustix::io::pread(io::stdin(), &mut [1, 0, 0, 0, 16, 0, 0, 0][..], 0));
     }
     if found.is_empty() { "nothing".into() } else { found.join(", ") }
 }

@@ -5,6 +5,7 @@
 //!     began      a file from the moment the run began: its times tell what is older
 //!     overlay/   a folder for each folder of the host that could be changed
 //!     finished   the list of changes, with what the host had in their places
+//!     name       what files are called that a commit has not put in their place yet
 //! ```
 //!
 //! What the capsule left in `overlay` is never trusted: names are walked from descriptors, through no
@@ -17,6 +18,7 @@ mod commit;
 mod entry;
 mod look;
 mod show;
+pub(crate) mod stray;
 mod text;
 
 pub(crate) use commit::Outcome;
@@ -181,7 +183,17 @@ impl Changes {
         let folder = home()?.join(name);
         let held = if is_name(name) && folder.exists() { Held::take(&folder)? } else { None };
         match held {
-            Some(held) => Ok(held.remove()?),
+            Some(held) => {
+                // A list there may be, of changes that a commit began to apply.
+                let mut changes = Changes { name: name.to_owned(), held, places: Vec::new() };
+                if changes.load().is_ok()
+                    && let Err(error) = changes.sweep()
+                {
+                    changes.keep();
+                    return Err(error.into());
+                }
+                Ok(changes.remove()?)
+            }
             None if is_name(name) && folder.exists() => {
                 Err(Failure::wrong(format!("the changes called {name} are in use by another process")))
             }

@@ -1,8 +1,8 @@
 //! `ringfence clean`: what processes left that were killed.
 //!
 //! Most of a run ends with its processes, because the kernel ends it. What does not is found here: what
-//! each level makes beside (its backend knows), scratch copies of `--learn`, names of instances, and changes of a
-//! `--dry-run-fs` that did not come to its end. Nothing is touched that a living process holds.
+//! each level makes beside (its backend knows), scratch copies of `--learn`, names of instances, changes of a
+//! `--dry-run-fs` that did not come to its end, and what a `commit` had not put in its place yet. Nothing is touched that a living process holds.
 
 use anyhow::Context;
 use clap::Args;
@@ -44,6 +44,11 @@ pub(crate) fn clean(arguments: &Arguments) -> Outcome {
         for remnant in backend.remnants() {
             found.push(Found::of(remnant, arguments.dry_run, |remnant| backend.remove(remnant)));
         }
+    }
+    // Before what they are known by.
+    for (place, name) in changes::stray::strays() {
+        let remnant = Remnant { what: "file of a commit that was killed", place };
+        found.push(Found::of(remnant, arguments.dry_run, |_| changes::stray::remove(&name)));
     }
     for remnant in folders() {
         found.push(Found::of(remnant, arguments.dry_run, |remnant| match Held::take(&remnant.place)? {

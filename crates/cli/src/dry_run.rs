@@ -27,9 +27,13 @@ pub(crate) fn dry_run(
     resolved.spec.session.overlay = Some(changes.overlay());
     let capsule = runtime.prepare(resolved)?;
     let ended = runtime.block_on(supervise(&capsule, door, events, watchdog))?;
-    changes.finish()?;
+    let listed = changes.finish();
     watchdog.guard(None);
-    if changes.is_empty() {
+    if let Err(error) = listed {
+        // The program came to its end, and that is what the caller asks for.
+        events.unlisted(&changes.name, &error);
+        changes.keep();
+    } else if changes.is_empty() {
         events.note("nothing was changed");
         changes.remove()?;
     } else {

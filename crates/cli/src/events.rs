@@ -1,6 +1,7 @@
 //! What `run` says on standard error while a capsule runs: for people a line each, with `--json` an
 //! object on a line each. Nobody waits for who reads it.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::changes::{self, Changes};
 use crate::failure::Failure;
+use crate::marked::{self, Marked};
 use crate::output::{visible, visible_line};
 use crate::progress::Elapsed;
 use crate::signals;
@@ -33,8 +35,22 @@ struct Inner {
 
 impl Events {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        Self::written_to(Stderr::of_process(), json, quiet)
+    }
+
+    /// Those of a program that runs: nothing but them is on standard error where they are objects.
+    pub(crate) fn of_run(json: bool, quiet: bool) -> io::Result<(Self, Option<Marked>)> {
+        if !json {
+            return Ok((Self::new(json, quiet), None));
+        }
+        let apart = marked::set_apart()?;
+        let events = Self::written_to(Stderr::to(Box::new(apart.stderr()?)), json, quiet);
+        let marked = Marked::begin(apart, &events)?;
+        Ok((events, Some(marked)))
+    }
+
+    fn written_to(stderr: Stderr, json: bool, quiet: bool) -> Self {
         let style = Style::of(&std::io::stderr());
-        let stderr = Stderr::of_process();
         Events(Arc::new(Inner { json, quiet, style, stderr, compiling: Mutex::new(None) }))
     }
 
@@ -87,6 +103,11 @@ impl Events {
         }
     }
 
+    /// What the program printed where events are written: a line, or a piece of one. Waits for room.
+    pub(crate) fn printed(&self, stream: &str, text: &str, ends: bool) {
+        self.0.stderr.wait(object("printed", json!({ "stream": stream, "text": text, "line": ends })));
+    }
+
     /// A signal is passed on to the capsule, or kills it.
     pub(crate) fn signal(&self, signal: i32, kills: bool) {
         if self.0.json {
@@ -113,6 +134,19 @@ impl Events {
             let text = format!("ringfence: changes kept as {name}:\n{}ringfence: {help}\n", changes::as_text(changes));
             self.0.stderr.insist(text);
         }
+    }
+
+    /// What a dry run would have changed cannot be found out.
+    pub(crate) fn unlisted(&self, name: &str, error: &io::Error) {
+        let reason = error.to_string();
+        self.0.stderr.insist(match self.0.json {
+            true => object("unlisted", json!({ "name": name, "reason": reason })),
+            false => {
+                let text = format!("the changes kept as {name} cannot be listed: {reason}");
+                let help = format!("they cannot be committed; ringfence discard {name} throws them away");
+                format!("ringfence: {}\nringfence: {help}\n", self.0.style.bad(visible_line(&text)))
+            }
+        });
     }
 
     /// The capsule is over.

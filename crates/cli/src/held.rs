@@ -3,10 +3,16 @@
 //! Whoever uses such a folder holds a lock on it (`flock(2)`), which the kernel lets go of with the process,
 //! however that ends. A folder nobody holds was therefore left by a process that was killed.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmod, fstat, openat, renameat, unlinkat};
+use rustix::io::Errno;
 
 /// A folder and the lock on it. Dropping it removes the folder.
 pub(crate) struct Held {
@@ -86,30 +92,98 @@ pub(crate) fn left(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     own.map(|entry| entry.path()).filter(|folder| is_free(folder)).collect()
 }
 
-/// Removes a folder with everything in it, also what a capsule or the kernel closed to its owner.
+/// Removes a folder with everything in it, also what a capsule or the kernel closed to its owner. However deep it is, three
+/// descriptors do, and no path is longer than a name: what lies deeper is moved up first.
+///
+/// Goes on where something cannot be removed, and says of the first such thing why. No link is followed.
 pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(folder);
-            fs::remove_dir_all(folder)
+    let top = match open_up(CWD, folder.as_os_str()) {
+        Err(Errno::NOENT) => return Ok(()),
+        opened => opened?,
+    };
+    let mut moved = 0;
+    loop {
+        let (mut progress, mut problem) = (false, None);
+        for entry in Dir::read_from(&top)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if is_self(name) {
+                continue;
+            }
+            let removed = match unlinkat(&top, name, AtFlags::empty()) {
+                Err(Errno::ISDIR | Errno::PERM) => empty(&top, name, &mut moved, &mut progress),
+                removed => removed,
+            };
+            match removed {
+                Ok(()) | Err(Errno::NOENT) => progress = true,
+                Err(errno) => problem = problem.or(Some(errno)),
+            }
         }
+        // What was moved up while it was read may not have been seen.
+        match (progress, problem) {
+            (true, _) => {}
+            (false, Some(errno)) => return Err(errno.into()),
+            (false, None) => break,
+        }
+    }
+    match fs::remove_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
+        removed => removed,
     }
 }
 
-/// Lets the owner into a folder and those in it. What cannot be opened up shows when it is removed.
-fn open_up(folder: &Path) {
-    let mut waiting = vec![folder.to_owned()];
-    while let Some(folder) = waiting.pop() {
-        let Ok(found) = fs::symlink_metadata(&folder) else { continue };
-        if found.is_dir() {
-            if found.mode() & 0o700 != 0o700 {
-                let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
-            }
-            waiting.extend(fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+/// Removes a folder in `top`. The folders in it that are not empty are moved into `top`.
+fn empty(top: &OwnedFd, name: &OsStr, moved: &mut u64, progress: &mut bool) -> Result<(), Errno> {
+    let folder = open_up(top, name)?;
+    let mut problem = None;
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if is_self(name) {
+            continue;
+        }
+        let removed = match unlinkat(&folder, name, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => match unlinkat(&folder, name, AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ACCESS) => move_up(&folder, name, top, moved),
+                removed => removed,
+            },
+            removed => removed,
+        };
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => *progress = true,
+            Err(errno) => problem = problem.or(Some(errno)),
         }
     }
+    problem.map_or_else(|| unlinkat(top, name, AtFlags::REMOVEDIR), Err)
+}
+
+/// Moves a folder into `top`, under a name that is free there.
+fn move_up(folder: &OwnedFd, name: &OsStr, top: &OwnedFd, moved: &mut u64) -> Result<(), Errno> {
+    // Its own entry for the folder above it changes.
+    drop(open_up(folder, name)?);
+    loop {
+        *moved += 1;
+        match renameat(folder, name, top, format!("moved-{moved}")) {
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+            moved => return moved,
+        }
+    }
+}
+
+/// Opens a folder, and lets its owner into it.
+fn open_up(above: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = openat(above, name, OFlags::PATH | flags, Mode::empty())?;
+    let mode = fstat(&found)?.st_mode & 0o7777;
+    if mode & 0o700 != 0o700 {
+        // By the descriptor: a link cannot be in its place. What stays closed shows when it is opened.
+        let _ = chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), Mode::from_raw_mode(mode | 0o700));
+    }
+    openat(&found, c".", OFlags::RDONLY | flags, Mode::empty())
+}
+
+fn is_self(name: &OsStr) -> bool {
+    name == "." || name == ".."
 }
 
 /// Whether nobody holds a folder.
@@ -119,6 +193,8 @@ fn is_free(folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

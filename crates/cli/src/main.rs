@@ -26,6 +26,7 @@ mod kept;
 mod learn;
 mod levels;
 mod man;
+mod marked;
 mod output;
 mod progress;
 mod ps;

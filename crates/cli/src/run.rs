@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use ringfence::{Capsule, Exit, Load, LoadError, Permission, Report, Runtime, Stop};
+use ringfence::{Capsule, Exit, Load, LoadError, Permission, Report, Runtime, Stop, Trap};
 use serde::Serialize;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,6 +17,7 @@ use crate::Outcome;
 use crate::events::Events;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::held;
 use crate::instances::{self, Door};
 use crate::target::Target;
 use crate::terminal;
@@ -44,7 +45,7 @@ pub(crate) struct Arguments {
     /// Give the program a terminal of its own, with job control, in the place of its standard streams
     #[arg(long, short)]
     tty: bool,
-    /// Print events as JSON, an object on a line each, on standard error
+    /// Print events as JSON, an object on a line each, on standard error; what the program prints there is an event too
     #[arg(long)]
     json: bool,
     /// Print nothing about a capsule that runs: no denials, no reason of its end
@@ -70,7 +71,7 @@ pub(crate) struct Ended {
 
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     let Arguments { target, report, learn, dry_run_fs, name, tty, json, quiet, snapshot } = arguments;
-    let events = Events::new(json, quiet);
+    let (events, marked) = Events::of_run(json, quiet).context("cannot set standard error apart")?;
     let ended = ReportTo::default();
     let outcome = watchdog(&events, &ended).and_then(|watchdog| {
         ended.open(report)?;
@@ -80,6 +81,10 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
             (None, Some(name)) => dry_run::dry_run(target, tty, name.as_deref(), door, &events, &watchdog),
             (Some(file), _) => learn::learn(target, tty, &file, door, &events, &watchdog),
         });
+        // What it printed comes before how it ended.
+        if let Some(marked) = marked {
+            marked.finish();
+        }
         match attempted {
             Ok(Ended { report, signal, .. }) => {
                 events.ended(&report, signal);
@@ -110,7 +115,7 @@ pub(crate) fn watchdog(events: &Events, report: &ReportTo) -> anyhow::Result<Wat
         events.failed(&failure);
         if let Some(folder) = folder {
             let gone = folder.clone();
-            watchdog::within(REMOVAL, move || std::fs::remove_dir_all(gone).is_ok());
+            watchdog::within(REMOVAL, move || held::remove_tree(&gone).is_ok());
             if folder.exists() {
                 events.note(&format!("{} is left", folder.display()));
             }
@@ -238,6 +243,8 @@ fn answer(first: Option<i32>, signal: i32) -> Stop {
 fn code(exit: &Exit, signal: Option<i32>) -> ExitCode {
     match (exit, signal) {
         (Exit::Returned(status), _) => ExitCode::Capsule(*status),
+        // Nothing ran.
+        (Exit::Trapped(Trap::NotExecutable(_)), _) => ExitCode::Wrong,
         (Exit::Trapped(_), _) => ExitCode::Trapped,
         (Exit::Exceeded(_), _) => ExitCode::Exceeded,
         (Exit::Denied(_), _) => ExitCode::Denied,

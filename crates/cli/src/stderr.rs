@@ -46,7 +46,8 @@ impl Stderr {
         Self::to(Box::new(std::io::stderr()))
     }
 
-    fn to(sink: Box<dyn Write + Send>) -> Self {
+    /// Another one.
+    pub(crate) fn to(sink: Box<dyn Write + Send>) -> Self {
         let state =
             State { waiting: VecDeque::new(), bytes: 0, written: 0, left_out: 0, slow: false, sink: Some(sink) };
         Stderr(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }))
@@ -59,6 +60,13 @@ impl Stderr {
             state.left_out += 1;
             return;
         }
+        self.push(state, text);
+    }
+
+    /// Writes a text when there is room for it.
+    pub(crate) fn wait(&self, text: String) {
+        let is_full = |state: &mut State| state.bytes > 0 && state.bytes + text.len() > MOST;
+        let state = self.0.changed.wait_while(self.0.lock(), is_full).unwrap_or_else(PoisonError::into_inner);
         self.push(state, text);
     }
 

@@ -90,7 +90,8 @@ pub trait Prepared: Send + Sync {
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError>;
     /// Keeps so many built, empty places at hand from now on, so that [`build`](Self::build) finds one;
     /// each that is used is replaced in the background. A place shows the mounts as they were when it was
-    /// built. Where building takes no time worth saving, this does nothing.
+    /// built. Of a captured state, a backend may keep as many places whose instance has ended, once nothing of that
+    /// instance is left in them. Where building takes no time worth saving, this does nothing.
     ///
     /// # Errors
     /// As for [`build`](Self::build).

@@ -36,6 +36,8 @@ pub enum Trap {
     Arithmetic(String),
     /// It executed `unreachable`: an abort or a panic, most often.
     Unreachable,
+    /// It is no program that can be executed here, and no instruction of it ran; why, in the words of who tried.
+    NotExecutable(String),
     /// Something else that its engine or the processor stopped; in the engine's words.
     Other(String),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Trap {
             Trap::StackOverflow => f.write_str("stack overflow"),
             Trap::MemoryOutOfBounds => f.write_str("memory access out of bounds"),
             Trap::Arithmetic(message) | Trap::Other(message) => f.write_str(message),
+            Trap::NotExecutable(reason) => write!(f, "it cannot be executed: {reason}"),
             Trap::Unreachable => f.write_str("unreachable executed (an abort or a panic)"),
         }
     }
@@ -63,6 +66,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Exit::Returned(status) => write!(f, "returned {status}"),
+            Exit::Trapped(Trap::NotExecutable(reason)) => write!(f, "the program cannot be executed: {reason}"),
             Exit::Trapped(trap) => write!(f, "trapped: {trap}"),
             Exit::Exceeded(limit) => write!(f, "exceeded {limit}"),
             Exit::Denied(denial) => denial.fmt(f),

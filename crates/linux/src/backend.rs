@@ -180,7 +180,9 @@ impl Linux {
         }
         let filter = compile(&profile);
         let opening = if asks { Opening::new(spec) } else { None };
-        let confinement = Confinement { landlock, filter, asks, counts, opening };
+        let profile = self.facts().apparmor.as_ref().and_then(|apparmor| apparmor.profile.as_ref());
+        let profile = profile.map(|profile| profile.on_exec.clone());
+        let confinement = Confinement { landlock, filter, profile, asks, counts, opening };
         Ok(Recipe {
             clone_flags: clone_flags(self.facts().privilege),
             identity,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ringfence_isolation::{Exit, Limit, LimitKind, LostReason, Trap};
 use ringfence_manifest::Limits;
+use rustix::io::Errno;
 
 use crate::launch::{Message, Step};
 use crate::tree::PAGE;
@@ -45,9 +46,7 @@ impl Known {
         }
         match self.message {
             Some(Message::Ended(status)) => ended(status, self.cpu_time, limits),
-            Some(Message::Failed(Step::Execute, errno)) => {
-                Exit::Trapped(Trap::Other(format!("the program cannot be executed: {errno}")))
-            }
+            Some(Message::Failed(Step::Execute, errno)) => unexecuted(errno),
             Some(Message::Failed(step, errno)) => Exit::Lost(LostReason::Backend(format!("{}: {errno}", step.doing()))),
             _ if self.killed => Exit::Stopped,
             Some(Message::Full(pages)) => {
@@ -58,6 +57,16 @@ impl Known {
                 Exit::Lost(LostReason::Backend("pid 1 of the place ended without a word".into()))
             }
         }
+    }
+}
+
+/// What became of a program that `execve(2)` refused: its own fault, or a lack of something here.
+fn unexecuted(errno: Errno) -> Exit {
+    match errno {
+        Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::IO | Errno::FAULT => {
+            Exit::Lost(LostReason::Backend(format!("{}: {errno}", Step::Execute.doing())))
+        }
+        errno => Exit::Trapped(Trap::NotExecutable(errno.to_string())),
     }
 }
 
@@ -93,10 +102,8 @@ pub(crate) fn as_a_shell_shows(status: i32) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use ringfence_manifest::Bytes;
-    use rustix::io::Errno;
-
     use super::*;
+    use ringfence_manifest::Bytes;
 
     fn limits() -> Limits {
         Limits {
@@ -145,6 +152,8 @@ mod tests {
         let failed = after(Message::Failed(Step::Seccomp, Errno::INVAL));
         assert!(matches!(failed.exit(&limits()), Exit::Lost(_)));
         let failed = after(Message::Failed(Step::Execute, Errno::NOEXEC));
-        assert!(matches!(failed.exit(&limits()), Exit::Trapped(_)));
+        assert!(matches!(failed.exit(&limits()), Exit::Trapped(Trap::NotExecutable(_))));
+        let failed = after(Message::Failed(Step::Execute, Errno::NOMEM));
+        assert!(matches!(failed.exit(&limits()), Exit::Lost(_)));
     }
 }

@@ -50,9 +50,7 @@ impl Exec for LinuxInstance {
         Box::pin(async move {
             let begun = self.order(Command { words: command, ..Command::default() })?;
             match begun.ended().await {
-                Err(CallError::NotExecuted { reason, .. }) => {
-                    Ok(Exit::Trapped(Trap::Other(format!("the command cannot be executed: {reason}"))))
-                }
+                Err(CallError::NotExecuted { reason, .. }) => Ok(Exit::Trapped(Trap::NotExecutable(reason))),
                 ended => ended,
             }
         })
@@ -190,7 +188,7 @@ impl LinuxInstance {
 }
 
 /// A thread that no signal reaches, SIGPIPE of its own writing included.
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<thread::JoinHandle<()>> {
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name(name.into()).stack_size(STACK).spawn(move || {
         let _ = sys::block_all_signals();
         work();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ringfence_isolation::Fact;
 use rustix::io::Errno;
 
+use crate::apparmor::{self, AppArmor};
 use crate::cgroup::{Controller, Hierarchies, Kernel, Tree};
 use crate::landlock::Abi;
 use crate::namespaces::Privilege;
@@ -23,8 +24,8 @@ pub(crate) struct Facts {
     /// Whether system calls can wait for the supervisor's answer.
     pub(crate) notify: Result<(), Missing>,
     pub(crate) mounts: Result<(), Missing>,
-    /// What AppArmor does with this process, where the kernel has it switched on.
-    pub(crate) apparmor: Option<String>,
+    /// What AppArmor does, where the kernel has it switched on.
+    pub(crate) apparmor: Option<AppArmor>,
     pub(crate) cgroups: Hierarchies,
     pub(crate) tree: Arc<dyn Tree>,
 }
@@ -55,10 +56,16 @@ impl Facts {
             seccomp: seccomp(),
             notify: notify(),
             mounts: mounts(),
-            apparmor: apparmor(),
+            apparmor: AppArmor::find(),
             cgroups: Hierarchies::find(&*tree).unwrap_or_default(),
             tree,
         }
+    }
+
+    /// Whether programs run under an AppArmor profile that denies.
+    pub(crate) fn has_profile(&self) -> bool {
+        let profile = self.apparmor.as_ref().and_then(|apparmor| apparmor.profile.as_ref());
+        profile.is_some_and(|profile| profile.enforces)
     }
 
     /// The same as facts with remedies.
@@ -74,10 +81,8 @@ impl Facts {
             fact("seccomp", &self.seccomp, |()| "filters".to_owned()),
             fact("seccomp notify", &self.notify, |()| "user notification".to_owned()),
         ];
-        // A machine without it misses nothing: no wall is made of it.
-        let profile =
-            self.apparmor.as_ref().map(|profile| format!("this process is {profile}; no profile is set for programs"));
-        facts.extend(profile.map(|found| Fact::good("apparmor", found)));
+        // A machine without it misses nothing: it stands behind the other walls.
+        facts.extend(self.apparmor.as_ref().map(|apparmor| Fact::good("apparmor", apparmor.describe())));
         facts.extend(Controller::ALL.into_iter().map(|controller| self.controller(controller)));
         facts
     }
@@ -128,16 +133,9 @@ fn namespaces(privilege: Privilege) -> Result<(), Missing> {
         most: setting("/proc/sys/user/max_user_namespaces"),
         debian: setting("/proc/sys/kernel/unprivileged_userns_clone"),
         ubuntu: setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-        confined: apparmor(),
+        confined: apparmor::own(),
     };
     settings.judge()
-}
-
-/// This process's profile: `unconfined`, or its name and mode (`apparmor(7)`).
-fn apparmor() -> Option<String> {
-    let profile = std::fs::read_to_string("/proc/self/attr/apparmor/current").ok()?;
-    let profile = profile.trim_end_matches(['\n', '\0']);
-    (!profile.is_empty()).then(|| profile.to_owned())
 }
 
 /// The settings of a kernel that decide about user namespaces.

@@ -21,6 +21,7 @@
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("level sandbox is made for Linux on x86-64 and AArch64");
 
+mod apparmor;
 mod backend;
 mod carrier;
 mod cgroup;
@@ -41,6 +42,7 @@ mod pool;
 mod prepared;
 mod promise;
 mod pump;
+mod relayed;
 mod seccomp;
 mod spent;
 mod stdio;
@@ -61,3 +63,4 @@ mod walls;
 pub use backend::Linux;
 pub use carrier::{Carrier, confine_monitor};
 pub use own_program::{program_path, protect_program};
+pub use relayed::Relayed;

@@ -59,9 +59,6 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
                 _ => Held::by("sized tmpfs for /tmp and /dev/shm"),
             },
             G::OutputLimit => Held::by("pipes read by the scoped hal's meter"),
-            G::BandwidthLimit if network::is_listening(spec) => Held::not(
-                "what comes in by net.listen is not counted in this version of level sandbox; level wasm counts it",
-            ),
             G::BandwidthLimit if network::is_counted(spec) => Held::by("a token bucket that every byte passes through"),
             G::BandwidthLimit => Held::by("no network at all"),
             G::IoOperationsLimit => match &facts.notify {
@@ -88,10 +85,12 @@ fn prints_to_a_file(spec: &Spec) -> bool {
 }
 
 fn files(facts: &Facts) -> Held {
-    match facts.landlock {
-        Ok(_) => Held::by("mount namespace and pivot_root; Landlock"),
+    match (&facts.landlock, facts.has_profile()) {
+        (Ok(_), false) => Held::by("mount namespace and pivot_root; Landlock"),
+        (Ok(_), true) => Held::by("mount namespace and pivot_root; Landlock; AppArmor profile ringfence-capsule"),
         // Whether that is enough for these permissions is checked when the recipe is made.
-        Err(_) => Held::by("mount namespace and pivot_root"),
+        (Err(_), false) => Held::by("mount namespace and pivot_root"),
+        (Err(_), true) => Held::by("mount namespace and pivot_root; AppArmor profile ringfence-capsule"),
     }
 }
 

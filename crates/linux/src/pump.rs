@@ -10,7 +10,8 @@ use ringfence_abi::{Call, ErrorCode, Handle, Interest, Reply};
 use ringfence_isolation::{Answer, Host, Usage, Verdict};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, read, write};
+use rustix::fs::{FileType, fstat};
+use rustix::io::{Errno, ioctl_fionread, read, write};
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -27,10 +28,11 @@ pub(crate) enum Sink {
 }
 
 /// Passes what the program prints on until every writer is gone. When `over` closes, the program is
-/// gone: what is still in the pipe is passed on, and no writer elsewhere is waited for.
+/// gone: what is in the pipe at that moment is passed on, and no writer elsewhere is waited for, or heard any more.
 pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Sink) {
     let mut chunk = Vec::with_capacity(CHUNK);
-    loop {
+    let mut left = u64::MAX;
+    while left > 0 {
         let mut ready = [PollFd::new(from, PollFlags::IN), PollFd::new(over, PollFlags::empty())];
         if poll(&mut ready, None).is_err() {
             continue;
@@ -39,13 +41,16 @@ pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Si
         if !data && ended && !readable(from) {
             return;
         }
+        if ended && left == u64::MAX {
+            left = within(from);
+        }
         if data {
             chunk.clear();
             match read(from, spare_capacity(&mut chunk)) {
                 Ok(0) => return,
                 // When the hal takes no more, the pipe closes and the program learns by SIGPIPE.
                 Ok(_) if to.take(host, &chunk).is_err() => return,
-                Ok(_) => {}
+                Ok(count) => left = left.saturating_sub(if left == u64::MAX { 0 } else { count as u64 }),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(_) => return,
             }
@@ -127,6 +132,12 @@ fn write_all(mut rest: &[u8], to: &OwnedFd, over: Option<&OwnedFd>) -> Option<()
         }
     }
     Some(())
+}
+
+/// How much there is in a pipe now; what a terminal shows is not known before it is read.
+fn within(from: &OwnedFd) -> u64 {
+    let is_pipe = fstat(from).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Fifo);
+    if is_pipe { ioctl_fionread(from).unwrap_or(u64::MAX) } else { u64::MAX }
 }
 
 fn readable(from: &OwnedFd) -> bool {

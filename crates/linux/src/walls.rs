@@ -38,6 +38,32 @@ fn changed(mut ready: Ready, change: impl FnOnce(&mut Recipe)) -> Ready {
     ready
 }
 
+/// Pid 1 asks AppArmor for the profile before it leaves the host's tree, and what the kernel does not show is not claimed.
+#[test]
+fn a_profile_that_is_asked_for_and_not_shown_is_not_held() {
+    use crate::apparmor::{AppArmor, Profile};
+    use ringfence_isolation::{Guarantee, Held};
+    if !here() {
+        return;
+    }
+    let lab = Lab::shell("true");
+    let place = tempfile::tempdir().unwrap();
+    let at = place.path().join("exec");
+    let profile = Some(Profile { enforces: true, on_exec: std::ffi::CString::new(at.to_str().unwrap()).unwrap() });
+    let facts = Facts { apparmor: Some(AppArmor { own: "unconfined".into(), profile }), ..Facts::find() };
+    let linux = Linux::with_facts(facts, executor().handle().clone());
+    let ready = linux.ready(&lab.spec).unwrap_or_else(|error| panic!("{}", explain(&error)));
+    // Where it cannot be asked for, nothing is built.
+    let error = ready.build(Arc::new(Keeper::default())).err().expect("nothing is there to write to");
+    assert!(explain(&error).contains("ringfence-capsule"), "{}", explain(&error));
+    std::fs::write(&at, "").unwrap();
+    let instance = ready.build(Arc::new(Keeper::default())).unwrap_or_else(|error| panic!("{}", explain(&error)));
+    assert_eq!(std::fs::read_to_string(&at).unwrap(), "exec ringfence-capsule");
+    assert!(matches!(ready.promised.get(Guarantee::FilesystemConfined), Held::By { .. }));
+    assert!(matches!(instance.enforced().get(Guarantee::FilesystemConfined), Held::Not { .. }));
+    assert!(ready.promised.shortfall(instance.enforced()).is_some());
+}
+
 /// In the host's own tree, writable wherever the host's is.
 fn without_mounts(ready: Ready) -> Ready {
     changed(ready, |recipe| {

@@ -3,13 +3,13 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use ringfence_isolation::{Backend, BuildError, Exit, Guarantee, Held};
-use ringfence_manifest::{BitRate, Permission};
+use ringfence_isolation::{Backend, Exit, Guarantee, Held};
+use ringfence_manifest::{BitRate, Permission, StreamOut};
 use ringfence_runtime::Report;
 use support::judged::lines;
 use support::{Lab, here, linux};
@@ -143,22 +143,108 @@ fn a_connection_that_is_denied_is_denied() {
     assert_eq!(taken.load(SeqCst), 0);
 }
 
+/// Runs it, and calls `visit` with the first port it prints.
+fn while_it_listens<T>(mut lab: Lab, visit: impl FnOnce(u16) -> T) -> (Report, String, T) {
+    let file = lab.folder.path().join("printed");
+    lab.spec.stdio.stdout = StreamOut::File(file.clone());
+    let printed = file.clone();
+    let running = std::thread::spawn(move || (lab.judged(), std::fs::read_to_string(file).unwrap()));
+    let port = loop {
+        let text = std::fs::read_to_string(&printed).unwrap_or_default();
+        if let Some(port) = text.lines().find_map(|line| line.strip_prefix("port ")) {
+            break port.parse().unwrap();
+        }
+        assert!(!running.is_finished(), "{:?} {text}", running.join());
+        std::thread::yield_now();
+    };
+    let seen = visit(port);
+    let (report, text) = running.join().unwrap();
+    (report, text, seen)
+}
+
 #[test]
-fn what_comes_in_is_not_counted_and_refused() {
-    let Some(lab) = network(&[], FAST, &[]) else { return };
-    let lab = lab.permit(NetListen, "127.0.0.1:*");
-    match linux().prepare(&lab.spec) {
-        Err(BuildError::Refused(refusal)) => assert_eq!(refusal.guarantee, Guarantee::BandwidthLimit),
-        Err(error) => panic!("{error}"),
-        Ok(prepared) => panic!("{:?}", prepared.promised().get(Guarantee::BandwidthLimit)),
+fn connections_that_come_in_are_as_without_it() {
+    let visits = [("127.0.0.1", IPV4, true), ("0.0.0.0", IPV4, true), ("::1", IPV6, true), ("::", IPV6, false)];
+    for (host, from, connects) in visits {
+        let Some(lab) = network(&["serve-each", host, "0", "3", "0"], FAST, &[]) else { return };
+        let mut lab = lab.permit(NetListen, "*:*").permit(NetListen, "127.0.0.1:*").permit(NetListen, "[::1]:*");
+        if connects {
+            // Datagrams have a way of their own then, beside that of connections.
+            lab = lab.permit(NetConnect, "127.0.0.1:9");
+        }
+        let (report, printed, ends) = while_it_listens(lab, |port| {
+            let mut ends = Vec::new();
+            for text in ["one", "two", &"three".repeat(30_000)] {
+                let mut stream = TcpStream::connect((from, port)).unwrap();
+                let (peer, own) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+                let mut writer = stream.try_clone().unwrap();
+                let said = text.to_owned();
+                let writing = std::thread::spawn(move || {
+                    writer.write_all(said.as_bytes()).unwrap();
+                    writer.shutdown(Shutdown::Write).unwrap();
+                });
+                let mut echoed = String::new();
+                stream.read_to_string(&mut echoed).unwrap();
+                writing.join().unwrap();
+                assert!(echoed == text, "{} of {}", echoed.len(), text.len());
+                ends.push(format!("from {} {}\nat {} {}", peer.ip(), peer.port(), own.ip(), own.port()));
+            }
+            (port, ends)
+        });
+        let (port, ends) = ends;
+        assert_eq!(printed, format!("port {port}\n{}\n", ends.join("\n")), "{report:?}");
+        assert_eq!(report.exit, Exit::Returned(0), "{report:?}");
+        assert!(TcpStream::connect((from, port)).is_err(), "somebody listens still");
     }
+}
+
+#[test]
+fn what_comes_in_takes_its_time() {
+    let Some(lab) = network(&["serve-each", "127.0.0.1", "0", "2", "500000"], SLOW, &[]) else { return };
+    let lab = lab.permit(NetListen, "127.0.0.1:*");
+    let (report, _, took) = while_it_listens(lab, |port| {
+        let began = Instant::now();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect((IPV4, port)).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut came = Vec::new();
+            stream.read_to_end(&mut came).unwrap();
+            assert_eq!(came.len(), 500_000);
+        }
+        began.elapsed()
+    });
+    assert_eq!(report.exit, Exit::Returned(0), "{report:?}");
+    // A tenth of it is the burst.
+    assert!(took > Duration::from_millis(900), "{took:?}");
+}
+
+#[test]
+fn a_port_that_was_listened_on_and_closed_is_free_again() {
+    let port = TcpListener::bind((IPV4, 0)).unwrap().local_addr().unwrap().port().to_string();
+    let listen = ["bind-again", "127.0.0.1", &port, "1"];
+    let words = [&["bind-again", "127.0.0.1", &port, "20"][..], &listen, &listen, &["bind-and-hand-over", "127.0.0.1"]];
+    let Some(lab) = network(&words.concat(), FAST, &[]) else { return };
+    if !support::has(&["cgroup memory"]) {
+        return;
+    }
+    let lab = lab.permit(NetListen, "127.0.0.1:*").limit(|limits| limits.open_files = Some(16));
+    prints(&lab, &["ok", "ok", "ok", "ok"]);
+}
+
+#[test]
+fn it_is_promised_with_whatever_is_granted() {
+    let Some(lab) = network(&[], FAST, &[]) else { return };
+    let listening = lab.permit(NetListen, "127.0.0.1:*");
+    let connecting = network(&[], FAST, &["127.0.0.1:9".parse().unwrap()]).unwrap();
     // Whoever learns what is needed is granted all of it.
-    let mut lab = network(&[], FAST, &[]).unwrap();
-    lab.spec.permissions.learn = true;
-    assert!(linux().prepare(&lab.spec).is_err());
-    let lab = network(&[], FAST, &["127.0.0.1:9".parse().unwrap()]).unwrap();
-    let prepared = linux().prepare(&lab.spec).unwrap_or_else(|error| panic!("{error}"));
-    assert!(matches!(prepared.promised().get(Guarantee::BandwidthLimit), Held::By { .. }));
+    let mut learning = network(&[], FAST, &[]).unwrap();
+    learning.spec.permissions.learn = true;
+    learning.spec.session.overlay = Some(learning.folder.path().to_owned());
+    for lab in [listening, connecting, learning] {
+        let prepared = linux().prepare(&lab.spec).unwrap_or_else(|error| panic!("{error}"));
+        let held = prepared.promised().get(Guarantee::BandwidthLimit);
+        assert!(matches!(held, Held::By { by } if by.contains("token bucket")), "{held:?}");
+    }
 }
 
 /// What a program sets on its socket keeps that from being connected, and nobody else.

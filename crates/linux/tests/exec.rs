@@ -43,7 +43,10 @@ fn a_command_ends_as_a_shell_shows_it() {
     assert_eq!(run(&*instance, &["/bin/sh", "-c", "exit 7"]), Ok(Exit::Returned(7)));
     assert_eq!(run(&*instance, &["sh", "-c", "kill -KILL $$"]), Ok(Exit::Returned(137)));
     let missing = run(&*instance, &["no-such-command"]);
-    assert!(matches!(&missing, Ok(Exit::Trapped(Trap::Other(why))) if why.contains("No such file")), "{missing:?}");
+    assert!(
+        matches!(&missing, Ok(Exit::Trapped(Trap::NotExecutable(why))) if why.contains("No such file")),
+        "{missing:?}"
+    );
     assert!(matches!(run(&*instance, &[]), Err(CallError::Arguments { .. })));
     assert!(matches!(run(&*instance, &["a\0b"]), Err(CallError::Arguments { .. })));
     assert!(matches!(run(&*instance, &["echo", &"x".repeat(100_000)]), Err(CallError::Arguments { .. })));

@@ -1,6 +1,7 @@
 //! The backend: what it needs, what it refuses, what it prepares.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,7 +19,7 @@ use crate::loader::Elf;
 use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
 use crate::promise::{UNCONFINED, promise};
-use crate::snapshot::{Frozen, Image};
+use crate::snapshot::{self, Frozen, Image, Sealed};
 use crate::tree::{HostFile, System};
 
 /// What is known of a spec before anything is built, and what of the host runs it.
@@ -129,11 +130,64 @@ impl Vm {
     /// # Errors
     /// As for `prepare`.
     pub fn prepare_examined(&self, spec: &Spec, program: OwnedFd) -> Result<Box<dyn Prepared>, BuildError> {
+        Ok(Box::new(self.ready_examined(spec, program)?))
+    }
+
+    /// Reads the snapshot that another process is to go on from, and looks at what it is of. That process decodes
+    /// the rest.
+    ///
+    /// # Errors
+    /// [`BuildError::Snapshot`] when it is damaged, holds more memory than the spec allows, or is not of this program
+    /// on such a machine.
+    pub fn examine_snapshot(
+        &self,
+        spec: &Spec,
+        examined: &Examined,
+        from: &mut dyn Read,
+    ) -> Result<Sealed, BuildError> {
+        check_streams(spec)?;
+        let unreadable = |source| BuildError::Unreadable { path: spec.program.path.clone(), source };
+        let sealed = Sealed::read(from, spec.limits.memory).map_err(|error| BuildError::Snapshot(error.to_string()))?;
+        let opened;
+        let kvm = match self.kvm.get() {
+            Some(Ok((kvm, _))) => &**kvm,
+            // No machine is made for this.
+            _ => {
+                opened = Kvm::open(&self.device, self.processors, self.shortcuts);
+                opened.as_ref().map_err(|missing| self.refusal(missing))?
+            }
+        };
+        let kind = if examined.software { StubKind::User } else { StubKind::Supervisor };
+        let program = examined.program.try_clone().map_err(unreadable)?;
+        let here = System::around(spec, program)
+            .and_then(|system| snapshot::origin(spec, &system, kvm, kind, Some(&sealed.origin().program)));
+        let here = here.map_err(|errno| unreadable(errno.into()))?;
+        snapshot::check(sealed.origin(), &here).map_err(BuildError::Snapshot)?;
+        Ok(sealed)
+    }
+
+    /// Does what [`prepare_examined`](Self::prepare_examined) does for what another process
+    /// [examined](Self::examine_snapshot) and sealed; what is in it is not trusted.
+    ///
+    /// # Errors
+    /// As for `prepare_examined`, and [`BuildError::Snapshot`].
+    pub fn restore_examined(
+        &self,
+        spec: &Spec,
+        program: OwnedFd,
+        sealed: OwnedFd,
+    ) -> Result<Box<dyn Prepared>, BuildError> {
+        let ready = self.ready_examined(spec, program)?;
+        let image = Image::sealed(sealed.into()).map_err(|error| BuildError::Snapshot(error.to_string()))?;
+        Ok(Box::new(Frozen::of(ready, image)))
+    }
+
+    fn ready_examined(&self, spec: &Spec, program: OwnedFd) -> Result<Ready, BuildError> {
         let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
         let system = System::around(spec, program)
             .map_err(|errno| BuildError::Unreadable { path: spec.program.path.clone(), source: errno.into() })?;
         let ready = self.ready(kvm, *kind, spec, system, promise(spec, *kind == StubKind::User, UNCONFINED));
-        Ok(Box::new(Ready { is_captured: false, ..ready }))
+        Ok(Ready { is_captured: spec.session.capture_at.is_some(), ..ready })
     }
 
     /// Does what [`prepare`](Backend::prepare) does, and says why the monitor will have no walls of its own.
@@ -149,9 +203,7 @@ impl Vm {
     /// # Errors
     /// As for `restore`.
     pub fn restore_unconfined(&self, spec: &Spec, file: File, why: String) -> Result<Box<dyn Prepared>, BuildError> {
-        if spec.session.terminal.is_some() {
-            return Err(BuildError::Snapshot("what is captured has no terminal, and is given none".into()));
-        }
+        check_streams(spec)?;
         let ready = self.checked(spec, &why)?;
         let image = Image::load(file).map_err(|error| BuildError::Snapshot(error.to_string()))?;
         Ok(Box::new(Frozen::new(ready, image)?))
@@ -240,6 +292,14 @@ impl Backend for Vm {
 
     fn restore(&self, spec: &Spec, file: File) -> Result<Box<dyn Prepared>, BuildError> {
         self.restore_unconfined(spec, file, UNCONFINED.to_owned())
+    }
+}
+
+/// What was captured had no terminal.
+fn check_streams(spec: &Spec) -> Result<(), BuildError> {
+    match spec.session.terminal {
+        None => Ok(()),
+        Some(_) => Err(BuildError::Snapshot("what is captured has no terminal, and is given none".into())),
     }
 }
 

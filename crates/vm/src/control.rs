@@ -113,6 +113,11 @@ impl Control {
         self.stopping.load(SeqCst)
     }
 
+    /// Whether nothing went wrong on the host's side.
+    pub(crate) fn is_sound(&self) -> bool {
+        !matches!(self.state().reason, Some(Exit::Lost(_)))
+    }
+
     /// Whether everything is paused.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(SeqCst)

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use crate::control::{Control, LastWord};
 use crate::personality::{self, CaptureError, First, World};
 use crate::prepared::Ready;
-use crate::snapshot::{self, Frozen};
+use crate::snapshot::{self, Frozen, Used};
 
 /// A built virtual machine.
 pub(crate) struct VmInstance {
@@ -28,6 +28,8 @@ pub(crate) struct VmInstance {
     control: Arc<Control>,
     phase: Mutex<Phase>,
     has_terminal: bool,
+    /// Who has its machine after it.
+    used: Option<Arc<Used>>,
 }
 
 /// How far an instance has come.
@@ -38,7 +40,13 @@ enum Phase {
 }
 
 impl VmInstance {
-    pub(crate) fn new(ready: Ready, control: Arc<Control>, world: Arc<World>, first: First) -> Self {
+    pub(crate) fn new(
+        ready: Ready,
+        control: Arc<Control>,
+        world: Arc<World>,
+        first: First,
+        used: Option<Arc<Used>>,
+    ) -> Self {
         let has_terminal = world.has_console();
         let phase = Mutex::new(Phase::Built(Box::new((world, first))));
         let (executor, enforced) = (ready.executor.clone(), ready.promised.clone());
@@ -49,6 +57,7 @@ impl VmInstance {
             control,
             phase,
             has_terminal,
+            used,
         }
     }
 
@@ -58,7 +67,7 @@ impl VmInstance {
 }
 
 /// The first thread: runs the program, and outlives every other thread of the instance.
-fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Handle) {
+fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Handle, used: Option<&Arc<Used>>) {
     let _last = LastWord(control.clone());
     // Emptied before the world is let go of, so that nobody else ever holds it last.
     let clock = Arc::new(Mutex::new(Some(Arc::downgrade(&world))));
@@ -82,11 +91,18 @@ fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Hand
     charging.abort();
     *clock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     control.charge();
+    let machine = used.map(|used| (used, world.machine().clone()));
     drop(world);
+    // Nobody else has it, unless somebody is looking at the world at this moment.
+    let left =
+        machine.filter(|_| control.is_sound()).and_then(|(used, machine)| used.take_over(Arc::into_inner(machine)?));
     control.end(match status {
         Some(status) => Exit::Returned(status),
         None => Exit::Lost(LostReason::Backend("its first process ended without a status".into())),
     });
+    if let Some(left) = left {
+        left.put_back();
+    }
 }
 
 impl Instance for VmInstance {
@@ -109,7 +125,8 @@ impl Instance for VmInstance {
                 *phase = Phase::Started(started.clone());
                 let (control, executor) = (self.control.clone(), self.executor.clone());
                 let thread = std::thread::Builder::new().name("microvm".into());
-                if let Err(error) = thread.spawn(move || live(world, first, &control, &executor)) {
+                let used = self.used.clone();
+                if let Err(error) = thread.spawn(move || live(world, first, &control, &executor, used.as_ref())) {
                     // What its process has refers to the world, and the world to it.
                     if let Some(world) = started.upgrade() {
                         personality::clear(&world);
@@ -210,9 +227,7 @@ impl Exec for VmInstance {
             let command = Command { words: command, ..Command::default() };
             let begun = personality::begin(&self.check_running()?, command)?;
             match begun.ended().await {
-                Err(CallError::NotExecuted { reason, .. }) => {
-                    Ok(Exit::Trapped(Trap::Other(format!("the command cannot be executed: {reason}"))))
-                }
+                Err(CallError::NotExecuted { reason, .. }) => Ok(Exit::Trapped(Trap::NotExecutable(reason))),
                 ended => ended,
             }
         })

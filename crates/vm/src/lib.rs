@@ -42,3 +42,4 @@ mod vdso;
 pub use backend::{Examined, Vm};
 pub use kvm::Findings;
 pub use personality::ASK;
+pub use snapshot::Sealed;

@@ -8,9 +8,10 @@ use rustix::io::Errno;
 
 use crate::control::Control;
 use crate::instance::VmInstance;
-use crate::kvm::{Kvm, MachineError, StubKind};
+use crate::kvm::{Kvm, Machine, MachineError, StubKind};
 use crate::personality::{self, First, World};
 use crate::pool::Pool;
+use crate::snapshot::Used;
 use crate::tree::System;
 
 /// Everything instances of one spec share.
@@ -34,7 +35,9 @@ impl Prepared for Ready {
     }
 
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
-        self.build_with(host, |world| personality::first_thread(world).map_err(|errno| self.program_error(errno)))
+        let machine = self.pool.machine().map_err(no_machine)?;
+        let first = |world: &Arc<World>| personality::first_thread(world).map_err(|errno| self.program_error(errno));
+        self.build_in(machine, host, None, first)
     }
 
     /// Machines without a program: a place shows the mounts as they are when it is built.
@@ -43,23 +46,24 @@ impl Prepared for Ready {
     }
 }
 
-fn no_machine(source: MachineError) -> BuildError {
+pub(crate) fn no_machine(source: MachineError) -> BuildError {
     BuildError::Host { doing: "cannot make a virtual machine", source: source.into() }
 }
 
 impl Ready {
-    /// Builds the place; `fill` puts a program into it.
-    pub(crate) fn build_with(
+    /// Builds the place in a machine that `used` gets at the end; `fill` puts a program into it.
+    pub(crate) fn build_in(
         &self,
+        machine: Machine,
         host: Arc<dyn Host>,
+        used: Option<Arc<Used>>,
         fill: impl FnOnce(&Arc<World>) -> Result<First, BuildError>,
     ) -> Result<Box<dyn Instance>, BuildError> {
-        let machine = self.pool.machine().map_err(no_machine)?;
         let control = Control::new(host.clone(), self.spec.limits.clone());
         let world =
             World::new(host, machine, self.spec.clone(), self.system.clone(), control.clone(), self.kvm.counter());
         let first = fill(&world).inspect_err(|_| personality::clear(&world))?;
-        Ok(Box::new(VmInstance::new(self.clone(), control, world, first)))
+        Ok(Box::new(VmInstance::new(self.clone(), control, world, first, used)))
     }
 
     fn program_error(&self, errno: Errno) -> BuildError {

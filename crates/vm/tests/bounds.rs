@@ -57,6 +57,12 @@ fn those_who_ended_and_were_not_asked_for_count() {
 }
 
 #[test]
+fn processes_that_could_not_begin_are_not_counted() {
+    let Some(lab) = bounds("failed-forks") else { return };
+    lab.limit(|limits| limits.processes = Some(40)).prints("ok failed-forks");
+}
+
+#[test]
 fn what_the_host_keeps_for_a_program_counts_as_its_memory() {
     for (word, memory) in [
         ("texts", 64 << 20),

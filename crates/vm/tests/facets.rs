@@ -3,6 +3,8 @@
 mod support;
 
 use std::io::{Read, Write, pipe};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use ringfence_isolation::{CallError, Command, Exit, Stop};
@@ -107,6 +109,49 @@ fn a_command_has_streams_variables_and_a_folder_of_its_own() {
     }
     started.controls.stop(Stop::Kill);
     executor().block_on(started.supervision);
+}
+
+/// A socket, and its other end, that says that there is something to read, of which a reader waits for more than that.
+fn deceiving() -> (UnixStream, UnixStream) {
+    let (input, mut typed) = UnixStream::pair().unwrap();
+    let least: libc::c_int = 2;
+    // SAFETY: the descriptor is open, and the value outlives the call.
+    let set = unsafe {
+        let size = size_of_val(&least) as libc::socklen_t;
+        libc::setsockopt(input.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, (&raw const least).cast(), size)
+    };
+    assert_eq!(set, 0);
+    typed.write_all(b"x").unwrap();
+    (input, typed)
+}
+
+/// As when others who share the input were quicker.
+#[test]
+fn a_command_ends_whose_input_would_be_waited_for() {
+    let Some(lab) = waiting() else { return };
+    let started = lab.start();
+    let facet = started.instance.exec().unwrap();
+    let running = [(); 2].map(|()| {
+        let (input, typed) = deceiving();
+        let ((mut shown, output), (_told, error)) = (pipe().unwrap(), pipe().unwrap());
+        let script = "read -n 1 -r got; echo got $got; exec /bin/busybox sleep 1000";
+        let running = facet
+            .begin(Command {
+                words: words(&["/bin/busybox", "sh", "-c", script]),
+                streams: Some([input.into(), output.into(), error.into()]),
+                ..Command::default()
+            })
+            .unwrap();
+        let mut text = [0; 6];
+        shown.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"got x\n");
+        (running, typed)
+    });
+    running[0].0.signal(libc::SIGKILL);
+    assert_eq!(executor().block_on(running[0].0.ended()), Ok(Exit::Returned(137)));
+    started.controls.stop(Stop::Kill);
+    assert_eq!(executor().block_on(started.supervision).exit, Exit::Stopped);
+    assert!(matches!(executor().block_on(running[1].0.ended()), Err(CallError::Ended(Exit::Stopped))));
 }
 
 #[test]

@@ -49,9 +49,11 @@ impl Changes {
     /// Applies every change that nothing stands against. What was applied is not among the changes any more.
     pub(crate) fn commit(&mut self) -> io::Result<Outcome> {
         let began = self.began()?;
+        self.sweep()?;
+        let new = self.name_for_new()?;
         let mut outcome = Outcome { applied: Vec::new(), kept: Vec::new() };
         for number in 0..self.places.len() {
-            self.places[number].commit(began, &mut outcome);
+            self.places[number].commit(began, &new, &mut outcome);
             // What was applied is not applied again, whatever comes.
             self.save()?;
         }
@@ -60,11 +62,11 @@ impl Changes {
 }
 
 impl Place {
-    fn commit(&mut self, began: Moment, outcome: &mut Outcome) {
+    fn commit(&mut self, began: Moment, new: &str, outcome: &mut Outcome) {
         if self.changes.is_empty() {
             return;
         }
-        let sides = self.open().and_then(|lower| Ok(Sides { lower, upper: open_top(&self.upper)?, began }));
+        let sides = self.open().and_then(|lower| Ok(Sides { lower, upper: open_top(&self.upper)?, began, new }));
         let sides = match sides {
             Ok(sides) => sides,
             Err(error) => return outcome.kept.push((self.from.clone(), error.to_string())),
@@ -114,13 +116,15 @@ enum Applied {
     Before,
 }
 
-struct Sides {
+struct Sides<'a> {
     lower: OwnedFd,
     upper: OwnedFd,
     began: Moment,
+    /// What is called so is not in its place yet.
+    new: &'a str,
 }
 
-impl Sides {
+impl Sides<'_> {
     fn apply(&self, change: &Change) -> Result<Applied, Obstacle> {
         if change.path().as_os_str().is_empty() {
             let now = Known::of(&fstat(&self.lower)?);
@@ -181,9 +185,8 @@ impl Sides {
         let (parent, own) = split(change.path());
         let from = open_below(&self.upper, parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let target = readlinkat(&from, own, [])?;
-        let new = temporary_name()?;
-        symlinkat(target.as_c_str(), folder, new.as_str())?;
-        self.put(change, folder, &new, name)
+        symlinkat(target.as_c_str(), folder, self.new)?;
+        self.put(change, folder, name)
     }
 
     fn make_file(&self, change: &Change, after: &Known, folder: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
@@ -191,9 +194,8 @@ impl Sides {
         if !from.metadata()?.is_file() {
             return Err(Obstacle::Conflict("it is no regular file any more"));
         }
-        let new = temporary_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut to = File::from(openat(folder, new.as_str(), flags, Mode::RUSR | Mode::WUSR)?);
+        let mut to = File::from(openat(folder, self.new, flags, Mode::RUSR | Mode::WUSR)?);
         let replaced = change.before.as_ref().and(Some(name));
         let written = copy(&mut from, &mut to)
             .and_then(|()| own_as(&to, folder, replaced))
@@ -201,28 +203,28 @@ impl Sides {
             .and_then(|()| Ok(fchmod(&to, Mode::from_raw_mode(after.mode))?))
             .and_then(|()| to.sync_all());
         if let Err(error) = written {
-            let _ = unlinkat(folder, new.as_str(), AtFlags::empty());
+            let _ = unlinkat(folder, self.new, AtFlags::empty());
             return Err(error.into());
         }
-        self.put(change, folder, &new, name)
+        self.put(change, folder, name)
     }
 
     /// Puts what is complete into its place.
-    fn put(&self, change: &Change, folder: &OwnedFd, new: &str, name: &OsStr) -> Result<(), Obstacle> {
+    fn put(&self, change: &Change, folder: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
         let put = self.check(change, folder, name).and_then(|()| {
             match &change.before {
-                None => renameat_with(folder, new, folder, name, RenameFlags::NOREPLACE)?,
+                None => renameat_with(folder, self.new, folder, name, RenameFlags::NOREPLACE)?,
                 Some(before) => {
                     if before.kind == Kind::Folder {
                         unlinkat(folder, name, AtFlags::REMOVEDIR)?;
                     }
-                    renameat_with(folder, new, folder, name, RenameFlags::empty())?;
+                    renameat_with(folder, self.new, folder, name, RenameFlags::empty())?;
                 }
             }
             Ok(())
         });
         if put.is_err() {
-            let _ = unlinkat(folder, new, AtFlags::empty());
+            let _ = unlinkat(folder, self.new, AtFlags::empty());
         }
         put
     }
@@ -300,10 +302,4 @@ fn remove(folder: &OwnedFd, name: &OsStr, before: Option<&Known>) -> Result<(), 
         Err(Errno::NOTEMPTY | Errno::EXIST) => Err(Obstacle::Conflict("something is left in it")),
         Err(errno) => Err(errno.into()),
     }
-}
-
-fn temporary_name() -> io::Result<String> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(format!(".ringfence-{:016x}", u64::from_le_bytes(bytes)))
 }

@@ -4,10 +4,11 @@
 //! folder with the attribute `user.overlay.opaque` hides what the host has in its place. Everything else
 //! is what there is now. Folders are walked from their descriptors, through no symbolic link.
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -24,11 +25,26 @@ pub(super) fn open_top(folder: &Path) -> io::Result<OwnedFd> {
     Ok(openat2(CWD, folder, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?)
 }
 
-/// Opens what lies below a folder, through no symbolic link and not beyond it.
+/// The longest path that is given to the kernel at once. It takes 4095 bytes (`PATH_MAX`), and a capsule that works from
+/// folder to folder makes longer ones.
+const LONGEST: usize = 4000;
+
+/// Opens what lies below a folder, through no symbolic link and not beyond it, however long the path is.
 pub(super) fn open_below(top: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    openat2(top, path, flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty(), resolve)
+    let open = |above: &OwnedFd, path: &Path, flags: OFlags| {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        openat2(above, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)
+    };
+    let mut rest = path.as_os_str().as_bytes();
+    let mut above = None;
+    while rest.len() > LONGEST {
+        let end = rest[..LONGEST].iter().rposition(|&byte| byte == b'/').ok_or(Errno::NAMETOOLONG)?;
+        let piece = Path::new(OsStr::from_bytes(&rest[..end]));
+        above = Some(open(above.as_ref().unwrap_or(top), piece, OFlags::PATH | OFlags::DIRECTORY)?);
+        rest = &rest[end + 1..];
+    }
+    open(above.as_ref().unwrap_or(top), Path::new(OsStr::from_bytes(rest)), flags | OFlags::NONBLOCK)
 }
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
@@ -39,7 +55,7 @@ pub(super) fn compare(lower: OwnedFd, upper: &Path) -> io::Result<Vec<Change>> {
     let above = stat(upper)?;
     // What the capsule closed to its owner is opened, in the upper folder alone; the mode it gave is known by then.
     chmod(upper, Mode::from_raw_mode(above.st_mode & 0o777 | 0o700))?;
-    let sides = Sides { lower, upper: open_top(upper)? };
+    let sides = Sides { lower, upper: open_top(upper)?, left: Cell::new(MOST_PATHS) };
     let mut changes = Vec::new();
     let lower = rustix::fs::fstat(&sides.lower)?;
     let (before, after) = (Known::of(&lower), Known::of(&above));
@@ -55,9 +71,14 @@ pub(super) fn compare(lower: OwnedFd, upper: &Path) -> io::Result<Vec<Change>> {
     Ok(changes)
 }
 
+/// How long all paths together may be, in bytes: a capsule can make a deep tree of very many of them.
+const MOST_PATHS: usize = 64 << 20;
+
 struct Sides {
     lower: OwnedFd,
     upper: OwnedFd,
+    /// What of [`MOST_PATHS`] is left.
+    left: Cell<usize>,
 }
 
 /// A folder of the upper side that is still to be looked at.
@@ -70,6 +91,14 @@ struct Both {
 }
 
 impl Sides {
+    /// `name` in the folder at `path`.
+    fn join(&self, path: &Path, name: &OsStr) -> io::Result<PathBuf> {
+        let path = path.join(name);
+        let left = self.left.get().checked_sub(path.as_os_str().len());
+        self.left.set(left.ok_or_else(|| io::Error::other("there are too many changes, or in too deep folders"))?);
+        Ok(path)
+    }
+
     fn folder(
         &self,
         Both { path, has_lower, is_hidden }: &Both,
@@ -81,7 +110,7 @@ impl Sides {
         let is_hidden = *is_hidden || is_opaque(&upper);
         let names = names(&upper)?;
         for name in &names {
-            let path = path.join(name);
+            let path = self.join(path, name)?;
             let found = statat(&upper, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let before = match &lower {
                 Some(lower) => stat_if_any(lower, name)?,
@@ -114,7 +143,7 @@ impl Sides {
         match lower {
             Some(lower) if is_hidden => {
                 for name in self::names(&lower)?.iter().filter(|name| names.binary_search(name).is_err()) {
-                    self.removed(&path.join(name), changes)?;
+                    self.removed(&self.join(path, name)?, changes)?;
                 }
                 Ok(())
             }
@@ -131,7 +160,9 @@ impl Sides {
             let found = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
             if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
                 let inside = names(&open_below(&self.lower, &path, FOLDER)?)?;
-                waiting.extend(inside.iter().map(|name| path.join(name)));
+                for name in &inside {
+                    waiting.push(self.join(&path, name)?);
+                }
             }
             changes.push(Change::new(&path, Some(Known::of(&found)), None));
         }
@@ -140,7 +171,7 @@ impl Sides {
 
     fn children_removed(&self, path: &Path, changes: &mut Vec<Change>) -> io::Result<()> {
         for name in names(&open_below(&self.lower, path, FOLDER)?)? {
-            self.removed(&path.join(name), changes)?;
+            self.removed(&self.join(path, &name)?, changes)?;
         }
         Ok(())
     }

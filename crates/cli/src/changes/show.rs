@@ -1,7 +1,8 @@
 //! Changes for people and for programs.
 
 use std::fmt::Write;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use ringfence::manifest::Bytes;
@@ -113,18 +114,19 @@ fn link(upper: &Path, change: &Change) -> Option<String> {
 
 /// The lines that differ, when both sides are small texts.
 fn lines(place: &Place, change: &Change) -> Option<Vec<String>> {
-    let side = |top: &Path, known: &Option<Known>| match known {
+    let side = |top: &dyn Fn() -> io::Result<OwnedFd>, known: &Option<Known>| match known {
         None => Some(String::new()),
-        Some(known) if known.kind == Kind::File && known.size <= SMALL => content(top, change.path()),
+        Some(known) if known.kind == Kind::File && known.size <= SMALL => content(&top().ok()?, change.path()),
         Some(_) => None,
     };
-    let (before, after) = (side(&place.from, &change.before)?, side(&place.upper, &change.after)?);
+    // The host's own only if its folder is the one that was mounted.
+    let (before, after) = (side(&|| place.open(), &change.before)?, side(&|| open_top(&place.upper), &change.after)?);
     let lines = text::unified(&before, &after)?;
     (!lines.is_empty()).then_some(lines)
 }
 
-fn content(top: &Path, path: &Path) -> Option<String> {
-    let file = std::fs::File::from(open_below(&open_top(top).ok()?, path, OFlags::RDONLY).ok()?);
+fn content(top: &OwnedFd, path: &Path) -> Option<String> {
+    let file = std::fs::File::from(open_below(top, path, OFlags::RDONLY).ok()?);
     if !file.metadata().ok()?.is_file() {
         return None;
     }

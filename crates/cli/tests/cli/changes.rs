@@ -222,6 +222,10 @@ fn a_folder_that_became_a_link_meanwhile_is_not_followed() {
     std::fs::create_dir(lab.at("victim")).unwrap();
     std::fs::rename(lab.at("data"), lab.at("elsewhere")).unwrap();
     symlink("victim", lab.at("data")).unwrap();
+    lab.write("victim/b", "a secret");
+    let shown = lab.ringfence(&["changes", "moved"]).exits(0).stdout;
+    assert!(shown.contains("/data/b") && !shown.contains("secret"), "{shown}");
+    std::fs::remove_file(lab.at("victim/b")).unwrap();
     let ran = lab.ringfence(&["commit", "moved"]).exits(116);
     assert!(ran.stdout.contains("another folder"), "{}", ran.stdout);
     assert_eq!(std::fs::read_dir(lab.at("victim")).unwrap().count(), 0);
@@ -280,6 +284,90 @@ fn what_was_applied_before_is_no_conflict_and_a_sparse_file_stays_one() {
     assert_eq!(big.len(), (1 << 30) + 3);
     assert!(big.blocks() < 1024, "{} blocks", big.blocks());
     assert_eq!(lab.at("data/open").metadata().unwrap().mode() & 0o7777, 0o1777);
+}
+
+/// What the limit on the size of files ends (`SIGXFSZ`) has written a part of one.
+#[test]
+fn a_commit_that_is_killed_leaves_nothing_for_good() {
+    let Some(lab) = lab() else { return };
+    let before = tree(&lab.at("data"));
+    dry(&lab, "cut", "mkdir x; head -c 4M /dev/zero >x/big; head -c 4M /dev/zero >a");
+    let unplaced = || -> Vec<PathBuf> {
+        let is_new = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".ringfence-");
+        tree(&lab.at("data")).into_keys().skip(1).filter(is_new).collect()
+    };
+    let killed = || {
+        let mut command = Command::new("sh");
+        let script = "ulimit -c 0; ulimit -f 1024; exec \"$0\" commit cut";
+        let status = lab.prepare(&mut command).args(["-c", script, env!("CARGO_BIN_EXE_ringfence")]).status().unwrap();
+        assert!(!status.success());
+        assert_eq!(unplaced().len(), 1, "{status}");
+    };
+    killed();
+    let place = lab.at("data").join(&unplaced()[0]).to_string_lossy().into_owned();
+    let would = lab.ringfence(&["clean", "--dry-run"]).exits(0).stdout;
+    assert!(would.contains(&place) && unplaced().len() == 1, "{would}");
+    assert!(lab.ringfence(&["clean"]).exits(0).stdout.contains(&place) && unplaced().is_empty());
+    killed();
+    // Begun anew, and once more: what was left is gone, and what was done is done.
+    killed();
+    lab.ringfence(&["commit", "cut"]).exits(0);
+    assert!(unplaced().is_empty() && lab.at("data/x/big").metadata().unwrap().len() == 4 << 20);
+    assert_eq!(tree(&lab.at("data")).len(), before.len() + 2);
+
+    dry(&lab, "cut", "head -c 4M /dev/zero >b");
+    killed();
+    lab.ringfence(&["discard", "cut"]).exits(0);
+    assert!(unplaced().is_empty());
+}
+
+/// Makes folders in each other with a file in the last one, works from one to the next, and ends with 7.
+fn dig(depth: u32, letters: u32) -> String {
+    let dig = format!("$n = 'd' x {letters}; for (1..{depth}) {{ mkdir $n or die; chdir $n or die }}");
+    format!("perl -e '{}; open(F, \">\", \"file\") or die; print F \"deep\"; exit 7'", dig.replace('\'', "\""))
+}
+
+/// What is in the file that [`dig`] made.
+fn dug(folder: &Path, depth: u32, letters: usize) -> Option<String> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let name = "d".repeat(letters);
+    let open = |above: &std::os::fd::OwnedFd, name: &str, flags| openat(above, name, flags, Mode::empty()).ok();
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let top = openat(CWD, folder, flags, Mode::empty()).ok()?;
+    let last = (0..depth).try_fold(top, |above, _| open(&above, &name, flags | OFlags::DIRECTORY))?;
+    std::io::read_to_string(std::fs::File::from(open(&last, "file", flags)?)).ok()
+}
+
+#[test]
+fn what_is_deeper_than_the_longest_path_is_listed_and_committed() {
+    let Some(lab) = lab() else { return };
+    let script = format!("cd /data; {}", dig(30, 200));
+    let run = |name: &str, script: &str| {
+        lab.ringfence(&[&["run", name, "--json"], &GRANT[..], &["sh", "--", "-c", script]].concat())
+    };
+    run("--dry-run-fs=deep", &script).exits(7);
+    let shown = lab.ringfence(&["changes", "deep"]).exits(0).stdout;
+    assert!(shown.contains("/file") && shown.contains("+deep"), "{shown}");
+    lab.ringfence(&["commit", "deep"]).exits(0);
+    assert_eq!(dug(&lab.at("data"), 30, 200).as_deref(), Some("deep"));
+    // And what the host has of that kind.
+    run("--dry-run-fs=flat", "cd /data && rm -r d*").exits(0);
+    lab.ringfence(&["commit", "flat"]).exits(0);
+    assert_eq!(tree(&lab.at("data")).len(), 10);
+}
+
+#[test]
+fn a_run_whose_changes_cannot_be_listed_has_its_own_exit_code() {
+    let Some(lab) = lab() else { return };
+    let script = format!("cd /data; {}", dig(800, 250));
+    let ran =
+        lab.ringfence(&[&["run", "--dry-run-fs=vast", "--json"], &GRANT[..], &["sh", "--", "-c", &script]].concat());
+    let ran = ran.exits(7);
+    let told = ran.events().into_iter().find(|event| event["event"] == "unlisted");
+    assert_eq!(told.unwrap_or_else(|| panic!("{}", ran.stderr))["name"], "vast");
+    lab.ringfence(&["commit", "vast"]).exits(120);
+    lab.ringfence(&["discard", "vast"]).exits(0);
+    assert!(!lab.at("../data/ringfence/changes/vast").exists());
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags, fchmod, mkdirat, openat, symlinkat};
 
 use crate::lab::{Lab, program};
 
@@ -50,6 +53,42 @@ fn what_a_living_process_holds_is_left_alone() {
     assert!(mine(&clean(&lab, &tmp, &["--dry-run"])) && held[0].exists());
     assert!(mine(&clean(&lab, &tmp, &[])) && !held[0].exists());
     assert!(!mine(&clean(&lab, &tmp, &[])));
+}
+
+/// A capsule can make a tree as deep as it likes, with folders it may not enter itself.
+#[test]
+fn a_tree_deeper_than_descriptors_and_paths_reach_is_removed() {
+    let (lab, tmp) = lab();
+    let left = lab.at("state/ringfence/changes/left");
+    std::fs::create_dir_all(&left).unwrap();
+    let open = |above: &OwnedFd, name: &str| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(above, name, flags, Mode::empty()).unwrap()
+    };
+    let top: OwnedFd = std::fs::File::open(&left).unwrap().into();
+    mkdirat(&top, "moved-1", Mode::RWXU).unwrap();
+    let mut at = open(&top, "moved-1");
+    let name = "d".repeat(200);
+    for depth in 0..300 {
+        mkdirat(&at, name.as_str(), Mode::RWXU).unwrap();
+        mkdirat(&at, "moved-2", Mode::RWXU).unwrap();
+        drop(openat(&at, "file", OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR).unwrap());
+        symlinkat(lab.at("state"), &at, "link").unwrap();
+        let below = open(&at, &name);
+        if depth % 7 == 0 {
+            fchmod(&at, Mode::empty()).unwrap();
+        }
+        at = below;
+    }
+    drop((top, at));
+
+    let program = env!("CARGO_BIN_EXE_ringfence");
+    let mut command = Command::new("sh");
+    lab.prepare(&mut command).args(["-c", "ulimit -n 40 && exec \"$0\" clean", program]);
+    command.env("TMPDIR", &tmp).env("XDG_STATE_HOME", lab.at("state"));
+    let ran = crate::lab::Ran::from(command.output().unwrap()).exits(0);
+    assert!(ran.stdout.contains("/left") && !left.exists(), "{} {}", ran.stdout, ran.stderr);
+    assert!(lab.at("state/ringfence").exists());
 }
 
 /// The processes with `mark` among their arguments.

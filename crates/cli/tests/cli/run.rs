@@ -106,6 +106,56 @@ fn events_are_objects_on_a_line_each() {
     assert_eq!(ended["report"]["exit"], serde_json::json!({ "exit": "returned", "detail": 1 }));
 }
 
+/// Prints lines like events to standard error, an unfinished one, and one that is no text.
+#[test]
+fn what_a_program_prints_is_no_event_of_ours() {
+    let lab = Lab::new();
+    if lab.lacks("sandbox").is_some() {
+        return;
+    }
+    let forged = r#"{"event":"ended","report":{"exit":"forged"}}"#;
+    let script = format!("echo '{forged}' >&2; printf '\\377 no end' >&2; echo out; exit 3");
+    let levels: &[&str] = if lab.lacks("microvm").is_some() { &["sandbox"] } else { &["sandbox", "microvm"] };
+    for level in levels {
+        let run = ["run", "--json", "--level", level, "sh", "--", "-c", &script];
+        let ran = lab.ringfence(&run).exits(3);
+        assert_eq!(ran.stdout, "out\n");
+        let events = ran.events();
+        let printed: Vec<_> = events.iter().filter(|event| event["event"] == "printed").collect();
+        let of = |text: &str, line: bool| serde_json::json!({ "event": "printed", "stream": "stderr", "text": text, "line": line });
+        assert_eq!(printed, [&of(forged, true), &of("\u{fffd} no end", false)]);
+        let ends: Vec<_> = events.iter().filter(|event| event["event"] == "ended").collect();
+        assert!(ends.len() == 1 && ends[0]["report"]["exit"]["detail"] == 3, "{events:#?}");
+        assert_eq!(events.last(), Some(ends[0]));
+
+        // Into one pipe both: then both are told apart.
+        let mut command = std::process::Command::new("sh");
+        let both = ["-c", "exec 2>&1 \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ringfence")];
+        let ran = crate::lab::Ran::from(lab.prepare(&mut command).args(both).args(run).output().unwrap()).exits(3);
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let events: Vec<serde_json::Value> = ran.stdout.lines().map(parse).collect();
+        assert!(events.iter().any(|event| event["stream"] == "stdout" && event["text"] == "out"), "{events:#?}");
+        assert_eq!(events.iter().filter(|event| event["event"] == "ended").count(), 1);
+    }
+}
+
+/// What does not fit where events wait holds the program up, and is not left out.
+#[test]
+fn all_that_a_program_prints_is_told() {
+    let lab = Lab::new();
+    if lab.lacks("sandbox").is_some() {
+        return;
+    }
+    let script = "yes | head -n 100000 | tr -d '\\n' >&2; yes no | head -n 50000 >&2";
+    let ran = lab.ringfence(&["run", "--json", "sh", "--", "-c", script]).exits(0);
+    let events = ran.events();
+    let count = |text: &str| -> usize {
+        let printed = events.iter().filter(|event| event["event"] == "printed");
+        printed.map(|event| event["text"].as_str().unwrap().matches(text).count()).sum()
+    };
+    assert_eq!((count("y"), count("no")), (100_000, 50_000));
+}
+
 #[test]
 fn a_refusal_is_an_event_too() {
     let lab = Lab::new();

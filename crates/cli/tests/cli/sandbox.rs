@@ -32,6 +32,33 @@ fn a_program_that_is_only_named_is_looked_up() {
 }
 
 #[test]
+fn what_cannot_be_executed_is_a_wrong_program_at_every_level() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new();
+    let other_processor = [&b"\x7fELF\x02\x01\x01"[..], &[0; 9], &[2, 0, 0xb7, 0, 1], &[0; 43]].concat();
+    let wrong = [
+        ("text", &b"no program"[..]),
+        ("empty", b""),
+        ("damaged", b"\x7fELF and no more"),
+        ("foreign", &other_processor),
+        ("nowhere", b"#!/no/such/interpreter\n"),
+    ];
+    for (name, content) in wrong {
+        std::fs::write(lab.at(name), content).unwrap();
+        std::fs::set_permissions(lab.at(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for level in ["sandbox", "microvm"] {
+        if lab.lacks(level).is_some() {
+            continue;
+        }
+        for (name, _) in wrong {
+            let ran = lab.ringfence(&["run", "--level", level, &format!("./{name}")]).exits(120);
+            assert!(!ran.stderr.contains("trapped") && !ran.stderr.is_empty(), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn the_python_capsule_reads_one_folder_and_no_other() {
     let Some(lab) = lab(&["python3"]) else { return };
     let python = capsule("python");

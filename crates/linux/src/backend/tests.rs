@@ -4,6 +4,7 @@ use ringfence_isolation::Held;
 use ringfence_manifest::{Bytes, NetworkPermissions, Permission};
 
 use super::*;
+use crate::apparmor::{AppArmor, Profile};
 use crate::cgroup::Hierarchies;
 use crate::facts::Settings;
 use crate::landlock::Abi;
@@ -72,11 +73,39 @@ fn what_the_level_cannot_be_without_refuses_everything_and_is_a_fact() {
     }
 }
 
+fn apparmor(profile: Option<Profile>) -> Option<AppArmor> {
+    Some(AppArmor { own: "unconfined".into(), profile })
+}
+
+#[test]
+fn a_profile_for_programs_is_a_wall_where_it_denies() {
+    let lab = Lab::new("/bin/sh");
+    let held = |profile| {
+        let linux = on(Facts { apparmor: apparmor(profile), ..machine() });
+        let ready = linux.ready(&lab.spec).unwrap_or_else(|error| panic!("{error}"));
+        let fact = linux.probe().into_iter().find(|fact| fact.name == "apparmor").expect("it is told");
+        (
+            ready.promised.get(Guarantee::FilesystemConfined).clone(),
+            fact.found,
+            ready.recipe.confinement.profile.is_some(),
+        )
+    };
+    let profile = |enforces| Some(Profile { enforces, on_exec: c"/proc/none".into() });
+    let names = |held: &Held| matches!(held, Held::By { by } if by.contains("AppArmor profile ringfence-capsule"));
+    let (by, fact, enters) = held(profile(true));
+    assert!(names(&by) && fact.contains("run under") && enters, "{by:?} {fact}");
+    // One that notes and denies nothing is entered, for who wrote it, and is no wall.
+    let (by, fact, enters) = held(profile(false));
+    assert!(!names(&by) && fact.contains("complain") && enters, "{by:?} {fact}");
+    let (by, fact, enters) = held(None);
+    assert!(!names(&by) && fact.contains("no profile ringfence-capsule is loaded") && !enters, "{by:?} {fact}");
+}
+
 #[test]
 fn ubuntus_setting_is_a_fact_and_a_refusal_with_its_remedy() {
     let unconfined = Some("unconfined".to_owned());
     let settings = Settings { present: true, ubuntu: Some(1), confined: unconfined.clone(), ..Settings::default() };
-    let facts = Facts { namespaces: settings.judge(), apparmor: unconfined, ..machine() };
+    let facts = Facts { namespaces: settings.judge(), apparmor: apparmor(None), ..machine() };
     let told = on(facts.clone()).probe();
     let fact = |name: &str| told.iter().find(|fact| fact.name == name).expect("it is told");
     assert!(!fact("namespaces").usable && fact("apparmor").found.contains("unconfined"));

@@ -29,6 +29,8 @@ pub(crate) struct Recipe {
 pub(crate) struct Confinement {
     pub(crate) landlock: Option<(RulesetAttributes, usize, Vec<Grant>)>,
     pub(crate) filter: Filter,
+    /// Where AppArmor is asked for the profile of programs, if it has one.
+    pub(crate) profile: Option<CString>,
     /// Whether the filter asks the supervisor.
     pub(crate) asks: bool,
     /// Whether it asks about calls that pid 1 makes itself, because they are counted.

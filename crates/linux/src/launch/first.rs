@@ -17,7 +17,7 @@ use crate::namespaces::{drop_capabilities, enter_network};
 use crate::network::{Beside, Doors, Opening};
 use crate::sys::Shared;
 use crate::tree::PAGE;
-use crate::{landlock, sys, tree};
+use crate::{apparmor, landlock, sys, tree};
 
 /// Puts the walls up around itself, starts pid 2 behind them, and stays as long as it lives.
 pub(super) fn run(launch: &Launch<'_>) -> ! {
@@ -42,6 +42,10 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     }
     sys::unshare(libc::CLONE_NEWCGROUP).map_err(at(Step::CgroupNamespace))?;
     be_an_ordinary_victim().map_err(at(Step::Limits))?;
+    // While the host's /proc is there.
+    if let Some(on_exec) = &recipe.confinement.profile {
+        apparmor::enter_at_exec(on_exec).map_err(at(Step::Profile))?;
+    }
     tree::raise(&recipe.tree, ends.terminal.as_ref().map(|peer| &peer.source))?;
     if launch.awaits_network {
         gate::take_network(&ends.gate).and_then(|made| enter_network(&made)).map_err(at(Step::Network))?;

@@ -37,6 +37,7 @@ steps! {
     Network = "set the network up";
     HostName = "set the host name";
     Dumpable = "hide the memory of pid 1";
+    Profile = "have programs begin under the AppArmor profile ringfence-capsule";
     Landlock = "apply the Landlock rules";
     BoundingSet = "empty the capability bounding set";
     SecureBits = "set the secure bits";

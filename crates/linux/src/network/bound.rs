@@ -1,4 +1,4 @@
-//! Sockets of the host that are bound and do not listen yet.
+//! Sockets of the host that are bound and do not listen yet, or listen in the place of the program's own.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -94,6 +94,9 @@ impl Desk {
         }
         let gone: Vec<Opened> = closed.keys().filter_map(|&cookie| bound.remove(cookie)).collect();
         drop(gone);
+        if let Some(counted) = &self.counted {
+            counted.forget(closed.into_keys().collect()).await;
+        }
         *searched = Some((began, began.elapsed()));
     }
 }

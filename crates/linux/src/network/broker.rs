@@ -109,8 +109,8 @@ impl Broker {
         let wire = doors.wire.take();
         let signal = wire.as_ref().map(|_| Signal::new().map(Arc::new)).transpose()?;
         let bucket = spec.limits.bandwidth.map(|rate| Arc::new(Bucket::new(rate, Instant::now())));
-        let counted = doors.counted.take().zip(bucket.clone());
-        let counted = counted.map(|(door, bucket)| Counted::new(door, bucket)).transpose()?;
+        let counted = bucket.clone().map(|bucket| Counted::new(std::mem::take(&mut doors.streams), bucket));
+        let counted = counted.transpose()?.flatten();
         let desk = Arc::new(Desk {
             doors,
             host,

@@ -12,6 +12,10 @@ use super::ask::{Answer, Ask, Own};
 use super::broker::{Desk, Opened, errno};
 use super::connect::set_waiting;
 use super::options;
+use super::streams::{Counted, bind_anywhere};
+
+/// How many ports of the host's choice are tried.
+const ATTEMPTS: u32 = 16;
 
 impl Desk {
     pub(super) async fn bind(&self, ask: &Ask) -> Result<Answer, Errno> {
@@ -35,14 +39,35 @@ impl Desk {
             return Err(Errno::INVAL);
         }
         self.forget_closed().await;
-        let (opened, socket) = self.bind_stream(&own, address)?;
-        if self.counted.is_some() {
-            // It stays in the place. Nothing is listened on where bytes are counted, so this is what the system
-            // would have chosen.
+        if let Some(counted) = &self.counted {
+            if counted.listens() {
+                let opened = self.bind_both(&own, address)?;
+                return self.bound().insert(*ask, &own.socket, opened).map(|()| Answer::plain(Ok(())));
+            }
+            // Nothing is listened on, so this is what the system would have chosen.
+            drop(self.bind_stream(&own, address)?);
             return rustix::net::bind(&own.socket, &address).map(|()| Answer::plain(Ok(())));
         }
+        let (opened, socket) = self.bind_stream(&own, address)?;
         self.bound().insert(*ask, &socket, opened)?;
         Ok(Answer::with(socket, Ok(())))
+    }
+
+    /// Binds a socket of the host's and, within its network, the program's own to the same address.
+    fn bind_both(&self, own: &Own, mut address: SocketAddr) -> Result<Opened, Errno> {
+        let asked = address.port();
+        for attempt in 1.. {
+            address.set_port(asked);
+            let (opened, socket) = self.bind_stream(own, address)?;
+            address.set_port(SocketAddr::try_from(getsockname(&socket)?)?.port());
+            match bind_anywhere(&own.socket, own.is_ipv6(), address) {
+                Ok(()) => return Ok(opened),
+                // A port that the host chose may be in use within.
+                Err(Errno::ADDRINUSE) if asked == 0 && attempt < ATTEMPTS => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Err(Errno::ADDRINUSE)
     }
 
     fn bind_stream(&self, own: &Own, address: SocketAddr) -> Result<(Opened, OwnedFd), Errno> {
@@ -77,13 +102,24 @@ impl Desk {
                     true => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
                     false => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
                 };
-                let (opened, socket) = self.bind_stream(&own, anywhere)?;
-                (opened, Some(socket))
+                if self.counted.as_ref().is_some_and(Counted::listens) {
+                    (self.bind_both(&own, anywhere)?, None)
+                } else {
+                    let (opened, socket) = self.bind_stream(&own, anywhere)?;
+                    (opened, Some(socket))
+                }
             }
         };
         let option = SocketOption::Backlog(u64::from(backlog.unsigned_abs()));
         self.call(Call::SetOption { socket: opened.handle, option }).map_err(errno)?;
         self.call(Call::Listen { socket: opened.handle }).map_err(errno)?;
+        if let Some(counted) = self.counted.as_ref().filter(|counted| counted.listens()) {
+            rustix::net::listen(&own.socket, backlog)?;
+            let host = self.export(&opened)?;
+            set_waiting(&host, false)?;
+            self.bound().insert(*ask, &own.socket, opened)?;
+            counted.listen(own.cookie()?, host);
+        }
         Ok(Answer { socket: given, result: Ok(()) })
     }
 }

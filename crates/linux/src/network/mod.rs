@@ -68,9 +68,9 @@ pub(crate) fn is_listening(spec: &Spec) -> bool {
     spec.permissions.learn || !spec.permissions.network.listen.is_empty()
 }
 
-/// Whether the bytes of connections are counted: of those that are made, where none come in.
+/// Whether the bytes of connections are counted: of those that are made, and of those that come in.
 pub(crate) fn is_counted(spec: &Spec) -> bool {
-    spec.limits.bandwidth.is_some() && !spec.permissions.network.connect.is_empty() && !is_listening(spec)
+    spec.limits.bandwidth.is_some() && (is_listening(spec) || !spec.permissions.network.connect.is_empty())
 }
 
 /// Whether a capsule may ask for names.

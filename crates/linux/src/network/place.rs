@@ -12,6 +12,7 @@ use rustix::net::{
     sendmsg, socket_with,
 };
 
+use super::streams::{DOORS, Inward};
 use super::{NAME_SERVER, Wire, name_server};
 use crate::sys;
 
@@ -24,12 +25,12 @@ pub(crate) struct Doors {
     pub(crate) names: Option<OwnedFd>,
     /// Where datagrams come out, if the kernel has what it takes.
     pub(crate) wire: Option<OwnedFd>,
-    /// Where connections begin whose bytes are counted.
-    pub(crate) counted: Option<OwnedFd>,
+    /// Where connections begin and arrive whose bytes are counted.
+    pub(super) streams: [Option<OwnedFd>; DOORS],
 }
 
 /// How many there can be.
-pub(crate) const MOST_DOORS: usize = 4;
+pub(crate) const MOST_DOORS: usize = 3 + DOORS;
 
 /// Which doors a place is to have.
 #[derive(Clone, Debug)]
@@ -37,6 +38,7 @@ pub(crate) struct Opening {
     names: bool,
     wire: Option<Wire>,
     counts: bool,
+    inward: Option<Inward>,
 }
 
 /// How many of them may wait; they are taken one by one.
@@ -50,7 +52,8 @@ impl Opening {
         let learn = spec.permissions.learn;
         let wire = (learn || super::has_datagrams(network)).then(Wire::new);
         let (names, counts) = (learn || super::has_names(network), super::is_counted(spec));
-        (learn || super::is_granted(network)).then_some(Opening { names, wire, counts })
+        let inward = (counts && super::is_listening(spec)).then(Inward::new);
+        (learn || super::is_granted(network)).then_some(Opening { names, wire, counts, inward })
     }
 
     /// Switches the loopback device on and opens the doors, all but the filter's. Runs after a clone, in a
@@ -64,7 +67,12 @@ impl Opening {
             bind(names, &name_server())?;
         }
         let counted = self.counts.then(listen_within).transpose()?;
-        Ok(Beside { names, wire, counted })
+        let inward = self.inward.as_ref().map(Inward::lay).transpose()?.unwrap_or_default();
+        let mut streams = [const { None }; DOORS];
+        for (door, made) in streams.iter_mut().zip([counted].into_iter().chain(inward)) {
+            *door = made;
+        }
+        Ok(Beside { names, wire, streams })
     }
 }
 
@@ -73,7 +81,7 @@ impl Opening {
 pub(crate) struct Beside {
     names: Option<OwnedFd>,
     wire: Option<OwnedFd>,
-    counted: Option<OwnedFd>,
+    streams: [Option<OwnedFd>; DOORS],
 }
 
 fn listen_within() -> Result<OwnedFd, Errno> {
@@ -86,23 +94,26 @@ fn listen_within() -> Result<OwnedFd, Errno> {
 
 impl Doors {
     pub(crate) fn new(listener: OwnedFd, beside: Option<Beside>) -> Self {
-        let Some(Beside { names, wire, counted }) = beside else {
-            return Doors { listener, names: None, wire: None, counted: None };
+        let Some(Beside { names, wire, streams }) = beside else {
+            return Doors { listener, names: None, wire: None, streams: Default::default() };
         };
-        Doors { listener, names, wire, counted }
+        Doors { listener, names, wire, streams }
     }
 
     /// Which of those there can be are there: what [`Doors::from`] takes.
     pub(crate) fn which(&self) -> i32 {
-        let Doors { names, wire, counted, .. } = self;
-        i32::from(names.is_some()) | i32::from(wire.is_some()) << 1 | i32::from(counted.is_some()) << 2
+        let Doors { names, wire, streams, .. } = self;
+        let all = [names, wire].into_iter().chain(streams);
+        all.enumerate().fold(0, |which, (bit, door)| which | i32::from(door.is_some()) << bit)
     }
 
     /// The doors that were sent.
     pub(crate) fn from(which: i32, mut sent: impl Iterator<Item = OwnedFd>) -> Option<Self> {
         let listener = sent.next()?;
         let mut next = |bit: i32| if which & bit == 0 { None } else { sent.next() };
-        Some(Doors { listener, names: next(1), wire: next(2), counted: next(4) })
+        let (names, wire) = (next(1), next(2));
+        let streams = std::array::from_fn(|index| next(4 << index));
+        Some(Doors { listener, names, wire, streams })
     }
 
     /// Sends them, with `message`. Runs after a clone: it allocates nothing.
@@ -111,7 +122,7 @@ impl Doors {
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let mut all = [self.listener.as_fd(); MOST_DOORS];
         let mut count = 1;
-        for door in [&self.names, &self.wire, &self.counted].into_iter().flatten() {
+        for door in [&self.names, &self.wire].into_iter().chain(&self.streams).flatten() {
             all[count] = door.as_fd();
             count += 1;
         }

@@ -364,6 +364,46 @@ static void serve(const char *host, const char *port, int bound) {
     printf("served\n");
 }
 
+static void print_end(const char *what, int (*end)(int, struct sockaddr *, socklen_t *), int fd) {
+    struct sockaddr_storage at;
+    socklen_t length = sizeof at;
+    char host[64], port[8];
+    if (end(fd, (void *)&at, &length)) return failed();
+    getnameinfo((void *)&at, length, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+    printf("%s %s %s\n", what, host, port);
+}
+
+/* Listens, prints the port, and so many times: accepts, prints both ends, sends so many bytes and echoes what comes. */
+static void serve_each(const char *host, const char *port, int count, long bytes) {
+    struct sockaddr_storage at;
+    socklen_t length = address(host, port, &at), size = sizeof at;
+    static char chunk[65536];
+    int fd = socket(at.ss_family, SOCK_STREAM, 0);
+    if (bind(fd, (void *)&at, length) || listen(fd, 8)) return failed();
+    getsockname(fd, (void *)&at, &size);
+    printf("port %d\n", ntohs(((struct sockaddr_in *)&at)->sin_port));
+    fflush(stdout);
+    for (int i = 0; i < count; i++) {
+        /* As servers do: not before it is ready. */
+        struct pollfd waiting = {fd, POLLIN, 0};
+        if (poll(&waiting, 1, 20000) != 1) return failed();
+        int peer = accept(fd, NULL, NULL);
+        if (peer < 0) return failed();
+        print_end("from", getpeername, peer);
+        print_end("at", getsockname, peer);
+        fflush(stdout);
+        for (long left = bytes; left > 0;) {
+            ssize_t n = write(peer, chunk, left < 65536 ? (size_t)left : 65536);
+            if (n < 0) return failed();
+            left -= n;
+        }
+        for (ssize_t n; (n = read(peer, chunk, sizeof chunk)) > 0;)
+            if (write(peer, chunk, (size_t)n) != n) return failed();
+        close(peer);
+    }
+    close(fd);
+}
+
 static void bind_only(const char *host, const char *port, int kind) {
     struct sockaddr_storage at;
     socklen_t length = address(host, port, &at);
@@ -479,6 +519,7 @@ int main(int count, char **words) {
         else if (is(what, "resolve")) resolve(words[i + 1]), i += 1;
         else if (is(what, "name")) by_name(words[i + 1], words[i + 2]), i += 2;
         else if (is(what, "serve")) serve(words[i + 1], words[i + 2], 1), i += 2;
+        else if (is(what, "serve-each")) serve_each(words[i + 1], words[i + 2], atoi(words[i + 3]), atol(words[i + 4])), i += 4;
         else if (is(what, "serve-unbound")) serve("0.0.0.0", "0", 0);
         else if (is(what, "bind-again")) bind_again(words[i + 1], words[i + 2], atoi(words[i + 3])), i += 3;
         else if (is(what, "bind-and-hand-over")) bind_and_hand_over(words[i + 1]), i += 1;

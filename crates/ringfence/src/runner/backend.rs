@@ -260,6 +260,10 @@ impl Prepared for Ready {
             lines: Lines::new(desk, vec![asks]),
             signals: None,
             has_terminal: false,
+            commands: None,
+            #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+            capturing: None,
+            ended: Default::default(),
             own: Own::default(),
         }))
     }

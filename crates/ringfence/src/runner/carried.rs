@@ -1,17 +1,18 @@
 //! An instance whose guest runs in a runner.
 
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ringfence_isolation::{
-    Activity, BoxFuture, Count, Enforcement, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause, StartError,
-    Stop, Terminal, Trap, Usage, Verdict,
+    Activity, BoxFuture, Count, Enforcement, Exec, Exit, Host, Instance, Limit, LimitKind, LostReason, Pause,
+    StartError, Stop, Terminal, Trap, Usage, Verdict,
 };
 use ringfence_manifest::{Limits, WindowSize};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::commands::Commands;
 use super::serve::{Answers, Desk, Said};
 use super::wire::{End, News, Steer};
 
@@ -31,6 +32,13 @@ pub(super) struct Carried {
     pub(super) signals: Option<(Answers, Handle)>,
     /// Whether the guest has a terminal.
     pub(super) has_terminal: bool,
+    /// Further commands, if the guest can run any.
+    pub(super) commands: Option<Arc<Commands>>,
+    /// What it takes to capture it.
+    #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+    pub(super) capturing: Option<super::capturing::Capturing>,
+    /// How it ended, for those who wait with a further command.
+    pub(super) ended: OnceLock<Ended>,
     /// What of its process is the runner's own.
     pub(super) own: Own,
 }
@@ -39,11 +47,18 @@ pub(super) struct Carried {
 #[derive(Clone)]
 pub(super) struct Lines(Arc<Mutex<Option<Unserved>>>);
 
+/// How a guest ended, when it has.
+pub(super) type Ended = watch::Receiver<Option<Exit>>;
+
 type Unserved = (Arc<Desk>, Vec<UnixStream>);
 
 impl Lines {
     pub(super) fn new(desk: Arc<Desk>, lines: Vec<UnixStream>) -> Self {
         Lines(Arc::new(Mutex::new(Some((desk, lines)))))
+    }
+
+    pub(super) fn are_unserved(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// They are served, or closed, from here on.
@@ -133,6 +148,28 @@ impl Instance for Carried {
     fn terminal(&self) -> Option<&dyn Terminal> {
         self.has_terminal.then_some(self)
     }
+
+    #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+    fn snapshot(&self) -> Option<&dyn ringfence_isolation::Snapshot> {
+        self.capturing.as_ref().map(|_| self as _)
+    }
+
+    fn exec(&self) -> Option<&dyn Exec> {
+        self.commands.as_ref().map(|_| self as &dyn Exec)
+    }
+}
+
+impl Carried {
+    /// How it ended, when it has; found out on `executor`.
+    pub(super) fn end(&self, executor: &Handle) -> Ended {
+        let ended = self.ended.get_or_init(|| {
+            let (tell, ended) = watch::channel(None);
+            let exited = self.exited();
+            executor.spawn(async move { tell.send_replace(Some(exited.await)) });
+            ended
+        });
+        ended.clone()
+    }
 }
 
 impl Terminal for Carried {
@@ -173,7 +210,7 @@ impl Told {
             Verdict::Stopped => return Exit::Stopped,
             Verdict::Continue => {}
         }
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match (process, said) {
             (Exit::Exceeded(limit), _) => Exit::Exceeded(self.own(limit)),
             (Exit::Stopped, _) => Exit::Stopped,
@@ -190,6 +227,7 @@ impl Told {
             End::MemoryOutOfBounds => Exit::Trapped(Trap::MemoryOutOfBounds),
             End::Arithmetic(message) => Exit::Trapped(Trap::Arithmetic(message)),
             End::Unreachable => Exit::Trapped(Trap::Unreachable),
+            End::NotExecuted(reason) => Exit::Trapped(Trap::NotExecutable(reason)),
             End::Trapped(message) => Exit::Trapped(Trap::Other(message)),
             End::Fuel => match self.limits.fuel {
                 Some(allowed) => Exit::Exceeded(Limit { limit: LimitKind::Fuel, allowed, used: fuel }),

@@ -13,16 +13,19 @@ use ringfence_isolation::{
     Remnant, SystemCall,
 };
 use ringfence_linux::{Carrier, Linux};
-use ringfence_manifest::{Kind, Permission, Spec, StreamOut};
-use ringfence_vm::{Examined, Findings, Vm};
+use ringfence_manifest::{Kind, Permission, Point, Spec, StreamOut};
+use ringfence_vm::{Examined, Findings, Sealed, Vm};
 use ringfence_wasm::Wasm;
 use tokio::runtime::Handle;
 
 use super::backend::{Nobody, by_own_process, carrier_spec, command, runner, sealed};
+use super::captures::Captures;
+use super::capturing::Capturing;
 use super::carried::{Carried, Lines, Own, Told};
+use super::commands::{Commands, MOST_COMMANDS};
 use super::parcel;
-use super::serve::{Answers, Desk};
-use super::wire::{Counted, MachineOrder};
+use super::serve::{Answers, Beside, Desk};
+use super::wire::{CaptureAt, Counted, MachineOrder};
 use super::within;
 
 /// What the monitor itself needs beside its guest's memory, and what the kernel keeps for the machine: processors,
@@ -32,13 +35,10 @@ const MONITOR: u64 = 128 << 20;
 const TABLES: u64 = 32;
 /// The processor time that setting the machine up may take.
 const SET_UP: Duration = Duration::from_secs(2);
-/// Why what is captured, or goes on from a snapshot, has no process of its own for its monitor.
-const HERE: &str = "in this version the monitor of what is captured, and of what goes on from a snapshot, is a part of \
-                    the process that runs the capsule, with the rights of that";
 /// The threads of a guest, which are threads of the monitor.
 const THREADS: u64 = 128;
-/// Those of the monitor's own.
-const OWN_THREADS: u64 = 16;
+/// Those of the monitor's own, and three for the streams of each further command.
+const OWN_THREADS: u64 = 16 + 3 * MOST_COMMANDS as u64;
 
 /// The rules that the monitor itself looks at, to know what to leave to the hal.
 const RULES: [Permission; 7] = [
@@ -67,7 +67,7 @@ impl Machines {
 
     fn prepare_wasm(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         let runner = runner(&self.runner, spec)?;
-        let machine = self.prepare_in(runner, &within::machine_spec(spec, runner.clone()))?;
+        let machine = self.prepare_in(runner, &within::machine_spec(spec, runner.clone()), None)?;
         let wasm = Wasm::promise(spec);
         let promised = within::combined(&wasm, machine.promised());
         let facts = |refusal: Refusal| Refusal { level: Level::MicroVm, facts: self.facts(), ..refusal };
@@ -77,13 +77,21 @@ impl Machines {
         Ok(Box::new(within::Ready { machine, code, wasm, promised, spec: spec.clone(), executor }))
     }
 
-    fn prepare_in(&self, runner: &PathBuf, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+    fn prepare_in(
+        &self,
+        runner: &PathBuf,
+        spec: &Spec,
+        mut snapshot: Option<File>,
+    ) -> Result<Box<dyn Prepared>, BuildError> {
         let examined = self.vm.examine(spec)?;
         let carrier = match self.linux.carrier(&carrier_spec(spec, runner.clone(), own(spec), threads(spec))) {
             Ok(carrier) => carrier,
             Err(BuildError::Refused(why)) if !spec.isolation.require.contains(&Guarantee::MonitorConfined) => {
                 let why = format!("the monitor has no process of its own: {}; remedy: {}", why.found, why.remedy);
-                return self.vm.prepare_unconfined(spec, why);
+                return match snapshot {
+                    Some(file) => self.vm.restore_unconfined(spec, file, why),
+                    None => self.vm.prepare_unconfined(spec, why),
+                };
             }
             Err(BuildError::Refused(why)) => {
                 let guarantee = Guarantee::MonitorConfined;
@@ -94,8 +102,10 @@ impl Machines {
         let promised = combined(&examined.promised, carrier.promised());
         let facts = |refusal: Refusal| Refusal { facts: self.facts(), ..refusal };
         promised.check(spec).map_err(facts)?;
-        let executor = self.executor.clone();
-        Ok(Box::new(Ready { vm: self.vm.clone(), carrier, examined, promised, spec: spec.clone(), executor }))
+        let snapshot = snapshot.as_mut().map(|file| self.vm.examine_snapshot(spec, &examined, file)).transpose()?;
+        let (vm, executor) = (self.vm.clone(), self.executor.clone());
+        let kit = Arc::new(Kit { vm, carrier, examined, promised, executor });
+        Ok(Box::new(Ready { kit, snapshot, spec: spec.clone() }))
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -140,23 +150,24 @@ impl Backend for Machines {
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         match &self.runner {
             _ if spec.program.kind == Kind::Wasm => self.prepare_wasm(spec),
-            Some(_) if spec.session.capture_at.is_some() => self.vm.prepare_unconfined(spec, HERE.to_owned()),
-            Some(runner) => self.prepare_in(runner, spec),
+            Some(runner) => self.prepare_in(runner, spec, None),
             None => self.vm.prepare(spec),
         }
     }
 
     fn restore(&self, spec: &Spec, file: File) -> Result<Box<dyn Prepared>, BuildError> {
         match &self.runner {
-            Some(_) => self.vm.restore_unconfined(spec, file, HERE.to_owned()),
+            Some(runner) => self.prepare_in(runner, spec, Some(file)),
             None => self.vm.restore(spec, file),
         }
     }
 }
 
-/// What the monitor's process holds beside its guest's memory.
+/// What the monitor's process holds beside its guest's memory; where that is captured, all of it once more.
 fn overhead(spec: &Spec) -> u64 {
-    MONITOR + spec.limits.memory.map_or(0, |bytes| bytes.0 / TABLES)
+    let memory = spec.limits.memory.map_or(0, |bytes| bytes.0);
+    let captured = if spec.session.capture_at.is_some() { memory } else { 0 };
+    (MONITOR + memory / TABLES).saturating_add(captured)
 }
 
 /// What is the monitor's own of its process.
@@ -192,13 +203,20 @@ fn combined(machine: &Enforcement, carrier: &Enforcement) -> Enforcement {
 }
 
 /// An examined program with a carrier for its monitor.
-struct Ready {
-    vm: Arc<Vm>,
+pub(super) struct Kit {
+    pub(super) vm: Arc<Vm>,
     carrier: Carrier,
-    examined: Examined,
+    pub(super) examined: Examined,
     promised: Enforcement,
-    spec: Spec,
     executor: Handle,
+}
+
+/// The same, to begin or to go on.
+pub(super) struct Ready {
+    pub(super) kit: Arc<Kit>,
+    /// What it goes on from, if it does not begin.
+    pub(super) snapshot: Option<Sealed>,
+    pub(super) spec: Spec,
 }
 
 impl Ready {
@@ -229,6 +247,12 @@ impl Ready {
             // By that name alone: what an embedder offers to WebAssembly is not reached from a machine.
             asks: host.functions().iter().any(|name| name == ringfence_vm::ASK),
             kvm: findings,
+            goes_on: self.snapshot.is_some(),
+            capture_at: self.spec.session.capture_at.map(|point| match point {
+                Point::Start => CaptureAt::Start,
+                Point::Marker => CaptureAt::Marker,
+                Point::Anywhere => CaptureAt::Anywhere,
+            }),
         }
     }
 
@@ -237,7 +261,7 @@ impl Ready {
         let ((asks, theirs), (more, their_more)) = (UnixStream::pair()?, UnixStream::pair()?);
         let ((answers, their_answers), (parcels, their_parcels)) = (UnixStream::pair()?, UnixStream::pair()?);
         answers.set_nonblocking(true)?;
-        let _within = self.executor.enter();
+        let _within = self.kit.executor.enter();
         let answers = Answers::new(answers)?;
         let ours = Ours { asks: vec![asks, more], answers, parcels, their_more };
         Ok((ours, [theirs.into(), their_answers.into(), their_parcels.into()]))
@@ -246,8 +270,10 @@ impl Ready {
     /// Everything a monitor needs, put on its way.
     fn pack(&self, order: &MachineOrder, parcels: &UnixStream, line: UnixStream) -> std::io::Result<()> {
         let order = sealed(&postcard::to_stdvec(order).map_err(std::io::Error::other)?)?;
-        let (device, program) = (self.examined.device.try_clone()?, self.examined.program.try_clone()?);
-        parcel::pass(parcels, &[device, program, order, line.into()])
+        let (device, program) = (self.kit.examined.device.try_clone()?, self.kit.examined.program.try_clone()?);
+        let mut parcel = vec![device, program, order, line.into()];
+        parcel.extend(self.snapshot.as_ref().map(Sealed::file).transpose()?);
+        parcel::pass(parcels, &parcel)
     }
 }
 
@@ -262,28 +288,57 @@ struct Ours {
 
 impl Prepared for Ready {
     fn promised(&self) -> &Enforcement {
-        &self.promised
+        &self.kit.promised
     }
 
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
         let failed =
             |source| BuildError::Host { doing: "cannot make the lines to the monitor", source: Box::new(source) };
         let (Ours { asks, answers, parcels, their_more }, theirs) = self.lines().map_err(failed)?;
-        let process = self.carrier.build(Arc::new(Nobody), theirs)?;
-        let order = self.order(&*host, self.vm.findings(&self.examined)?);
+        let process = self.kit.carrier.build(Arc::new(Nobody), theirs)?;
+        let order = self.order(&*host, self.kit.vm.findings(&self.kit.examined)?);
         self.pack(&order, &parcels, their_more).map_err(failed)?;
-        let enforced = combined(&self.examined.promised, process.enforced());
+        let enforced = combined(&self.kit.examined.promised, process.enforced());
         let told = Told::new(host, self.spec.limits.clone());
-        let executor = self.executor.clone();
+        let executor = self.kit.executor.clone();
         let signals = Some((answers.clone(), executor.clone()));
-        let (desk, served) = Desk::new(told.clone(), executor, answers, None, Some(parcels));
+        let commands = Commands::new(answers.clone(), executor.clone(), told.host.clone());
+        let captures = Arc::<Captures>::default();
+        let capturing = self.spec.session.capture_at.map(|_| Capturing {
+            kit: self.kit.clone(),
+            spec: self.spec.clone(),
+            captures: captures.clone(),
+            answers: answers.clone(),
+            executor: executor.clone(),
+        });
+        let beside = Beside { parcels, commands: commands.clone(), captures };
+        let (desk, served) = Desk::new(told.clone(), executor, answers, None, Some(beside));
         let own = own(&self.spec);
         let has_terminal = self.spec.session.terminal.is_some();
         let lines = Lines::new(desk, asks);
-        Ok(Box::new(Carried { process, enforced, told, served, lines, signals, has_terminal, own }))
+        Ok(Box::new(Carried {
+            process,
+            enforced,
+            told,
+            lines,
+            served,
+            signals,
+            has_terminal,
+            commands: Some(commands),
+            capturing,
+            ended: Default::default(),
+            own,
+        }))
     }
 
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
-        self.carrier.keep_warm(count)
+        self.kit.carrier.keep_warm(count)
+    }
+
+    fn save(&self, into: &mut dyn std::io::Write) -> std::io::Result<()> {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.save(into),
+            None => Err(std::io::ErrorKind::Unsupported.into()),
+        }
     }
 }

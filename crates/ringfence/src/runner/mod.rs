@@ -18,7 +18,11 @@
 //! nobody can write to any more.
 
 mod backend;
+mod captures;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod capturing;
 mod carried;
+mod commands;
 mod door;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
 mod hatch;
@@ -26,6 +30,8 @@ mod hatch;
 mod machine;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
 mod monitor;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod ordered;
 mod parcel;
 mod process;
 mod remote;

@@ -12,16 +12,18 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ringfence_isolation::{BuildError, Exit, Instance, Level, LostReason, Stop, Trap};
+use ringfence_isolation::{BuildError, CallError, Exit, Instance, Level, LostReason, Stop, Then, Trap};
 use ringfence_manifest::{
-    Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Session,
-    Spec, Stdio, StreamIn, StreamOut, WindowSize,
+    Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Point, Program,
+    Session, Spec, Stdio, StreamIn, StreamOut, WindowSize,
 };
 use ringfence_vm::Vm;
+use tokio::task::JoinHandle;
 
+use super::ordered::Ordered;
 use super::parcel;
 use super::remote::{Given, Remote, gone};
-use super::wire::{Ask, Counted, End, MachineOrder, Steer, decode};
+use super::wire::{Ask, CaptureAt, Counted, End, MachineOrder, Steer, decode};
 
 /// What comes with the first parcel.
 struct Parcel {
@@ -29,11 +31,14 @@ struct Parcel {
     program: OwnedFd,
     order: MachineOrder,
     line: UnixStream,
+    /// The captured state it goes on from.
+    snapshot: Option<OwnedFd>,
 }
 
 impl Parcel {
     fn take(parcels: &UnixStream) -> io::Result<Self> {
-        let taken = parcel::take(parcels)?;
+        let mut taken = parcel::take(parcels)?;
+        let snapshot = if taken.len() > 4 { taken.pop() } else { None };
         let Ok([device, program, order, line]) = <[OwnedFd; 4]>::try_from(taken) else {
             return Err(io::Error::other("not the descriptors of a machine"));
         };
@@ -41,13 +46,17 @@ impl Parcel {
         let mut order = File::from(order);
         order.rewind()?;
         order.read_to_end(&mut bytes)?;
-        Ok(Parcel { device, program, order: decode(&bytes)?, line: line.into() })
+        let order: MachineOrder = decode(&bytes)?;
+        if order.goes_on != snapshot.is_some() {
+            return Err(io::Error::other("a state without an order, or none with one"));
+        }
+        Ok(Parcel { device, program, order, line: line.into(), snapshot })
     }
 }
 
 /// Runs what the parcel asks for, and ends the process.
 pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStream) -> ! {
-    let Ok(Parcel { device, program, order, line }) = Parcel::take(&parcels) else { gone() };
+    let Ok(Parcel { device, program, order, line, snapshot }) = Parcel::take(&parcels) else { gone() };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { gone() };
     runtime.block_on(async {
         let Ok(answers) = tokio::net::UnixStream::from_std(answers) else { gone() };
@@ -55,16 +64,16 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
         if ringfence_linux::confine_monitor().is_err() {
             gone();
         }
-        let instance: Arc<Mutex<Steered>> = Arc::default();
-        let steered = instance.clone();
+        let steered: Arc<Mutex<Steered>> = Arc::default();
+        let steering = steered.clone();
         let functions = if order.asks { vec![ringfence_vm::ASK.to_owned()] } else { Vec::new() };
         let folders = order.folders.clone();
         let given = Given { folders, functions, counts_each: order.counts_each, tells_time: !order.learn };
         let remote = Remote::new(vec![asks, line], Some(parcels), answers, given, move |steer| {
-            steered.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
+            steering.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
         });
         let remote = Arc::new(remote);
-        let end = live(&remote, device, program, &order, &instance).await;
+        let end = live(&remote, Place { device, program, snapshot }, order, &steered).await;
         remote.tell(&Ask::Ended { end, fuel: 0 });
     });
     std::process::exit(0)
@@ -73,38 +82,85 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
 /// The instance, and what was to be done with it before it was there.
 #[derive(Default)]
 struct Steered {
-    instance: Option<Arc<dyn Instance>>,
+    guest: Option<Guest>,
     early: Vec<Steer>,
 }
 
 impl Steered {
     fn steer(&mut self, steer: Steer) {
-        match &self.instance {
-            Some(instance) => apply(&**instance, steer),
+        match &mut self.guest {
+            Some(guest) => guest.apply(steer),
             None => self.early.push(steer),
         }
     }
 }
 
-fn apply(instance: &dyn Instance, steer: Steer) {
-    match steer {
-        Steer::Signal(signal) => instance.stop(Stop::Signal(signal)),
-        Steer::Resize(rows, columns) => {
-            if let Some(terminal) = instance.terminal() {
-                terminal.resize(WindowSize { rows, columns });
+/// The instance, and what is done with it from outside.
+struct Guest {
+    remote: Arc<Remote>,
+    instance: Arc<dyn Instance>,
+    commands: Ordered,
+    capturing: Option<JoinHandle<()>>,
+}
+
+impl Guest {
+    fn apply(&mut self, steer: Steer) {
+        let Guest { instance, commands, .. } = self;
+        match steer {
+            Steer::Signal(signal) => instance.stop(Stop::Signal(signal)),
+            Steer::Resize(rows, columns) => {
+                if let Some(terminal) = instance.terminal() {
+                    terminal.resize(WindowSize { rows, columns });
+                }
+            }
+            Steer::Command(number, turn) => commands.turn(&**instance, number, turn),
+            Steer::Capture { ends } => {
+                let then = if ends { Then::End } else { Then::GoOn };
+                self.capturing = Some(tokio::spawn(capture(self.remote.clone(), instance.clone(), then)));
             }
         }
     }
 }
 
-async fn live(
-    remote: &Arc<Remote>,
+/// Captures it, and writes what that is to where it is wanted.
+async fn capture(remote: Arc<Remote>, instance: Arc<dyn Instance>, then: Then) {
+    let captured = match instance.snapshot() {
+        Some(snapshot) => snapshot.capture(then).await,
+        None => Err(CallError::Unsupported("it is not captured")),
+    };
+    let word = match captured {
+        Ok(captured) => {
+            let Some(pipe) = remote.capture() else { return };
+            let written = tokio::task::spawn_blocking(move || captured.save(&mut File::from(pipe)));
+            let written = written.await.map_err(io::Error::other).flatten();
+            written.map_err(|error| format!("its state cannot be written: {error}"))
+        }
+        // Said for itself.
+        Err(CallError::Ended(_)) => return,
+        Err(CallError::NotCaptured(why)) => Err(why),
+        Err(other) => Err(other.to_string()),
+    };
+    remote.tell(&Ask::Captured(word));
+}
+
+/// What there is to build with.
+struct Place {
     device: OwnedFd,
     program: OwnedFd,
-    order: &MachineOrder,
-    steered: &Mutex<Steered>,
-) -> End {
-    let instance = match built(remote, device, program, order) {
+    snapshot: Option<OwnedFd>,
+}
+
+async fn live(remote: &Arc<Remote>, place: Place, order: MachineOrder, steered: &Mutex<Steered>) -> End {
+    let built = match place.snapshot {
+        None => built(remote, place, &order),
+        // What was open is opened again, and answers that come later have to find somebody.
+        Some(_) => {
+            let remote = remote.clone();
+            let building = tokio::task::spawn_blocking(move || built(&remote, place, &order)).await;
+            building.unwrap_or_else(|_| Err(End::Lost("the state could not be gone on from".into())))
+        }
+    };
+    let instance = match built {
         Ok(instance) => instance,
         Err(end) => return end,
     };
@@ -113,33 +169,48 @@ async fn live(
     }
     {
         let mut steered = steered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guest = Guest {
+            remote: remote.clone(),
+            instance: instance.clone(),
+            commands: Ordered::new(remote.clone()),
+            capturing: None,
+        };
         for steer in std::mem::take(&mut steered.early) {
-            apply(&*instance, steer);
+            guest.apply(steer);
         }
-        steered.instance = Some(instance.clone());
+        steered.guest = Some(guest);
     }
     let exit = instance.exited().await;
+    let capturing = {
+        let mut steered = steered.lock().unwrap_or_else(PoisonError::into_inner);
+        steered.guest.as_mut().and_then(|guest| guest.capturing.take())
+    };
+    if let Some(capturing) = capturing {
+        // What was captured is written before this ends.
+        let _ = capturing.await;
+    }
     if let Some(activity) = instance.activity() {
         remote.tell(&Ask::Counted(activity));
     }
     end(exit)
 }
 
-fn built(
-    remote: &Arc<Remote>,
-    device: OwnedFd,
-    program: OwnedFd,
-    order: &MachineOrder,
-) -> Result<Arc<dyn Instance>, End> {
+fn built(remote: &Arc<Remote>, place: Place, order: &MachineOrder) -> Result<Arc<dyn Instance>, End> {
+    let Place { device, program, snapshot } = place;
     let vm = Vm::passed(device, &order.kvm, tokio::runtime::Handle::current()).map_err(End::Lost)?;
     let failed = |error: BuildError| match error {
-        BuildError::Program { reason, .. } => End::Trapped(format!("the program cannot be executed: {reason}")),
+        BuildError::Program { reason, .. } => End::NotExecuted(reason),
+        error @ BuildError::Snapshot(_) => End::Trapped(error.to_string()),
         other => {
             End::Lost(std::error::Error::source(&other).map_or(other.to_string(), |why| format!("{other}: {why}")))
         }
     };
     let spec = spec(order).ok_or_else(|| End::Lost("the order names a rule that is none".into()))?;
-    let prepared = vm.prepare_examined(&spec, program).map_err(failed)?;
+    let prepared = match snapshot {
+        None => vm.prepare_examined(&spec, program),
+        Some(snapshot) => vm.restore_examined(&spec, program, snapshot),
+    };
+    let prepared = prepared.map_err(failed)?;
     prepared.build(remote.clone()).map(Arc::from).map_err(failed)
 }
 
@@ -194,7 +265,11 @@ fn spec(order: &MachineOrder) -> Option<Spec> {
         session: Session {
             terminal: order.terminal.map(|(rows, columns)| WindowSize { rows, columns }),
             overlay: None,
-            capture_at: None,
+            capture_at: order.capture_at.map(|point| match point {
+                CaptureAt::Start => Point::Start,
+                CaptureAt::Marker => Point::Marker,
+                CaptureAt::Anywhere => Point::Anywhere,
+            }),
         },
     })
 }
@@ -204,6 +279,7 @@ fn end(exit: Exit) -> End {
         Exit::Returned(status) => End::Returned(status),
         Exit::Exceeded(limit) => End::Exceeded { limit: limit.limit.name().to_owned(), used: limit.used },
         Exit::Denied(_) | Exit::Stopped => End::ByVerdict,
+        Exit::Trapped(Trap::NotExecutable(reason)) => End::NotExecuted(reason),
         Exit::Trapped(Trap::Other(message)) => End::Trapped(message),
         Exit::Trapped(trap) => End::Trapped(trap.to_string()),
         Exit::Lost(LostReason::Backend(message)) => End::Lost(message),

@@ -12,7 +12,7 @@ use rustix::net::{
 };
 
 /// How many descriptors one parcel holds.
-const MOST: usize = 4;
+const MOST: usize = 5;
 
 /// Passes descriptors, a parcel for itself.
 pub(super) fn pass(line: &UnixStream, descriptors: &[OwnedFd]) -> io::Result<()> {

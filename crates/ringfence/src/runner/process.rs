@@ -133,6 +133,7 @@ fn end(exit: Exit) -> End {
         Exit::Trapped(Trap::MemoryOutOfBounds) => End::MemoryOutOfBounds,
         Exit::Trapped(Trap::Arithmetic(message)) => End::Arithmetic(message),
         Exit::Trapped(Trap::Unreachable) => End::Unreachable,
+        Exit::Trapped(Trap::NotExecutable(reason)) => End::NotExecuted(reason),
         Exit::Trapped(Trap::Other(message)) => End::Trapped(message),
         Exit::Exceeded(limit) if limit.limit == LimitKind::Fuel => End::Fuel,
         Exit::Exceeded(_) | Exit::Denied(_) | Exit::Stopped => End::ByVerdict,

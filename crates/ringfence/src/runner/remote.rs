@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,9 @@ use tokio::sync::oneshot;
 
 use super::door::Door;
 use super::parcel;
-use super::wire::{Answered, Ask, Charge, Late, MOST, News, Steer, Told, Wanted, decode, next_frame, receive, send};
+use super::wire::{
+    Answered, Ask, Charge, CommandOrder, Late, MOST, News, Steer, Told, Wanted, decode, next_frame, receive, send,
+};
 
 /// Asks the supervisor.
 pub(super) struct Remote {
@@ -39,8 +42,8 @@ type Line = BufReader<UnixStream>;
 struct Lines {
     free: Mutex<Vec<Line>>,
     freed: Condvar,
-    /// Where further ones come from.
-    parcels: Option<UnixStream>,
+    /// Where further ones come from, and the streams of commands: what is asked for is taken before anything else is.
+    parcels: Option<Mutex<UnixStream>>,
     may_grow: AtomicBool,
 }
 
@@ -48,11 +51,15 @@ impl Lines {
     fn new(lines: Vec<UnixStream>, parcels: Option<UnixStream>) -> Self {
         let may_grow = AtomicBool::new(parcels.is_some());
         let free = Mutex::new(lines.into_iter().map(BufReader::new).collect());
-        Lines { free, freed: Condvar::new(), parcels, may_grow }
+        Lines { free, freed: Condvar::new(), parcels: parcels.map(Mutex::new), may_grow }
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<Line>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parcels(&self) -> Option<MutexGuard<'_, UnixStream>> {
+        Some(self.parcels.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Line) -> io::Result<T>) -> T {
@@ -75,11 +82,11 @@ impl Lines {
     }
 
     fn grow(&self, line: &mut Line) -> io::Result<()> {
-        let Some(parcels) = &self.parcels else { return Ok(()) };
+        let Some(parcels) = self.parcels() else { return Ok(()) };
         send(line.get_mut(), &Ask::Line)?;
         match receive(line)? {
             Told::Line(true) => {
-                let line = parcel::take(parcels)?.pop().ok_or(io::ErrorKind::InvalidData)?;
+                let line = parcel::take(&*parcels)?.pop().ok_or(io::ErrorKind::InvalidData)?;
                 self.free().push(BufReader::new(line.into()));
                 self.freed.notify_one();
             }
@@ -189,6 +196,47 @@ impl Remote {
         }
     }
 
+    /// A machine's door passes no descriptors.
+    fn lines(&self) -> Option<&Lines> {
+        match &self.way {
+            Way::Lines(lines) => Some(lines),
+            Way::Door(_) => None,
+        }
+    }
+
+    /// The further command of this number with its streams, if it is still wanted.
+    pub(super) fn command(&self, number: u32) -> Option<(CommandOrder, Vec<OwnedFd>)> {
+        let lines = self.lines()?;
+        let (told, streams) = lines.with(|line| {
+            let parcels = lines.parcels();
+            send(line.get_mut(), &Ask::Command(number))?;
+            let told = receive(line)?;
+            let streams = match (&told, &parcels) {
+                (Told::Command(Some(CommandOrder { has_streams: true, .. })), Some(parcels)) => {
+                    parcel::take(&**parcels)?
+                }
+                _ => Vec::new(),
+            };
+            Ok((told, streams))
+        });
+        let Told::Command(order) = told else { gone() };
+        Some((order?, streams))
+    }
+
+    /// Where the captured state goes, if it is still wanted.
+    pub(super) fn capture(&self) -> Option<OwnedFd> {
+        let lines = self.lines()?;
+        lines.with(|line| {
+            let parcels = lines.parcels();
+            send(line.get_mut(), &Ask::Capture)?;
+            match (receive(line)?, &parcels) {
+                (Told::Capture(true), Some(parcels)) => Ok(parcel::take(&**parcels)?.pop()),
+                (Told::Capture(_), _) => Ok(None),
+                _ => gone(),
+            }
+        })
+    }
+
     fn ask_verdict(&self, ask: &Ask<'_>) -> Verdict {
         let Told::Verdict(may_go_on) = self.ask(ask) else { gone() };
         self.may_go_on.store(may_go_on, Relaxed);
@@ -256,6 +304,10 @@ impl Host for Remote {
     }
 
     fn charge(&self, used: Usage) -> Verdict {
+        // What a further command prints is counted where it is read, outside.
+        if used == (Usage { output: used.output, ..Usage::default() }) && used.output > 0 {
+            return self.known_verdict();
+        }
         let mut charge = Charge::from(used);
         if let Some(owed) = &self.owed {
             let mut owed = owed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,9 +18,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex as TaskMutex, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::captures::Captures;
 use super::carried::Told as Known;
+use super::commands::Commands;
 use super::parcel;
-use super::wire::{Answered, Ask, End, Late, MOST, News, Order, Told, Wanted, decode, receive_frame, send, send_on};
+use super::wire::{
+    Answered, Ask, CommandOrder, End, Late, MOST, News, Order, Told, Wanted, decode, receive_frame, send, send_on,
+};
 
 /// How many calls may wait at once.
 const WAITING: usize = 4096;
@@ -40,10 +44,18 @@ pub(super) struct Desk {
     executor: Handle,
     answers: Answers,
     state: Mutex<State>,
-    /// Where descriptors are passed to the runner.
-    parcels: Option<UnixStream>,
+    /// What there is for the monitor of a machine.
+    machine: Option<Beside>,
     /// Told when everything has been served.
     ended: watch::Sender<bool>,
+}
+
+/// What the monitor of a machine is served with beside the hal.
+pub(super) struct Beside {
+    /// Where descriptors are passed to it.
+    pub(super) parcels: UnixStream,
+    pub(super) commands: Arc<Commands>,
+    pub(super) captures: Arc<Captures>,
 }
 
 struct State {
@@ -95,11 +107,11 @@ impl Desk {
         executor: Handle,
         answers: Answers,
         order: Option<Order>,
-        parcels: Option<UnixStream>,
+        machine: Option<Beside>,
     ) -> (Arc<Self>, watch::Receiver<bool>) {
         let (ended, served) = watch::channel(false);
         let state = State { order, tasks: JoinSet::new(), waiting: HashMap::new(), disk: 0, lines: 0 };
-        (Arc::new(Desk { known, executor, answers, state: Mutex::new(state), parcels, ended }), served)
+        (Arc::new(Desk { known, executor, answers, state: Mutex::new(state), machine, ended }), served)
     }
 
     /// Serves a line on a thread of its own, until the runner's end of it closes.
@@ -170,6 +182,20 @@ impl Desk {
                 self.known.count(activity);
                 return Ok(Word::Nothing);
             }
+            Ask::Command(number) => Told::Command(self.command(number)?),
+            Ask::CommandEnded { number, came } => {
+                if let Some(Beside { commands, .. }) = &self.machine {
+                    commands.end(number, came);
+                }
+                return Ok(Word::Nothing);
+            }
+            Ask::Capture => Told::Capture(self.capture()?),
+            Ask::Captured(word) => {
+                if let Some(Beside { captures, .. }) = &self.machine {
+                    captures.end(word);
+                }
+                return Ok(Word::Nothing);
+            }
             Ask::Ended { end, fuel } => {
                 self.known.say((end, fuel));
                 return Ok(Word::Over);
@@ -189,12 +215,29 @@ impl Desk {
     }
 
     fn one_more_line(self: &Arc<Self>) -> io::Result<bool> {
-        let Some(parcels) = self.parcels.as_ref().filter(|_| self.state().lines < MOST_LINES) else {
-            return Ok(false);
-        };
+        let machine = self.machine.as_ref().filter(|_| self.state().lines < MOST_LINES);
+        let Some(Beside { parcels, .. }) = machine else { return Ok(false) };
         let (ours, theirs) = UnixStream::pair()?;
         self.serve(ours)?;
         parcel::pass(parcels, &[theirs.into()])?;
+        Ok(true)
+    }
+
+    /// The further command of this number, whose streams go as a parcel.
+    fn command(&self, number: u32) -> io::Result<Option<CommandOrder>> {
+        let Some(Beside { parcels, commands, .. }) = &self.machine else { return Ok(None) };
+        let Some((order, streams)) = commands.claim(number) else { return Ok(None) };
+        if order.has_streams {
+            parcel::pass(parcels, &streams)?;
+        }
+        Ok(Some(order))
+    }
+
+    /// Whether a captured state is wanted; the pipe for it goes as a parcel.
+    fn capture(&self) -> io::Result<bool> {
+        let Some(Beside { parcels, captures, .. }) = &self.machine else { return Ok(false) };
+        let Some(pipe) = captures.claim() else { return Ok(false) };
+        parcel::pass(parcels, &[pipe])?;
         Ok(true)
     }
 
@@ -224,6 +267,9 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
+        if let Some(Beside { commands, .. }) = &self.machine {
+            commands.close();
+        }
         let _ = self.ended.send(true);
     }
 }

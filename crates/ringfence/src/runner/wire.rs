@@ -42,6 +42,14 @@ pub(super) enum Ask<'a> {
     Line,
     /// What the guest asked of its monitor; its end is next. Not answered.
     Counted(Activity),
+    /// What the further command of this number is. [`Told::Command`].
+    Command(u32),
+    /// How it ended. Not answered.
+    CommandEnded { number: u32, came: Came },
+    /// Where the captured state goes. [`Told::Capture`].
+    Capture,
+    /// All of it was written, or why not. Not answered.
+    Captured(Result<(), String>),
     /// The program's compiled code from this byte on, as much as fits; asked in a machine. [`Told::Code`].
     Code { from: u64 },
     /// The guest begins, after so many nanoseconds of processor time that were the engine's; told in a machine, once.
@@ -106,6 +114,8 @@ pub(super) enum End {
     MemoryOutOfBounds,
     Arithmetic(String),
     Unreachable,
+    /// It is no program that can be executed.
+    NotExecuted(String),
     Trapped(String),
     /// It used up its instructions.
     Fuel,
@@ -133,9 +143,38 @@ pub(super) enum Told {
     Judged(Result<(), ErrorCode>),
     /// Whether there is one; it comes as a descriptor, on the line of parcels.
     Line(bool),
+    /// What it is, if there is one; its streams come as a parcel, if it has its own.
+    Command(Option<CommandOrder>),
+    /// Whether it is still wanted; where it goes comes as a parcel.
+    Capture(bool),
     /// Less than [`MOST`] at the end.
     Code(Vec<u8>),
     News(News),
+}
+
+/// A further command: `ringfence_isolation::Command`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct CommandOrder {
+    pub(super) words: Vec<String>,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) working_directory: Option<String>,
+    /// The lines and columns of its terminal, if it has one.
+    pub(super) terminal: Option<(u16, u16)>,
+    /// Whether three descriptors come with it.
+    pub(super) has_streams: bool,
+}
+
+/// How a further command ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Came {
+    Returned(i32),
+    NotExecuted {
+        missing: bool,
+        reason: String,
+    },
+    /// Something it was begun with is not there.
+    Arguments(String),
+    NoRoom,
 }
 
 /// What is told on the other line.
@@ -152,6 +191,23 @@ pub(super) enum Steer {
     Signal(i32),
     /// Its terminal has so many lines and columns.
     Resize(u16, u16),
+    /// The same for the further command of this number, and more.
+    Command(u32, Turn),
+    /// It is captured, and ends there or not.
+    Capture {
+        ends: bool,
+    },
+}
+
+/// What is done with a further command.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Turn {
+    /// It is there to be asked for.
+    Begin,
+    Signal(i32),
+    Resize(u16, u16),
+    /// Nobody wants it any more.
+    End,
 }
 
 /// An answer with the bytes that go where the call wants them.
@@ -194,6 +250,19 @@ pub(super) struct MachineOrder {
     pub(super) asks: bool,
     /// What is known of KVM.
     pub(super) kvm: ringfence_vm::Findings,
+    /// Whether it goes on from a captured state, which comes with the first parcel.
+    pub(super) goes_on: bool,
+    /// Where it comes to rest to be captured, if it does.
+    pub(super) capture_at: Option<CaptureAt>,
+}
+
+/// `ringfence_manifest::Point`.
+#[cfg(feature = "microvm")]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum CaptureAt {
+    Start,
+    Marker,
+    Anywhere,
 }
 
 /// The limits that a monitor counts itself, in bytes and nanoseconds.

@@ -107,6 +107,9 @@ impl Prepared for Ready {
             lines: Lines::new(desk, Vec::new()),
             signals: None,
             has_terminal: false,
+            commands: None,
+            capturing: None,
+            ended: Default::default(),
             // The capsule's part is what the hal counts, and not less than the machine took beyond this.
             own: OWN,
         }))

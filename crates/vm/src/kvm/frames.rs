@@ -1,6 +1,6 @@
 //! Which pages of guest memory are in use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// The pages that programs can be given, by number. What was never used is one run at the end.
@@ -9,13 +9,26 @@ pub(crate) struct Frames {
     free: BTreeMap<u64, u64>,
     /// Where what was never used begins.
     next: u64,
+    first: u64,
     end: u64,
     used: u64,
 }
 
 impl Frames {
     pub(super) fn new(range: Range<u64>) -> Self {
-        Frames { free: BTreeMap::new(), next: range.start, end: range.end, used: 0 }
+        Frames { free: BTreeMap::new(), next: range.start, first: range.start, end: range.end, used: 0 }
+    }
+
+    /// The same pages, of which exactly these are in use.
+    pub(super) fn holding(&self, used: &BTreeSet<u64>) -> Frames {
+        let mut frames = Frames { free: BTreeMap::new(), next: self.first, used: used.len() as u64, ..*self };
+        for &frame in used {
+            if frame > frames.next {
+                frames.free.insert(frames.next, frame - frames.next);
+            }
+            frames.next = frame + 1;
+        }
+        frames
     }
 
     /// Between one and `most` pages in a row; `None` when there are none left.
@@ -77,6 +90,17 @@ mod tests {
         assert_eq!(frames.take(100), Some(17..20));
         assert_eq!(frames.take(1), None);
         assert_eq!(frames.used(), 10);
+    }
+
+    #[test]
+    fn what_is_between_those_in_use_is_free() {
+        let mut frames = Frames::new(10..20);
+        frames.take(7).unwrap();
+        let mut frames = frames.holding(&BTreeSet::from([10, 13, 14]));
+        assert_eq!(frames.used(), 3);
+        assert_eq!([frames.take(9), frames.take(9), frames.take(9)], [Some(11..13), Some(15..20), None]);
+        frames.give(13..15);
+        assert_eq!(frames.take(9), Some(13..15));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use vm_memory::mmap::MmapRegion;
 use vm_memory::{Bytes, FileOffset, VolatileMemory};
 
 use super::cpuid::{Features, features};
+use super::journal::Recorder;
 use super::layout::{self, PROCESSORS};
 use super::processor::Idle;
 use super::tables::TablePool;
@@ -30,8 +31,8 @@ const UNLIMITED: u64 = 16 << 30;
 /// A virtual machine.
 pub(crate) struct Machine {
     // Dropped in this order: processors, virtual machine, memory.
-    idle: Mutex<Vec<Idle>>,
-    created: Mutex<usize>,
+    pub(super) idle: Mutex<Vec<Idle>>,
+    pub(super) created: Mutex<usize>,
     tables: Mutex<TablePool>,
     vm: VmFd,
     region: MmapRegion,
@@ -45,9 +46,11 @@ pub(crate) struct Machine {
     allowed: u64,
     shortcuts: Shortcuts,
     /// Whether everything of it is about to go at once.
-    retired: AtomicBool,
+    pub(super) retired: AtomicBool,
     /// Bytes that the host keeps for programs: pipes, sockets.
-    kept: AtomicU64,
+    pub(super) kept: AtomicU64,
+    /// What programs change, when it is to be used again.
+    pub(super) recorder: Recorder,
 }
 
 /// Bytes that the host keeps for programs, counted as theirs.
@@ -83,8 +86,8 @@ impl Drop for Kept {
     }
 }
 
-struct Grown {
-    frames: Frames,
+pub(super) struct Grown {
+    pub(super) frames: Frames,
     /// How far slots reach.
     slots: u64,
 }
@@ -161,6 +164,7 @@ impl Machine {
             shortcuts: kvm.shortcuts(),
             retired: AtomicBool::new(false),
             kept: AtomicU64::new(0),
+            recorder: Recorder::default(),
         };
         layout::furnish(&machine);
         Ok(machine)
@@ -239,6 +243,7 @@ impl Machine {
     pub(crate) fn take_frames(&self, most: u64) -> Result<Range<u64>, MachineError> {
         let mut grown = self.grown();
         let run = grown.frames.take(most).ok_or(MachineError::Full)?;
+        self.note_taken(&run);
         while grown.slots < run.end * PAGE {
             let range = grown.slots..grown.slots + SLOT;
             let slot = (grown.slots / SLOT) as u32;
@@ -267,13 +272,24 @@ impl Machine {
             return;
         }
         for run in runs {
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            // A hole reads as zeroes, and KVM forgets every translation to it.
-            let punched = fallocate(&self.file, flags, run.start * PAGE, (run.end - run.start) * PAGE);
             // Pages that cannot be emptied are never used again.
-            if punched.is_ok() {
+            if self.empty(run.clone()) {
                 self.grown().frames.give(run);
             }
+        }
+    }
+
+    /// Makes holes of pages: they read as zeroes, and KVM forgets every translation to them.
+    pub(super) fn empty(&self, run: Range<u64>) -> bool {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        fallocate(&self.file, flags, run.start * PAGE, (run.end - run.start) * PAGE).is_ok()
+    }
+
+    /// Sees to it that there is memory for pages which are about to be touched. KVM then makes its translations
+    /// of several at once.
+    pub(crate) fn back(&self, run: Range<u64>) {
+        if self.shortcuts.contains(Shortcuts::AHEAD) {
+            sys::make_ahead(&self.region, run.start * PAGE..run.end * PAGE);
         }
     }
 
@@ -301,7 +317,7 @@ impl Machine {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn grown(&self) -> MutexGuard<'_, Grown> {
+    pub(super) fn grown(&self) -> MutexGuard<'_, Grown> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

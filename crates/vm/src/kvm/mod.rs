@@ -10,6 +10,8 @@
 
 mod cpuid;
 mod frames;
+mod imprint;
+mod journal;
 mod layout;
 mod machine;
 mod probe;
@@ -19,6 +21,7 @@ mod tables;
 mod vectors;
 
 use frames::Frames;
+pub(crate) use imprint::{Imprint, Imprinted, Original};
 pub(crate) use layout::{USER_END, USER_STUB};
 use machine::TABLE_AREA;
 pub(crate) use machine::{Kept, Machine, MachineError};

@@ -213,6 +213,17 @@ impl Kvm {
         self.found.get()?.counter.filter(|_| self.shortcuts.contains(Shortcuts::TIME))
     }
 
+    /// Whether a machine serves one instance of a snapshot after the other. Before Linux 6.13 it would wait for a grace
+    /// period whenever another thread runs its processor.
+    pub(crate) fn uses_again(&self) -> bool {
+        let is_quick = |release: String| {
+            let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse().ok());
+            numbers.next().flatten().zip(numbers.next().flatten()).is_some_and(|version: (u32, u32)| version >= (6, 13))
+        };
+        self.shortcuts.contains(Shortcuts::AGAIN)
+            && std::fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(is_quick)
+    }
+
     /// Which ways to be faster are taken.
     pub(super) fn shortcuts(&self) -> Shortcuts {
         self.shortcuts

@@ -120,6 +120,15 @@ impl Processor {
         Processor { vcpu, index, place: Place::Program }
     }
 
+    /// Nothing of a program is left in one with nobody on it: neither registers nor an exception on its way.
+    pub(super) fn forget(idle: &Idle, machine: &Machine) -> Result<(), MachineError> {
+        let failed = || failed("cannot reset a processor");
+        idle.vcpu.set_vcpu_events(&Default::default()).map_err(failed())?;
+        sys::set_xsave(&idle.vcpu, &super::vectors::initial()).map_err(failed())?;
+        machine.write(layout::stack_end(idle.index) - PAGE, &[0; PAGE as usize]);
+        Ok(())
+    }
+
     pub(super) fn into_idle(self) -> Idle {
         Idle { vcpu: self.vcpu, index: self.index }
     }
@@ -153,6 +162,7 @@ impl Processor {
         special.gdt.limit = layout::GDT_LIMIT;
         special.idt.base = KERNEL + layout::IDT;
         special.idt.limit = 32 * 16 - 1;
+        special.cr2 = 0;
         special.cr3 = root;
         special.cr0 = 0x8005_0033;
         special.cr4 = machine.features().cr4;
@@ -266,6 +276,11 @@ impl Processor {
     /// The frequency of the counter that the host's kernel knows, in kilohertz.
     pub(crate) fn counter_kilohertz(&self) -> Option<u32> {
         self.vcpu.get_tsc_khz().ok().filter(|&kilohertz| kilohertz > 0)
+    }
+
+    /// Its number, which no other of the machine has.
+    pub(crate) fn number(&self) -> u32 {
+        self.index as u32
     }
 
     /// The privilege level it is at.

@@ -12,5 +12,9 @@ bitflags::bitflags! {
         const AROUND = 4;
         /// Content of files goes to guest memory by writing to the file behind it.
         const FILL = 8;
+        /// There is memory for the pages that are made around one before they are touched.
+        const AHEAD = 16;
+        /// A machine serves one instance of a snapshot after the other: [`super::Imprint`].
+        const AGAIN = 32;
     }
 }

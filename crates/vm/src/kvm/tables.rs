@@ -41,6 +41,8 @@ pub(super) struct TablePool {
     /// Of address spaces that are gone; no entry leads to a page.
     empty: Vec<Tables>,
     made: u64,
+    /// How many count at least: those that one program needed are not to be seen by the next one.
+    counted: u64,
 }
 
 impl TablePool {
@@ -52,15 +54,26 @@ impl TablePool {
         })
     }
 
-    /// How many there are.
+    /// How many there are, or count as if they were.
     pub(super) fn made(&self) -> u64 {
-        self.made
+        self.made.max(self.counted)
+    }
+
+    /// Counts so many more from now on, whether they are made or not.
+    pub(super) fn reserve(&mut self, more: u64) {
+        self.counted = self.made + more;
+    }
+
+    /// Whether more were made than were counted.
+    pub(super) fn is_beyond(&self) -> bool {
+        self.made > self.counted
     }
 }
 
 impl Tables {
     /// Empty tables; `None` when there is no room for them.
     pub(crate) fn new(machine: &Machine) -> Option<Tables> {
+        machine.note_new_tables();
         let mut pool = machine.table_pool();
         if let Some(tables) = pool.empty.pop() {
             return Some(tables);
@@ -102,6 +115,7 @@ impl Tables {
 
     /// Lets a page lead somewhere; `None` when there is no room for a table.
     pub(crate) fn set(&mut self, machine: &Machine, page: u64, to: Translation) -> Option<()> {
+        machine.note_lead(page, Some(to.frame));
         let entry = self.entry(machine, page, 1, USER)?;
         let write = if to.write { WRITE } else { 0 };
         let execute = if to.execute { 0 } else { NO_EXECUTE };
@@ -112,6 +126,7 @@ impl Tables {
     /// Lets a page lead nowhere.
     pub(crate) fn clear(&mut self, machine: &Machine, page: u64) {
         if let Some(&table) = self.below.get(&(1, page >> 9)) {
+            machine.note_lead(page, None);
             machine.write_u64(table + page % 512 * 8, 0);
         }
     }

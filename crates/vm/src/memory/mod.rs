@@ -8,6 +8,7 @@ mod area;
 mod copy;
 mod pages;
 mod parts;
+mod residence;
 mod segment;
 mod space;
 

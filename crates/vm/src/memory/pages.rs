@@ -11,6 +11,19 @@ use crate::kvm::{PAGE, Translation, USER_END};
 const AROUND: u64 = 16;
 /// How many where they are empty, and cost nothing before they are touched themselves.
 const AROUND_EMPTY: u64 = 64;
+/// How many where a program goes on from pages that are there, as it does through a large block of memory.
+const AROUND_GOING_ON: u64 = 512;
+/// For how many pages at once KVM makes its translations, where there is memory for them: `PTE_PREFETCH_NUM`.
+const PREFETCHED: u64 = 8;
+
+/// Why pages are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// One of them was touched.
+    Touched,
+    /// They may be touched.
+    Ahead,
+}
 
 /// What came of touching a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +55,17 @@ impl Space {
         let mut at = start;
         while at < start.saturating_add(length) && !self.machine.is_short(AROUND_EMPTY) {
             if !inner.pages.contains_key(&page(at)) {
-                self.make_around(&mut inner, at, Protection::empty(), AROUND_EMPTY);
+                self.make_around(&mut inner, at, Protection::empty(), When::Ahead);
             }
             at += PAGE;
         }
     }
 
     pub(super) fn make(&self, inner: &mut Inner, address: u64, wanted: Protection) -> Touch {
-        self.make_around(inner, address, wanted, AROUND)
+        self.make_around(inner, address, wanted, When::Touched)
     }
 
-    /// `around` is how many pages are made at once when content has to be read for them.
-    fn make_around(&self, inner: &mut Inner, address: u64, wanted: Protection, around: u64) -> Touch {
+    fn make_around(&self, inner: &mut Inner, address: u64, wanted: Protection, when: When) -> Touch {
         if address >= USER_END {
             return Touch::Nothing;
         }
@@ -71,7 +83,8 @@ impl Space {
         let number = page(address);
         let around = match &area.backing {
             _ if !self.machine.makes_around() => 1,
-            Backing::File(..) => around,
+            Backing::File(..) if when == When::Touched => AROUND,
+            Backing::Anonymous if when == When::Touched && goes_on(inner, number) => AROUND_GOING_ON,
             _ => AROUND_EMPTY,
         };
         let first = (number / around * around).max(page(start));
@@ -92,12 +105,12 @@ impl Space {
                 inner.count();
                 self.lead(inner, number, frame, area.protection).map_or(Touch::NoMemory, |()| Touch::There)
             }
-            _ => self.fill(inner, start, &area, before..behind, number),
+            _ => self.fill(inner, start, &area, before..behind, (number, when)),
         }
     }
 
     /// Makes private pages, `wanted` among them.
-    fn fill(&self, inner: &mut Inner, start: u64, area: &Area, window: Range<u64>, wanted: u64) -> Touch {
+    fn fill(&self, inner: &mut Inner, start: u64, area: &Area, window: Range<u64>, wanted: (u64, When)) -> Touch {
         // Kept from one time to the next: a new one would be made of new pages itself.
         let mut buffer = std::mem::take(&mut inner.buffer);
         let touch = self.fill_from(inner, start, area, window, wanted, &mut buffer);
@@ -111,7 +124,7 @@ impl Space {
         start: u64,
         area: &Area,
         mut window: Range<u64>,
-        wanted: u64,
+        (wanted, when): (u64, When),
         buffer: &mut Vec<u8>,
     ) -> Touch {
         let mut content: &[u8] = &[];
@@ -135,9 +148,18 @@ impl Space {
         // When memory is short, only what is needed.
         let room = |pages: u64| self.ledger.may_hold(self.machine.used() + pages * PAGE);
         let content_start = window.start;
-        if self.machine.is_short(window.end - window.start) {
+        let is_short = |window: &Range<u64>| self.machine.is_short(window.end - window.start);
+        if is_short(&window) {
+            window = within(&window, wanted, AROUND_EMPTY);
+        }
+        if is_short(&window) {
             window = wanted..wanted + 1;
         }
+        let backed = match when {
+            When::Ahead => wanted..wanted,
+            When::Touched if goes_on(inner, wanted) => window.clone(),
+            When::Touched => within(&window, wanted, PREFETCHED),
+        };
         if !room(window.end - window.start) {
             return Touch::NoMemory;
         }
@@ -150,6 +172,12 @@ impl Space {
                 let from = ((number - content_start) * PAGE) as usize;
                 let to = (from + ((run.end - run.start) * PAGE) as usize).min(content.len());
                 self.machine.fill(run.clone(), &content[from..to]);
+            }
+            if content.is_empty() {
+                let (start, end) = (backed.start.max(number), backed.end.min(number + (run.end - run.start)));
+                if start < end {
+                    self.machine.back(run.start + (start - number)..run.start + (end - number));
+                }
             }
             for frame in run {
                 inner.pages.insert(number, Page { frame, own: true });
@@ -166,11 +194,30 @@ impl Space {
     /// Writes where a page leads into the page tables.
     pub(super) fn lead(&self, inner: &mut Inner, number: u64, frame: u64, protection: Protection) -> Option<()> {
         let tables = inner.tables.as_mut()?;
-        if protection.is_empty() {
-            tables.clear(&self.machine, number);
-            return Some(());
+        match translation(frame, protection) {
+            Some(to) => tables.set(&self.machine, number, to),
+            None => {
+                tables.clear(&self.machine, number);
+                Some(())
+            }
         }
-        let (write, execute) = (protection.contains(Protection::WRITE), protection.contains(Protection::EXECUTE));
-        tables.set(&self.machine, number, Translation { frame, write, execute })
     }
+}
+
+/// Whether the pages before those around this one are there.
+fn goes_on(inner: &Inner, number: u64) -> bool {
+    let first = number / AROUND_EMPTY * AROUND_EMPTY;
+    first > 0 && inner.pages.contains_key(&(first - 1))
+}
+
+/// Of a window, the part in which so many pages lie around one.
+fn within(window: &Range<u64>, number: u64, count: u64) -> Range<u64> {
+    let first = number / count * count;
+    window.start.max(first)..window.end.min(first + count)
+}
+
+/// Where a page of this protection leads, if anywhere.
+pub(super) fn translation(frame: u64, protection: Protection) -> Option<Translation> {
+    let (write, execute) = (protection.contains(Protection::WRITE), protection.contains(Protection::EXECUTE));
+    (!protection.is_empty()).then_some(Translation { frame, write, execute })
 }

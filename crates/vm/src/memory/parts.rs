@@ -1,8 +1,11 @@
 //! What there is in an address space, for who captures it, and making one of that.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
+use super::pages::translation;
 use super::{Backing, Protection, Space};
+use crate::kvm::{Imprint, Imprinted, Original, PAGE};
 
 /// An area with its place.
 pub(crate) struct Region {
@@ -36,6 +39,43 @@ impl Space {
         }
     }
 
+    /// Nothing is read into its pages at this moment.
+    pub(crate) fn settle(&self) {
+        let mut inner = self.inner();
+        inner.buffer = Vec::new();
+        inner.count();
+    }
+
+    /// What is there now, for a machine that is used again: `stored` is where pages are in a snapshot, `time` the
+    /// frames of the page of time. Other pages that are shared are made anew each time.
+    pub(crate) fn imprint(&self, stored: &[(u64, u32)], time: Vec<u64>) -> Imprint {
+        let inner = self.inner();
+        let stored: HashMap<u64, u32> = stored.iter().copied().collect();
+        let (mut pages, mut originals, mut others) = (BTreeMap::new(), HashMap::new(), Vec::new());
+        for (&number, page) in &inner.pages {
+            let Some((_, area)) = inner.areas.find(number * PAGE).filter(|_| page.own || time.contains(&page.frame))
+            else {
+                others.push(number);
+                continue;
+            };
+            let to = translation(page.frame, area.protection);
+            pages.insert(number, Imprinted { frame: page.frame, own: page.own, to });
+            let original = match (stored.get(&number), &area.backing) {
+                _ if !page.own => continue,
+                (Some(&place), _) => Original::Stored(place),
+                (None, Backing::Anonymous) => Original::Zeroes,
+                (None, _) if area.protection.contains(Protection::WRITE) => {
+                    let mut content = vec![0; PAGE as usize];
+                    self.read_frame(page.frame, &mut content);
+                    Original::Kept(content.into())
+                }
+                _ => Original::Elsewhere,
+            };
+            originals.insert(page.frame, original);
+        }
+        Imprint { root: inner.root(), pages, originals, time, others }
+    }
+
     /// Where the heap begins and ends; what is there is mapped apart from this.
     pub(crate) fn set_heap(&self, (start, end): (u64, u64)) {
         self.inner().set_heap(start, end);
@@ -43,6 +83,6 @@ impl Space {
 
     /// Copies a frame out of guest memory.
     pub(crate) fn read_frame(&self, frame: u64, into: &mut [u8]) {
-        self.machine.read(frame * crate::kvm::PAGE, into);
+        self.machine.read(frame * PAGE, into);
     }
 }

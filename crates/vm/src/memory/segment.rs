@@ -64,6 +64,13 @@ impl Segment {
         Arc::new(Segment { machine, source, state: Mutex::new(state) })
     }
 
+    /// Pages from the first on that lie in these frames already; the size of the file they are is to be set.
+    pub(crate) fn lying(machine: Arc<Machine>, frames: &[u64]) -> Arc<Self> {
+        let frames = (0..).zip(frames.iter().copied()).collect();
+        let state = Mutex::new(State { frames, size: Some(0), mapped: true });
+        Arc::new(Segment { machine, source: Source::Zeroes, state })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

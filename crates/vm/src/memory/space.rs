@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::area::{Area, Areas, page, runs};
 use super::{Backing, Protection};
-use crate::kvm::{Kept, Machine, PAGE, Tables, USER_END, USER_STUB};
+use crate::kvm::{Imprinted, Kept, Machine, PAGE, Tables, USER_END, USER_STUB};
 
 /// The lowest address a program can map: `vm.mmap_min_addr`.
 const LOWEST: u64 = 0x1_0000;
@@ -68,6 +68,10 @@ impl Inner {
 }
 
 impl Inner {
+    pub(super) fn root(&self) -> u64 {
+        self.root
+    }
+
     pub(super) fn heap(&self) -> (u64, u64) {
         (self.break_start, self.break_end)
     }
@@ -95,6 +99,21 @@ impl Space {
         let inner =
             Inner { tables: Some(tables), areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
         Ok(Space { machine, ledger, inner: Mutex::new(inner) })
+    }
+
+    /// One in a machine that is used again: with the pages it had, and no areas yet.
+    pub(crate) fn again(
+        machine: Arc<Machine>,
+        ledger: Arc<dyn Ledger>,
+        (tables, pages): (Tables, BTreeMap<u64, Imprinted>),
+    ) -> Space {
+        let page = |(number, Imprinted { frame, own, .. })| (number, Page { frame, own });
+        let pages = pages.into_iter().map(page).collect();
+        let (root, kept) = (tables.root(), Kept::new(machine.clone()));
+        let (tables, areas) = (Some(tables), Areas::default());
+        let mut inner = Inner { tables, areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
+        inner.count();
+        Space { machine, ledger, inner: Mutex::new(inner) }
     }
 
     /// `cr3`.
@@ -461,10 +480,13 @@ pub(super) fn whole_pages(start: u64, length: u64) -> Result<Range<u64>, Errno> 
 
 impl Drop for Space {
     fn drop(&mut self) {
+        let mut inner = self.inner();
         if self.machine.is_retired() {
+            if let Some(tables) = inner.tables.take() {
+                self.machine.keep_tables(tables);
+            }
             return;
         }
-        let mut inner = self.inner();
         self.drop_pages(&mut inner, 0..USER_END);
         if let Some(tables) = inner.tables.take() {
             tables.give_back(&self.machine);

@@ -322,7 +322,12 @@ pub(super) fn getitimer(thread: &mut Thread, [which, at, ..]: Arguments) -> Answ
 /// `timer_create(2)`
 pub(super) fn create(thread: &mut Thread, [clock, event, at, ..]: Arguments) -> Answer {
     let measure = match int(clock) {
-        clock @ (libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME) => Measure::Clock(clock),
+        clock @ (libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME | libc::CLOCK_TAI) => {
+            Measure::Clock(clock)
+        }
+        libc::CLOCK_MONOTONIC_RAW..=libc::CLOCK_MONOTONIC_COARSE
+        | libc::CLOCK_REALTIME_ALARM
+        | libc::CLOCK_BOOTTIME_ALARM => return Err(Errno::OPNOTSUPP),
         clock => match time::processor_clock(thread, clock) {
             Some(time::Used::Process(process)) if process.id == thread.process.id => Measure::Process,
             Some(time::Used::Thread(_, id)) => Measure::Thread(id),
@@ -379,9 +384,12 @@ fn spec_of(interval: Duration, left: Duration) -> Vec<u8> {
 
 /// `timer_settime(2)`
 pub(super) fn settime(thread: &mut Thread, [number, flags, new, old, ..]: Arguments) -> Answer {
+    if new == 0 {
+        return Err(Errno::INVAL);
+    }
+    let (interval, wanted) = (thread.duration(new)?, thread.duration(new.wrapping_add(16))?);
     let number = check(number)?;
     let measure = lock(&thread.process.alarms.0).get(&number).ok_or(Errno::INVAL)?.measure;
-    let (interval, wanted) = (thread.duration(new)?, thread.duration(new.wrapping_add(16))?);
     let left = match flags & libc::TIMER_ABSTIME as u64 {
         _ if wanted.is_zero() => wanted,
         0 => wanted,

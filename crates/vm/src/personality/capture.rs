@@ -9,7 +9,7 @@ use ringfence_isolation::{Exit, Then};
 use rustix::io::Errno;
 
 use super::files::Descriptors;
-use super::folders::Stage;
+use super::listing::Stage;
 use super::locks::Owner;
 use super::open::{Charged, Kind, Mapped, Open};
 use super::process::{Member, Process, lock};
@@ -158,6 +158,7 @@ impl<'a> Capturing<'a> {
             places: self.places,
             processes,
             locks,
+            owners: self.world.owners_in_memory(),
         };
         Ok(Image { state, store: self.store.finish() })
     }
@@ -200,6 +201,7 @@ impl<'a> Capturing<'a> {
             }
         };
         let image = process.image();
+        let credentials = lock(&process.credentials).clone();
         Ok(state::Process {
             id: process.id,
             parent: process.parent.load(SeqCst),
@@ -212,6 +214,12 @@ impl<'a> Capturing<'a> {
             name: process.given_name(),
             at_parents_end: process.at_parents_end.load(SeqCst),
             dumpable: process.dumpable.load(SeqCst),
+            last_signal: process.last_signal.load(SeqCst),
+            adopts: process.adopts.load(SeqCst),
+            users: credentials.users,
+            groups: credentials.groups,
+            more_groups: credentials.more().to_vec(),
+            barriers: process.barriers.load(SeqCst),
             used: (process.cpu_time(), *lock(&process.children_time)),
             over,
             has_left: process.has_left.load(SeqCst),
@@ -306,6 +314,10 @@ impl<'a> Capturing<'a> {
                 state::Kind::Process { id: process.id, gone: (!is_there).then(|| process.status.load(SeqCst)) }
             }
             Kind::Terminal(_) | Kind::Master(_) => return Err(CaptureError::Holds(TERMINAL.into())),
+            Kind::Watches(_) => {
+                let text = "files are watched (inotify): close that before the point of capture";
+                return Err(CaptureError::Holds(text.into()));
+            }
             Kind::Socket(_) => {
                 let text = "a socket is open, whose other end is not part of it: close it before the point of capture";
                 return Err(CaptureError::Holds(text.into()));

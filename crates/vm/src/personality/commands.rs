@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::files::Descriptors;
 use super::open::{Kind, Open};
-use super::outside::{Over, drain, feed};
+use super::outside::{Over, Source, drain, feed};
 use super::pipe::Pipe;
 use super::process::{Parts, Place, Process, lock};
 use super::signals::{self, Cause};
@@ -100,12 +100,36 @@ impl Drop for Begun {
 }
 
 /// What a command has in the place of its streams, and the threads that serve them.
+#[derive(Default)]
 struct Streams {
     kinds: Vec<(Kind, Vec<u8>, i32)>,
-    serving: Vec<Box<dyn FnOnce(Arc<World>, Arc<Over>) + Send>>,
-    /// Rung when the command is over.
+    /// Passes on what is typed. It keeps nothing of the instance: it may have to wait for longer than that is there.
+    feeding: Option<Box<dyn FnOnce(&Over) + Send>>,
+    /// Pass on what is printed.
+    draining: Vec<Box<dyn FnOnce(Arc<World>, Arc<Over>) + Send>>,
+    ends: Ends,
+}
+
+/// What the command has no more when it is over.
+#[derive(Default)]
+struct Ends {
+    source: Option<Arc<Source>>,
     pipes: Vec<Arc<Pipe>>,
     terminal: Option<Arc<Terminal>>,
+}
+
+impl Ends {
+    /// Tells everybody who passes something on that the command is over.
+    fn say(&self, over: &Over) {
+        over.say();
+        self.pipes.iter().for_each(|pipe| pipe.bell.ring());
+        if let Some(terminal) = &self.terminal {
+            terminal.bell.ring();
+        }
+        if let Some(source) = &self.source {
+            source.close();
+        }
+    }
 }
 
 impl Streams {
@@ -116,26 +140,29 @@ impl Streams {
             (Kind::Stream(Handle::STDOUT), b"/dev/stdio".to_vec(), libc::O_WRONLY),
             (Kind::Stream(Handle::STDERR), b"/dev/stdio".to_vec(), libc::O_WRONLY),
         ];
-        Streams { kinds, serving: Vec::new(), pipes: Vec::new(), terminal: None }
+        Streams { kinds, ..Streams::default() }
     }
 
     /// Pipes, of which threads pass on what is in them.
     fn own(world: &World, streams: [OwnedFd; 3]) -> Streams {
         let [input, output, error] = streams;
         let pipes: Vec<Arc<Pipe>> = (0..3).map(|_| Arc::new(Pipe::new(world))).collect();
-        let mut made = Streams { kinds: Vec::new(), serving: Vec::new(), pipes: pipes.clone(), terminal: None };
+        let source = Source::new(pipes[0].clone());
+        let ends = Ends { source: Some(source.clone()), pipes: pipes.clone(), terminal: None };
+        let mut made = Streams { ends, ..Streams::default() };
         let name = || b"pipe:[1]".to_vec();
-        let pipe = pipes[0].clone();
-        pipe.open_writer();
-        made.kinds.push((Kind::Reader(pipe.clone()), name(), libc::O_RDONLY));
-        made.serving.push(Box::new(move |_, over| {
-            feed(&input, &over, &pipe.bell, |bytes| pipe.put(bytes));
-            pipe.close_writer();
+        made.kinds.push((Kind::Reader(pipes[0].clone()), name(), libc::O_RDONLY));
+        let source = Arc::downgrade(&source);
+        made.feeding = Some(Box::new(move |over| {
+            feed(&input, over, |bytes| source.upgrade()?.put(bytes));
+            if let Some(source) = source.upgrade() {
+                source.close();
+            }
         }));
         for (pipe, descriptor) in pipes.into_iter().skip(1).zip([output, error]) {
             pipe.open_reader();
             made.kinds.push((Kind::Writer(pipe.clone()), name(), libc::O_WRONLY));
-            made.serving.push(Box::new(move |world, over| {
+            made.draining.push(Box::new(move |world, over| {
                 drain(&descriptor, &world, &over, &pipe.bell, |most| pipe.take(most));
                 pipe.close_reader();
             }));
@@ -153,17 +180,29 @@ impl Streams {
         terminal.control(id, id);
         let path = format!("/dev/pts/{}", terminal.number).into_bytes();
         let kinds = (0..3).map(|_| (Kind::Terminal(terminal.clone()), path.clone(), libc::O_RDWR)).collect();
-        let (typed, shown) = (terminal.clone(), terminal.clone());
-        let serving: Vec<Box<dyn FnOnce(Arc<World>, Arc<Over>) + Send>> = vec![
-            Box::new(move |world, over| {
-                let line_is_open = feed(&input, &over, &typed.bell, |bytes| typed.try_type(&world, bytes));
+        let (living, typed) = (Arc::downgrade(world), Arc::downgrade(&terminal));
+        let feeding = move |over: &Over| {
+            let there = || Some((living.upgrade()?, typed.upgrade()?));
+            let line_is_open = feed(&input, over, |bytes| {
+                let (world, typed) = there()?;
+                typed.bell.enlist();
+                Some(typed.try_type(&world, bytes))
+            });
+            // When the command is over its terminal is hung up.
+            if let Some((world, typed)) = there().filter(|_| !over.is()) {
                 typed.type_end(&world, line_is_open);
-            }),
-            Box::new(move |world, over| {
-                drain(&output, &world, &over, &shown.bell, |most| shown.take_shown(most));
-            }),
-        ];
-        Ok(Streams { kinds, serving, pipes: Vec::new(), terminal: Some(terminal) })
+            }
+        };
+        let shown = terminal.clone();
+        let draining = move |world: Arc<World>, over: Arc<Over>| {
+            drain(&output, &world, &over, &shown.bell, |most| shown.take_shown(most));
+        };
+        Ok(Streams {
+            kinds,
+            feeding: Some(Box::new(feeding)),
+            draining: vec![Box::new(draining)],
+            ends: Ends { terminal: Some(terminal), ..Ends::default() },
+        })
     }
 }
 
@@ -190,18 +229,17 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
     let executor = world.executor.get().ok_or(CallError::Unsupported("it has not been started"))?;
     let space = Arc::new(Space::new(world.machine.clone(), world.ledger()).map_err(none)?);
     let over = Over::new().map_err(none)?;
-    let id = world.begin_thread().map_err(none)?;
-    let made = match (streams, terminal) {
-        (None, None) => Ok(Streams::of_instance()),
-        (None, Some(_)) => Err(wrong("a terminal needs streams to be connected to")),
-        (Some(streams), None) => Ok(Streams::own(world, streams)),
-        (Some(streams), Some(size)) => Streams::of_terminal(world, id, size, streams).map_err(none),
+    let counted = world.begin_thread().map_err(none)?;
+    let id = counted.id;
+    let Streams { kinds, feeding, draining, ends } = match (streams, terminal) {
+        (None, None) => Streams::of_instance(),
+        (None, Some(_)) => return Err(wrong("a terminal needs streams to be connected to")),
+        (Some(streams), None) => Streams::own(world, streams),
+        (Some(streams), Some(size)) => Streams::of_terminal(world, id, size, streams).map_err(none)?,
     };
-    let Streams { kinds, serving, pipes, terminal } = made.inspect_err(|_| world.end_thread())?;
     let descriptors = Descriptors::default();
     for (kind, path, flags) in kinds {
-        let added = descriptors.add(Open::new(world, kind, &path, flags as u32), 0, false);
-        added.map_err(none).inspect_err(|_| world.end_thread())?;
+        descriptors.add(Open::new(world, kind, &path, flags as u32), 0, false).map_err(none)?;
     }
     let process = Process::new(Parts {
         id,
@@ -231,23 +269,27 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
         folder: working_directory,
         failed: tell_failure,
     };
-    let mut served = Vec::new();
-    for serve in serving {
+    let thread = || std::thread::Builder::new().name("ringfence-pump".into());
+    let failed_streams = |_| {
+        ends.say(&over);
+        CallError::Unsupported("there is no thread for its streams")
+    };
+    if let Some(feed) = feeding {
+        let told = over.clone();
+        thread().spawn(move || feed(&told)).map_err(|_| Errno::AGAIN).map_err(failed_streams)?;
+    }
+    let mut drained = Vec::new();
+    for drain in draining {
         let (done, is_done) = oneshot::channel::<()>();
         let (living, told) = (world.clone(), over.clone());
-        let begun = world.keep(|| {
-            std::thread::Builder::new().name("ringfence-pump".into()).spawn(move || {
-                serve(living, told);
+        let begin = || {
+            thread().spawn(move || {
+                drain(living, told);
                 drop(done);
             })
-        });
-        if begun.is_err() {
-            over.say();
-            pipes.iter().for_each(|pipe| pipe.bell.ring());
-            world.end_thread();
-            return Err(CallError::Unsupported("there is no thread for its streams"));
-        }
-        served.push(is_done);
+        };
+        world.keep(begin).map_err(failed_streams)?;
+        drained.push(is_done);
     }
     let (tell, watched) = watch::channel(None);
     let begun = Begun {
@@ -255,23 +297,19 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
         world: Arc::downgrade(world),
         process: Arc::downgrade(&process),
         session: id,
-        terminal: terminal.as_ref().map(Arc::downgrade),
+        terminal: ends.terminal.as_ref().map(Arc::downgrade),
         control: world.control.clone(),
         ended: watched,
     };
     let living = Arc::downgrade(world);
     executor.spawn(async move {
         let status = ended.await.ok().and_then(super::ending::shell_status);
-        over.say();
-        pipes.iter().for_each(|pipe| pipe.bell.ring());
-        if let Some(terminal) = &terminal {
-            terminal.bell.ring();
-        }
-        for done in served {
+        ends.say(&over);
+        for done in drained {
             // It ends by being dropped.
             let _ = done.await;
         }
-        if let (Some(world), Some(terminal)) = (living.upgrade(), &terminal) {
+        if let (Some(world), Some(terminal)) = (living.upgrade(), &ends.terminal) {
             terminal.close_master(&world);
         }
         let is_ending = living.upgrade().is_none_or(|world| world.control.is_stopping());
@@ -282,6 +320,6 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
         };
         tell.send_replace(Some(came));
     });
-    starting::begin_command(world, process, beginning).map_err(none)?;
+    starting::begin_command(world, process, counted, beginning).map_err(none)?;
     Ok(begun)
 }

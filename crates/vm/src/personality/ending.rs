@@ -1,7 +1,9 @@
 //! The end of threads and processes: `exit(2)`, `exit_group(2)`, `wait4(2)`, `waitid(2)`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use ringfence_isolation::Exit;
 use rustix::io::Errno;
@@ -12,7 +14,7 @@ use super::process::{Image, Process, lock};
 use super::signals::{self, Cause};
 use super::stopping::News;
 use super::thread::{Next, Thread};
-use super::world::{FIRST, World};
+use super::world::{Counted, FIRST, World};
 use super::{Answer, Arguments, int};
 use crate::kvm::Processor;
 
@@ -33,8 +35,8 @@ pub(super) fn end(world: &World, process: &Process, status: i32) {
     }
 }
 
-/// A thread is gone; with the last one its process is.
-pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
+/// A thread is gone, and so is its place among those that are `counted`; with the last one its process is.
+pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32, counted: Option<Counted>) {
     let is_last = {
         let mut threads = lock(&process.threads);
         if let Some(member) = threads.remove(&id) {
@@ -43,7 +45,7 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32) {
         threads.is_empty()
     };
     process.fewer.ring();
-    world.end_thread();
+    drop(counted);
     if is_last {
         over(world, process);
     } else {
@@ -68,19 +70,21 @@ fn over(world: &World, process: &Arc<Process>) {
     process.has_left.store(true, SeqCst);
     process.left.ring();
     let _ = process.status.compare_exchange(-1, 0, SeqCst, SeqCst);
-    let orphans;
+    let (orphans, adopter);
     let parent = {
         let mut processes = world.processes();
         process.is_over.store(true, SeqCst);
-        // Its children belong to nobody: nobody asks for those that are over.
+        // Its children go to whoever adopts them, or belong to nobody: nobody asks for those that are over.
+        adopter = adopter_of(&processes, process);
+        let guardian = adopter.as_ref().map_or(1, |adopter| adopter.id);
         orphans =
             processes.values().filter(|child| child.parent.load(SeqCst) == process.id).cloned().collect::<Vec<_>>();
         processes.retain(|_, child| {
             let orphan = child.parent.load(SeqCst) == process.id && child.id != process.id;
             if orphan {
-                child.parent.store(1, SeqCst);
+                child.parent.store(guardian, SeqCst);
             }
-            let is_gone = orphan && child.is_over.load(SeqCst);
+            let is_gone = orphan && guardian == 1 && child.is_over.load(SeqCst);
             if is_gone {
                 world.asked_for();
             }
@@ -106,6 +110,11 @@ fn over(world: &World, process: &Arc<Process>) {
         if signal != 0 && orphan.id != process.id {
             let _ = signals::send(world, &orphan, Cause::sent(signal, libc::SI_USER, process.id));
         }
+        if let Some(adopter) = &adopter
+            && orphan.is_over.load(SeqCst)
+        {
+            tell_end(world, adopter, &orphan);
+        }
     }
     let status = process.status.load(SeqCst);
     if let Some(awaited) = lock(&process.awaited).take() {
@@ -113,12 +122,34 @@ fn over(world: &World, process: &Arc<Process>) {
         let _ = awaited.send(status);
     }
     if let Some(parent) = parent {
-        let (code, value) = code_of(status);
-        // One that waits already is enough.
-        let _ = signals::send(world, &parent, Cause::child(code, process.id, value));
-        parent.children.ring();
+        tell_end(world, &parent, process);
     }
     process.children.ring();
+}
+
+/// Tells a process that a child of it is over.
+fn tell_end(world: &World, parent: &Process, child: &Process) {
+    let (code, value) = code_of(child.status.load(SeqCst));
+    let signal = child.last_signal.load(SeqCst);
+    if (1..=64).contains(&signal) {
+        // One that waits already is enough.
+        let _ = signals::send(world, parent, Cause { signal, ..Cause::child(code, child.id, value) });
+    }
+    parent.children.ring();
+}
+
+/// The nearest of those a process descends from that adopts: `PR_SET_CHILD_SUBREAPER` of `prctl(2)`.
+fn adopter_of(processes: &BTreeMap<u32, Arc<Process>>, process: &Process) -> Option<Arc<Process>> {
+    let mut above = processes.get(&process.parent.load(SeqCst));
+    // Each step leads to one that is older, or has adopted: there are no more steps than processes.
+    for _ in 0..processes.len() {
+        let found = above?;
+        if found.adopts.load(SeqCst) && !found.is_over.load(SeqCst) {
+            return Some(found.clone());
+        }
+        above = processes.get(&found.parent.load(SeqCst));
+    }
+    None
 }
 
 impl Thread {
@@ -210,11 +241,15 @@ struct Wish {
     continued: bool,
     keep: bool,
     at_once: bool,
+    /// Those whose end is told by `SIGCHLD`, and those whose end is told otherwise.
+    ordinary: bool,
+    cloned: bool,
 }
 
 /// What became of a child.
 enum Found {
-    Ended(i32),
+    /// With this status, after so much processor time.
+    Ended(i32, Duration),
     Halted(News),
 }
 
@@ -222,7 +257,9 @@ enum Found {
 fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Found), Errno>> {
     let mut processes = world.processes();
     let mine = |child: &Process| {
+        let is_ordinary = child.last_signal.load(SeqCst) == libc::SIGCHLD;
         child.parent.load(SeqCst) == process.id
+            && (if is_ordinary { wish.ordinary } else { wish.cloned })
             && match wish.whom {
                 Whom::Any => true,
                 Whom::Process(id) => child.id == id,
@@ -235,7 +272,8 @@ fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Fou
         any = true;
         if child.is_over.load(SeqCst) {
             if wish.ended {
-                found = Some((child.id, Found::Ended(child.status.load(SeqCst))));
+                let used = *lock(&child.ended_time) + *lock(&child.children_time);
+                found = Some((child.id, Found::Ended(child.status.load(SeqCst), used)));
                 break;
             }
         } else if let Some(news) = child.halt.news(wish.stopped, wish.continued, wish.keep) {
@@ -245,11 +283,10 @@ fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Fou
     }
     match found {
         Some(found) => {
-            if matches!(found.1, Found::Ended(_))
+            if let Found::Ended(_, used) = found.1
                 && !wish.keep
-                && let Some(child) = processes.remove(&found.0)
+                && processes.remove(&found.0).is_some()
             {
-                let used = *lock(&child.ended_time) + *lock(&child.children_time);
                 *lock(&process.children_time) += used;
                 world.asked_for();
             }
@@ -271,6 +308,16 @@ fn wait_for(thread: &Thread, wish: Wish) -> Result<Option<(u32, Found)>, Errno> 
 /// Options for children made by `clone(2)`: all are waited for.
 const CLONED: i32 = libc::__WALL | libc::__WCLONE | libc::__WNOTHREAD;
 
+/// Whether children are meant whose end is told by `SIGCHLD`, as that of most.
+fn is_ordinary(options: i32) -> bool {
+    options & libc::__WALL != 0 || options & libc::__WCLONE == 0
+}
+
+/// Whether others are.
+fn is_cloned(options: i32) -> bool {
+    options & (libc::__WALL | libc::__WCLONE) != 0
+}
+
 /// `wait4(2)`
 pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: Arguments) -> Answer {
     let options = int(options);
@@ -291,11 +338,13 @@ pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: A
         continued: options & libc::WCONTINUED != 0,
         keep: false,
         at_once: options & libc::WNOHANG != 0,
+        ordinary: is_ordinary(options),
+        cloned: is_cloned(options),
     };
     let Some((id, found)) = wait_for(thread, wish)? else { return Ok(0) };
     let space = thread.process.space()?;
     let word = match found {
-        Found::Ended(status) => status,
+        Found::Ended(status, _) => status,
         Found::Halted(News::Stopped(signal)) => signal << 8 | 0x7f,
         Found::Halted(News::Continued) => 0xffff,
     };
@@ -303,7 +352,12 @@ pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: A
         space.write_u32(status, word as u32)?;
     }
     if usage != 0 {
-        space.write(usage, &[0; 144])?;
+        let mut bytes = [0; 144];
+        if let Found::Ended(_, used) = found {
+            bytes[..8].copy_from_slice(&used.as_secs().to_le_bytes());
+            bytes[8..16].copy_from_slice(&u64::from(used.subsec_micros()).to_le_bytes());
+        }
+        space.write(usage, &bytes)?;
     }
     Ok(u64::from(id))
 }
@@ -322,7 +376,7 @@ pub(super) fn waitid(thread: &mut Thread, [kind, wanted, info, options, ..]: Arg
         (libc::P_PID, wanted) if wanted > 0 => Whom::Process(wanted.unsigned_abs()),
         (libc::P_PGID, 0) => Whom::Group(thread.process.group.load(SeqCst)),
         (libc::P_PGID, wanted) if wanted > 0 => Whom::Group(wanted.unsigned_abs()),
-        (libc::P_PIDFD, number) => {
+        (libc::P_PIDFD, number) if number >= 0 => {
             let open = thread.process.descriptors().get(number)?;
             let Kind::Process(process) = &open.kind else { return Err(Errno::BADF) };
             nonblocking = open.is_nonblocking() && !at_once;
@@ -338,6 +392,8 @@ pub(super) fn waitid(thread: &mut Thread, [kind, wanted, info, options, ..]: Arg
         continued: options & libc::WCONTINUED != 0,
         keep: options & libc::WNOWAIT != 0,
         at_once,
+        ordinary: is_ordinary(options),
+        cloned: is_cloned(options),
     };
     let found = wait_for(thread, wish)?;
     if found.is_none() && nonblocking {
@@ -346,7 +402,7 @@ pub(super) fn waitid(thread: &mut Thread, [kind, wanted, info, options, ..]: Arg
     if info != 0 {
         let bytes = found.map_or([0; 128], |(id, found)| {
             let (code, value) = match found {
-                Found::Ended(status) => code_of(status),
+                Found::Ended(status, _) => code_of(status),
                 Found::Halted(News::Stopped(signal)) => (libc::CLD_STOPPED, signal),
                 Found::Halted(News::Continued) => (libc::CLD_CONTINUED, libc::SIGCONT),
             };

@@ -258,11 +258,6 @@ pub(super) fn create1(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
 /// `epoll_ctl(2)`
 pub(super) fn control(thread: &mut Thread, [set, operation, number, event, ..]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
-    let (set, open) = (descriptors.get(int(set))?, descriptors.get(int(number))?);
-    let Kind::Set(set) = &set.kind else { return Err(Errno::INVAL) };
-    if !open.is_waited_for() {
-        return Err(Errno::PERM);
-    }
     let wish = match int(operation) {
         libc::EPOLL_CTL_DEL => (0, 0),
         _ => {
@@ -270,6 +265,11 @@ pub(super) fn control(thread: &mut Thread, [set, operation, number, event, ..]: 
             (space.read_u32(event)?, space.read_u64(event.wrapping_add(4))?)
         }
     };
+    let (set, open) = (descriptors.file(int(set))?, descriptors.file(int(number))?);
+    if !open.is_waited_for() {
+        return Err(Errno::PERM);
+    }
+    let Kind::Set(set) = &set.kind else { return Err(Errno::INVAL) };
     let ends = || thread.has_to_end();
     set.change(&thread.world, &ends, int(operation), (int(number), &open), wish).map(|()| 0)
 }

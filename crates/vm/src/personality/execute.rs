@@ -94,7 +94,9 @@ pub(super) fn execute(
         Some(target) => target?,
         None => path,
     };
-    let status = thread.status_at(&thread.absolute(libc::AT_FDCWD, &path)?, true)?;
+    let found = thread.absolute(libc::AT_FDCWD, &path)?;
+    let status = thread.status_at(&found, true)?;
+    thread.may_use(&found, true, super::owners::SEARCH)?;
     if !status.is_executable() {
         return Err(Errno::ACCESS);
     }
@@ -121,7 +123,8 @@ pub(super) fn execute(
     process.has_executed.store(true, SeqCst);
     process.has_left.store(true, SeqCst);
     process.left.ring();
-    (thread.clear_at_end, thread.alternate) = (0, Default::default());
+    (thread.clear_at_end, thread.alternate, thread.rseq) = (0, Default::default(), None);
+    process.barriers.store(0, SeqCst);
     thread.context = loaded.registers;
     let entered = thread.processor.enter(&world.machine, root, 0, &loaded.registers);
     if entered.and_then(|()| thread.processor.clear_vectors()).is_err() {

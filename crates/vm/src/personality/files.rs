@@ -45,6 +45,11 @@ impl Descriptors {
         slot.map(|slot| slot.open.clone()).ok_or(Errno::BADF)
     }
 
+    /// The same, but for one that only names a file: `O_PATH` of `open(2)`.
+    pub(super) fn file(&self, number: i32) -> Result<Arc<Open>, Errno> {
+        self.get(number).and_then(|open| if open.is_path() { Err(Errno::BADF) } else { Ok(open) })
+    }
+
     /// A new descriptor, the lowest from `least` on.
     pub(super) fn add(&self, open: Arc<Open>, least: usize, close_on_exec: bool) -> Result<u64, Errno> {
         let mut slots = lock(&self.0);
@@ -179,6 +184,10 @@ pub(super) fn dup3(thread: &mut Thread, [from, to, flags, ..]: Arguments) -> Ans
 pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
     let open = descriptors.get(int(number))?;
+    let of_a_name = [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL];
+    if open.is_path() && !of_a_name.contains(&int(command)) {
+        return Err(Errno::BADF);
+    }
     match int(command) {
         command @ (libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => {
             let least = usize::try_from(int(argument)).ok().filter(|&least| least < descriptors.most());

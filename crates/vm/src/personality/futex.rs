@@ -115,6 +115,9 @@ fn wait(thread: &Thread, at: u64, expected: u32, mask: u32, until: Option<std::t
 pub(super) fn futex(thread: &mut Thread, [at, operation, value, time, other, third]: Arguments) -> Answer {
     let operation = int(operation);
     let command = operation & !FLAGS;
+    if matches!(command, REQUEUE | COMPARE_REQUEUE) && (int(value) < 0 || int(time) < 0) {
+        return Err(Errno::INVAL);
+    }
     let futexes = &thread.world.futexes;
     let place = |at: u64| thread.process.space()?.place_of(at, Protection::READ);
     match command {

@@ -1,10 +1,9 @@
-//! Who a program is and where it runs: `getpid(2)`, `getuid(2)`, `uname(2)`, `getrlimit(2)`, `prctl(2)`, …
+//! Who a program is and where it runs: `getpid(2)`, `uname(2)`, `getgroups(2)`, …
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use ringfence_abi::Call;
-use ringfence_manifest::Point;
 use rustix::io::Errno;
 
 use super::process::{Process, lock};
@@ -26,37 +25,6 @@ pub(super) fn getppid(thread: &mut Thread, _: Arguments) -> Answer {
     Ok(thread.process.parent.load(SeqCst).into())
 }
 
-/// `getuid(2)`, `getgid(2)`, `geteuid(2)`, `getegid(2)`
-pub(super) fn getuid(_: &mut Thread, _: Arguments) -> Answer {
-    Ok(rustix::process::getuid().as_raw().into())
-}
-
-/// `getresuid(2)`, `getresgid(2)`
-pub(super) fn getresuid(thread: &mut Thread, [first, second, third, ..]: Arguments) -> Answer {
-    let space = thread.process.space()?;
-    for at in [first, second, third] {
-        space.write_u32(at, rustix::process::getuid().as_raw())?;
-    }
-    Ok(0)
-}
-
-/// `setuid(2)` and its like: nobody becomes somebody else.
-pub(super) fn setuid(_: &mut Thread, [user, ..]: Arguments) -> Answer {
-    if user as u32 == rustix::process::getuid().as_raw() { Ok(0) } else { Err(Errno::PERM) }
-}
-
-/// `setresuid(2)`, `setreuid(2)` and their like.
-pub(super) fn setresuid(_: &mut Thread, users: Arguments) -> Answer {
-    let mine = rustix::process::getuid().as_raw();
-    let same = users[..2].iter().all(|&user| user as u32 == mine || user as u32 == u32::MAX);
-    if same { Ok(0) } else { Err(Errno::PERM) }
-}
-
-/// `setfsuid(2)`, `setfsgid(2)`: the one before, which is the one after.
-pub(super) fn setfsuid(_: &mut Thread, _: Arguments) -> Answer {
-    Ok(rustix::process::getuid().as_raw().into())
-}
-
 /// The version of `struct __user_cap_header_struct` with 64 capabilities.
 const CAPABILITIES: u32 = 0x2008_0522;
 
@@ -71,7 +39,10 @@ pub(super) fn capget(thread: &mut Thread, [header, data, ..]: Arguments) -> Answ
     if id < 0 {
         return Err(Errno::INVAL);
     }
-    process(thread, id as u64)?;
+    let is_thread = |process: &Arc<Process>| lock(&process.threads).contains_key(&id.unsigned_abs());
+    if id != 0 && !thread.world.processes().values().any(is_thread) {
+        return Err(Errno::SRCH);
+    }
     if data == 0 { Ok(0) } else { space.write(data, &[0; 24]).map(|()| 0) }
 }
 
@@ -87,16 +58,6 @@ pub(super) fn capset(thread: &mut Thread, [header, data, ..]: Arguments) -> Answ
     space.read(data, &mut wanted)?;
     let mine = id == 0 || id == thread.process.id;
     if mine && wanted.iter().all(|&byte| byte == 0) { Ok(0) } else { Err(Errno::PERM) }
-}
-
-/// `setgroups(2)`: there are none, and none are had.
-pub(super) fn setgroups(_: &mut Thread, [count, ..]: Arguments) -> Answer {
-    if count as u32 == 0 { Ok(0) } else { Err(Errno::PERM) }
-}
-
-/// `getgroups(2)`: none.
-pub(super) fn getgroups(_: &mut Thread, [count, ..]: Arguments) -> Answer {
-    if int(count) < 0 { Err(Errno::INVAL) } else { Ok(0) }
 }
 
 /// `getpgrp(2)`
@@ -184,7 +145,7 @@ pub(super) fn sysinfo(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
     let total = thread.world.spec.limits.memory.map_or(16 << 30, |bytes| bytes.0);
     let free = total.saturating_sub(thread.world.machine.used());
     let mut bytes = [0; 112];
-    for (at, word) in [(32, total), (40, free)] {
+    for (at, word) in [(0, thread.world.uptime().as_secs()), (32, total), (40, free)] {
         bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
     }
     let processes = thread.world.processes().len() as u16;
@@ -216,56 +177,6 @@ pub(super) fn arch_prctl(thread: &mut Thread, [code, at, ..]: Arguments) -> Answ
         0x1003 => {
             let base = thread.processor.fs_base().map_err(|_| Errno::IO)?;
             thread.process.space()?.write_u64(at, base).map(|()| 0)
-        }
-        _ => Err(Errno::INVAL),
-    }
-}
-
-/// "RFNG": the program is at a point where it may be captured. Elsewhere this is no option (`EINVAL`).
-const MARKER: i32 = 0x5246_4e47;
-
-/// `prctl(2)`: names, and what is as it is.
-pub(super) fn prctl(thread: &mut Thread, [option, at, ..]: Arguments) -> Answer {
-    let space = thread.process.space()?;
-    match int(option) {
-        libc::PR_SET_NAME => {
-            let mut name = Vec::new();
-            for offset in 0..15 {
-                let mut byte = [0];
-                space.read(at.wrapping_add(offset), &mut byte)?;
-                if byte[0] == 0 {
-                    break;
-                }
-                name.push(byte[0]);
-            }
-            *lock(&thread.process.name) = Some(name);
-            Ok(0)
-        }
-        libc::PR_GET_NAME => {
-            let mut name = thread.process.name();
-            name.resize(16, 0);
-            space.write(at, &name).map(|()| 0)
-        }
-        libc::PR_SET_PDEATHSIG => {
-            if at > 64 {
-                return Err(Errno::INVAL);
-            }
-            thread.process.at_parents_end.store(at as u32, SeqCst);
-            Ok(0)
-        }
-        libc::PR_GET_PDEATHSIG => space.write_u32(at, thread.process.at_parents_end.load(SeqCst)).map(|()| 0),
-        libc::PR_SET_DUMPABLE if at > 1 => Err(Errno::INVAL),
-        libc::PR_SET_DUMPABLE => {
-            thread.process.dumpable.store(at as u32, SeqCst);
-            Ok(0)
-        }
-        libc::PR_GET_DUMPABLE => Ok(thread.process.dumpable.load(SeqCst).into()),
-        libc::PR_SET_NO_NEW_PRIVS if at == 1 => Ok(0),
-        libc::PR_GET_NO_NEW_PRIVS => Ok(1),
-        MARKER => {
-            thread.is_at_marker = thread.arrive(Point::Marker) || thread.world.rest.is_wanted();
-            // In an instance that goes on from here the answer is 1.
-            Ok(0)
         }
         _ => Err(Errno::INVAL),
     }

@@ -159,7 +159,7 @@ impl Locks {
 
 /// `flock(2)`
 pub(super) fn flock(thread: &mut Thread, [number, operation, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     let operation = int(operation);
     let exclusive = match operation & !libc::LOCK_NB {
         libc::LOCK_SH | libc::LOCK_UN => false,

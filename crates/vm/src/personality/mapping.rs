@@ -15,16 +15,42 @@ fn protection(argument: u64) -> Result<Protection, Errno> {
     Protection::from_bits(u8::try_from(argument).map_err(|_| Errno::INVAL)?).ok_or(Errno::INVAL)
 }
 
+/// The flags of `mmap(2)` that `MAP_SHARED_VALIDATE` admits.
+const KNOWN: i32 = libc::MAP_TYPE
+    | libc::MAP_FIXED
+    | libc::MAP_ANONYMOUS
+    | libc::MAP_DENYWRITE
+    | libc::MAP_EXECUTABLE
+    | libc::MAP_GROWSDOWN
+    | libc::MAP_LOCKED
+    | libc::MAP_NORESERVE
+    | libc::MAP_POPULATE
+    | libc::MAP_NONBLOCK
+    | libc::MAP_STACK
+    | libc::MAP_HUGETLB;
+/// How much of what is asked for is made ahead of time.
+const AHEAD: u64 = 16 << 20;
+
 /// `mmap(2)`
 pub(super) fn mmap(thread: &mut Thread, [at, length, wanted, flags, number, offset]: Arguments) -> Answer {
     let protection = protection(wanted)?;
     let flags = int(flags);
     let has = |flag: i32| flags & flag == flag;
+    if !offset.is_multiple_of(crate::kvm::PAGE) {
+        return Err(Errno::INVAL);
+    }
+    let file = if has(libc::MAP_ANONYMOUS) { None } else { Some(thread.process.descriptors().file(int(number))?) };
     let shared = match flags & libc::MAP_TYPE {
         libc::MAP_PRIVATE => false,
-        libc::MAP_SHARED | libc::MAP_SHARED_VALIDATE => true,
+        libc::MAP_SHARED => true,
+        libc::MAP_SHARED_VALIDATE if file.is_none() => return Err(Errno::INVAL),
+        libc::MAP_SHARED_VALIDATE if flags & !KNOWN != 0 => return Err(Errno::OPNOTSUPP),
+        libc::MAP_SHARED_VALIDATE => true,
         _ => return Err(Errno::INVAL),
     };
+    if length == 0 {
+        return Err(Errno::INVAL);
+    }
     let placement = if has(libc::MAP_FIXED_NOREPLACE) {
         Placement::Free(at)
     } else if has(libc::MAP_FIXED) {
@@ -32,16 +58,8 @@ pub(super) fn mmap(thread: &mut Thread, [at, length, wanted, flags, number, offs
     } else {
         Placement::Hint(at)
     };
-    let backing = if has(libc::MAP_ANONYMOUS) {
-        match shared {
-            true => Backing::Shared(Segment::new(thread.world.machine.clone()), 0, Reach::All),
-            false => Backing::Anonymous,
-        }
-    } else {
-        let open = thread.process.descriptors().get(int(number))?;
-        if !offset.is_multiple_of(crate::kvm::PAGE)
-            || offset.checked_add(length).is_none_or(|end| end > i64::MAX as u64)
-        {
+    let backing = if let Some(open) = file {
+        if offset.checked_add(length).is_none_or(|end| end > i64::MAX as u64) {
             return Err(Errno::INVAL);
         }
         let write = shared && protection.contains(Protection::WRITE);
@@ -66,12 +84,16 @@ pub(super) fn mmap(thread: &mut Thread, [at, length, wanted, flags, number, offs
             Kind::File(_) if shared => Backing::Shared(thread.world.shared.map(&thread.world, &open)?, offset, reach),
             _ => Backing::File(content, offset),
         }
+    } else if shared {
+        Backing::Shared(Segment::new(thread.world.machine.clone()), 0, Reach::All)
+    } else {
+        Backing::Anonymous
     };
     let space = thread.process.space()?;
     let start = space.map(placement, length, protection, backing)?;
     thread.world.shared.settle();
     if has(libc::MAP_POPULATE) && !protection.is_empty() {
-        space.populate(start, length.min(16 << 20));
+        space.populate(start, length.min(AHEAD));
     }
     Ok(start)
 }
@@ -110,26 +132,55 @@ pub(super) fn brk(thread: &mut Thread, [wanted, ..]: Arguments) -> Answer {
     Ok(thread.process.space()?.move_break(wanted))
 }
 
-/// `madvise(2)`: only what changes content is done.
+/// `madvise(2)`: only what changes content, and what makes pages, is done.
 pub(super) fn madvise(thread: &mut Thread, [start, length, advice, ..]: Arguments) -> Answer {
-    match int(advice) {
-        libc::MADV_DONTNEED => thread.process.space()?.discard(start, length).map(|()| 0),
-        libc::MADV_NORMAL..=libc::MADV_WILLNEED | libc::MADV_FREE | libc::MADV_MERGEABLE..=libc::MADV_DODUMP => Ok(0),
-        _ => Err(Errno::INVAL),
+    const GUARDS: std::ops::RangeInclusive<i32> = libc::MADV_DONTDUMP..=libc::MADV_DODUMP;
+    let advice = int(advice);
+    match advice {
+        libc::MADV_NORMAL..=libc::MADV_DONTNEED | libc::MADV_FREE => {}
+        libc::MADV_MERGEABLE..=libc::MADV_NOHUGEPAGE => {}
+        libc::MADV_COLD..=libc::MADV_POPULATE_WRITE | DONTNEED_LOCKED => {}
+        advice if GUARDS.contains(&advice) => {}
+        _ => return Err(Errno::INVAL),
     }
+    let rounded = length.checked_next_multiple_of(crate::kvm::PAGE).ok_or(Errno::INVAL)?;
+    if !start.is_multiple_of(crate::kvm::PAGE) || start.checked_add(rounded).is_none() {
+        return Err(Errno::INVAL);
+    }
+    let space = thread.process.space()?;
+    match advice {
+        _ if length == 0 => return Ok(0),
+        libc::MADV_DONTNEED | DONTNEED_LOCKED => return space.discard(start, length).map(|()| 0),
+        _ if !space.covers(start, length) => return Err(Errno::NOMEM),
+        libc::MADV_FREE if space.shares(start, length) => return Err(Errno::INVAL),
+        libc::MADV_POPULATE_READ | libc::MADV_POPULATE_WRITE => space.populate(start, length.min(AHEAD)),
+        _ => {}
+    }
+    Ok(0)
 }
 
-/// `mincore(2)`: every page that is mapped is there when it is touched.
+/// `MADV_DONTNEED_LOCKED`, which `libc` does not name.
+const DONTNEED_LOCKED: i32 = 24;
+
+/// `mincore(2)`
 pub(super) fn mincore(thread: &mut Thread, [start, length, at, ..]: Arguments) -> Answer {
     let space = thread.process.space()?;
-    let pages = length.div_ceil(crate::kvm::PAGE).min(1 << 20);
     if !start.is_multiple_of(crate::kvm::PAGE) {
         return Err(Errno::INVAL);
     }
-    if !space.covers(start, length) {
+    if start.checked_add(length).is_none() {
         return Err(Errno::NOMEM);
     }
-    space.write(at, &vec![1; pages as usize]).map(|()| 0)
+    // So many at once: the host keeps no more for one call.
+    const STEP: u64 = 1 << 30;
+    let mut done = 0;
+    while done < length {
+        let part = (length - done).min(STEP);
+        let found = space.residents(start + done, part)?;
+        space.write(at.wrapping_add(done / crate::kvm::PAGE), &found)?;
+        done += part;
+    }
+    Ok(0)
 }
 
 /// `msync(2)`: what was written to shared files reaches them.
@@ -141,7 +192,50 @@ pub(super) fn msync(thread: &mut Thread, [start, length, flags, ..]: Arguments) 
     thread.process.space()?.synchronize(start, length).map(|()| 0)
 }
 
-/// `mlock(2)`, `munlock(2)`: nothing leaves memory.
+/// The pages that an address range touches; `ENOMEM` unless all of them are mapped, `EINVAL` when it has no end.
+fn locked(thread: &Thread, start: u64, length: u64) -> Result<(u64, u64), Errno> {
+    let into = start % crate::kvm::PAGE;
+    let length = length.checked_add(into).and_then(|length| length.checked_next_multiple_of(crate::kvm::PAGE));
+    let start = start - into;
+    let length = length.filter(|&length| start.checked_add(length).is_some()).ok_or(Errno::INVAL)?;
+    match thread.process.space()?.covers(start, length) {
+        true => Ok((start, length)),
+        false => Err(Errno::NOMEM),
+    }
+}
+
+/// `mlock(2)`: the pages are made; that they stay is the host's concern.
+pub(super) fn mlock(thread: &mut Thread, [start, length, ..]: Arguments) -> Answer {
+    let (start, length) = locked(thread, start, length)?;
+    thread.process.space()?.populate(start, length.min(AHEAD));
+    Ok(0)
+}
+
+/// `mlock2(2)`
+pub(super) fn mlock2(thread: &mut Thread, arguments: Arguments) -> Answer {
+    match arguments[2] {
+        0 => mlock(thread, arguments),
+        // `MLOCK_ONFAULT`
+        1 => locked(thread, arguments[0], arguments[1]).map(|_| 0),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// `munlock(2)`
+pub(super) fn munlock(thread: &mut Thread, [start, length, ..]: Arguments) -> Answer {
+    locked(thread, start, length).map(|_| 0)
+}
+
+/// `mlockall(2)`
+pub(super) fn mlockall(_: &mut Thread, [flags, ..]: Arguments) -> Answer {
+    match int(flags) {
+        flags if flags & !(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) != 0 => Err(Errno::INVAL),
+        0 | libc::MCL_ONFAULT => Err(Errno::INVAL),
+        _ => Ok(0),
+    }
+}
+
+/// `munlockall(2)`, `sync(2)`: nothing is locked, and what is written is with the host.
 pub(super) fn nothing(_: &mut Thread, _: Arguments) -> Answer {
     Ok(0)
 }

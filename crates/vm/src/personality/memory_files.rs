@@ -151,7 +151,11 @@ impl Thread {
                 content()?;
                 match create {
                     true if has(libc::O_DIRECTORY) => return Err(Errno::INVAL),
-                    true => world.scratch.create(spot, mode, world.now())?,
+                    true => {
+                        let node = world.scratch.create(spot, mode, world.now())?;
+                        self.own((super::status::MEMORY_DEVICE, node.number), None, 0)?;
+                        node
+                    }
                     false => return Err(Errno::NOENT),
                 }
             }

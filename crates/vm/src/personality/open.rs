@@ -1,6 +1,6 @@
 //! What a descriptor stands for, and reading and writing it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use ringfence_abi::{Call, Handle, Interest, Position, Reply};
@@ -9,7 +9,8 @@ use rustix::io::Errno;
 
 use super::counter::Counter;
 use super::epoll::Set;
-use super::folders::Stage;
+use super::inotify::Watches;
+use super::listing::Stage;
 use super::locks::Owner;
 use super::memory_files;
 use super::pipe::Pipe;
@@ -39,6 +40,8 @@ pub(super) struct Open {
     flags: AtomicU32,
     identity: OnceLock<Identity>,
     counted: bool,
+    /// It was opened by the program, whose watchers hear of its end.
+    pub(super) is_told: AtomicBool,
     _kept: Kept,
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
@@ -82,6 +85,8 @@ pub(super) enum Kind {
     Set(Set),
     /// `pidfd_open(2)`
     Process(Arc<Process>),
+    /// `inotify_init(2)`
+    Watches(Arc<Watches>),
     /// A terminal: `pts(4)`.
     Terminal(Arc<Terminal>),
     /// Its other end.
@@ -131,6 +136,7 @@ impl Open {
             flags,
             identity: OnceLock::new(),
             counted: false,
+            is_told: AtomicBool::new(false),
             _kept: kept,
             attempts: Default::default(),
         }
@@ -151,6 +157,7 @@ impl Open {
             Kind::Timer(timer) => timer.changes(),
             Kind::Set(set) => return [set.next_look(); 2],
             Kind::Process(process) => process.children.rings(),
+            Kind::Watches(watches) => watches.bell.rings(),
             _ => 0,
         };
         [0, 1].map(|direction| self.attempts[direction].load(SeqCst) + rings)
@@ -185,6 +192,7 @@ impl Open {
                 | Kind::Signals(_)
                 | Kind::Set(_)
                 | Kind::Process(_)
+                | Kind::Watches(_)
                 | Kind::Terminal(_)
                 | Kind::Master(_)
         )
@@ -198,11 +206,22 @@ impl Open {
         self.flags.store(self.flags() & !CHANGEABLE | flags & CHANGEABLE, SeqCst);
     }
 
+    /// Whether it only names a file: `O_PATH`.
+    pub(super) fn is_path(&self) -> bool {
+        self.flags() & libc::O_PATH as u32 != 0
+    }
+
+    /// Whether it is a folder.
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self.kind, Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_))
+    }
+
     pub(super) fn is_nonblocking(&self) -> bool {
         self.flags() & libc::O_NONBLOCK as u32 != 0
     }
 
-    fn check_access(&self, write: bool) -> Result<(), Errno> {
+    /// Whether it was opened for that; `EBADF` otherwise.
+    pub(super) fn check_access(&self, write: bool) -> Result<(), Errno> {
         let mode = self.flags() & libc::O_ACCMODE as u32;
         let wrong = if write { libc::O_RDONLY } else { libc::O_WRONLY } as u32;
         if mode == wrong || self.flags() & libc::O_PATH as u32 != 0 { Err(Errno::BADF) } else { Ok(()) }
@@ -216,6 +235,7 @@ impl Open {
             Kind::Counter(counter) => counter.read(thread, into, self.is_nonblocking()),
             Kind::Timer(timer) => timer.read(thread, into, self.is_nonblocking()),
             Kind::Signals(signals) => signals.read(thread, into, self.is_nonblocking()),
+            Kind::Watches(watches) => watches.read(thread, into, self.is_nonblocking()),
             Kind::Set(_) | Kind::Process(_) => Err(Errno::INVAL),
             Kind::Stream(_) if thread.arrive(Point::Start) => Err(Errno::INTR),
             Kind::Stream(handle) => loop {
@@ -369,6 +389,7 @@ impl Open {
     pub(super) fn set_size(&self, size: u64) -> Result<(), Errno> {
         match &self.kind {
             Kind::File(file) => {
+                self.check_access(true).map_err(|_| Errno::INVAL)?;
                 self.world.call(Call::SetSize { file: *file, size })?;
                 if let Some(pages) = self.world.shared.of(self) {
                     pages.set_size(size);
@@ -391,6 +412,12 @@ impl Open {
             Reply::Count(count) => Ok(count),
             _ => Err(Errno::IO),
         }
+    }
+
+    /// Whether nothing is left to read from this offset on, or from its position.
+    pub(super) fn is_at_end(&self, offset: Option<u64>) -> bool {
+        let is_file = matches!(self.kind, Kind::File(_) | Kind::Memory(_) | Kind::System(_) | Kind::Text(_));
+        is_file && self.size().is_ok_and(|size| offset.unwrap_or_else(|| *lock(&self.position)) >= size)
     }
 
     /// Which file it is, however it was opened.
@@ -442,6 +469,10 @@ impl Drop for Open {
     fn drop(&mut self) {
         if self.counted {
             self.world.count_closed();
+        }
+        if self.is_told.load(SeqCst) {
+            let can_write = self.check_access(true).is_ok();
+            self.happened(if can_write { libc::IN_CLOSE_WRITE } else { libc::IN_CLOSE_NOWRITE });
         }
         for owner in [Owner::Open(self.address()), Owner::Whole(self.address())] {
             self.world.locks.release(owner, None);

@@ -1,8 +1,9 @@
 //! From a path to something open: `path_resolution(7)`, `open(2)`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
-use ringfence_abi::{Call, Handle, OpenHow, Reply};
+use ringfence_abi::{Call, Handle, OpenHow, Reply, Timestamp};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -11,7 +12,7 @@ use super::open::{Charged, Kind, Mapped, Open};
 use super::process::lock;
 use super::special;
 use super::thread::Thread;
-use super::{Answer, Arguments, int};
+use super::{Answer, Arguments, int, owners};
 use crate::memory::Content;
 use crate::tree::{HostFile, normal};
 
@@ -44,6 +45,13 @@ impl Path {
 impl Thread {
     /// The path at an address, seen from a folder: `openat(2)`.
     pub(super) fn path(&self, folder: i32, address: u64) -> Result<Path, Errno> {
+        let path = self.unchecked_path(folder, address)?;
+        self.may_pass(&path)?;
+        Ok(path)
+    }
+
+    /// The same, of which nobody has asked yet whether the process may get there.
+    pub(super) fn unchecked_path(&self, folder: i32, address: u64) -> Result<Path, Errno> {
         let text = self.process.space()?.text(address)?;
         if text.is_empty() {
             return Err(Errno::NOENT);
@@ -140,17 +148,25 @@ impl Thread {
             directory: has(libc::O_DIRECTORY),
             follow,
         };
+        let before = if how.create { world.now() } else { 0 };
         let opened = world.call(Call::Open { directory: self.root()?, path: &path.written, how });
         let opened = opened.or_else(|errno| self.bare_root(path, errno));
         let opened = opened.map_err(|errno| if how.create { errno } else { self.unseen(path, errno) });
         let Reply::Handle(handle) = opened? else {
             return Err(Errno::IO);
         };
-        let is_folder = how.directory
-            || matches!(
-                world.call(Call::Stat { handle }),
-                Ok(Reply::Stat(stat)) if stat.kind == ringfence_abi::FileKind::Directory
-            );
+        let stat = if how.directory { None } else { world.call(Call::Stat { handle }).ok() };
+        let is_folder = match &stat {
+            Some(Reply::Stat(stat)) => stat.kind == ringfence_abi::FileKind::Directory,
+            _ => how.directory,
+        };
+        if let Some(Reply::Stat(stat)) = stat
+            && how.create
+            && (how.exclusive || is_new(&stat, before))
+        {
+            let mode = mode & 0o7777 & !lock(&self.process.place()).mask;
+            self.own(stat.identity, Some(mode), super::status::SHOWN)?;
+        }
         let names = if path.normal == b"/" { world.names_at_the_top() } else { Vec::new() };
         let kind = if is_folder { Kind::Folder(handle, names) } else { Kind::File(handle) };
         let open = Open::new(world, kind, &path.normal, flags);
@@ -211,6 +227,14 @@ impl Thread {
     }
 }
 
+/// Whether a file of the host's was made by the call that began at this moment: nothing has happened to it since.
+fn is_new(stat: &ringfence_abi::Stat, before: Timestamp) -> bool {
+    /// The host's files are stamped by a clock that goes on by ticks.
+    const TICK: Timestamp = 10_000_000;
+    let untouched = stat.accessed == stat.modified && stat.modified == stat.changed;
+    stat.size == 0 && stat.links == 1 && untouched && stat.changed >= before - TICK
+}
+
 /// `open(2)`
 pub(super) fn open(thread: &mut Thread, [path, flags, mode, ..]: Arguments) -> Answer {
     openat(thread, [libc::AT_FDCWD as u64, path, flags, mode, 0, 0])
@@ -256,6 +280,34 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
 pub(super) fn openat(thread: &mut Thread, [folder, path, flags, mode, ..]: Arguments) -> Answer {
     let flags = flags as u32;
     let path = thread.path(int(folder), path)?;
-    let open = thread.open_as(&path, flags, mode as u32, flags & libc::O_NOFOLLOW as u32 == 0)?;
+    let follow = flags & libc::O_NOFOLLOW as u32 == 0;
+    // What is new is told as such.
+    let has = |flag: i32| flags & flag as u32 == flag as u32;
+    let was_there = !thread.world.is_watched() || !has(libc::O_CREAT) || thread.status_at(&path, follow).is_ok();
+    let mut wanted = match flags as i32 & libc::O_ACCMODE {
+        libc::O_RDONLY => owners::READ,
+        libc::O_WRONLY => owners::WRITE,
+        _ => owners::READ | owners::WRITE,
+    };
+    if has(libc::O_TRUNC) {
+        wanted |= owners::WRITE;
+    }
+    if !has(libc::O_PATH) {
+        thread.may_use(&path, follow, wanted)?;
+    }
+    if has(libc::O_CREAT) {
+        thread.may_make(&path, follow)?;
+    }
+    let open = thread.open_as(&path, flags, mode as u32, follow)?;
+    if !was_there && open.names_a_file() && !has(libc::O_TMPFILE) {
+        thread.made_at(&open.path, false);
+    }
+    if !has(libc::O_TMPFILE) {
+        open.happened(libc::IN_OPEN);
+        open.is_told.store(true, SeqCst);
+    }
+    if was_there && has(libc::O_TRUNC) {
+        open.happened(libc::IN_MODIFY);
+    }
     thread.process.descriptors().add(open, 0, flags & libc::O_CLOEXEC as u32 != 0)
 }

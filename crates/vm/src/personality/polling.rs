@@ -135,8 +135,9 @@ pub(super) fn select(thread: &mut Thread, [count, read, write, except, left, _]:
         0 => None,
         left => {
             let space = thread.process.space()?;
-            let (seconds, microseconds) = (space.read_u64(left)?, space.read_u64(left + 8)?);
-            if seconds as i64 <= -1 || microseconds >= 1_000_000 {
+            let (seconds, microseconds) = (space.read_u64(left)?, space.read_u64(left.wrapping_add(8))?);
+            // More than a second of them is taken as it is.
+            if seconds as i64 <= -1 || microseconds as i64 <= -1 {
                 return Err(Errno::INVAL);
             }
             time::after(Duration::from_secs(seconds).saturating_add(Duration::from_micros(microseconds)))

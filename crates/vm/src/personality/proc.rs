@@ -54,8 +54,11 @@ const OF_ALL: [&str; 13] = [
     "version",
 ];
 /// Settings of a kernel, as they are for a program that cannot change them.
-const SETTINGS: [(&str, &str); 17] = [
+const SETTINGS: [(&str, &str); 21] = [
     ("fs/file-max", "9223372036854775807"),
+    ("fs/inotify/max_queued_events", "4096"),
+    ("fs/inotify/max_user_instances", "128"),
+    ("fs/inotify/max_user_watches", "8192"),
     ("fs/nr_open", "4096"),
     ("fs/pipe-max-size", "1048576"),
     ("kernel/cap_last_cap", "40"),
@@ -66,6 +69,7 @@ const SETTINGS: [(&str, &str); 17] = [
     ("kernel/overflowuid", "65534"),
     ("kernel/pid_max", "4194304"),
     ("kernel/randomize_va_space", "2"),
+    ("kernel/tainted", "0"),
     ("kernel/threads-max", "128"),
     ("kernel/version", "#1 ringfence microvm"),
     ("net/core/somaxconn", "4096"),
@@ -86,6 +90,9 @@ fn text(text: impl Into<Vec<u8>>) -> Option<Kind> {
 pub(super) fn look(thread: &Thread, path: &str) -> Option<Kind> {
     if let Some(rest) = path.strip_prefix("/sys") {
         return system(rest);
+    }
+    if path == super::configuration::PATH {
+        return text(super::configuration::text());
     }
     let rest = path.strip_prefix("/proc")?;
     let rest = match rest.strip_prefix('/') {
@@ -122,7 +129,9 @@ fn system(path: &str) -> Option<Kind> {
         "/devices" => Some(Kind::Listing(names(&["system"]))),
         "/devices/system" => Some(Kind::Listing(names(&["cpu"]))),
         "/devices/system/cpu" => Some(Kind::Listing(names(&["online", "possible", "present"]))),
-        "/devices/system/cpu/online" | "/devices/system/cpu/possible" | "/devices/system/cpu/present" => {
+        // Each thread that asks has a number of its own: `rseq(2)`.
+        "/devices/system/cpu/possible" => text(format!("0-{}\n", super::MOST_THREADS - 1)),
+        "/devices/system/cpu/online" | "/devices/system/cpu/present" => {
             let last = processors() - 1;
             text(if last == 0 { "0\n".to_owned() } else { format!("0-{last}\n") })
         }
@@ -178,9 +187,13 @@ fn of_all(thread: &Thread, name: &str) -> Option<Kind> {
                 ("SwapTotal", 0),
                 ("SwapFree", 0),
                 ("Shmem", 0),
+                ("CommitLimit", total),
+                ("Committed_AS", total - free),
                 ("HugePages_Total", 0),
+                ("HugePages_Free", 0),
+                ("Hugepagesize", 2048),
             ] {
-                let unit = if name.starts_with("Huge") { "" } else { " kB" };
+                let unit = if name.starts_with("HugePages") { "" } else { " kB" };
                 // Writing to a string cannot fail.
                 let _ = writeln!(lines, "{:<16}{amount:>8}{unit}", format!("{name}:"));
             }
@@ -315,7 +328,10 @@ fn stat(process: &Process) -> String {
 fn status(process: &Process) -> String {
     let (size, resident) = sizes(process);
     let threads = lock(&process.threads).clone();
-    let user = rustix::process::getuid().as_raw();
+    let credentials = lock(&process.credentials).clone();
+    let ids = |ids: [u32; 4]| ids.map(|id| id.to_string()).join("\t");
+    let (users, groups) = (ids(credentials.users), ids(credentials.groups));
+    let more: String = credentials.more().iter().map(|group| format!("{group} ")).collect();
     let (id, parent) = (process.id, process.parent.load(SeqCst));
     let first = threads.values().next();
     let of_first = |read: fn(&super::process::Member) -> u64| first.map_or(0, |member| read(member));
@@ -327,7 +343,7 @@ fn status(process: &Process) -> String {
     };
     format!(
         "Name:\t{}\nUmask:\t{:04o}\nState:\t{} ({word})\nTgid:\t{id}\nNgid:\t0\nPid:\t{id}\nPPid:\t{parent}\nTracerPid:\t0\n\
-         Uid:\t{user}\t{user}\t{user}\t{user}\nGid:\t{user}\t{user}\t{user}\t{user}\nFDSize:\t64\nGroups:\t\n\
+         Uid:\t{users}\nGid:\t{groups}\nFDSize:\t64\nGroups:\t{more}\n\
          VmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmHWM:\t{resident:8} kB\nVmRSS:\t{resident:8} kB\nThreads:\t{}\n\
          SigQ:\t0/1024\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{ignored:016x}\n\
          SigCgt:\t{caught:016x}\nCapInh:\t{none}\nCapPrm:\t{none}\nCapEff:\t{none}\nCapBnd:\t{none}\nCapAmb:\t{none}\n\

@@ -1,7 +1,7 @@
 //! A process: `credentials(7)`, `clone(2)`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::alarms::Alarms;
 use super::causes::Queue;
+use super::credentials::Credentials;
 use super::files::Descriptors;
 use super::limits::Limits;
 use super::signals::Actions;
@@ -35,14 +36,14 @@ pub(super) struct Process {
     pub(super) fewer: Bell,
     /// How it is to end, or ended: a status as `wait(2)` has it. Negative while it lives.
     pub(super) status: AtomicI32,
-    pub(super) is_over: std::sync::atomic::AtomicBool,
+    pub(super) is_over: AtomicBool,
     /// Rung when a child has ended.
     pub(super) children: Bell,
     /// Rung when there is a signal for it or one of its threads.
     pub(super) signalled: Bell,
     /// Rung when it has left its parent's space: `vfork(2)`.
     pub(super) left: Bell,
-    pub(super) has_left: std::sync::atomic::AtomicBool,
+    pub(super) has_left: AtomicBool,
     pub(super) alarms: Alarms,
     /// Signals for whichever thread takes them, and their causes.
     pub(super) pending: AtomicU64,
@@ -50,7 +51,7 @@ pub(super) struct Process {
     pub(super) halt: Halt,
     pub(super) session: AtomicU32,
     /// Whether it has begun another program: `setpgid(2)`.
-    pub(super) has_executed: std::sync::atomic::AtomicBool,
+    pub(super) has_executed: AtomicBool,
     /// Processor time of its threads that have ended, and of children that were waited for.
     pub(super) ended_time: Mutex<Duration>,
     pub(super) children_time: Mutex<Duration>,
@@ -63,6 +64,17 @@ pub(super) struct Process {
     /// `PR_SET_PDEATHSIG`, `PR_SET_DUMPABLE`
     pub(super) at_parents_end: AtomicU32,
     pub(super) dumpable: AtomicU32,
+    /// Whether descendants whose parent ends become its children: `PR_SET_CHILD_SUBREAPER`.
+    pub(super) adopts: AtomicBool,
+    /// What its parent hears of its end: `clone(2)`, "the child termination signal"; 0 is nothing.
+    pub(super) last_signal: AtomicI32,
+    /// `sched_setscheduler(2)`: the policy and the priority, which change nothing.
+    pub(super) policy: AtomicI32,
+    pub(super) priority: AtomicU32,
+    /// Who it is.
+    pub(super) credentials: Mutex<Credentials>,
+    /// What it has registered for `membarrier(2)`.
+    pub(super) barriers: AtomicI32,
     /// Told of its end, when somebody outside waits for that.
     pub(super) awaited: Mutex<Option<tokio::sync::oneshot::Sender<i32>>>,
 }
@@ -77,6 +89,16 @@ pub(super) struct Member {
     pub(super) blocked: AtomicU64,
     /// Processor time it had before it was captured.
     pub(super) earlier: Duration,
+    /// It runs in the guest, or is about to.
+    pub(super) inside: AtomicBool,
+    /// It is to pass a barrier: `membarrier(2)`.
+    pub(super) fence: AtomicBool,
+    /// The number of the processor it has.
+    pub(super) processor: AtomicU32,
+    /// The processors it may run on, as it was asked for: `sched_setaffinity(2)`; 0 is any.
+    pub(super) affinity: AtomicU64,
+    /// How much later it may be woken: `PR_SET_TIMERSLACK`.
+    pub(super) slack: AtomicU64,
 }
 
 impl Member {
@@ -85,7 +107,19 @@ impl Member {
         let (number, pending, blocked) =
             (self.number.load(SeqCst), self.pending.load(SeqCst), self.blocked.load(SeqCst));
         let (queue, earlier) = (self.queue.duplicate(), self.earlier);
-        Member { id, number: number.into(), pending: pending.into(), queue, blocked: blocked.into(), earlier }
+        Member {
+            id,
+            number: number.into(),
+            pending: pending.into(),
+            queue,
+            blocked: blocked.into(),
+            earlier,
+            inside: AtomicBool::new(false),
+            fence: AtomicBool::new(self.fence.load(SeqCst)),
+            processor: AtomicU32::new(self.processor.load(SeqCst)),
+            affinity: AtomicU64::new(self.affinity.load(SeqCst)),
+            slack: AtomicU64::new(self.slack.load(SeqCst)),
+        }
     }
 
     /// Processor time on its thread of the host; none before that runs.
@@ -161,17 +195,17 @@ impl Process {
             alone: AtomicU32::new(0),
             fewer: Bell::default(),
             status: AtomicI32::new(-1),
-            is_over: std::sync::atomic::AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             children: Bell::default(),
             signalled: Bell::default(),
             left: Bell::default(),
-            has_left: std::sync::atomic::AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
             alarms: Alarms::default(),
             pending: AtomicU64::new(0),
             queue: Queue::default(),
             halt: Halt::default(),
             session: AtomicU32::new(parts.session),
-            has_executed: std::sync::atomic::AtomicBool::new(false),
+            has_executed: AtomicBool::new(false),
             ended_time: Mutex::default(),
             children_time: Mutex::default(),
             limits: Mutex::new(parts.limits),
@@ -179,6 +213,12 @@ impl Process {
             name: Mutex::default(),
             at_parents_end: AtomicU32::new(0),
             dumpable: AtomicU32::new(1),
+            adopts: AtomicBool::new(false),
+            last_signal: AtomicI32::new(libc::SIGCHLD),
+            policy: AtomicI32::new(libc::SCHED_OTHER),
+            priority: AtomicU32::new(0),
+            credentials: Mutex::default(),
+            barriers: AtomicI32::new(0),
             awaited: Mutex::new(None),
         })
     }

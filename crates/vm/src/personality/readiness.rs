@@ -111,6 +111,7 @@ impl Watch<'_> {
                 };
                 if any { IN & wanted } else { 0 }
             }
+            Kind::Watches(watches) => watches.readiness(self) & wanted,
             Kind::Set(_) => 0,
             Kind::Terminal(terminal) => terminal.readiness(self, false) & (wanted | HUP | ERR),
             Kind::Master(terminal) => terminal.readiness(self, true) & (wanted | HUP | ERR),

@@ -15,19 +15,29 @@ pub(super) const MOST: u64 = 1 << 20;
 const PARTS: u64 = 1024;
 
 fn read_into(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
+    open.check_access(false)?;
     let space = thread.process.space()?;
     // Found out before anything is read, which could not be given back.
-    let length = space.writable(at, length.min(MOST))?;
+    let length = match space.writable(at, length.min(MOST)) {
+        Err(_) if open.is_folder() => return Err(Errno::ISDIR),
+        // At the end nothing is written there.
+        Err(_) if open.is_at_end(offset) => return Ok(0),
+        other => other?,
+    };
     let mut content = vec![0; length];
     let count = match offset {
         None => open.read(thread, &mut content)?,
         Some(offset) => open.read_at(offset, &mut content)?,
     };
     space.write(at, &content[..count])?;
+    if count > 0 {
+        open.happened(libc::IN_ACCESS);
+    }
     Ok(count as u64)
 }
 
 fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
+    open.check_access(true)?;
     let space = thread.process.space()?;
     let length = thread.may_write(open, offset, length.min(MOST))?;
     let mut content = vec![0; space.readable(at, length)?];
@@ -36,6 +46,9 @@ fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option
         None => open.write(thread, &content)?,
         Some(offset) => open.write_at(offset, &content)?,
     };
+    if count > 0 {
+        open.happened(libc::IN_MODIFY);
+    }
     Ok(count as u64)
 }
 
@@ -46,29 +59,38 @@ pub(super) fn offset(argument: u64) -> Result<u64, Errno> {
 
 /// `read(2)`
 pub(super) fn read(thread: &mut Thread, [number, at, length, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     read_into(thread, &open, at, length, None)
 }
 
 /// `write(2)`
 pub(super) fn write(thread: &mut Thread, [number, at, length, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     write_from(thread, &open, at, length, None)
+}
+
+/// What a descriptor stands for, if it has places to read and write at.
+fn seekable(thread: &Thread, number: u64) -> Result<std::sync::Arc<Open>, Errno> {
+    let open = thread.process.descriptors().file(int(number))?;
+    if open.has_position() { Ok(open) } else { Err(Errno::SPIPE) }
 }
 
 /// `pread(2)`
 pub(super) fn pread(thread: &mut Thread, [number, at, length, from, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
-    if super::asking::is_asked(thread, &open) {
+    let asked = thread.process.descriptors().file(int(number))?;
+    if super::asking::is_asked(thread, &asked) {
         return super::asking::ask(thread, at, length);
     }
-    read_into(thread, &open, at, length, Some(offset(from)?))
+    let place = offset(from)?;
+    let open = seekable(thread, number)?;
+    read_into(thread, &open, at, length, Some(place))
 }
 
 /// `pwrite(2)`
 pub(super) fn pwrite(thread: &mut Thread, [number, at, length, to, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
-    write_from(thread, &open, at, length, Some(offset(to)?))
+    let place = offset(to)?;
+    let open = seekable(thread, number)?;
+    write_from(thread, &open, at, length, Some(place))
 }
 
 /// The parts of `readv(2)`, copied.
@@ -112,7 +134,8 @@ fn each_part(
 
 /// `readv(2)`
 pub(super) fn readv(thread: &mut Thread, arguments: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(arguments[0]))?;
+    let open = thread.process.descriptors().file(int(arguments[0]))?;
+    open.check_access(false)?;
     if !open.has_position() {
         let parts = parts(thread, arguments[1], arguments[2])?;
         let space = thread.process.space()?;
@@ -130,7 +153,8 @@ pub(super) fn readv(thread: &mut Thread, arguments: Arguments) -> Answer {
 
 /// `writev(2)`
 pub(super) fn writev(thread: &mut Thread, arguments: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(arguments[0]))?;
+    let open = thread.process.descriptors().file(int(arguments[0]))?;
+    open.check_access(true)?;
     if !open.has_position() {
         // At once: it may be one datagram.
         let parts = parts(thread, arguments[1], arguments[2])?;
@@ -142,6 +166,7 @@ pub(super) fn writev(thread: &mut Thread, arguments: Arguments) -> Answer {
 
 /// `preadv2(2)`: flags that only say how fast are ignored, the others are not there.
 pub(super) fn preadv2(thread: &mut Thread, arguments: Arguments) -> Answer {
+    check_file(thread, arguments, false)?;
     check_flags(arguments[5])?;
     if arguments[3] as i64 == -1 { readv(thread, arguments) } else { preadv(thread, arguments) }
 }
@@ -149,10 +174,11 @@ pub(super) fn preadv2(thread: &mut Thread, arguments: Arguments) -> Answer {
 /// `pwritev2(2)`
 pub(super) fn pwritev2(thread: &mut Thread, arguments: Arguments) -> Answer {
     let [number, _, _, offset, _, flags] = arguments;
+    check_file(thread, arguments, true)?;
     check_flags(flags & !(libc::RWF_APPEND as u64))?;
     if flags & libc::RWF_APPEND as u64 != 0 {
         // As if it had been opened so; the position moves only when it is the one that is used.
-        let open = thread.process.descriptors().get(int(number))?;
+        let open = thread.process.descriptors().file(int(number))?;
         let before = (open.flags(), *lock(&open.position));
         open.set_flags(before.0 | libc::O_APPEND as u32);
         let answer = writev(thread, arguments);
@@ -165,6 +191,17 @@ pub(super) fn pwritev2(thread: &mut Thread, arguments: Arguments) -> Answer {
     if arguments[3] as i64 == -1 { writev(thread, arguments) } else { pwritev(thread, arguments) }
 }
 
+/// What is wrong before the flags are looked at.
+fn check_file(thread: &Thread, arguments: Arguments, write: bool) -> Result<(), Errno> {
+    let [number, at, count, place, ..] = arguments;
+    if place as i64 != -1 {
+        offset(place)?;
+        seekable(thread, number)?;
+    }
+    thread.process.descriptors().file(int(number))?.check_access(write)?;
+    parts(thread, at, count).map(drop)
+}
+
 fn check_flags(flags: u64) -> Result<(), Errno> {
     let known = libc::RWF_HIPRI | libc::RWF_DSYNC | libc::RWF_SYNC | libc::RWF_NOWAIT;
     if flags & !(known as u64) == 0 { Ok(()) } else { Err(Errno::OPNOTSUPP) }
@@ -172,21 +209,26 @@ fn check_flags(flags: u64) -> Result<(), Errno> {
 
 /// `preadv(2)`
 pub(super) fn preadv(thread: &mut Thread, arguments: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(arguments[0]))?;
     let from = Some(offset(arguments[3])?);
+    let open = seekable(thread, arguments[0])?;
+    open.check_access(false)?;
     each_part(thread, arguments, from, |thread, at, length, to| read_into(thread, &open, at, length, to))
 }
 
 /// `pwritev(2)`
 pub(super) fn pwritev(thread: &mut Thread, arguments: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(arguments[0]))?;
     let to = Some(offset(arguments[3])?);
+    let open = seekable(thread, arguments[0])?;
+    open.check_access(true)?;
     each_part(thread, arguments, to, |thread, at, length, to| write_from(thread, &open, at, length, to))
 }
 
 /// `lseek(2)`
 pub(super) fn lseek(thread: &mut Thread, [number, by, whence, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
+    if !(libc::SEEK_SET..=libc::SEEK_HOLE).contains(&int(whence)) {
+        return Err(Errno::INVAL);
+    }
     if !open.has_position() {
         return Err(Errno::SPIPE);
     }
@@ -217,15 +259,17 @@ pub(super) fn lseek(thread: &mut Thread, [number, by, whence, ..]: Arguments) ->
 
 /// `ftruncate(2)`
 pub(super) fn ftruncate(thread: &mut Thread, [number, size, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
     let size = offset(size)?;
+    let open = thread.process.descriptors().file(int(number))?;
     thread.may_be_long(size)?;
-    open.set_size(size).map(|()| 0)
+    open.set_size(size)?;
+    open.happened(libc::IN_MODIFY);
+    Ok(0)
 }
 
 /// `fsync(2)`, `fdatasync(2)`
 pub(super) fn fsync(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     match open.kind {
         Kind::Memory(_) | Kind::MemoryFolder(_) => Ok(0),
         Kind::File(handle) | Kind::Folder(handle, _) => {
@@ -240,7 +284,7 @@ pub(super) fn fsync(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
 
 /// `fadvise64(2)`: advice that is not taken.
 pub(super) fn fadvise(thread: &mut Thread, [number, _, _, advice, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     match advice {
         _ if !open.has_position() => Err(Errno::SPIPE),
         0..=5 => Ok(0),
@@ -250,9 +294,9 @@ pub(super) fn fadvise(thread: &mut Thread, [number, _, _, advice, ..]: Arguments
 
 /// `readahead(2)`: nothing is read before it is asked for.
 pub(super) fn readahead(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     match open.kind {
-        _ if open.flags() & libc::O_ACCMODE as u32 == libc::O_WRONLY as u32 => Err(Errno::BADF),
+        _ if open.check_access(false).is_err() => Err(Errno::BADF),
         Kind::File(_) | Kind::Memory(_) | Kind::System(_) => Ok(0),
         _ => Err(Errno::INVAL),
     }
@@ -260,7 +304,7 @@ pub(super) fn readahead(thread: &mut Thread, [number, ..]: Arguments) -> Answer 
 
 /// `sync_file_range(2)`: what is written is with the host already.
 pub(super) fn sync_file_range(thread: &mut Thread, [number, start, length, flags, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     if flags & !7 != 0 || offset(start)?.checked_add(offset(length)?).is_none() {
         return Err(Errno::INVAL);
     }
@@ -269,18 +313,19 @@ pub(super) fn sync_file_range(thread: &mut Thread, [number, start, length, flags
 
 /// `syncfs(2)`
 pub(super) fn syncfs(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
-    thread.process.descriptors().get(int(number)).map(|_| 0)
+    thread.process.descriptors().file(int(number)).map(|_| 0)
 }
 
 /// `ioctl(2)`: what terminals are asked for, and `FIONREAD`, `FIOCLEX`, `FIONBIO`.
 pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
-    let open = descriptors.get(int(number))?;
+    let open = descriptors.file(int(number))?;
     match request {
         libc::FIONREAD => match &open.kind {
             Kind::Terminal(_) | Kind::Master(_) => super::terminal::ioctl(thread, &open, request, at),
             Kind::Reader(pipe) => thread.process.space()?.write_u32(at, pipe.length() as u32).map(|()| 0),
             Kind::Socket(socket) => thread.process.space()?.write_u32(at, socket.length() as u32).map(|()| 0),
+            Kind::Watches(watches) => thread.process.space()?.write_u32(at, watches.length() as u32).map(|()| 0),
             _ => Err(Errno::NOTTY),
         },
         libc::FIOCLEX => super::files::fcntl(thread, [number, libc::F_SETFD as u64, 1, 0, 0, 0]),

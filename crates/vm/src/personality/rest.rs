@@ -211,6 +211,7 @@ impl Thread {
             clear_at_end: self.clear_at_end,
             robust: self.robust,
             alternate: (self.alternate.at, self.alternate.size, self.alternate.disarms),
+            rseq: self.rseq.map(|registered| (registered.at, registered.length, registered.signature)),
             used: self.process.thread_time(self.member.id).unwrap_or_default(),
             waiting: self
                 .given_up

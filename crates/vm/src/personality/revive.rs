@@ -4,6 +4,7 @@
 //! before it is used, so that at worst a program goes on that could as well have been written. What it had
 //! open is opened by the new instance's host, which judges it by the new instance's spec.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 use super::MOST_THREADS;
 use super::capture::{file_is, open_is};
 use super::counter::Counter;
+use super::credentials::Credentials;
 use super::epoll::Set;
 use super::files::{self, Descriptors};
 use super::limits::Limits;
@@ -24,10 +26,12 @@ use super::locks::Owner;
 use super::open::{Charged, Kind, Mapped, Open};
 use super::pipe::Pipe;
 use super::process::{Image as Program, Parts, Place, Process, lock};
+use super::rseq::Registration;
 use super::signalfd::Signals;
 use super::signals::{Actions, Alternate, never_blocked};
 use super::special::Device;
 use super::starting::{Begin, First, More, member};
+use super::status::MEMORY_DEVICE;
 use super::timer::Timer;
 use super::world::{FIRST, World};
 use crate::kvm::{PAGE, Registers, USER_END};
@@ -44,6 +48,8 @@ const LAST_ID: u32 = 1 << 30;
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// The lowest address of anything: `vm.mmap_min_addr`.
 const LOWEST: u64 = 0x1_0000;
+/// How many pages are copied at once: what is read from a file is held twice for that long.
+const MOST_AT_ONCE: usize = 512;
 /// How much memory there can be when no limit says so.
 const MOST_PAGES: u64 = (16 << 30) / PAGE;
 
@@ -130,17 +136,13 @@ pub(crate) fn revive(world: &Arc<World>, image: &Image) -> Result<First, ReviveE
 /// What can be said before anything is made.
 fn check(world: &World, image: &Image) -> Result<(), ReviveError> {
     let state = &image.state;
-    let mut ids = BTreeSet::new();
+    let ids = numbers(&state.processes)?;
     for process in &state.processes {
         let is_whole = match process.over {
             Some(status) => process.threads.is_empty() && process.space.is_none() && (0..=0xffff).contains(&status),
             None => !process.threads.is_empty() && process.space.is_some() && process.descriptors.is_some(),
         };
-        let mut known = ids.insert(process.id) || process.threads.iter().any(|thread| thread.id == process.id);
-        for thread in process.threads.iter().filter(|thread| thread.id != process.id) {
-            known &= ids.insert(thread.id);
-        }
-        if !is_whole || !known || process.group >= LAST_ID || process.session >= LAST_ID {
+        if !is_whole || process.group >= LAST_ID || process.session >= LAST_ID {
             return Err(Invalid("processes"));
         }
     }
@@ -165,6 +167,21 @@ fn check(world: &World, image: &Image) -> Result<(), ReviveError> {
         return Err(Invalid("pages"));
     }
     Ok(())
+}
+
+/// The numbers of all processes and threads: none is there twice, but for that of a process, which one of its
+/// threads has.
+fn numbers(processes: &[state::Process]) -> Result<BTreeSet<u32>, ReviveError> {
+    let mut ids = BTreeSet::new();
+    for process in processes {
+        let (first, others): (Vec<_>, Vec<_>) =
+            process.threads.iter().map(|thread| thread.id).partition(|&id| id == process.id);
+        let is_known = ids.insert(process.id) && others.into_iter().all(|id| ids.insert(id));
+        if !is_known || first.len() > 1 {
+            return Err(Invalid("processes"));
+        }
+    }
+    Ok(ids)
 }
 
 /// What was made so far, in the order of the lists.
@@ -251,11 +268,32 @@ impl<'a> Reviving<'a> {
             self.places.push(Arc::new(Mutex::new(Place { folder: place.folder.clone(), mask: place.mask & 0o777 })));
         }
         self.locks()?;
-        self.processes()
+        for &(number, user, group) in &self.state.owners {
+            let owner = super::owners::Owner { user, group, mode: None };
+            self.world.set_owner((MEMORY_DEVICE, number), owner).map_err(|_| ReviveError::NoMemory)?;
+        }
+        let first = self.processes()?;
+        if !world.machine.is_imprinted() {
+            self.imprint();
+        }
+        Ok(first)
     }
 
-    fn page(&self, place: Index) -> Result<&'a [u8], ReviveError> {
-        self.store.get(place, 1).ok_or(Invalid("pages"))
+    /// The machine is to be used again: what there is now is what it will be made again.
+    fn imprint(&self) {
+        let world = self.world;
+        match (&self.spaces[..], &self.state.spaces[..]) {
+            ([space], [captured]) => {
+                let time = world.vdso.as_ref().map(vdso::Vdso::frames).unwrap_or_default();
+                world.machine.imprint(space.imprint(&captured.pages, time));
+            }
+            // Several are made anew each time.
+            _ => world.machine.lose(),
+        }
+    }
+
+    fn page(&self, place: Index) -> Result<Cow<'a, [u8]>, ReviveError> {
+        self.store.read(place, 1).ok_or(Invalid("pages"))
     }
 
     fn segment(&self, captured: &state::Segment) -> Result<Option<Arc<Segment>>, ReviveError> {
@@ -276,7 +314,7 @@ impl<'a> Reviving<'a> {
             if index >= i64::MAX as u64 / PAGE || beyond {
                 return Err(Invalid("shared pages"));
             }
-            segment.revive(index, self.page(place)?).map_err(|errno| match errno {
+            segment.revive(index, &self.page(place)?).map_err(|errno| match errno {
                 Errno::NOSPC => ReviveError::Disk,
                 _ => ReviveError::NoMemory,
             })?;
@@ -506,7 +544,12 @@ impl<'a> Reviving<'a> {
 
     fn space(&self, captured: &state::Space) -> Result<Space, ReviveError> {
         let world = self.world;
-        let space = Space::new(world.machine.clone(), world.ledger()).map_err(|_| ReviveError::NoMemory)?;
+        let again = world.machine.take_space(world.vdso.is_some());
+        let is_there = again.is_some();
+        let space = match again {
+            Some(again) => Space::again(world.machine.clone(), world.ledger(), again),
+            None => Space::new(world.machine.clone(), world.ledger()).map_err(|_| ReviveError::NoMemory)?,
+        };
         let wrong = Invalid("areas of memory");
         for area in &captured.areas {
             let length = area.end.checked_sub(area.start).filter(|length| length.is_multiple_of(PAGE));
@@ -521,9 +564,10 @@ impl<'a> Reviving<'a> {
                     Backing::File(at(&self.contents, content, "mapped files")?.clone(), offset)
                 }
                 state::Backing::Shared(segment, offset, all) if is_offset(offset) => {
+                    let is_time = at(&self.state.segments, segment, "shared pages")?.source == state::Source::Time;
                     let segment = at(&self.segments, segment, "shared pages")?.clone();
                     let reach = if all { Reach::All } else { Reach::ReadOnly };
-                    if !all && protection.contains(Protection::WRITE) {
+                    if (!all && protection.contains(Protection::WRITE)) || (all && is_time) {
                         return Err(wrong);
                     }
                     Backing::Shared(segment.ok_or(Invalid("shared pages"))?, offset, reach)
@@ -540,6 +584,10 @@ impl<'a> Reviving<'a> {
             return Err(Invalid("heaps"));
         }
         space.set_heap(captured.heap);
+        if is_there {
+            world.may_keep(0).map_err(|_| ReviveError::NoMemory)?;
+            return Ok(space);
+        }
         for &(first, count) in &captured.present {
             let range = first.checked_mul(PAGE).zip(count.checked_mul(PAGE));
             let (start, length) = range.ok_or(Invalid("pages"))?;
@@ -550,6 +598,16 @@ impl<'a> Reviving<'a> {
             world.may_keep(0).map_err(|_| ReviveError::NoMemory)?;
         }
         self.fill(&space, &captured.pages)?;
+        let is_time = |area: &&state::Area| match area.backing {
+            state::Backing::Shared(segment, ..) => {
+                self.state.segments.get(segment as usize).is_some_and(|made| made.source == state::Source::Time)
+            }
+            _ => false,
+        };
+        for area in captured.areas.iter().filter(is_time) {
+            space.populate(area.start, area.end - area.start);
+        }
+        space.settle();
         Ok(space)
     }
 
@@ -558,14 +616,14 @@ impl<'a> Reviving<'a> {
         let follows = |one: &(u64, Index), other: &(u64, Index)| {
             one.0.checked_add(1) == Some(other.0) && one.1.checked_add(1) == Some(other.1)
         };
-        for run in pages.chunk_by(follows) {
+        for run in pages.chunk_by(follows).flat_map(|run| run.chunks(MOST_AT_ONCE)) {
             let (number, place) = run[0];
-            let content = self.store.get(place, run.len()).ok_or(Invalid("pages"))?;
+            let content = self.store.read(place, run.len()).ok_or(Invalid("pages"))?;
             let start = number.checked_mul(PAGE).ok_or(Invalid("pages"))?;
             if !space.covers(start, content.len() as u64) {
                 return Err(Invalid("pages"));
             }
-            space.install(start, content).map_err(|_| ReviveError::NoMemory)?;
+            space.install(start, &content).map_err(|_| ReviveError::NoMemory)?;
         }
         Ok(())
     }
@@ -606,14 +664,13 @@ impl<'a> Reviving<'a> {
         for captured in &self.state.processes {
             let process = self.process(captured)?;
             for thread in &captured.threads {
-                let begin = begin(&process, thread)?;
+                let begin = begin(world, &process, thread)?;
                 if captured.id == FIRST && main.is_none() { main = Some(begin) } else { others.push(begin) }
             }
             alarms.push((process.clone(), captured.alarms.clone()));
         }
         let main = main.ok_or(Invalid("processes"))?;
         for begin in others.iter().chain([&main]) {
-            world.begin_thread().map_err(|_| Invalid("threads"))?;
             lock(&begin.process.threads).insert(begin.member.id, begin.member.clone());
         }
         world.set_next_number(self.state.next);
@@ -627,6 +684,7 @@ impl<'a> Reviving<'a> {
             let known = (-20..=19).contains(&captured.niceness)
                 && captured.at_parents_end <= 64
                 && captured.dumpable <= 1
+                && (0..=64).contains(&captured.last_signal)
                 && captured.name.as_ref().is_none_or(|name| name.len() <= 15 && !name.contains(&0))
                 && captured.halt.1.flatten().is_none_or(|signal| (1..=64).contains(&signal));
             if !known {
@@ -651,6 +709,12 @@ impl<'a> Reviving<'a> {
             process.has_executed.store(captured.has_executed, SeqCst);
             process.at_parents_end.store(captured.at_parents_end, SeqCst);
             process.dumpable.store(captured.dumpable, SeqCst);
+            process.barriers.store(captured.barriers, SeqCst);
+            process.adopts.store(captured.adopts, SeqCst);
+            process.last_signal.store(captured.last_signal, SeqCst);
+            let more = &captured.more_groups;
+            let credentials = Credentials::of(&self.world.machine, captured.users, captured.groups, more);
+            *lock(&process.credentials) = credentials.ok_or(Invalid("users"))?;
             *lock(&process.ended_time) = captured.used.0.min(LONGEST);
             *lock(&process.children_time) = captured.used.1.min(LONGEST);
             process.queue.revive(&process.pending, &captured.signals).ok_or(Invalid("signals"))?;
@@ -708,7 +772,7 @@ impl<'a> Reviving<'a> {
 }
 
 /// What a thread begins with that was captured.
-fn begin(process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, ReviveError> {
+fn begin(world: &World, process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, ReviveError> {
     let [rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags] =
         captured.registers;
     let rax = if captured.is_marker { 1 } else { rax };
@@ -729,6 +793,7 @@ fn begin(process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, Revi
     member.queue.revive(&member.pending, &captured.signals).ok_or(Invalid("signals"))?;
     let (at, size, disarms) = captured.alternate;
     Ok(Begin {
+        counted: Some(world.begin_thread().map_err(|_| Invalid("threads"))?),
         process: process.clone(),
         member,
         registers,
@@ -736,10 +801,84 @@ fn begin(process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, Revi
         vectors: Some(vectors),
         clear_at_end: captured.clear_at_end,
         alternate: Alternate { at, size, disarms },
+        rseq: captured.rseq.map(|rseq| Registration::of(rseq).ok_or(Invalid("threads"))).transpose()?,
         more: Some(More { gs_base, robust: captured.robust, waiting: captured.waiting }),
     })
 }
 
 fn same(path: &[u8], was: &FileIs, is: FileIs) -> Result<(), ReviveError> {
     if was.hash == is.hash && was.size == is.size { Ok(()) } else { Err(ReviveError::Changed(shown(path))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thread(id: u32) -> state::Thread {
+        state::Thread {
+            id,
+            signals: Vec::new(),
+            blocked: 0,
+            registers: [0; 18],
+            bases: (0, 0),
+            vectors: Vec::new(),
+            clear_at_end: 0,
+            robust: 0,
+            alternate: (0, 0, false),
+            used: Duration::ZERO,
+            waiting: None,
+            is_marker: false,
+            rseq: None,
+        }
+    }
+
+    fn process(id: u32, threads: &[u32]) -> state::Process {
+        state::Process {
+            id,
+            parent: 1,
+            group: id,
+            session: id,
+            halt: (false, None),
+            has_executed: false,
+            niceness: 0,
+            limits: [[0; 2]; 16],
+            name: None,
+            at_parents_end: 0,
+            dumpable: 1,
+            last_signal: 0,
+            adopts: false,
+            users: [0; 4],
+            groups: [0; 4],
+            more_groups: Vec::new(),
+            barriers: 0,
+            used: (Duration::ZERO, Duration::ZERO),
+            over: None,
+            has_left: false,
+            space: Some(0),
+            descriptors: Some(0),
+            actions: 0,
+            place: 0,
+            path: Vec::new(),
+            arguments: Vec::new(),
+            alarms: Vec::new(),
+            signals: Vec::new(),
+            threads: threads.iter().map(|&id| thread(id)).collect(),
+        }
+    }
+
+    #[test]
+    fn no_number_of_a_process_or_thread_is_there_twice() {
+        let is_right = |processes: &[(u32, &[u32])]| {
+            let processes: Vec<_> = processes.iter().map(|&(id, threads)| process(id, threads)).collect();
+            numbers(&processes).is_ok()
+        };
+        assert!(is_right(&[(2, &[2, 3]), (4, &[4]), (5, &[])]));
+        // Its first thread has ended.
+        assert!(is_right(&[(2, &[3])]));
+        assert!(!is_right(&[(2, &[2, 2])]), "two threads of one number");
+        assert!(!is_right(&[(2, &[2]), (2, &[2])]), "two processes of one number");
+        assert!(!is_right(&[(2, &[2, 3, 3])]), "two further threads of one number");
+        assert!(!is_right(&[(2, &[2, 3]), (3, &[3])]), "a thread and a process of one number");
+        assert!(!is_right(&[(3, &[3]), (2, &[2, 3])]), "a process and a thread of one number");
+    }
 }

@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use super::process::lock;
 use super::thread::Thread;
 use super::{Answer, Arguments};
 
@@ -26,7 +27,9 @@ pub(super) fn set(thread: &mut Thread, [head, length, ..]: Arguments) -> Answer 
 /// `get_robust_list(2)`, of the thread itself.
 pub(super) fn get(thread: &mut Thread, [who, head, length, ..]: Arguments) -> Answer {
     if who as u32 != 0 && who as u32 != thread.member.id {
-        return Err(Errno::PERM);
+        let processes = thread.world.processes();
+        let is_there = processes.values().any(|process| lock(&process.threads).contains_key(&(who as u32)));
+        return Err(if is_there { Errno::PERM } else { Errno::SRCH });
     }
     let space = thread.process.space()?;
     space.write_u64(head, thread.robust)?;

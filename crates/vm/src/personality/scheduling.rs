@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use rustix::io::Errno;
 
-use super::process::{Process, lock};
+use super::process::{Member, Process, lock};
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
 
@@ -34,13 +34,28 @@ fn check(thread: &Thread, id: u64) -> Result<Arc<Process>, Errno> {
     }
 }
 
+/// The thread of that number, which a process has too; 0 is the calling one.
+fn member(thread: &Thread, id: u64) -> Result<Arc<Member>, Errno> {
+    let process = check(thread, id)?;
+    let id = if int(id) == 0 { thread.member.id } else { id as u32 };
+    lock(&process.threads).get(&id).cloned().ok_or(Errno::SRCH)
+}
+
+/// The processors a thread may run on: those it was given, or all.
+fn allowed(member: &Member) -> u64 {
+    match member.affinity.load(SeqCst) & processors() {
+        0 => processors(),
+        some => some,
+    }
+}
+
 /// `sched_getaffinity(2)`
 pub(super) fn sched_getaffinity(thread: &mut Thread, [id, length, at, ..]: Arguments) -> Answer {
     if length < 8 || !length.is_multiple_of(8) {
         return Err(Errno::INVAL);
     }
-    check(thread, id)?;
-    thread.process.space()?.write_u64(at, processors())?;
+    let member = if int(id) < 0 { Err(Errno::SRCH) } else { member(thread, id) }?;
+    thread.process.space()?.write_u64(at, allowed(&member))?;
     Ok(8)
 }
 
@@ -49,45 +64,80 @@ pub(super) fn sched_setaffinity(thread: &mut Thread, [id, length, at, ..]: Argum
     let mut mask = [0; 8];
     let length = usize::try_from(length).unwrap_or(8).min(8);
     thread.process.space()?.read(at, &mut mask[..length])?;
-    check(thread, id)?;
-    if u64::from_le_bytes(mask) & processors() == 0 { Err(Errno::INVAL) } else { Ok(0) }
-}
-
-/// `sched_getscheduler(2)`: `SCHED_OTHER`.
-pub(super) fn sched_getscheduler(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
-    check(thread, id).map(|_| 0)
-}
-
-fn check_policy(policy: i32, priority: u32) -> Answer {
-    match policy & !libc::SCHED_RESET_ON_FORK {
-        libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE if priority == 0 => Ok(0),
-        libc::SCHED_FIFO | libc::SCHED_RR if (1..=99).contains(&priority) => Err(Errno::PERM),
-        _ => Err(Errno::INVAL),
+    let member = if int(id) < 0 { Err(Errno::SRCH) } else { member(thread, id) }?;
+    let wanted = u64::from_le_bytes(mask) & processors();
+    if wanted == 0 {
+        return Err(Errno::INVAL);
     }
+    member.affinity.store(wanted, SeqCst);
+    Ok(0)
 }
 
-/// `sched_setscheduler(2)`: what is ordinary is granted.
+/// `sched_getscheduler(2)`
+pub(super) fn sched_getscheduler(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
+    check(thread, id).map(|process| process.policy.load(SeqCst) as u64)
+}
+
+/// Gives a process a policy, which the host knows nothing of. Only user 0 gets one of real time: `sched(7)`.
+fn set_policy(thread: &Thread, process: &Process, policy: i32, priority: u32) -> Answer {
+    match policy & !libc::SCHED_RESET_ON_FORK {
+        libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE if priority == 0 => {}
+        libc::SCHED_FIFO | libc::SCHED_RR if (1..=99).contains(&priority) => {
+            let mine = lock(&thread.process.credentials).clone();
+            let [_, most] = lock(&process.limits).of(libc::RLIMIT_RTPRIO);
+            if !mine.is_privileged() && u64::from(priority) > most {
+                return Err(Errno::PERM);
+            }
+        }
+        _ => return Err(Errno::INVAL),
+    }
+    let mine = lock(&thread.process.credentials).clone();
+    let theirs = lock(&process.credentials).clone();
+    if !mine.is_privileged() && ![theirs.users[0], theirs.users[1]].contains(&mine.users[1]) {
+        return Err(Errno::PERM);
+    }
+    process.policy.store(policy, SeqCst);
+    process.priority.store(priority, SeqCst);
+    Ok(0)
+}
+
+/// `sched_setscheduler(2)`
 pub(super) fn sched_setscheduler(thread: &mut Thread, [id, policy, at, ..]: Arguments) -> Answer {
+    if at == 0 || int(policy) < 0 || int(id) < 0 {
+        return Err(Errno::INVAL);
+    }
     let priority = thread.process.space()?.read_u32(at)?;
-    check(thread, id)?;
-    check_policy(int(policy), priority)
+    let process = check(thread, id)?;
+    set_policy(thread, &process, int(policy), priority)
 }
 
 /// `sched_setparam(2)`
 pub(super) fn sched_setparam(thread: &mut Thread, [id, at, ..]: Arguments) -> Answer {
-    sched_setscheduler(thread, [id, libc::SCHED_OTHER as u64, at, 0, 0, 0])
+    if at == 0 || int(id) < 0 {
+        return Err(Errno::INVAL);
+    }
+    let priority = thread.process.space()?.read_u32(at)?;
+    let process = check(thread, id)?;
+    let policy = process.policy.load(SeqCst);
+    set_policy(thread, &process, policy, priority)
 }
 
 /// `sched_getparam(2)`
 pub(super) fn sched_getparam(thread: &mut Thread, [id, at, ..]: Arguments) -> Answer {
-    check(thread, id)?;
-    thread.process.space()?.write_u32(at, 0).map(|()| 0)
+    if at == 0 {
+        return Err(Errno::INVAL);
+    }
+    let priority = check(thread, id)?.priority.load(SeqCst);
+    thread.process.space()?.write_u32(at, priority).map(|()| 0)
 }
+
+/// `SCHED_EXT`, which `libc` does not name.
+const EXTENSIBLE: i32 = 7;
 
 /// `sched_get_priority_max(2)`
 pub(super) fn sched_get_priority_max(_: &mut Thread, [policy, ..]: Arguments) -> Answer {
     match int(policy) {
-        libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE => Ok(0),
+        libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE | libc::SCHED_DEADLINE | EXTENSIBLE => Ok(0),
         libc::SCHED_FIFO | libc::SCHED_RR => Ok(99),
         _ => Err(Errno::INVAL),
     }
@@ -109,34 +159,48 @@ const ATTRIBUTES: u32 = 48;
 
 /// `sched_getattr(2)`
 pub(super) fn sched_getattr(thread: &mut Thread, [id, at, size, flags, ..]: Arguments) -> Answer {
-    if flags != 0 || (size as u32) < ATTRIBUTES || size as u32 > 4096 {
+    if at == 0 || int(id) < 0 || flags as u32 != 0 || (size as u32) < ATTRIBUTES || size as u32 > 4096 {
         return Err(Errno::INVAL);
     }
-    let niceness = check(thread, id)?.niceness.load(SeqCst);
+    let process = check(thread, id)?;
+    let niceness = process.niceness.load(SeqCst);
     let mut bytes = [0; ATTRIBUTES as usize];
     bytes[..4].copy_from_slice(&ATTRIBUTES.to_le_bytes());
+    let policy = process.policy.load(SeqCst);
+    bytes[4..8].copy_from_slice(&(policy & !libc::SCHED_RESET_ON_FORK).to_le_bytes());
+    bytes[8..16].copy_from_slice(&u64::from(policy & libc::SCHED_RESET_ON_FORK != 0).to_le_bytes());
+    bytes[20..24].copy_from_slice(&process.priority.load(SeqCst).to_le_bytes());
     bytes[16..20].copy_from_slice(&niceness.to_le_bytes());
     thread.process.space()?.write(at, &bytes).map(|()| 0)
 }
 
 /// `sched_setattr(2)`
 pub(super) fn sched_setattr(thread: &mut Thread, [id, at, flags, ..]: Arguments) -> Answer {
+    if at == 0 || int(id) < 0 || flags as u32 != 0 {
+        return Err(Errno::INVAL);
+    }
     let space = thread.process.space()?;
     let word = |offset: u64| space.read_u32(at.wrapping_add(offset));
-    if flags != 0 || !matches!(word(0)?, 0 | ATTRIBUTES..=4096) {
+    if !matches!(word(0)?, 0 | ATTRIBUTES..=4096) {
         return Err(Errno::INVAL);
     }
     let (policy, niceness, priority) = (word(4)? as i32, word(16)? as i32, word(20)?);
     let process = check(thread, id)?;
-    check_policy(policy, priority)?;
-    nicer(&process, niceness)
+    set_policy(thread, &process, policy, priority)?;
+    nicer(thread, &process, niceness, Errno::PERM)
 }
 
-/// Nobody becomes more important than before.
-fn nicer(process: &Process, niceness: i32) -> Answer {
+/// Nobody but user 0 becomes more important than before, or makes others so.
+fn nicer(thread: &Thread, process: &Process, niceness: i32, refused: Errno) -> Answer {
     let niceness = niceness.clamp(-20, 19);
-    if niceness < process.niceness.load(SeqCst) {
-        return Err(Errno::ACCESS);
+    // One after the other: they may be the same.
+    let mine = lock(&thread.process.credentials).clone();
+    let theirs = lock(&process.credentials).clone();
+    if !mine.is_privileged() && ![theirs.users[0], theirs.users[1]].contains(&mine.users[1]) {
+        return Err(Errno::PERM);
+    }
+    if niceness < process.niceness.load(SeqCst) && !mine.is_privileged() {
+        return Err(refused);
     }
     process.niceness.store(niceness, SeqCst);
     Ok(0)
@@ -146,6 +210,7 @@ fn nicer(process: &Process, niceness: i32) -> Answer {
 fn meant(thread: &Thread, which: u64, who: u64) -> Result<Vec<Arc<Process>>, Errno> {
     let all: Vec<Arc<Process>> = thread.world.processes().values().cloned().collect();
     let found: Vec<_> = match which as u32 {
+        libc::PRIO_PROCESS if int(who) < 0 => Vec::new(),
         libc::PRIO_PROCESS => vec![check(thread, who)?],
         libc::PRIO_PGRP => {
             let group = if who == 0 { thread.process.group.load(SeqCst) } else { who as u32 };
@@ -166,7 +231,8 @@ pub(super) fn getpriority(thread: &mut Thread, [which, who, ..]: Arguments) -> A
 
 /// `setpriority(2)`
 pub(super) fn setpriority(thread: &mut Thread, [which, who, niceness, ..]: Arguments) -> Answer {
-    meant(thread, which, who)?.iter().try_fold(0, |_, process| nicer(process, int(niceness)))
+    let meant = meant(thread, which, who)?;
+    meant.iter().try_fold(0, |_, process| nicer(thread, process, int(niceness), Errno::ACCESS))
 }
 
 /// `ioprio_get(2)`: none is set.
@@ -184,21 +250,17 @@ pub(super) fn ioprio_set(thread: &mut Thread, [which, who, wanted, ..]: Argument
     }
 }
 
-/// `getcpu(2)`
+/// `getcpu(2)`: one of those the thread may run on, and node 0. Other threads may be told the same.
 pub(super) fn getcpu(thread: &mut Thread, [processor, node, ..]: Arguments) -> Answer {
+    let allowed = allowed(&thread.member);
+    let turn = thread.processor.number() % allowed.count_ones();
+    let mut left = (0..64).filter(|bit| allowed >> bit & 1 != 0);
+    let chosen = left.nth(turn as usize).unwrap_or(0);
     let space = thread.process.space()?;
-    for at in [processor, node] {
+    for (at, value) in [(processor, chosen), (node, 0)] {
         if at != 0 {
-            space.write_u32(at, 0)?;
+            space.write_u32(at, value)?;
         }
     }
     Ok(0)
-}
-
-/// `membarrier(2)`: asked for, it says that nothing of it is here.
-pub(super) fn membarrier(_: &mut Thread, [command, flags, ..]: Arguments) -> Answer {
-    match (int(command), flags) {
-        (0, 0) => Ok(0),
-        _ => Err(Errno::INVAL),
-    }
 }

@@ -306,6 +306,7 @@ impl Thread {
     /// Lets the thread go on in a handler. `false` when there is no room for its frame.
     fn enter_handler(&mut self, action: Action, cause: Cause) -> bool {
         let Ok(space) = self.process.space() else { return false };
+        self.abort_sequence();
         let other = self.alternate;
         let top = match action.flags & libc::SA_ONSTACK as u64 != 0 && other.size > 0 && !other.is_on(self.context.rsp)
         {
@@ -373,6 +374,23 @@ impl Thread {
     }
 }
 
+impl Thread {
+    /// Whether it may signal a process; those of its session it may always let go on. `EPERM`.
+    fn may_signal(&self, other: &Process, signal: u64) -> Result<(), Errno> {
+        if other.id == self.process.id {
+            return Ok(());
+        }
+        let goes_on = signal == libc::SIGCONT as u64;
+        if goes_on && other.session.load(SeqCst) == self.process.session.load(SeqCst) {
+            return Ok(());
+        }
+        // One after the other: two may ask about each other.
+        let mine = lock(&self.process.credentials).clone();
+        let theirs = lock(&other.credentials).clone();
+        if mine.may_signal(&theirs) { Ok(()) } else { Err(Errno::PERM) }
+    }
+}
+
 fn checked(signal: u64) -> Result<i32, Errno> {
     if (1..=64).contains(&signal) { Ok(signal as i32) } else { Err(Errno::INVAL) }
 }
@@ -436,10 +454,12 @@ pub(super) fn sigprocmask(thread: &mut Thread, [how, new, old, size, ..]: Argume
 }
 
 /// `sigpending(2)`
-pub(super) fn sigpending(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
-    let pending = thread.pending();
-    let blocked = thread.member.blocked.load(SeqCst);
-    thread.process.space()?.write_u64(at, pending & blocked).map(|()| 0)
+pub(super) fn sigpending(thread: &mut Thread, [at, size, ..]: Arguments) -> Answer {
+    if size > 8 {
+        return Err(Errno::INVAL);
+    }
+    let pending = thread.pending() & thread.member.blocked.load(SeqCst);
+    thread.process.space()?.write(at, &pending.to_le_bytes()[..size as usize]).map(|()| 0)
 }
 
 /// `sigsuspend(2)`
@@ -507,16 +527,18 @@ pub(super) fn sigaltstack(thread: &mut Thread, [new, old, ..]: Arguments) -> Ans
 
 /// `kill(2)`
 pub(super) fn kill(thread: &mut Thread, [to, signal, ..]: Arguments) -> Answer {
-    if signal != 0 {
-        checked(signal)?;
-    }
+    let signal = u64::from(signal as u32);
+    let check = || if signal == 0 { Ok(()) } else { checked(signal).map(drop) };
     let world = thread.world.clone();
     let group = match int(to) {
+        i32::MIN => return Err(Errno::SRCH),
         0 => Some(thread.process.group.load(SeqCst)),
         -1 => None,
         to if to < 0 => Some(to.unsigned_abs()),
         to => {
             let process = world.process(to.unsigned_abs()).ok_or(Errno::SRCH)?;
+            check()?;
+            thread.may_signal(&process, signal)?;
             if signal != 0 {
                 send(&world, &process, Cause::sent(signal as i32, libc::SI_USER, thread.process.id))?;
             }
@@ -528,14 +550,22 @@ pub(super) fn kill(thread: &mut Thread, [to, signal, ..]: Arguments) -> Answer {
         Some(group) => process.group.load(SeqCst) == group,
         None => process.id != thread.process.id,
     };
-    let mut any = false;
+    let (mut any, mut forbidden) = (false, false);
     for process in processes.iter().filter(meant) {
+        check()?;
+        if thread.may_signal(process, signal).is_err() {
+            forbidden = true;
+            continue;
+        }
         any = true;
         if signal != 0 {
             send(&world, process, Cause::sent(signal as i32, libc::SI_USER, thread.process.id))?;
         }
     }
-    if any { Ok(0) } else { Err(Errno::SRCH) }
+    match any {
+        true => Ok(0),
+        false => Err(if forbidden { Errno::PERM } else { Errno::SRCH }),
+    }
 }
 
 /// `tgkill(2)`
@@ -545,15 +575,21 @@ pub(super) fn tgkill(thread: &mut Thread, [process, to, signal, ..]: Arguments) 
     }
     let process = thread.world.process(process as u32).ok_or(Errno::SRCH)?;
     let cause = Cause::sent(signal as u32 as i32, SI_TKILL, thread.process.id);
+    thread.may_signal(&process, signal)?;
     send_to_thread(&thread.world, &process, to, cause)
 }
 
 /// `tkill(2)`
 pub(super) fn tkill(thread: &mut Thread, [to, signal, ..]: Arguments) -> Answer {
+    if int(to) <= 0 {
+        return Err(Errno::INVAL);
+    }
     let processes: Vec<_> = thread.world.processes().values().cloned().collect();
     let found = processes.iter().find(|process| lock(&process.threads).contains_key(&(to as u32)));
     let cause = Cause::sent(signal as u32 as i32, SI_TKILL, thread.process.id);
-    send_to_thread(&thread.world, found.ok_or(Errno::SRCH)?, to, cause)
+    let found = found.ok_or(Errno::SRCH)?;
+    thread.may_signal(found, signal)?;
+    send_to_thread(&thread.world, found, to, cause)
 }
 
 /// The kernel's, which `libc` does not name.
@@ -583,6 +619,7 @@ fn told(thread: &Thread, signal: u64, at: u64, own: bool) -> Result<Cause, Errno
 pub(super) fn sigqueue(thread: &mut Thread, [to, signal, at, ..]: Arguments) -> Answer {
     let cause = told(thread, signal, at, to as u32 == thread.process.id)?;
     let process = thread.world.process(to as u32).ok_or(Errno::SRCH)?;
+    thread.may_signal(&process, signal)?;
     if cause.signal != 0 {
         send(&thread.world, &process, cause)?;
     }
@@ -608,6 +645,7 @@ pub(super) fn send_by(thread: &Thread, process: &Process, signal: u64, at: u64) 
         0 => Cause::sent(signal as i32, libc::SI_USER, thread.process.id),
         at => told(thread, signal, at, process.id == thread.process.id)?,
     };
+    thread.may_signal(process, signal)?;
     if signal != 0 {
         send(&thread.world, process, cause)?;
     }

@@ -30,8 +30,13 @@ fn is_pipe(open: &Open) -> bool {
 /// `splice(2)`
 pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, flags]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
-    let (from, to) = (descriptors.get(int(from))?, descriptors.get(int(to))?);
-    if flags & !KNOWN != 0 || !(is_pipe(&from) || is_pipe(&to)) {
+    let (from, to) = (descriptors.file(int(from))?, descriptors.file(int(to))?);
+    if flags & !KNOWN != 0 {
+        return Err(Errno::INVAL);
+    }
+    from.check_access(false)?;
+    to.check_access(true)?;
+    if !(is_pipe(&from) || is_pipe(&to)) {
         return Err(Errno::INVAL);
     }
     if (is_pipe(&from) && from_at != 0) || (is_pipe(&to) && to_at != 0) {
@@ -84,7 +89,9 @@ pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, fla
 /// `tee(2)`
 pub(super) fn tee(thread: &mut Thread, [from, to, length, flags, ..]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
-    let (from, to) = (descriptors.get(int(from))?, descriptors.get(int(to))?);
+    let (from, to) = (descriptors.file(int(from))?, descriptors.file(int(to))?);
+    from.check_access(false)?;
+    to.check_access(true)?;
     let (Kind::Reader(source), Kind::Writer(target)) = (&from.kind, &to.kind) else { return Err(Errno::INVAL) };
     if flags & !KNOWN != 0 || std::sync::Arc::ptr_eq(source, target) {
         return Err(Errno::INVAL);
@@ -103,7 +110,7 @@ pub(super) fn tee(thread: &mut Thread, [from, to, length, flags, ..]: Arguments)
 
 /// `vmsplice(2)`
 pub(super) fn vmsplice(thread: &mut Thread, [number, at, count, flags, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     if flags & !KNOWN != 0 {
         return Err(Errno::INVAL);
     }

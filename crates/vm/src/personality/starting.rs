@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use super::files::Descriptors;
 use super::open::{Kind, Open};
 use super::process::{Image, Member, Parts, Place, Process, lock};
+use super::rseq::Registration;
 use super::signals::{self, Cause};
 use super::thread::{Next, Thread};
 use super::waiting::Deadlines;
-use super::world::{FIRST, World};
+use super::world::{Counted, FIRST, World};
 use super::{Answer, Arguments, time};
 use crate::kvm::{Registers, USER_END};
 use crate::loader::{self, Command};
@@ -37,6 +38,8 @@ pub(crate) struct First {
 
 /// What a thread begins with.
 pub(super) struct Begin {
+    /// Its place among those that are counted, until it is gone.
+    pub(super) counted: Option<Counted>,
     pub(super) process: Arc<Process>,
     pub(super) member: Arc<Member>,
     pub(super) registers: Registers,
@@ -44,6 +47,7 @@ pub(super) struct Begin {
     pub(super) vectors: Option<Box<kvm_xsave>>,
     pub(super) clear_at_end: u64,
     pub(super) alternate: signals::Alternate,
+    pub(super) rseq: Option<Registration>,
     /// What else a thread has that was captured.
     pub(super) more: Option<More>,
 }
@@ -72,6 +76,11 @@ pub(super) fn member(id: u32, blocked: u64) -> Arc<Member> {
         queue: Default::default(),
         blocked,
         earlier: Duration::ZERO,
+        inside: AtomicBool::new(false),
+        fence: AtomicBool::new(false),
+        processor: AtomicU32::new(0),
+        affinity: AtomicU64::new(0),
+        slack: AtomicU64::new(super::prctl::SLACK),
     })
 }
 
@@ -94,7 +103,8 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     };
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     let descriptors = standard_streams(world)?;
-    let id = world.begin_thread()?;
+    let counted = world.begin_thread()?;
+    let id = counted.id;
     debug_assert_eq!(id, FIRST);
     let folder = spec.program.working_directory.clone().into_bytes();
     let process = Process::new(Parts {
@@ -115,7 +125,18 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
     let alternate = Default::default();
-    let main = Begin { process, member, registers, fs_base: 0, vectors: None, clear_at_end: 0, alternate, more: None };
+    let main = Begin {
+        counted: Some(counted),
+        process,
+        member,
+        registers,
+        fs_base: 0,
+        vectors: None,
+        clear_at_end: 0,
+        alternate,
+        rseq: None,
+        more: None,
+    };
     Ok(First::of(main, Vec::new(), Vec::new()))
 }
 
@@ -219,13 +240,19 @@ pub(super) enum Failed {
 }
 
 /// Begins a process that has nothing in its memory yet and executes a program first.
-pub(super) fn begin_command(world: &Arc<World>, process: Arc<Process>, beginning: Beginning) -> Result<(), Errno> {
+pub(super) fn begin_command(
+    world: &Arc<World>,
+    process: Arc<Process>,
+    counted: Counted,
+    beginning: Beginning,
+) -> Result<(), Errno> {
     let id = process.id;
     let member = member(id, 0);
     lock(&process.threads).insert(id, member.clone());
     world.processes().insert(id, process.clone());
     let registers = Registers::default();
     let begin = Begin {
+        counted: Some(counted),
         process,
         member,
         registers,
@@ -233,6 +260,7 @@ pub(super) fn begin_command(world: &Arc<World>, process: Arc<Process>, beginning
         vectors: None,
         clear_at_end: 0,
         alternate: Default::default(),
+        rseq: None,
         more: None,
     };
     spawn(world, begin, Some(beginning))
@@ -271,7 +299,8 @@ fn run(world: &Arc<World>, begin: Begin) {
 
 /// The same, after it executed something. A panic ends the instance and nothing else: everybody who waits for the
 /// thread is told.
-fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
+fn run_with(world: &Arc<World>, mut begin: Begin, beginning: Option<Beginning>) {
+    let mut counted = begin.counted.take();
     let (process, member) = (begin.process.clone(), begin.member.clone());
     let number = rustix::thread::gettid().as_raw_nonzero().get();
     member.number.store(number, SeqCst);
@@ -288,13 +317,13 @@ fn run_with(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
     // Under whatever number it has now: `execve(2)` changes it.
     let id =
         lock(&process.threads).values().find(|member| member.number.load(SeqCst) == number).map(|member| member.id);
-    contained(&mut || super::ending::forget(world, &process, id.unwrap_or(member.id)));
+    contained(&mut || super::ending::forget(world, &process, id.unwrap_or(member.id), counted.take()));
     world.control.dismiss();
     drop(entered);
 }
 
 fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
-    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, more } = begin;
+    let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, rseq, more, .. } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
@@ -318,14 +347,19 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
                 clear_at_end,
                 robust: more.as_ref().map_or(0, |more| more.robust),
                 alternate,
+                rseq,
                 restore_mask: None,
                 deadlines: Deadlines::default(),
                 given_up: Cell::new(more.and_then(|more| more.waiting).map(|left| left.and_then(time::after))),
                 going_on: None,
                 is_at_marker: false,
             };
+            thread.member.processor.store(thread.processor.number(), SeqCst);
             if let Some(beginning) = beginning {
                 execute_first(&mut thread, beginning);
+            }
+            if thread.tell_processor().is_err() {
+                thread.end_process(libc::SIGSEGV);
             }
             thread.run();
             let processor = thread.leave();
@@ -340,15 +374,19 @@ fn spawn(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) -> Resu
     let (process, id, living) = (begin.process.clone(), begin.member.id, world.clone());
     let builder = std::thread::Builder::new().name("microvm".into());
     let spawned = world.keep(|| builder.spawn(move || run_with(&living, begin, beginning)));
-    spawned.inspect_err(|_| super::ending::forget(world, &process, id))
+    // Its place went with what it was to begin with.
+    spawned.inspect_err(|_| super::ending::forget(world, &process, id, None))
 }
 
+/// `CLONE_CLEAR_SIGHAND`, of `clone3(2)` alone.
+const CLEAR_ACTIONS: u64 = 0x1_0000_0000;
 const VM: u64 = 0x100;
 const PLACE: u64 = 0x200;
 const FILES: u64 = 0x400;
 const ACTIONS: u64 = 0x800;
 const VFORK: u64 = 0x4000;
 const THREAD: u64 = 0x1_0000;
+const PARENT: u64 = 0x8000;
 const SET_TLS: u64 = 0x8_0000;
 const PARENT_SET_ID: u64 = 0x10_0000;
 const CHILD_CLEAR_ID: u64 = 0x20_0000;
@@ -359,6 +397,7 @@ const UNKNOWN: u64 = 0x7e02_0000 | 0x2000 | 0x80;
 const DESCRIPTOR: u64 = 0x1000;
 
 /// What `clone(2)` and `clone3(2)` ask for.
+#[derive(Default)]
 struct Wanted {
     flags: u64,
     stack: u64,
@@ -366,6 +405,8 @@ struct Wanted {
     child_id: u64,
     tls: u64,
     descriptor: u64,
+    /// What the parent hears of its end, or 0.
+    signal: i32,
 }
 
 fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
@@ -374,7 +415,10 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     if flags & (UNKNOWN | DESCRIPTOR) == DESCRIPTOR && is_thread {
         return Err(Errno::INVAL);
     }
-    if flags & UNKNOWN != 0 || (is_thread && flags & (VM | ACTIONS) != VM | ACTIONS) {
+    if flags & UNKNOWN != 0 || (is_thread && flags & ACTIONS == 0) || flags & (VM | ACTIONS) == ACTIONS {
+        return Err(Errno::INVAL);
+    }
+    if flags & ACTIONS != 0 && flags & CLEAR_ACTIONS != 0 {
         return Err(Errno::INVAL);
     }
     if flags & SET_TLS != 0 && wanted.tls >= USER_END {
@@ -391,12 +435,26 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         0 => Arc::new(parent.space()?.duplicate()?),
         _ => parent.space()?,
     };
-    let id = world.begin_thread()?;
+    let counted = world.begin_thread()?;
+    let id = counted.id;
     let member = member(id, thread.member.blocked.load(SeqCst));
+    member.affinity.store(thread.member.affinity.load(SeqCst), SeqCst);
+    member.slack.store(thread.member.slack.load(SeqCst), SeqCst);
     let process = match is_thread {
         true => parent.clone(),
         false => child(&parent, id, flags, space.clone()),
     };
+    if !is_thread {
+        let credentials = lock(&parent.credentials).clone();
+        *lock(&process.credentials) = credentials;
+        process.barriers.store(parent.barriers.load(SeqCst), SeqCst);
+        process.last_signal.store(wanted.signal, SeqCst);
+        let resets = parent.policy.load(SeqCst) & libc::SCHED_RESET_ON_FORK != 0;
+        if !resets {
+            process.policy.store(parent.policy.load(SeqCst), SeqCst);
+            process.priority.store(parent.priority.load(SeqCst), SeqCst);
+        }
+    }
     if !is_thread && lock(&process.limits).of(libc::RLIMIT_CPU)[0] != u64::MAX {
         super::alarms::limit_processor(&world, &process)?;
     }
@@ -429,8 +487,20 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     // In the same memory there are two stacks for handlers, unless one thread waits for the other.
     let alternate = if flags & (VM | VFORK) == VM { Default::default() } else { thread.alternate };
     let vectors = Some(Box::new(vectors));
-    let begin =
-        Begin { process: process.clone(), member, registers, fs_base, vectors, clear_at_end, alternate, more: None };
+    // A child with its own copy of the memory has what its parent has there.
+    let rseq = if flags & VM == 0 { thread.rseq } else { None };
+    let begin = Begin {
+        counted: Some(counted),
+        process: process.clone(),
+        member,
+        registers,
+        fs_base,
+        vectors,
+        clear_at_end,
+        alternate,
+        rseq,
+        more: None,
+    };
     spawn(&world, begin, None)?;
     if flags & VFORK != 0 {
         while !process.has_left.load(SeqCst) && !thread.has_to_end() {
@@ -454,10 +524,14 @@ fn child(parent: &Arc<Process>, id: u32, flags: u64, space: Arc<crate::memory::S
         true => place,
         false => Arc::new(Mutex::new(lock(&place).clone())),
     };
-    let copied_actions = if flags & ACTIONS != 0 { actions } else { Arc::new(Mutex::new(lock(&actions).clone())) };
+    let copied_actions = match () {
+        () if flags & ACTIONS != 0 => actions,
+        () if flags & CLEAR_ACTIONS != 0 => Arc::new(Mutex::new(lock(&actions).after_exec())),
+        () => Arc::new(Mutex::new(lock(&actions).clone())),
+    };
     Process::new(Parts {
         id,
-        parent: parent.id,
+        parent: if flags & PARENT != 0 { parent.parent.load(SeqCst) } else { parent.id },
         group: parent.group.load(SeqCst),
         session: parent.session.load(SeqCst),
         space,
@@ -475,30 +549,55 @@ pub(super) fn clone(thread: &mut Thread, [flags, stack, parent_id, child_id, tls
     if flags & (DESCRIPTOR | PARENT_SET_ID) == DESCRIPTOR | PARENT_SET_ID {
         return Err(Errno::INVAL);
     }
-    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor: parent_id })
+    let signal = (flags & 0xff) as i32;
+    if signal > 64 {
+        return Err(Errno::INVAL);
+    }
+    begin(thread, &Wanted { flags: flags & !0xff, stack, parent_id, child_id, tls, descriptor: parent_id, signal })
 }
 
 /// `fork(2)`
 pub(super) fn fork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: 0, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
+    begin(thread, &Wanted { signal: libc::SIGCHLD, ..Wanted::default() })
 }
 
 /// `vfork(2)`
 pub(super) fn vfork(thread: &mut Thread, _: Arguments) -> Answer {
-    begin(thread, &Wanted { flags: VM | VFORK, stack: 0, parent_id: 0, child_id: 0, tls: 0, descriptor: 0 })
+    begin(thread, &Wanted { flags: VM | VFORK, signal: libc::SIGCHLD, ..Wanted::default() })
 }
 
-/// `clone3(2)`
+/// `clone3(2)`: `struct clone_args` is copied first, and what follows what is known has to be zero.
 pub(super) fn clone3(thread: &mut Thread, [at, size, ..]: Arguments) -> Answer {
-    if size < 64 {
+    const KNOWN: u64 = 88;
+    match size {
+        ..64 => return Err(Errno::INVAL),
+        64..=4096 => {}
+        _ => return Err(Errno::TOOBIG),
+    }
+    let mut bytes = vec![0; size.max(KNOWN) as usize];
+    thread.process.space()?.read(at, &mut bytes[..size as usize])?;
+    if bytes[KNOWN as usize..].iter().any(|&byte| byte != 0) {
+        return Err(Errno::TOOBIG);
+    }
+    let word =
+        |index: usize| bytes[index * 8..index * 8 + 8].iter().rev().fold(0_u64, |word, &b| word << 8 | u64::from(b));
+    let [flags, descriptor, child_id, parent_id, signal, stack, length, tls] = std::array::from_fn(word);
+    let [ids, count, _] = [8, 9, 10].map(word);
+    let has_stack = (stack == 0, length == 0) == (false, false);
+    let known = 0xffff_ff00 & !u64::from(libc::CLONE_DETACHED.unsigned_abs()) | CLEAR_ACTIONS | 0x80;
+    // Numbers of one's own choosing: nobody may.
+    if flags & !known != 0
+        || signal > 64
+        || (!has_stack && (stack, length) != (0, 0))
+        || (ids == 0) != (count == 0)
+        || (signal != 0 && flags & (THREAD | PARENT) != 0)
+        || stack.checked_add(length).is_none_or(|end| end > USER_END)
+    {
         return Err(Errno::INVAL);
     }
-    let space = thread.process.space()?;
-    let mut words = [0; 8];
-    for (index, word) in words.iter_mut().enumerate() {
-        *word = space.read_u64(at.wrapping_add(index as u64 * 8))?;
+    if count != 0 {
+        return Err(Errno::PERM);
     }
-    let [flags, descriptor, child_id, parent_id, _, stack, length, tls] = words;
-    let stack = if stack == 0 { 0 } else { stack.wrapping_add(length) };
-    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor })
+    let signal = signal as i32;
+    begin(thread, &Wanted { flags, stack: stack + length, parent_id, child_id, tls, descriptor, signal })
 }

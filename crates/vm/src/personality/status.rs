@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::memory_files::Way;
 use super::open::{Kind, Open};
 use super::opening::{MOST_LINKS, Path};
+use super::owners::Owner;
 use super::special;
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
@@ -15,6 +16,8 @@ use crate::scratch::{Body, Node};
 
 /// The device that files in memory are on.
 pub(super) const MEMORY_DEVICE: u64 = 2;
+/// The mode that files and folders of the hal's are shown with, unless a program gave them another.
+pub(super) const SHOWN: u32 = 0o755;
 
 /// What `stat(2)` says.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,19 +29,21 @@ pub(super) struct Status {
     size: u64,
     special: u64,
     times: [Timestamp; 3],
+    /// Whose it is, when that is somebody else than the user the instance began as.
+    owner: Option<(u32, u32)>,
 }
 
 impl Status {
     fn of_hal(stat: &Stat) -> Status {
         let mode = match stat.kind {
-            FileKind::Directory => libc::S_IFDIR | 0o755,
+            FileKind::Directory => libc::S_IFDIR | SHOWN,
             FileKind::Symlink => libc::S_IFLNK | 0o777,
             FileKind::CharacterDevice => libc::S_IFCHR | 0o620,
             FileKind::BlockDevice => libc::S_IFBLK | 0o600,
             FileKind::Pipe => libc::S_IFIFO | 0o600,
             FileKind::Socket => libc::S_IFSOCK | 0o600,
             // The host's owner and mode mean nothing to a capsule: its permissions decide.
-            FileKind::File | FileKind::Other => libc::S_IFREG | 0o755,
+            FileKind::File | FileKind::Other => libc::S_IFREG | SHOWN,
         };
         Status {
             device: stat.identity.0,
@@ -48,6 +53,7 @@ impl Status {
             size: stat.size,
             special: 0,
             times: [stat.accessed, stat.modified, stat.changed],
+            owner: None,
         }
     }
 
@@ -61,6 +67,7 @@ impl Status {
             size: stat.st_size.unsigned_abs(),
             special: 0,
             times: [time(stat.st_atime), time(stat.st_mtime), time(stat.st_ctime)],
+            owner: None,
         }
     }
 
@@ -76,7 +83,7 @@ impl Status {
         let links = if node.is_folder() { 2 } else { state.names };
         let mode = kind | state.mode;
         let (device, inode) = (MEMORY_DEVICE, node.number);
-        Status { device, inode, mode, links, size, special: 0, times: state.times }
+        Status { device, inode, mode, links, size, special: 0, times: state.times, owner: None }
     }
 
     /// Of something that only exists here; told apart by its path.
@@ -89,7 +96,7 @@ impl Status {
 
     /// `struct stat`.
     fn as_stat(&self) -> [u8; 144] {
-        let user = rustix::process::getuid().as_raw();
+        let (user, group) = self.owner();
         let mut bytes = [0; 144];
         let mut put = |at: usize, word: u64, length: usize| {
             bytes[at..at + length].copy_from_slice(&word.to_le_bytes()[..length]);
@@ -99,7 +106,7 @@ impl Status {
         put(16, self.links, 8);
         put(24, self.mode.into(), 4);
         put(28, user.into(), 4);
-        put(32, user.into(), 4);
+        put(32, group.into(), 4);
         put(40, self.special, 8);
         put(48, self.size, 8);
         put(56, 4096, 8);
@@ -113,7 +120,7 @@ impl Status {
 
     /// `struct statx`.
     fn as_statx(&self) -> [u8; 256] {
-        let user = rustix::process::getuid().as_raw();
+        let (user, group) = self.owner();
         let mut bytes = [0; 256];
         let mut put = |at: usize, word: u64, length: usize| {
             bytes[at..at + length].copy_from_slice(&word.to_le_bytes()[..length]);
@@ -122,7 +129,7 @@ impl Status {
         put(4, 4096, 4);
         put(16, self.links, 4);
         put(20, user.into(), 4);
-        put(24, user.into(), 4);
+        put(24, group.into(), 4);
         put(28, self.mode.into(), 2);
         put(32, self.inode, 8);
         put(40, self.size, 8);
@@ -145,13 +152,13 @@ impl Thread {
         Ok(match &open.kind {
             Kind::Stream(handle) | Kind::File(handle) | Kind::Folder(handle, _) => {
                 match self.world.call(Call::Stat { handle: *handle })? {
-                    Reply::Stat(stat) => Status::of_hal(&stat),
+                    Reply::Stat(stat) => self.world.dressed(Status::of_hal(&stat)),
                     _ => return Err(Errno::IO),
                 }
             }
             Kind::System(file) => Status::of_host(&rustix::fs::fstat(file.descriptor())?),
             Kind::SystemFolder(folder) => Status::of_host(&rustix::fs::fstat(folder)?),
-            Kind::Memory(node) | Kind::MemoryFolder(node) => Status::of_node(node),
+            Kind::Memory(node) | Kind::MemoryFolder(node) => self.world.dressed(Status::of_node(node)),
             Kind::Listing(_) => Status::made(libc::S_IFDIR | 0o555, 0, &open.path),
             Kind::Text(text) => Status::made(libc::S_IFREG | 0o444, text.len() as u64, &open.path),
             Kind::Device(device) => {
@@ -164,9 +171,12 @@ impl Thread {
             Kind::Master(_) => Status { special: 0x502, ..Status::made(libc::S_IFCHR | 0o666, 0, b"/dev/ptmx") },
             Kind::Reader(_) | Kind::Writer(_) | Kind::Both(_) => Status::made(libc::S_IFIFO | 0o600, 0, &open.path),
             Kind::Socket(_) => Status::made(libc::S_IFSOCK | 0o777, 0, &open.path),
-            Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) | Kind::Process(_) => {
-                Status::made(0o600, 0, &open.path)
-            }
+            Kind::Counter(_)
+            | Kind::Timer(_)
+            | Kind::Signals(_)
+            | Kind::Set(_)
+            | Kind::Process(_)
+            | Kind::Watches(_) => Status::made(0o600, 0, &open.path),
         })
     }
 
@@ -200,7 +210,7 @@ impl Thread {
                 Way::Memory(spot) => {
                     let judged = self.world.judge(&spot.path, FileUse::Look);
                     judged.map_err(|errno| self.unseen(path, errno))?;
-                    spot.found().map(|node| Status::of_node(node))
+                    spot.found().map(|node| self.world.dressed(Status::of_node(node)))
                 }
             };
         }
@@ -215,7 +225,7 @@ impl Thread {
         }
         let directory = self.root()?;
         match self.world.call(Call::StatAt { directory, path: &path.written, follow }) {
-            Ok(Reply::Stat(stat)) => Ok(Status::of_hal(&stat)),
+            Ok(Reply::Stat(stat)) => Ok(self.world.dressed(Status::of_hal(&stat))),
             Ok(_) => Err(Errno::IO),
             Err(errno) => Err(self.unseen(path, errno)),
         }
@@ -279,16 +289,27 @@ pub(super) fn access(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer
     faccessat(thread, [libc::AT_FDCWD as u64, path, mode, 0, 0, 0])
 }
 
-/// `faccessat(2)`, `faccessat2(2)`: what is granted shows when it is used.
+/// `faccessat(2)`: what is granted shows when it is used.
 pub(super) fn faccessat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) -> Answer {
-    if mode & !7 != 0 {
+    faccessat2(thread, [folder, path, mode, 0, 0, 0])
+}
+
+/// `faccessat2(2)`
+pub(super) fn faccessat2(thread: &mut Thread, [folder, path, mode, flags, ..]: Arguments) -> Answer {
+    let flags = int(flags);
+    if mode & !7 != 0 || flags & !(libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::INVAL);
     }
-    let path = thread.path(int(folder), path)?;
-    let status = thread.status_at(&path, true)?;
+    if flags & libc::AT_EMPTY_PATH != 0 && thread.process.space()?.text(path)?.is_empty() {
+        return thread.status(int(folder), path, flags as u64).map(|_| 0);
+    }
+    let path = thread.unchecked_path(int(folder), path)?;
+    if flags & libc::AT_EACCESS != 0 { thread.may_pass(&path) } else { thread.may_really_pass(&path) }?;
+    let status = thread.status_at(&path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
     let is_file = FileType::from_raw_mode(status.mode) == FileType::RegularFile;
     match mode {
         mode if mode & 2 != 0 && path.is_system(thread) => Err(Errno::ROFS),
+        mode if !thread.may_really(&status, mode as u32, flags & libc::AT_EACCESS != 0) => Err(Errno::ACCESS),
         mode if mode & 1 != 0 && is_file && status.mode & 0o111 == 0 => Err(Errno::ACCESS),
         _ => Ok(0),
     }
@@ -341,8 +362,20 @@ pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Ar
     Ok(part.len() as u64)
 }
 
-/// `statfs(2)`, `fstatfs(2)`: nothing of the host's file systems is told.
-pub(super) fn statfs(thread: &mut Thread, [_, at, ..]: Arguments) -> Answer {
+/// `statfs(2)`: nothing of the host's file systems is told.
+pub(super) fn statfs(thread: &mut Thread, [path, at, ..]: Arguments) -> Answer {
+    let path = thread.path(libc::AT_FDCWD, path)?;
+    thread.status_at(&path, true)?;
+    tell_file_system(thread, at)
+}
+
+/// `fstatfs(2)`
+pub(super) fn fstatfs(thread: &mut Thread, [number, at, ..]: Arguments) -> Answer {
+    thread.process.descriptors().get(int(number))?;
+    tell_file_system(thread, at)
+}
+
+fn tell_file_system(thread: &Thread, at: u64) -> Answer {
     let mut bytes = [0; 120];
     for (index, word) in
         [0x0102_1994_u64, 4096, 1 << 20, 1 << 19, 1 << 19, 1 << 16, 1 << 15, 0, 255, 4096].iter().enumerate()
@@ -356,6 +389,40 @@ impl Status {
     /// Whether it can be run.
     pub(super) fn is_executable(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::RegularFile && self.mode & 0o111 != 0
+    }
+
+    /// Which file it is.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// The user and the group it belongs to.
+    pub(super) fn owner(&self) -> (u32, u32) {
+        let first = super::credentials::first();
+        self.owner.unwrap_or((first, first))
+    }
+
+    /// What sort of thing it is, and its mode.
+    pub(super) fn mode(&self) -> u32 {
+        self.mode
+    }
+
+    /// It is shown with what more is known of it.
+    pub(super) fn dress(&mut self, owner: Owner) {
+        self.owner = Some((owner.user, owner.group));
+        if let Some(mode) = owner.mode {
+            self.mode = self.mode & libc::S_IFMT | mode & 0o7777;
+        }
+    }
+
+    /// How many names it has.
+    pub(super) fn links(&self) -> u64 {
+        self.links
+    }
+
+    /// Whether it is a folder.
+    pub(super) fn is_folder(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Directory
     }
 
     /// Whether it is a symbolic link.

@@ -12,14 +12,13 @@ use self::absent::{ABSENT, PARTLY};
 
 use super::socket::{calls as sockets, message as messages};
 use super::thread::Thread;
-use super::transfer;
 use super::{
-    Answer, Arguments, alarms, attributes, counter, ending, epoll, execute, files, folders, futex, identity, limits,
-    locks, mapping, memory_files,
+    Answer, Arguments, alarms, attributes, barriers, counter, credentials, ending, epoll, execute, files, folders,
+    futex, identity, inotify, limits, listing, locks, mapping, memory_files,
 };
 use super::{
-    opening, pidfd, pipe, polling, reading, robust, scheduling, signalfd, signals, splicing, starting, status, time,
-    timer,
+    opening, owners, pidfd, pipe, polling, prctl, reading, robust, rseq, scheduling, signalfd, signals, splicing,
+    stamps, starting, status, time, timer, transfer,
 };
 
 /// Serves one call.
@@ -148,6 +147,7 @@ calls! {
     75 "fdatasync" => reading::fsync;
     76 "truncate" => folders::truncate;
     77 "ftruncate" => reading::ftruncate;
+    78 "getdents" => listing::getdents;
     79 "getcwd" => folders::getcwd;
     80 "chdir" => folders::chdir;
     81 "fchdir" => folders::fchdir;
@@ -159,38 +159,38 @@ calls! {
     87 "unlink" => folders::unlink;
     88 "symlink" => folders::symlink;
     89 "readlink" => status::readlink;
-    90 "chmod" => folders::chmod;
-    91 "fchmod" => folders::fchmod;
-    92 "chown" => folders::chown;
-    93 "fchown" => folders::fchown;
-    94 "lchown" => folders::chown;
+    90 "chmod" => owners::chmod;
+    91 "fchmod" => owners::fchmod;
+    92 "chown" => owners::chown;
+    93 "fchown" => owners::fchown;
+    94 "lchown" => owners::lchown;
     95 "umask" => folders::umask;
     96 "gettimeofday" => time::gettimeofday;
     97 "getrlimit" => limits::getrlimit;
     98 "getrusage" => identity::getrusage;
     99 "sysinfo" => identity::sysinfo;
     100 "times" => time::times;
-    102 "getuid" => identity::getuid;
-    104 "getgid" => identity::getuid;
-    105 "setuid" => identity::setuid;
-    106 "setgid" => identity::setuid;
-    107 "geteuid" => identity::getuid;
-    108 "getegid" => identity::getuid;
+    102 "getuid" => credentials::getuid;
+    104 "getgid" => credentials::getgid;
+    105 "setuid" => credentials::setuid;
+    106 "setgid" => credentials::setgid;
+    107 "geteuid" => credentials::geteuid;
+    108 "getegid" => credentials::getegid;
     109 "setpgid" => identity::setpgid;
     110 "getppid" => identity::getppid;
     111 "getpgrp" => identity::getpgrp;
     112 "setsid" => identity::setsid;
-    113 "setreuid" => identity::setresuid;
-    114 "setregid" => identity::setresuid;
-    115 "getgroups" => identity::getgroups;
-    116 "setgroups" => identity::setgroups;
-    117 "setresuid" => identity::setresuid;
-    118 "getresuid" => identity::getresuid;
-    119 "setresgid" => identity::setresuid;
-    120 "getresgid" => identity::getresuid;
+    113 "setreuid" => credentials::setreuid;
+    114 "setregid" => credentials::setregid;
+    115 "getgroups" => credentials::getgroups;
+    116 "setgroups" => credentials::setgroups;
+    117 "setresuid" => credentials::setresuid;
+    118 "getresuid" => credentials::getresuid;
+    119 "setresgid" => credentials::setresgid;
+    120 "getresgid" => credentials::getresgid;
     121 "getpgid" => identity::getpgid;
-    122 "setfsuid" => identity::setfsuid;
-    123 "setfsgid" => identity::setfsuid;
+    122 "setfsuid" => credentials::setfsuid;
+    123 "setfsgid" => credentials::setfsgid;
     124 "getsid" => identity::getsid;
     125 "capget" => identity::capget;
     126 "capset" => identity::capset;
@@ -199,11 +199,11 @@ calls! {
     129 "rt_sigqueueinfo" => signals::sigqueue;
     130 "rt_sigsuspend" => signals::sigsuspend;
     131 "sigaltstack" => signals::sigaltstack;
-    132 "utime" => folders::utime;
+    132 "utime" => stamps::utime;
     133 "mknod" => folders::mknod;
     135 "personality" => identity::personality;
     137 "statfs" => status::statfs;
-    138 "fstatfs" => status::statfs;
+    138 "fstatfs" => status::fstatfs;
     140 "getpriority" => scheduling::getpriority;
     141 "setpriority" => scheduling::setpriority;
     142 "sched_setparam" => scheduling::sched_setparam;
@@ -213,11 +213,11 @@ calls! {
     146 "sched_get_priority_max" => scheduling::sched_get_priority_max;
     147 "sched_get_priority_min" => scheduling::sched_get_priority_min;
     148 "sched_rr_get_interval" => scheduling::sched_rr_get_interval;
-    149 "mlock" => mapping::nothing;
-    150 "munlock" => mapping::nothing;
-    151 "mlockall" => mapping::nothing;
+    149 "mlock" => mapping::mlock;
+    150 "munlock" => mapping::munlock;
+    151 "mlockall" => mapping::mlockall;
     152 "munlockall" => mapping::nothing;
-    157 "prctl" => identity::prctl;
+    157 "prctl" => prctl::prctl;
     158 "arch_prctl" => identity::arch_prctl;
     160 "setrlimit" => limits::setrlimit;
     162 "sync" => mapping::nothing;
@@ -241,7 +241,7 @@ calls! {
     203 "sched_setaffinity" => scheduling::sched_setaffinity;
     204 "sched_getaffinity" => scheduling::sched_getaffinity;
     213 "epoll_create" => epoll::create;
-    217 "getdents64" => folders::getdents64;
+    217 "getdents64" => listing::getdents64;
     218 "set_tid_address" => identity::set_tid_address;
     221 "fadvise64" => reading::fadvise;
     222 "timer_create" => alarms::create;
@@ -257,22 +257,25 @@ calls! {
     232 "epoll_wait" => epoll::epoll_wait;
     233 "epoll_ctl" => epoll::control;
     234 "tgkill" => signals::tgkill;
-    235 "utimes" => folders::utimes;
+    235 "utimes" => stamps::utimes;
     247 "waitid" => ending::waitid;
     251 "ioprio_set" => scheduling::ioprio_set;
     252 "ioprio_get" => scheduling::ioprio_get;
+    253 "inotify_init" => inotify::init;
+    254 "inotify_add_watch" => inotify::add_watch;
+    255 "inotify_rm_watch" => inotify::rm_watch;
     257 "openat" => opening::openat;
     258 "mkdirat" => folders::mkdirat;
     259 "mknodat" => folders::mknodat;
-    260 "fchownat" => folders::fchownat;
-    261 "futimesat" => folders::futimesat;
+    260 "fchownat" => owners::fchownat;
+    261 "futimesat" => stamps::futimesat;
     262 "newfstatat" => status::fstatat;
     263 "unlinkat" => folders::unlinkat;
     264 "renameat" => folders::renameat;
     265 "linkat" => folders::linkat;
     266 "symlinkat" => folders::symlinkat;
     267 "readlinkat" => status::readlinkat;
-    268 "fchmodat" => folders::fchmodat;
+    268 "fchmodat" => owners::fchmodat;
     269 "faccessat" => status::faccessat;
     270 "pselect6" => polling::pselect;
     271 "ppoll" => polling::ppoll;
@@ -282,7 +285,7 @@ calls! {
     276 "tee" => splicing::tee;
     277 "sync_file_range" => reading::sync_file_range;
     278 "vmsplice" => splicing::vmsplice;
-    280 "utimensat" => folders::utimensat;
+    280 "utimensat" => stamps::utimensat;
     281 "epoll_pwait" => epoll::epoll_pwait;
     282 "signalfd" => signalfd::signalfd;
     283 "timerfd_create" => timer::create;
@@ -296,6 +299,7 @@ calls! {
     291 "epoll_create1" => epoll::create1;
     292 "dup3" => files::dup3;
     293 "pipe2" => pipe::pipe2;
+    294 "inotify_init1" => inotify::init1;
     295 "preadv" => reading::preadv;
     296 "pwritev" => reading::pwritev;
     297 "rt_tgsigqueueinfo" => signals::tgsigqueue;
@@ -310,20 +314,21 @@ calls! {
     318 "getrandom" => identity::getrandom;
     319 "memfd_create" => memory_files::memfd_create;
     322 "execveat" => execute::execveat;
-    324 "membarrier" => scheduling::membarrier;
-    325 "mlock2" => mapping::nothing;
+    324 "membarrier" => barriers::membarrier;
+    325 "mlock2" => mapping::mlock2;
     326 "copy_file_range" => transfer::copy_file_range;
     327 "preadv2" => reading::preadv2;
     328 "pwritev2" => reading::pwritev2;
     332 "statx" => status::statx;
+    334 "rseq" => rseq::rseq;
     424 "pidfd_send_signal" => pidfd::send_signal;
     434 "pidfd_open" => pidfd::open;
     435 "clone3" => starting::clone3;
     436 "close_range" => files::close_range;
     437 "openat2" => opening::openat2;
-    439 "faccessat2" => status::faccessat;
+    439 "faccessat2" => status::faccessat2;
     441 "epoll_pwait2" => epoll::epoll_pwait2;
-    452 "fchmodat2" => folders::fchmodat;
+    452 "fchmodat2" => owners::fchmodat2;
 }
 
 #[cfg(test)]

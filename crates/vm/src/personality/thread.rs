@@ -9,6 +9,7 @@ use ringfence_isolation::{Exit, LostReason};
 use rustix::io::Errno;
 
 use super::process::{Member, Process};
+use super::rseq::Registration;
 use super::signals::{self, Cause};
 use super::table;
 use super::waiting::Deadlines;
@@ -30,6 +31,8 @@ pub(crate) struct Thread {
     /// The list of its locks: `set_robust_list(2)`.
     pub(super) robust: u64,
     pub(super) alternate: signals::Alternate,
+    /// Its restartable sequences: `rseq(2)`.
+    pub(super) rseq: Option<Registration>,
     /// The mask to go back to after `sigsuspend(2)`.
     pub(super) restore_mask: Option<u64>,
     /// How long the call it makes waits.
@@ -74,7 +77,9 @@ impl Thread {
                 // It may have been ended or stopped there.
                 continue;
             }
+            self.go_inside();
             let event = self.processor.run(&self.world.machine);
+            self.come_outside();
             self.context = match event {
                 Event::Interrupted => self.processor.user_context(&self.world.machine),
                 Event::Broken(reason) => {
@@ -87,19 +92,29 @@ impl Thread {
             match event {
                 Event::Syscall => {
                     is_in_stub = false;
+                    self.fence();
                     self.system_call();
                 }
                 Event::Exception { vector, error, address } => {
                     is_in_stub = false;
                     let count = if vector == 14 { &counts.page_faults } else { &counts.exceptions };
                     count.fetch_add(1, Relaxed);
+                    self.fence();
                     self.exception(vector, error, address);
                 }
                 Event::Interrupted => {
                     counts.kicks.fetch_add(1, Relaxed);
                     // In the stubs nothing can be changed; they are left soon.
                     is_in_stub = !self.is_in_program();
-                    if self.has_to_end() || !self.is_signalled() || !self.processor.is_at_program() {
+                    if self.has_to_end() || !self.processor.is_at_program() {
+                        continue;
+                    }
+                    // Whoever is kicked may have lost its processor of the host: a sequence begins again.
+                    let is_aborted = !is_in_stub && (self.fence() | self.abort_sequence());
+                    if !self.is_signalled() {
+                        if is_aborted {
+                            self.go_on();
+                        }
                         continue;
                     }
                     if self.context.rip < crate::kvm::USER_STUB {

@@ -12,10 +12,14 @@ use super::{Answer, Arguments, int};
 
 fn now(thread: &Thread, clock: i32) -> Result<Timestamp, Errno> {
     let (clock, ahead) = match clock {
-        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => (Clock::Wall, 0),
-        libc::CLOCK_MONOTONIC | libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_MONOTONIC_COARSE | libc::CLOCK_BOOTTIME => {
-            (Clock::Monotonic, thread.world.ahead())
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_REALTIME_ALARM | libc::CLOCK_TAI => {
+            (Clock::Wall, 0)
         }
+        libc::CLOCK_MONOTONIC
+        | libc::CLOCK_MONOTONIC_RAW
+        | libc::CLOCK_MONOTONIC_COARSE
+        | libc::CLOCK_BOOTTIME
+        | libc::CLOCK_BOOTTIME_ALARM => (Clock::Monotonic, thread.world.ahead()),
         clock => {
             return match processor_clock(thread, clock).ok_or(Errno::INVAL)? {
                 Used::Process(process) => Ok(process.cpu_time().as_nanos() as Timestamp),
@@ -93,21 +97,34 @@ pub(super) fn clock_gettime(thread: &mut Thread, [clock, at, ..]: Arguments) -> 
 /// `clock_getres(2)`
 pub(super) fn clock_getres(thread: &mut Thread, [clock, at, ..]: Arguments) -> Answer {
     now(thread, int(clock))?;
-    if at == 0 { Ok(0) } else { write_time(thread, at, 0, 1) }
+    // The coarse ones go on by ticks.
+    let step = match int(clock) {
+        libc::CLOCK_REALTIME_COARSE | libc::CLOCK_MONOTONIC_COARSE => 4_000_000,
+        _ => 1,
+    };
+    if at == 0 { Ok(0) } else { write_time(thread, at, 0, step) }
 }
 
 /// `clock_settime(2)`: nobody sets a clock.
-pub(super) fn clock_settime(_: &mut Thread, [clock, ..]: Arguments) -> Answer {
-    if int(clock) == libc::CLOCK_REALTIME { Err(Errno::PERM) } else { Err(Errno::INVAL) }
+pub(super) fn clock_settime(thread: &mut Thread, [clock, at, ..]: Arguments) -> Answer {
+    if int(clock) != libc::CLOCK_REALTIME {
+        return Err(Errno::INVAL);
+    }
+    thread.duration(at)?;
+    Err(Errno::PERM)
 }
 
 /// `gettimeofday(2)`
-pub(super) fn gettimeofday(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
+pub(super) fn gettimeofday(thread: &mut Thread, [at, zone, ..]: Arguments) -> Answer {
     let time = now(thread, libc::CLOCK_REALTIME)?;
-    if at == 0 {
-        return Ok(0);
+    if at != 0 {
+        write_time(thread, at, time.div_euclid(1_000_000_000) as i64, time.rem_euclid(1_000_000_000) as u64 / 1000)?;
     }
-    write_time(thread, at, time.div_euclid(1_000_000_000) as i64, time.rem_euclid(1_000_000_000) as u64 / 1000)
+    if zone != 0 {
+        // `struct timezone`: the clock knows none.
+        thread.process.space()?.write_u64(zone, 0)?;
+    }
+    Ok(0)
 }
 
 /// `time(2)`
@@ -139,9 +156,12 @@ pub(super) fn nanosleep(thread: &mut Thread, [at, left, ..]: Arguments) -> Answe
 pub(super) fn clock_nanosleep(thread: &mut Thread, [clock, flags, at, left, ..]: Arguments) -> Answer {
     match int(clock) {
         libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME | libc::CLOCK_TAI => {}
-        libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_MONOTONIC_COARSE => {
-            return Err(Errno::OPNOTSUPP);
-        }
+        libc::CLOCK_MONOTONIC_RAW
+        | libc::CLOCK_REALTIME_COARSE
+        | libc::CLOCK_MONOTONIC_COARSE
+        | libc::CLOCK_THREAD_CPUTIME_ID
+        | libc::CLOCK_REALTIME_ALARM
+        | libc::CLOCK_BOOTTIME_ALARM => return Err(Errno::OPNOTSUPP),
         libc::CLOCK_PROCESS_CPUTIME_ID => return sleep_busy(thread, flags & 1 != 0, thread.duration(at)?),
         _ => return Err(Errno::INVAL),
     }

@@ -114,7 +114,14 @@ fn bytes(state: &State) -> Vec<u8> {
 pub(super) fn create(thread: &mut Thread, [clock, flags, ..]: Arguments) -> Answer {
     let flags = int(flags);
     let clock = int(clock);
-    let is_clock = matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME);
+    let is_clock = matches!(
+        clock,
+        libc::CLOCK_REALTIME
+            | libc::CLOCK_MONOTONIC
+            | libc::CLOCK_BOOTTIME
+            | libc::CLOCK_REALTIME_ALARM
+            | libc::CLOCK_BOOTTIME_ALARM
+    );
     if !is_clock || flags & !(libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) != 0 {
         return Err(Errno::INVAL);
     }
@@ -126,12 +133,12 @@ pub(super) fn create(thread: &mut Thread, [clock, flags, ..]: Arguments) -> Answ
 
 /// `timerfd_settime(2)`
 pub(super) fn settime(thread: &mut Thread, [number, flags, new, old, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
-    let Kind::Timer(timer) = &open.kind else { return Err(Errno::INVAL) };
     if int(flags) & !(libc::TFD_TIMER_ABSTIME | libc::TFD_TIMER_CANCEL_ON_SET) != 0 {
         return Err(Errno::INVAL);
     }
-    let (interval, wanted) = (thread.duration(new)?, thread.duration(new + 16)?);
+    let (interval, wanted) = (thread.duration(new)?, thread.duration(new.wrapping_add(16))?);
+    let open = thread.process.descriptors().file(int(number))?;
+    let Kind::Timer(timer) = &open.kind else { return Err(Errno::INVAL) };
     let left = match flags & libc::TFD_TIMER_ABSTIME as u64 {
         0 => wanted,
         _ => wanted.saturating_sub(time::shown(thread, timer.clock)?),

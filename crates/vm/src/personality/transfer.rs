@@ -11,14 +11,28 @@ use crate::kvm::PAGE;
 
 /// `sendfile(2)`
 pub(super) fn sendfile(thread: &mut Thread, [to, from, at, length, ..]: Arguments) -> Answer {
-    let descriptors = thread.process.descriptors();
-    let (to, from) = (descriptors.get(int(to))?, descriptors.get(int(from))?);
     let space = thread.process.space()?;
-    let start = if at == 0 { *lock(&from.position) } else { offset(space.read_u64(at)?)? };
+    let given = if at == 0 { None } else { Some(space.read_u64(at)?) };
+    let descriptors = thread.process.descriptors();
+    let from = descriptors.file(int(from))?;
+    from.check_access(false)?;
+    if at != 0 && !from.has_position() {
+        return Err(Errno::SPIPE);
+    }
+    let start = match given {
+        None => *lock(&from.position),
+        Some(start) => offset(start)?,
+    };
+    let to = descriptors.file(int(to))?;
+    to.check_access(true)?;
     let mut content = vec![0; length.min(MOST) as usize];
     let count =
         from.read_at(start, &mut content).map_err(|errno| if errno == Errno::SPIPE { Errno::INVAL } else { errno })?;
     let written = if count == 0 { 0 } else { to.write(thread, &content[..count])? } as u64;
+    if written > 0 {
+        from.happened(libc::IN_ACCESS);
+        to.happened(libc::IN_MODIFY);
+    }
     if at == 0 {
         *lock(&from.position) = start + written;
     } else {
@@ -47,10 +61,18 @@ fn is_file(open: &Open) -> bool {
 /// `copy_file_range(2)`
 pub(super) fn copy_file_range(thread: &mut Thread, [from, from_at, to, to_at, length, flags]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
-    let (from, to) = (descriptors.get(int(from))?, descriptors.get(int(to))?);
-    if flags != 0 || !is_file(&from) || !is_file(&to) {
+    let (from, to) = (descriptors.file(int(from))?, descriptors.file(int(to))?);
+    if flags != 0 {
         return Err(Errno::INVAL);
     }
+    if from.is_folder() || to.is_folder() {
+        return Err(Errno::ISDIR);
+    }
+    if !is_file(&from) || !is_file(&to) {
+        return Err(Errno::INVAL);
+    }
+    from.check_access(false)?;
+    to.check_access(true)?;
     if to.flags() & libc::O_APPEND as u32 != 0 {
         return Err(Errno::BADF);
     }
@@ -62,21 +84,34 @@ pub(super) fn copy_file_range(thread: &mut Thread, [from, from_at, to, to_at, le
     let mut content = vec![0; length.min(MOST) as usize];
     let count = from.read_at(start, &mut content)?;
     let written = if count == 0 { 0 } else { to.write_at(target, &content[..count])? } as u64;
+    if written > 0 {
+        from.happened(libc::IN_ACCESS);
+        to.happened(libc::IN_MODIFY);
+    }
     move_on(thread, &from, from_at, start + written)?;
     move_on(thread, &to, to_at, target + written)?;
     Ok(written)
 }
 
+/// What `fallocate(2)` can be asked for.
+const KNOWN_MODES: i32 = 0x7f;
+
 /// `fallocate(2)`: room is there when it is needed, so only what changes sizes and content is done.
 pub(super) fn fallocate(thread: &mut Thread, [number, mode, start, length, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     let (start, length) = (offset(start)?, offset(length)?);
     let end = start.checked_add(length).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::FBIG)?;
     if length == 0 {
         return Err(Errno::INVAL);
     }
-    if open.flags() & libc::O_ACCMODE as u32 == libc::O_RDONLY as u32 {
-        return Err(Errno::BADF);
+    if int(mode) & !KNOWN_MODES != 0 {
+        return Err(Errno::OPNOTSUPP);
+    }
+    open.check_access(true)?;
+    match &open.kind {
+        Kind::Reader(_) | Kind::Writer(_) | Kind::Both(_) => return Err(Errno::SPIPE),
+        _ if open.is_folder() => return Err(Errno::ISDIR),
+        _ => {}
     }
     const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     match (int(mode), &open.kind) {
@@ -84,9 +119,10 @@ pub(super) fn fallocate(thread: &mut Thread, [number, mode, start, length, ..]: 
             if open.size()? < end {
                 open.set_size(end)?;
             }
+            open.happened(libc::IN_MODIFY);
             Ok(0)
         }
-        (libc::FALLOC_FL_KEEP_SIZE, Kind::Memory(_)) => Ok(0),
+        (libc::FALLOC_FL_KEEP_SIZE, Kind::File(_) | Kind::Memory(_)) => Ok(0),
         (PUNCH, Kind::Memory(node)) => {
             let content = node.content()?;
             let end = end.min(content.size());

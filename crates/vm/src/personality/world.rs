@@ -13,7 +13,9 @@ use rustix::io::Errno;
 use tokio::runtime;
 
 use super::futex::Futexes;
+use super::inotify::Watchers;
 use super::locks::Locks;
+use super::owners::Owners;
 use super::pipe::Fifos;
 use super::process::{Process, lock};
 use super::rest::Rest;
@@ -65,6 +67,10 @@ pub(crate) struct World {
     pub(super) links: Queues,
     pub(super) names: Names,
     pub(super) fifos: Fifos,
+    /// Whose files are.
+    pub(super) owners: Owners,
+    /// Who watches files and folders.
+    pub(super) watchers: Watchers,
     pub(super) terminals: Terminals,
     /// The one that is the user's.
     pub(super) console: Option<Arc<Terminal>>,
@@ -75,11 +81,23 @@ pub(crate) struct World {
     processes: Mutex<BTreeMap<u32, Arc<Process>>>,
     threads: Mutex<Threads>,
     began: Instant,
-    living: AtomicU32,
+    living: Arc<AtomicU32>,
     /// Processes that are over and nobody asked for yet.
     left: Mutex<(usize, Kept)>,
     open: AtomicU64,
     next: AtomicU32,
+}
+
+/// A thread that is counted for as long as this is kept, also when it never begins.
+pub(super) struct Counted {
+    pub(super) id: u32,
+    living: Arc<AtomicU32>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.living.fetch_sub(1, SeqCst);
+    }
 }
 
 /// Threads of the host beside the first one.
@@ -131,6 +149,8 @@ impl World {
             links: Queues::default(),
             names: Names::default(),
             fifos: Fifos::default(),
+            owners: Owners::default(),
+            watchers: Watchers::default(),
             terminals,
             console,
             localhost: OnceLock::new(),
@@ -138,7 +158,7 @@ impl World {
             processes: Mutex::default(),
             threads: Mutex::default(),
             began: Instant::now(),
-            living: AtomicU32::new(0),
+            living: Arc::default(),
             left,
             open: AtomicU64::new(0),
             next: AtomicU32::new(FIRST),
@@ -148,6 +168,11 @@ impl World {
     /// How long it has run, without what it rested in a snapshot.
     pub(super) fn uptime(&self) -> Duration {
         self.began.elapsed().saturating_add(self.before.get().copied().unwrap_or_default())
+    }
+
+    /// The machine it is in.
+    pub(crate) fn machine(&self) -> &Arc<Machine> {
+        &self.machine
     }
 
     /// Whether it has a terminal of the user's.
@@ -197,21 +222,21 @@ impl World {
     }
 
     /// Room for one more thread, and its number; `EAGAIN` when there is none.
-    pub(super) fn begin_thread(&self) -> Result<u32, Errno> {
+    pub(super) fn begin_thread(&self) -> Result<Counted, Errno> {
         let allowed = self.spec.limits.processes.unwrap_or(u64::MAX);
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).0;
         let living = u64::from(self.living.fetch_add(1, SeqCst)) + 1;
+        let mut counted = Counted { id: 0, living: self.living.clone() };
         let used = living + left as u64;
         if used > allowed {
-            self.living.fetch_sub(1, SeqCst);
             self.control.stop(Exit::Exceeded(Limit { limit: LimitKind::Processes, allowed, used }));
             return Err(Errno::AGAIN);
         }
         if living > u64::from(MOST_THREADS) || left >= MOST_LEFT || self.may_keep(0).is_err() {
-            self.living.fetch_sub(1, SeqCst);
             return Err(Errno::AGAIN);
         }
-        Ok(self.next.fetch_add(1, SeqCst))
+        counted.id = self.next.fetch_add(1, SeqCst);
+        Ok(counted)
     }
 
     fn count_left(&self, change: isize) {
@@ -272,10 +297,6 @@ impl World {
                 self.control.interrupt(member.number.load(SeqCst));
             }
         }
-    }
-
-    pub(super) fn end_thread(&self) {
-        self.living.fetch_sub(1, SeqCst);
     }
 
     /// One more thing is open; beyond the limit everything ends.

@@ -9,15 +9,19 @@
 
 mod file;
 mod prepared;
+mod sealed;
 pub(crate) mod state;
 mod store;
+mod used;
 
 use std::io::{self, Write};
 
 pub(crate) use file::FileError;
-pub(crate) use prepared::{Frozen, origin};
+pub(crate) use prepared::{Frozen, check, origin};
+pub use sealed::Sealed;
 pub(crate) use state::State;
 pub(crate) use store::{Filling, Store, is_zero};
+pub(crate) use used::Used;
 
 /// A captured state. It is never written to: instances copy what they need.
 pub(crate) struct Image {
@@ -29,6 +33,12 @@ impl Image {
     pub(crate) fn load(mut file: std::fs::File) -> Result<Image, FileError> {
         let length = file.metadata()?.len();
         let (state, store) = file::read(&mut file, length)?;
+        Ok(Image { state, store })
+    }
+
+    /// Of what another process looked at, and sealed.
+    pub(crate) fn sealed(file: std::fs::File) -> Result<Image, FileError> {
+        let (state, store) = sealed::open(file)?;
         Ok(Image { state, store })
     }
 

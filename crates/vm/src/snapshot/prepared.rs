@@ -6,17 +6,18 @@ use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Prepared};
 use ringfence_manifest::Spec;
 use rustix::io::Errno;
 
-use super::Image;
 use super::state::{FileIs, Origin};
+use super::{Image, Used};
 use crate::kvm::{Kvm, StubKind};
 use crate::personality;
-use crate::prepared::Ready;
+use crate::prepared::{Ready, no_machine};
 use crate::tree::System;
 
 /// A captured state, and what is needed to build from it.
 pub(crate) struct Frozen {
     ready: Ready,
     image: Arc<Image>,
+    used: Arc<Used>,
 }
 
 impl Frozen {
@@ -32,7 +33,9 @@ impl Frozen {
 
     /// Of what was captured here.
     pub(crate) fn of(ready: Ready, image: Image) -> Self {
-        Frozen { ready, image: Arc::new(image) }
+        let image = Arc::new(image);
+        let used = Arc::new(Used::new(image.clone()));
+        Frozen { ready, image, used }
     }
 }
 
@@ -61,7 +64,8 @@ pub(crate) fn origin(
     })
 }
 
-fn check(captured: &Origin, here: &Origin) -> Result<(), String> {
+/// Why what was captured cannot go on here.
+pub(crate) fn check(captured: &Origin, here: &Origin) -> Result<(), String> {
     let different = |what: &str, then: &dyn std::fmt::Debug, now: &dyn std::fmt::Debug| {
         format!("it was captured with other {what}, which the program has seen already: {then:?} then, {now:?} now")
     };
@@ -99,12 +103,26 @@ impl Prepared for Frozen {
     }
 
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
-        self.ready.build_with(host, |world| {
+        let revive = |world: &Arc<_>| {
             personality::revive(world, &self.image).map_err(|error| BuildError::Snapshot(error.to_string()))
-        })
+        };
+        let is_kept = self.used.is_wanted() && self.ready.kvm.uses_again();
+        let machine = match self.used.take() {
+            Some(machine) => machine,
+            None => {
+                let machine = self.ready.pool.machine().map_err(no_machine)?;
+                if is_kept {
+                    machine.record();
+                }
+                machine
+            }
+        };
+        self.ready.build_in(machine, host, is_kept.then(|| self.used.clone()), revive)
     }
 
+    /// Machines without a program, and as many that had an instance before and are as at the capture again.
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
+        self.used.keep(count);
         self.ready.keep_warm(count)
     }
 

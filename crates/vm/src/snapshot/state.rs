@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) places: Vec<Place>,
     pub(crate) processes: Vec<Process>,
     pub(crate) locks: Vec<Lock>,
+    /// Whose things in memory are, by their numbers: the user and the group.
+    pub(crate) owners: Vec<(u64, u32, u32)>,
 }
 
 /// What was captured, and on what machine it can go on.
@@ -247,6 +249,16 @@ pub(crate) struct Process {
     /// The signal it gets when its parent ends, or 0.
     pub(crate) at_parents_end: u32,
     pub(crate) dumpable: u32,
+    /// What its parent hears of its end.
+    pub(crate) last_signal: i32,
+    /// Whether it adopts orphans among its descendants.
+    pub(crate) adopts: bool,
+    /// Its users and groups: real, effective, saved and the one for files; and further groups.
+    pub(crate) users: [u32; 4],
+    pub(crate) groups: [u32; 4],
+    pub(crate) more_groups: Vec<u32>,
+    /// What it has registered for `membarrier(2)`.
+    pub(crate) barriers: i32,
     /// Processor time of all its threads so far, and of children that were waited for.
     pub(crate) used: (Duration, Duration),
     /// How it ended, when it has: nothing below is there then.
@@ -307,6 +319,8 @@ pub(crate) struct Thread {
     pub(crate) robust: u64,
     /// The other stack for handlers, its size, and whether it is gone while a handler runs on it.
     pub(crate) alternate: (u64, u64, bool),
+    /// Where its `struct rseq` is, how long that is, and the signature.
+    pub(crate) rseq: Option<(u64, u32, u32)>,
     /// Processor time so far.
     pub(crate) used: Duration,
     /// The call it makes first was waiting, for so long at most.

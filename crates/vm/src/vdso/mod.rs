@@ -44,8 +44,13 @@ pub(crate) fn fingerprint() -> [u8; 32] {
 
 /// The same pages where there is no clock: who calls the code is led to ask the host.
 pub(crate) fn without_clock(machine: &Arc<Machine>) -> Option<Arc<Segment>> {
-    let pages = Segment::of(machine.clone(), Source::Zeroes, Some(0));
-    pages.write_at(PAGE, &image::image()).ok()?;
+    written(Segment::of(machine.clone(), Source::Zeroes, Some(0)))
+}
+
+fn written(pages: Arc<Segment>) -> Option<Arc<Segment>> {
+    let mut image = image::image();
+    image.resize(PAGE as usize, 0);
+    pages.write_at(PAGE, &image).ok()?;
     pages.write_at(0, &[0; PAGE as usize]).ok()?;
     Some(pages)
 }
@@ -54,7 +59,10 @@ impl Vdso {
     /// `None` when the host says no time or there is no room. `kilohertz` is the frequency of the counter.
     pub(crate) fn new(machine: &Arc<Machine>, host: &dyn Host, kilohertz: u32) -> Option<Vdso> {
         let sample = Sample::take(|which| read(host, which, 0))?;
-        let pages = without_clock(machine)?;
+        let pages = match &machine.time_frames()[..] {
+            [] => without_clock(machine)?,
+            frames => written(Segment::lying(machine.clone(), frames))?,
+        };
         let data = pages.frame(0).ok()? * PAGE;
         let state = State { clock: Clock::new(sample, kilohertz), generation: 0, kilohertz, ahead: 0 };
         let state = Mutex::new(state);
@@ -94,6 +102,11 @@ impl Vdso {
     /// The pages, which every process has that was begun with them.
     pub(crate) fn pages(&self) -> &Arc<Segment> {
         &self.pages
+    }
+
+    /// Where they are in guest memory, by frame.
+    pub(crate) fn frames(&self) -> Vec<u64> {
+        self.pages.parts().1.into_iter().map(|(_, frame)| frame).collect()
     }
 
     /// Which state of the page of data is current.

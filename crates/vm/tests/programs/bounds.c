@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -289,6 +290,51 @@ static void timers(void) {
     MUST(armed >= 64 && armed <= 256);
 }
 
+/* As many timers as it can have, at most so many. */
+static int armed(int most) {
+    int here = 0;
+    for (timer_t timer; here < most; here++) {
+        struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGURG};
+        struct itimerspec late = {{0, 0}, {100000, 0}};
+        if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &late, NULL)) break;
+    }
+    return here;
+}
+
+/* How many of these forks can be done. */
+static int forks(int wanted) {
+    int done = 0;
+    for (int each = 0; each < wanted; each++) {
+        pid_t child = fork();
+        if (child == 0) _exit(0);
+        if (child < 0) continue;
+        MUST(waitpid(child, NULL, 0) == child);
+        done++;
+    }
+    return done;
+}
+
+/* No child begins while there is no timer for its limit; afterwards they do. */
+static void failed_forks(void) {
+    pid_t children[7];
+    int told[2], here = 0;
+    MUST(pipe(told) == 0);
+    for (int each = 0; each < 7; each++) {
+        children[each] = fork();
+        if (children[each] == 0) {
+            here = armed(32);
+            MUST(write(told[1], &here, sizeof here) == sizeof here);
+            for (;;) pause();
+        }
+        MUST(read(told[0], &here, sizeof here) == sizeof here && here == 32);
+    }
+    struct rlimit limit = {100000, 100000};
+    MUST(setrlimit(RLIMIT_CPU, &limit) == 0 && armed(32) == 30);
+    MUST(forks(40) == 0 && errno == EAGAIN);
+    for (int each = 0; each < 7; each++) MUST(kill(children[each], SIGKILL) == 0 && waitpid(children[each], NULL, 0) > 0);
+    MUST(forks(40) == 40);
+}
+
 int main(int count, char **words) {
     const char *word = count > 1 ? words[1] : "";
     if (!strcmp(word, "own-image")) own_image(words);
@@ -308,6 +354,7 @@ int main(int count, char **words) {
     else if (!strcmp(word, "unaccepted")) unaccepted();
     else if (!strcmp(word, "members")) members();
     else if (!strcmp(word, "timers")) timers();
+    else if (!strcmp(word, "failed-forks")) failed_forks();
     else return 99;
     printf("ok %s\n", word);
     return 0;

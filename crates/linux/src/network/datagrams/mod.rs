@@ -30,6 +30,7 @@ mod relay;
 mod unreachable;
 mod wire;
 
+pub(super) use netlink::{Requests, line};
 pub(super) use ports::Ports;
 pub(super) use relay::Relay;
 pub(crate) use wire::Wire;

@@ -21,11 +21,15 @@ const IFA_FLAGS: u16 = 8;
 const IFA_F_NODAD: u32 = 0x02;
 const IFA_F_PERMANENT: u32 = 0x80;
 const RTA_OIF: u16 = 4;
+// `linux/fib_rules.h`.
+const FRA_PRIORITY: u16 = 6;
+const FRA_IP_PROTO: u16 = 21;
+const FR_ACT_TO_TBL: u8 = 1;
 const RTNH_F_ONLINK: u32 = 4;
 
 /// Requests in one buffer, which the kernel serves in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Requests {
+pub(in crate::network) struct Requests {
     bytes: Vec<u8>,
     count: u32,
 }
@@ -89,6 +93,26 @@ impl Requests {
         self.add(libc::RTM_NEWROUTE, NEW, &head, &[gateway, attribute(RTA_OIF, &index.to_ne_bytes())])
     }
 
+    /// `RTM_NEWROUTE` and `RTM_NEWRULE`: of this family (`AF_INET`, `AF_INET6`), every packet of TCP arrives where it
+    /// left, whatever its address: `ip-rule(8)`.
+    pub(in crate::network) fn keep_streams_within(self, family: i32, loopback: i32) -> Self {
+        const TABLE: u8 = 100;
+        const AFTER_LOCAL: u32 = 1;
+        let mut route = vec![family as u8, 0, 0, 0, TABLE, libc::RTPROT_STATIC];
+        route.extend([libc::RT_SCOPE_HOST, libc::RTN_LOCAL]);
+        route.extend(0_u32.to_ne_bytes());
+        let mut rule = vec![family as u8, 0, 0, 0, TABLE, 0, 0, FR_ACT_TO_TBL];
+        rule.extend(0_u32.to_ne_bytes());
+        let streams = attribute(FRA_IP_PROTO, &[libc::IPPROTO_TCP as u8]);
+        let priority = attribute(FRA_PRIORITY, &AFTER_LOCAL.to_ne_bytes());
+        self.add(libc::RTM_NEWROUTE, NEW, &route, &[attribute(RTA_OIF, &loopback.to_ne_bytes())]).add(
+            libc::RTM_NEWRULE,
+            NEW,
+            &rule,
+            &[streams, priority],
+        )
+    }
+
     fn add(mut self, kind: u16, flags: u16, head: &[u8], attributes: &[Vec<u8>]) -> Self {
         let body = [head, &attributes.concat()].concat();
         self.bytes.extend(((HEADER + body.len()) as u32).to_ne_bytes());
@@ -102,7 +126,7 @@ impl Requests {
     }
 
     /// Has the kernel serve them; the first error. Runs after a clone: it allocates nothing.
-    pub(super) fn serve(&self, line: &OwnedFd) -> Result<(), Errno> {
+    pub(in crate::network) fn serve(&self, line: &OwnedFd) -> Result<(), Errno> {
         send(line, &self.bytes, SendFlags::empty())?;
         let mut failed = Ok(());
         for _ in 0..self.count {
@@ -122,7 +146,7 @@ impl Requests {
 }
 
 /// Where requests are sent. Runs after a clone: it allocates nothing.
-pub(super) fn line() -> Result<OwnedFd, Errno> {
+pub(in crate::network) fn line() -> Result<OwnedFd, Errno> {
     socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
 }
 

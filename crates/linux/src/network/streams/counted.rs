@@ -11,6 +11,7 @@ use rustix::net::{SocketFlags, accept_with, connect, getpeername, getsockname, s
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::Mutex;
 
+use super::inward::{self, Within};
 use super::{Bucket, Relay};
 use crate::network::NAME_SERVER;
 use crate::network::address::canonical;
@@ -34,18 +35,39 @@ pub(in crate::network) struct Counted {
     /// Each connection takes two descriptors of the supervisor for as long as it lasts.
     connections: Slots,
     relay: Relay,
+    /// Whether connections come in.
+    listens: bool,
 }
 
+/// How many doors it has.
+pub(in crate::network) const DOORS: usize = 1 + inward::SOCKETS;
+
 impl Counted {
-    pub(in crate::network) fn new(door: OwnedFd, bucket: Arc<Bucket>) -> io::Result<Self> {
+    /// With the doors that a place has for it: where connections are to begin, and what [`inward::Inward::lay`] made.
+    pub(in crate::network) fn new(doors: [Option<OwnedFd>; DOORS], bucket: Arc<Bucket>) -> io::Result<Option<Self>> {
+        let [door, inward @ ..] = doors;
+        let Some(door) = door else { return Ok(None) };
         let port = SocketAddr::try_from(getsockname(&door)?)?.port();
         let at = SocketAddrV4::new(NAME_SERVER, port).into();
-        Ok(Counted {
-            door: Arc::new(Mutex::new(door)),
-            at,
-            connections: Slots::new(most())?,
-            relay: Relay::start(bucket)?,
-        })
+        let (within, connections) = (Within::new(inward), Slots::new(most())?);
+        let listens = within.is_some();
+        let relay = Relay::start(bucket, within, connections.clone())?;
+        Ok(Some(Counted { door: Arc::new(Mutex::new(door)), at, connections, relay, listens }))
+    }
+
+    /// Whether connections come in.
+    pub(in crate::network) fn listens(&self) -> bool {
+        self.listens
+    }
+
+    /// Accepts at a socket of the host's, for the program's own of this cookie, which listens at the same address.
+    pub(in crate::network) fn listen(&self, cookie: u64, host: OwnedFd) {
+        self.relay.listen(cookie, host);
+    }
+
+    /// Closes those of the host's, and returns when that is done.
+    pub(in crate::network) async fn forget(&self, cookies: Vec<u64>) {
+        self.relay.forget(cookies).await;
     }
 
     /// Connects the program's socket to one of ours, and lets the relay pass on between that and the host's.
@@ -86,11 +108,11 @@ fn meet(socket: &OwnedFd, door: &OwnedFd, at: &SocketAddr) -> Result<OwnedFd, Er
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(errno) => return Err(errno),
     }
-    wait(socket, PollFlags::OUT)?;
+    wait_for(socket, PollFlags::OUT)?;
     sockopt::socket_error(socket)??;
     let here = canonical(SocketAddr::try_from(getsockname(socket)?)?);
     loop {
-        wait(door, PollFlags::IN)?;
+        wait(door)?;
         let ours = accept_with(door, SocketFlags::CLOEXEC)?;
         // Another is one that came too late before.
         if getpeername(&ours)?.and_then(|there| SocketAddr::try_from(there).ok()).map(canonical) == Some(here) {
@@ -99,7 +121,12 @@ fn meet(socket: &OwnedFd, door: &OwnedFd, at: &SocketAddr) -> Result<OwnedFd, Er
     }
 }
 
-fn wait(socket: &OwnedFd, until: PollFlags) -> Result<(), Errno> {
+/// Waits until a socket of the capsule's network has somebody to accept.
+pub(super) fn wait(door: &OwnedFd) -> Result<(), Errno> {
+    wait_for(door, PollFlags::IN)
+}
+
+fn wait_for(socket: &OwnedFd, until: PollFlags) -> Result<(), Errno> {
     match poll(&mut [PollFd::new(socket, until)], Some(&PATIENCE))? {
         0 => Err(Errno::TIMEDOUT),
         _ => Ok(()),

@@ -90,11 +90,13 @@ impl Pair {
 
     /// Ends both connections as one that broke.
     pub(super) fn reset(self) {
-        for end in &self.ends {
-            // Else it ends as one that was closed.
-            let _ = sockopt::set_socket_linger(end, Some(Duration::ZERO));
-        }
+        self.ends.iter().for_each(reset);
     }
+}
+
+/// Has a connection end as one that broke when it is closed: else it ends as one that was closed.
+pub(super) fn reset(end: &OwnedFd) {
+    let _ = sockopt::set_socket_linger(end, Some(Duration::ZERO));
 }
 
 impl Way {

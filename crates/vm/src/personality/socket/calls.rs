@@ -24,7 +24,7 @@ pub(super) fn socket_of(open: &Open) -> Result<&Socket, Errno> {
 }
 
 fn get(thread: &Thread, number: u64) -> Result<Arc<Open>, Errno> {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     socket_of(&open)?;
     Ok(open)
 }

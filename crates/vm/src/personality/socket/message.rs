@@ -115,13 +115,13 @@ fn send_one(thread: &Thread, open: &Open, at: u64, flags: u64) -> Answer {
 
 /// `sendmsg(2)`
 pub(in crate::personality) fn sendmsg(thread: &mut Thread, [number, at, flags, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     send_one(thread, &open, at, flags)
 }
 
 /// `sendmmsg(2)`
 pub(in crate::personality) fn sendmmsg(thread: &mut Thread, [number, at, count, flags, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     let space = thread.process.space()?;
     let mut done = 0;
     while done < (count as u32 as u64).min(MESSAGES) {
@@ -194,14 +194,14 @@ fn give(
 
 /// `recvmsg(2)`
 pub(in crate::personality) fn recvmsg(thread: &mut Thread, [number, at, flags, ..]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     socket_of(&open)?;
     receive_one(thread, &open, at, flags)
 }
 
 /// `recvmmsg(2)`
 pub(in crate::personality) fn recvmmsg(thread: &mut Thread, [number, at, count, flags, left, _]: Arguments) -> Answer {
-    let open = thread.process.descriptors().get(int(number))?;
+    let open = thread.process.descriptors().file(int(number))?;
     socket_of(&open)?;
     let until = if left == 0 { None } else { time::after(thread.duration(left)?) };
     let space = thread.process.space()?;
