@@ -151,6 +151,7 @@ pub(super) fn execute(
     process.left.ring();
     (thread.clear_at_end, thread.alternate, thread.rseq) = (0, Default::default(), None);
     process.barriers.store(0, SeqCst);
+    process.last_signal.store(libc::SIGCHLD, SeqCst);
     thread.context = loaded.registers;
     let entered = thread.processor.enter(&world.machine, root, 0, &loaded.registers);
     if entered.and_then(|()| thread.processor.clear_vectors()).is_err() {

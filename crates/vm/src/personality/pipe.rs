@@ -124,6 +124,9 @@ impl Pipe {
 
     /// Makes it hold more or less: `F_SETPIPE_SZ`.
     pub(super) fn set_room(&self, wanted: u64) -> Answer {
+        if wanted > 1 << 31 {
+            return Err(Errno::INVAL);
+        }
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).max(ATOMIC);
         if wanted > MOST_ROOM {
             return Err(Errno::PERM);

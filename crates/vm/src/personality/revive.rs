@@ -713,6 +713,8 @@ impl<'a> Reviving<'a> {
             process.barriers.store(captured.barriers, SeqCst);
             process.adopts.store(captured.adopts, SeqCst);
             process.last_signal.store(captured.last_signal, SeqCst);
+            // Whoever said so cannot take it back.
+            process.gains_nothing.store(true, SeqCst);
             let more = &captured.more_groups;
             let credentials = Credentials::of(&self.world.machine, captured.users, captured.groups, more);
             *lock(&process.credentials) = credentials.ok_or(Invalid("users"))?;

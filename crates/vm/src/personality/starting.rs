@@ -125,13 +125,14 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
     let alternate = Default::default();
+    let (counted, vectors) = (Some(counted), None);
     let main = Begin {
-        counted: Some(counted),
+        counted,
         process,
         member,
         registers,
         fs_base: 0,
-        vectors: None,
+        vectors,
         clear_at_end: 0,
         alternate,
         rseq: None,
@@ -469,6 +470,7 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         // A brother's end is told as that of who asks.
         let told = if flags & PARENT != 0 { parent.last_signal.load(SeqCst) } else { wanted.signal };
         process.last_signal.store(told, SeqCst);
+        process.gains_nothing.store(parent.gains_nothing.load(SeqCst), SeqCst);
         let resets = parent.policy.load(SeqCst) & libc::SCHED_RESET_ON_FORK != 0;
         if !resets {
             process.policy.store(parent.policy.load(SeqCst), SeqCst);
