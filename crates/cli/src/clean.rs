@@ -2,7 +2,8 @@
 //!
 //! Most of a run ends with its processes, because the kernel ends it. What does not is found here: what
 //! each level makes beside (its backend knows), scratch copies of `--learn`, names of instances, changes of a
-//! `--dry-run-fs` that did not come to its end, and what a `commit` had not put in its place yet. Nothing is touched that a living process holds.
+//! `--dry-run-fs` that did not come to its end, what a `commit` had not put in its place yet, and snapshots that were not
+//! written to their end. Nothing is touched that a living process holds.
 
 use anyhow::Context;
 use clap::Args;
@@ -16,6 +17,7 @@ use crate::held::{self, Held};
 use crate::instances;
 use crate::output::{print, print_json, visible_line};
 use crate::scratch;
+use crate::snapshot;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -56,6 +58,10 @@ pub(crate) fn clean(arguments: &Arguments) -> Outcome {
             // Somebody was quicker.
             None => Ok(()),
         }));
+    }
+    for place in snapshot::unfinished() {
+        let remnant = Remnant { what: "unfinished snapshot", place };
+        found.push(Found::of(remnant, arguments.dry_run, |remnant| std::fs::remove_file(&remnant.place)));
     }
     show(&found, arguments)?;
     Ok(if found.iter().any(|found| found.error.is_some()) { ExitCode::Failed } else { ExitCode::Done })

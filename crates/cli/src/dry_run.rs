@@ -3,8 +3,8 @@
 use crate::changes::Changes;
 use crate::events::Events;
 use crate::failure::Failure;
-use crate::instances::{self, Door};
-use crate::run::{Ended, loaded, runtime, supervise};
+use crate::instances::Door;
+use crate::run::{Ended, loaded, prepared, runtime, supervise};
 use crate::target::Target;
 use crate::watchdog::Watchdog;
 
@@ -20,12 +20,11 @@ pub(crate) fn dry_run(
     let load = loaded(target, tty)?;
     let runtime = runtime(events)?;
     let mut resolved = runtime.resolve(&load)?;
-    instances::hide(&mut resolved.spec)?;
     let mut changes = Changes::begin(name, &resolved.spec.capsule.name)?;
     // Until it is known what was changed, there is nothing to be kept.
     watchdog.guard(Some(changes.folder().to_owned()));
     resolved.spec.session.overlay = Some(changes.overlay());
-    let capsule = runtime.prepare(resolved)?;
+    let capsule = prepared(&runtime, resolved, None)?;
     let ended = runtime.block_on(supervise(&capsule, door, events, watchdog))?;
     let listed = changes.finish();
     watchdog.guard(None);

@@ -22,7 +22,7 @@ use crate::Outcome;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::instances::{Answer, Ask, Streams, Visit, refused};
-use crate::output::visible;
+use crate::output::{visible, visible_line};
 use crate::signals::Signals;
 use crate::terminal;
 
@@ -104,7 +104,7 @@ async fn accompany(arguments: Arguments) -> Result<ExitCode, Failure> {
                 Some(Answer::Ended(status)) => break ExitCode::Capsule(status),
                 Some(Answer::NotExecuted { missing, message }) => {
                     terminal::restore();
-                    eprintln!("ringfence: {}", visible(&message));
+                    eprintln!("ringfence: {}", visible_line(&message));
                     break ExitCode::Capsule(if missing { 127 } else { 126 });
                 }
                 Some(Answer::Refused { by_level, message }) => return Err(refused(by_level, &message)),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::exit_code::ExitCode;
-use crate::output::visible;
+use crate::output::{visible, visible_line};
 use crate::signals;
 
 /// Why nothing ran.
@@ -68,11 +68,13 @@ impl Failure {
     /// How it is shown on a terminal.
     pub(crate) fn text(&self) -> String {
         let message = visible(&self.message);
+        // Of a manifest's problems the lines are ringfence's own, and show nothing that breaks them. All else is one
+        // line: another one would pass for ringfence's.
         match self.detail.get("problems").and_then(Value::as_array).map(Vec::len) {
             // These begin with a place that editors know how to jump to.
             Some(1) => format!("{message}\nringfence: nothing ran"),
             Some(count) => format!("{message}\n\nringfence: {count} mistakes; nothing ran"),
-            None => format!("ringfence: {message}"),
+            None => format!("ringfence: {}", visible_line(&self.message)),
         }
     }
 }
@@ -168,7 +170,7 @@ fn by_force(patience: Duration) -> String {
 
 /// Says that ringfence or this machine failed.
 pub(crate) fn internal(error: &anyhow::Error) -> ExitCode {
-    eprintln!("ringfence: {}", visible(&chain(error.as_ref())));
+    eprintln!("ringfence: {}", visible_line(&chain(error.as_ref())));
     ExitCode::Failed
 }
 
@@ -185,4 +187,18 @@ fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_chose_makes_no_line_of_its_own() {
+        let shown = Failure::not_captured("the folder /a\nringfence: all is well\x1b[2J is being listed").text();
+        assert_eq!(
+            shown,
+            "ringfence: nothing was captured: the folder /a\\nringfence: all is well\\u{1b}[2J is being listed"
+        );
+    }
 }

@@ -19,7 +19,7 @@ use crate::events::Events;
 use crate::failure::Failure;
 use crate::held::Held;
 use crate::instances::{self, Door};
-use crate::run::{Ended, loaded, runtime, supervise};
+use crate::run::{Ended, loaded, prepared, runtime, supervise};
 use crate::scratch::{self, Scratch};
 use crate::target::Target;
 use crate::watchdog::Watchdog;
@@ -78,9 +78,11 @@ fn learn_wasm(
     // Nothing in it was granted, so it is not in the spec; what is there may be used now.
     let spec = &mut resolved.spec;
     spec.root = spec.root.take().or_else(|| runtime.folder_of(&spec.capsule));
+    // Before it is copied: a copy does not tell what it is one of.
+    instances::hide(spec)?;
     let scratch = runtime.block_on(Scratch::of(&mut resolved.spec, events, watchdog))?;
     resolved.spec.permissions.learn = true;
-    let capsule = runtime.prepare(resolved)?;
+    let capsule = prepared(runtime, resolved, None)?;
     let ended = runtime.block_on(supervise(&capsule, door, events, watchdog))?;
     scratch.remove()?;
     watchdog.guard(None);
@@ -116,12 +118,11 @@ fn learn_linux(
     spec.session.overlay = Some(overlay);
     spec.permissions.learn = true;
     let mounts = spec.mounts.clone();
-    instances::hide(spec)?;
     events.note(
         "while it is learned what it needs, the program sees the files of this machine as you do, and \
                  reaches the network; what it changes is thrown away",
     );
-    let capsule = runtime.prepare(resolved)?;
+    let capsule = prepared(runtime, resolved, None)?;
     let ended = runtime.block_on(supervise(&capsule, door, events, watchdog))?;
     apart.remove()?;
     watchdog.guard(None);

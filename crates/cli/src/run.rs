@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use ringfence::{Capsule, Exit, Load, LoadError, Permission, Report, Runtime, Stop, Trap};
+use ringfence::{Capsule, Exit, Load, LoadError, Permission, Report, Resolved, Runtime, Stop, Trap};
 use serde::Serialize;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -146,17 +146,25 @@ fn attempt(
     let target = if snapshot.is_some() { target.at_level("microvm") } else { target };
     let load = loaded(target, tty)?;
     let runtime = runtime(events)?;
-    let mut resolved = runtime.resolve(&load)?;
-    instances::hide(&mut resolved.spec)?;
-    let capsule = match snapshot {
-        None => runtime.prepare(resolved)?,
-        Some(file) => runtime.restore(resolved, file)?,
-    };
+    let capsule = prepared(&runtime, runtime.resolve(&load)?, snapshot)?;
     let ended = runtime.block_on(supervise(&capsule, door, events, watchdog));
     // Nothing of the instance is left. The rest is this process's own, which is about to end: giving
     // it back piece by piece would take longer than all else after the program's last instruction.
     std::mem::forget((capsule, runtime));
     ended
+}
+
+/// What is going to run, from its beginning or from a snapshot. Every subcommand that starts something goes through
+/// here, so that no capsule is shown the ways to running instances.
+///
+/// # Errors
+/// Of [`instances::hide`], and when the capsule cannot be prepared.
+pub(crate) fn prepared(runtime: &Runtime, mut resolved: Resolved, snapshot: Option<&Path>) -> Result<Capsule, Failure> {
+    instances::hide(&mut resolved.spec)?;
+    Ok(match snapshot {
+        None => runtime.prepare(resolved)?,
+        Some(file) => runtime.restore(resolved, file)?,
+    })
 }
 
 /// WebAssembly at level sandbox and the monitors of level microvm are carried by this very program.

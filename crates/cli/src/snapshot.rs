@@ -10,20 +10,22 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ringfence::manifest::{Bytes, Point};
-use ringfence::{Capsule, Places, SnapshotError, Stop};
+use ringfence::{Capsule, Exit, InstanceError, Places, SnapshotError, Stop};
 use serde_json::json;
 
 use crate::Outcome;
 use crate::events::Events;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
-use crate::output::{print, print_json, visible};
+use crate::output::{print, print_json, visible_line};
 use crate::run;
 use crate::target::Target;
 use crate::watchdog::Watchdog;
 
 /// How the files of named snapshots end.
 const SUFFIX: &str = ".snapshot";
+/// How those end that are being written (`Capsule::save`).
+const UNFINISHED: &str = ".unfinished";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -152,7 +154,7 @@ fn create(arguments: Create) -> Outcome {
     {
         Ok((file, bytes)) if json => print_json(&json!({ "file": file, "bytes": bytes })).map(|()| ExitCode::Done),
         Ok((file, bytes)) => {
-            print(&format!("captured: {}, {}\n", visible(&file.to_string_lossy()), Bytes(bytes)))?;
+            print(&format!("captured: {}, {}\n", visible_line(&file.to_string_lossy()), Bytes(bytes)))?;
             Ok(ExitCode::Done)
         }
         Err(failure) => Ok(told(&failure)),
@@ -175,7 +177,7 @@ fn made(arguments: Create, events: &Events, watchdog: &Watchdog) -> Result<(Path
     };
     let load = target.at_level("microvm").load()?.capture_at(Some(point));
     let runtime = run::runtime(events)?;
-    let capsule = runtime.load_with(load)?;
+    let capsule = run::prepared(&runtime, runtime.resolve(&load)?, None)?;
     let captured = runtime.block_on(captured(&capsule, point != Point::Anywhere, after, watchdog))?;
     if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty() && !name.contains('/')) {
         private(parent)?;
@@ -210,7 +212,7 @@ async fn captured(
         tokio::select! {
             () = moment => {}
             _ = signals.next() => {}
-            report = instance.exited() => return Err(Failure::not_captured(&format!("it ended before: {}", report.exit))),
+            report = instance.exited() => return Err(ended_before(&report.exit)),
         }
     }
     let mut capture = std::pin::pin!(instance.snapshot_and_stop());
@@ -225,13 +227,21 @@ async fn captured(
     };
     instance.stop(Stop::Kill);
     let report = instance.exited().await;
-    captured.map_err(|error| match error {
-        SnapshotError::Call(ringfence::InstanceError::Ended(exit)) => {
-            let exit = if matches!(exit, ringfence::Exit::Stopped) { report.exit } else { exit };
-            Failure::not_captured(&format!("it ended before it came to the point: {exit}"))
-        }
-        error => Failure::not_captured(&error.to_string()),
+    captured.map_err(|error| match (error, report.exit) {
+        (SnapshotError::Call(InstanceError::Ended(Exit::Stopped)), exit) => ended_before(&exit),
+        (SnapshotError::Call(InstanceError::Ended(exit)), _) => ended_before(&exit),
+        // Why it was ended is why it could not be captured.
+        (_, exit @ (Exit::Exceeded(_) | Exit::Denied(_))) => ended_before(&exit),
+        (error, _) => Failure::not_captured(&error.to_string()),
     })
+}
+
+fn ended_before(exit: &Exit) -> Failure {
+    let failure = Failure::not_captured(&format!("it ended before it came to the point: {exit}"));
+    match exit {
+        Exit::Exceeded(_) => Failure { kind: "exceeded", code: ExitCode::Exceeded, ..failure },
+        _ => failure,
+    }
 }
 
 /// A snapshot that is kept.
@@ -258,6 +268,16 @@ fn kept() -> Result<Vec<Kept>, Failure> {
     Ok(kept)
 }
 
+/// The files of named snapshots that nobody writes any more, and that nobody wrote to their end.
+pub(crate) fn unfinished() -> Vec<PathBuf> {
+    let entries = Places::of_user().snapshots().and_then(|folder| fs::read_dir(folder).ok());
+    let entries = entries.into_iter().flatten().flatten();
+    let unfinished = entries.filter(|entry| entry.file_name().as_encoded_bytes().ends_with(UNFINISHED.as_bytes()));
+    // Before it is opened: who opens a pipe may wait.
+    let files = unfinished.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    files.map(|entry| entry.path()).filter(|file| File::open(file).is_ok_and(|file| file.try_lock().is_ok())).collect()
+}
+
 fn list(arguments: &List) -> Outcome {
     let kept = match kept() {
         Ok(kept) => kept,
@@ -272,7 +292,7 @@ fn list(arguments: &List) -> Outcome {
     } else {
         let mut text = String::new();
         for Kept { name, bytes, .. } in &kept {
-            text.push_str(&format!("{name}  {}\n", Bytes(*bytes)));
+            text.push_str(&format!("{}  {}\n", visible_line(name), Bytes(*bytes)));
         }
         print(if text.is_empty() { "no snapshots are kept\n" } else { &text })?;
     }

@@ -16,7 +16,7 @@ pub trait Host: Send + Sync {
     fn call<'a>(&'a self, call: Call<'a>) -> Answer<'a>;
 
     /// Adds what the backend measured since its last charge (memory is absolute: the amount held
-    /// now) and says whether the instance may go on.
+    /// now, and 0 says nothing of it) and says whether the instance may go on.
     fn charge(&self, used: Usage) -> Verdict;
 
     /// Whether the instance may go on.

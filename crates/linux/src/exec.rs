@@ -39,6 +39,8 @@ struct Begun {
     folder: Option<String>,
     /// Where pid 1 takes signals for it from; when this closes, it ends.
     steering: OwnedFd,
+    /// When this closes, nobody waits for those who take what it prints.
+    _asking: OwnedFd,
     /// There until it has ended.
     terminal: Arc<Mutex<Option<Terminal>>>,
     ended: watch::Receiver<Option<Option<Message>>>,
@@ -139,10 +141,11 @@ impl LinuxInstance {
         let streams = streams.map_err(|error| wrong(&format!("its streams: {error}")))?;
         let (line, steering) = self.controls.order(&streams.inside, &order)?;
         let (tell, ended) = watch::channel(None);
-        let terminal = self.wait(line, streams, tell);
+        let (left, asking) = launch::pair().map_err(|errno| wrong(&format!("its streams: {errno}")))?;
+        let terminal = self.wait(line, streams, left, tell);
         let terminal = terminal.map_err(|_| CallError::Unsupported("there is no thread to wait on"))?;
         let controls = self.controls.clone();
-        Ok(Begun { command: name, folder: working_directory, steering, terminal, ended, controls })
+        Ok(Begun { command: name, folder: working_directory, steering, _asking: asking, terminal, ended, controls })
     }
 
     /// Waits for the end of a command on a thread of its own, and until all it printed has arrived.
@@ -150,19 +153,21 @@ impl LinuxInstance {
         &self,
         line: OwnedFd,
         streams: CommandStreams,
+        left: OwnedFd,
         tell: watch::Sender<Option<Option<Message>>>,
     ) -> std::io::Result<Arc<Mutex<Option<Terminal>>>> {
         let report = Report(line);
         let (over, still_there) = launch::pair()?;
-        let over = Arc::new(over);
+        let (over, left) = (Arc::new(over), Arc::new(left));
         let CommandStreams { inside, printed, fed, mut terminal } = streams;
         drop(inside);
         let mut pumps = Vec::new();
         for (from, to) in printed {
-            let (host, executor, over) = (self.means.host.clone(), self.means.executor.clone(), over.clone());
+            let (host, executor) = (self.means.host.clone(), self.means.executor.clone());
+            let (over, left) = (over.clone(), left.clone());
             pumps.push(spawn("ringfence-pump", move || {
                 let _entered = executor.enter();
-                pump(&from, &over, &host, &to);
+                pump(&from, &over, &host, &to, Some(&left));
             })?);
         }
         if let Some((from, to)) = fed {

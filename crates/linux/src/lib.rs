@@ -63,4 +63,4 @@ mod walls;
 pub use backend::Linux;
 pub use carrier::{Carrier, confine_monitor};
 pub use own_program::{program_path, protect_program};
-pub use relayed::Relayed;
+pub use relayed::{Asking, Relayed};

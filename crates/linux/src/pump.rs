@@ -18,6 +18,9 @@ const CHUNK: usize = 64 * 1024;
 /// How much a pipe takes at once without anybody having to wait, when it says that it takes something: `PIPE_BUF`,
 /// `pipe(7)`. Also how much is typed at once.
 const PIECE: usize = 4096;
+/// How long somebody may stand still who takes what is printed, once nobody is there who asked for it.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const NONE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Where what is printed goes.
 pub(crate) enum Sink {
@@ -28,8 +31,9 @@ pub(crate) enum Sink {
 }
 
 /// Passes what the program prints on until every writer is gone. When `over` closes, the program is
-/// gone: what is in the pipe at that moment is passed on, and no writer elsewhere is waited for, or heard any more.
-pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Sink) {
+/// gone: what is in the pipe at that moment is passed on, and no writer elsewhere is waited for, or heard any more. When
+/// `asking` closes, who asked for it is gone: what nobody takes any more is thrown away.
+pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Sink, asking: Option<&OwnedFd>) {
     let mut chunk = Vec::with_capacity(CHUNK);
     let mut left = u64::MAX;
     while left > 0 {
@@ -49,7 +53,7 @@ pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Si
             match read(from, spare_capacity(&mut chunk)) {
                 Ok(0) => return,
                 // When the hal takes no more, the pipe closes and the program learns by SIGPIPE.
-                Ok(_) if to.take(host, &chunk).is_err() => return,
+                Ok(_) if to.take(host, &chunk, asking).is_err() => return,
                 Ok(count) => left = left.saturating_sub(if left == u64::MAX { 0 } else { count as u64 }),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(_) => return,
@@ -59,7 +63,7 @@ pub(crate) fn pump(from: &OwnedFd, over: &OwnedFd, host: &Arc<dyn Host>, to: &Si
 }
 
 impl Sink {
-    fn take(&self, host: &Arc<dyn Host>, chunk: &[u8]) -> Result<(), ErrorCode> {
+    fn take(&self, host: &Arc<dyn Host>, chunk: &[u8], asking: Option<&OwnedFd>) -> Result<(), ErrorCode> {
         match self {
             Sink::Hal(stream) => send_all(host, *stream, chunk),
             Sink::Descriptor(descriptor) => {
@@ -68,7 +72,7 @@ impl Sink {
                     if host.charge(used) != Verdict::Continue {
                         return Err(ErrorCode::Stopping);
                     }
-                    write_all(piece, descriptor, None).ok_or(ErrorCode::Io)?;
+                    write_all(piece, descriptor, asking, &PATIENCE).ok_or(ErrorCode::Io)?;
                 }
                 Ok(())
             }
@@ -100,14 +104,14 @@ pub(crate) fn feed(input: &OwnedFd, over: &OwnedFd, to: &OwnedFd, end: Option<u8
             Err(Errno::INTR | Errno::AGAIN) => {}
             Ok(count) if count > 0 => {
                 line_is_open = !chunk.ends_with(b"\n");
-                if write_all(&chunk, to, Some(over)).is_none() {
+                if write_all(&chunk, to, Some(over), &NONE).is_none() {
                     return;
                 }
             }
             // The first one ends a line that is not finished.
             _ => {
                 if let Some(end) = end {
-                    write_all(&[end, end][usize::from(!line_is_open)..], to, Some(over));
+                    write_all(&[end, end][usize::from(!line_is_open)..], to, Some(over), &NONE);
                 }
                 return;
             }
@@ -115,15 +119,20 @@ pub(crate) fn feed(input: &OwnedFd, over: &OwnedFd, to: &OwnedFd, end: Option<u8
     }
 }
 
-/// Writes all of it, as fast as it is taken; `None` when there is no use in going on.
-fn write_all(mut rest: &[u8], to: &OwnedFd, over: Option<&OwnedFd>) -> Option<()> {
+/// Writes all of it, as fast as it is taken; `None` when there is no use in going on. When `over` closes, who takes
+/// nothing for so long takes nothing any more.
+fn write_all(mut rest: &[u8], to: &OwnedFd, mut over: Option<&OwnedFd>, patience: &Timespec) -> Option<()> {
+    let mut waiting = None;
     while !rest.is_empty() {
         let mut ready = [PollFd::new(to, PollFlags::OUT), PollFd::new(over.unwrap_or(to), PollFlags::empty())];
-        if poll(&mut ready, None).is_err() {
-            continue;
+        match poll(&mut ready, waiting) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(_) => continue,
         }
         if over.is_some() && !ready[1].revents().is_empty() {
-            return None;
+            (over, waiting) = (None, Some(patience));
+            continue;
         }
         match write(to, rest) {
             Ok(count) => rest = &rest[count..],
@@ -178,5 +187,40 @@ fn wait(answer: Answer<'_>) -> Result<Reply, ErrorCode> {
             Poll::Ready(result) => return result,
             Poll::Pending => thread::park(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::pair;
+
+    #[test]
+    fn who_stands_still_is_waited_for_only_as_long_as_somebody_is_there_who_asked() {
+        let (stands_still, full) = pair().unwrap();
+        rustix::io::ioctl_fionbio(&full, true).unwrap();
+        while write(&full, &[0; PIECE]).is_ok() {}
+        rustix::io::ioctl_fionbio(&full, false).unwrap();
+        let (left, asks) = pair().unwrap();
+        let (told, writing) = std::sync::mpsc::channel();
+        let writer = thread::spawn(move || {
+            told.send(()).unwrap();
+            write_all(b"more", &full, Some(&left), &PATIENCE)
+        });
+        writing.recv().unwrap();
+        drop(asks);
+        assert_eq!(writer.join().unwrap(), None);
+        drop(stands_still);
+    }
+
+    #[test]
+    fn what_is_taken_arrives_though_nobody_is_there_who_asked() {
+        let (reader, writer) = pair().unwrap();
+        let (left, asks) = pair().unwrap();
+        drop(asks);
+        assert_eq!(write_all(b"the rest", &writer, Some(&left), &PATIENCE), Some(()));
+        let mut found = [0; 8];
+        assert_eq!(read(&reader, &mut found), Ok(8));
+        assert_eq!(&found, b"the rest");
     }
 }

@@ -22,28 +22,39 @@ pub struct Relayed {
     pumps: Vec<JoinHandle<()>>,
 }
 
+/// Who asked for a command is there as long as this is. When nobody is, what nobody takes of its output is thrown away.
+#[derive(Debug)]
+pub struct Asking(#[expect(dead_code, reason = "that it is open says it")] OwnedFd);
+
 impl Relayed {
     /// Begins to pass on between these streams and the descriptors that come with it, which are for whoever carries
-    /// the command out: to read from, and two to write to. What is printed is charged to `host`.
+    /// the command out: to read from, and two to write to. What is printed is charged to `host`. The third is for who
+    /// asked for the command to keep.
     ///
     /// # Errors
     /// A stream that no capsule is given (a folder, a device), or no descriptors or threads.
-    pub fn begin(streams: [OwnedFd; 3], host: &Arc<dyn Host>, executor: &Handle) -> io::Result<(Self, [OwnedFd; 3])> {
+    pub fn begin(
+        streams: [OwnedFd; 3],
+        host: &Arc<dyn Host>,
+        executor: &Handle,
+    ) -> io::Result<(Self, [OwnedFd; 3], Asking)> {
         let CommandStreams { inside, printed, fed, .. } = CommandStreams::own(streams, true)?;
         let (over, still_there) = launch::pair()?;
-        let over = Arc::new(over);
+        let (left, asking) = launch::pair()?;
+        let (over, left) = (Arc::new(over), Arc::new(left));
         let mut pumps = Vec::new();
         for (from, to) in printed {
-            let (host, executor, over) = (host.clone(), executor.clone(), over.clone());
+            let (host, executor) = (host.clone(), executor.clone());
+            let (over, left) = (over.clone(), left.clone());
             pumps.push(spawn("ringfence-pump", move || {
                 let _entered = executor.enter();
-                pump(&from, &over, &host, &to);
+                pump(&from, &over, &host, &to, Some(&left));
             })?);
         }
         if let Some((from, to)) = fed {
             spawn("ringfence-feed", move || feed(&from, &over, &to, None))?;
         }
-        Ok((Relayed { still_there, pumps }, inside))
+        Ok((Relayed { still_there, pumps }, inside, Asking(asking)))
     }
 
     /// The command is over: waits until what it printed by now has arrived. What is written to its pipes from here

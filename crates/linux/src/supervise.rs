@@ -397,7 +397,7 @@ impl Supervisor {
         builder.spawn(move || {
             // The hal waits with the executor's drivers.
             let _entered = executor.enter();
-            pump(&from, &over, &host, &Sink::Hal(to));
+            pump(&from, &over, &host, &Sink::Hal(to), None);
         })
     }
 

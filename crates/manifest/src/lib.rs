@@ -48,5 +48,6 @@ pub use spec::{
     Identity, Isolation, Kind, Limits, Mount, MountMode, Point, Program, Session, Spec, Stdio, StreamIn, StreamOut,
     WindowSize,
 };
+pub use text::visible;
 pub use units::{BitRate, Bytes, Cores, QuantityError, read_duration};
 pub use written::{Place, Written};

@@ -22,8 +22,9 @@ pub(crate) fn quoted_path(path: &Path) -> String {
     format!("`{}`", visible(&path.to_string_lossy()))
 }
 
-/// `text` with every character escaped that a terminal would act on.
-pub(crate) fn visible(text: &str) -> String {
+/// `text` on one line, with every character escaped that a terminal would act on: for messages that hold what a
+/// program or a file chose.
+pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         if is_hidden(character) {

@@ -80,6 +80,8 @@ impl Capsule {
         name.push(format!(".{}.unfinished", std::process::id()));
         let unfinished = file.with_file_name(name);
         let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        // Whoever removes what killed processes left can tell that this one lives.
+        let _ = open.try_lock();
         let written = self.prepared.plan.save(&mut open).and_then(|()| std::fs::rename(&unfinished, file));
         written.inspect_err(|_| drop(std::fs::remove_file(&unfinished)))
     }

@@ -250,9 +250,12 @@ impl Meter {
         self.open_files.fetch_sub(1, Relaxed);
     }
 
-    /// Adds what the backend measured; memory is the amount held now.
+    /// Adds what the backend measured; memory is the amount held now, and of a charge that says nothing of it what it
+    /// was before.
     pub(crate) fn charge(&self, used: &Usage) -> Verdict {
-        self.memory.store(used.memory, Relaxed);
+        if used.memory > 0 {
+            self.memory.store(used.memory, Relaxed);
+        }
         self.memory_peak.fetch_max(used.memory.max(used.memory_peak), Relaxed);
         if used.memory > self.memory_limit {
             self.exceed(LimitKind::Memory, self.memory_limit, used.memory);
@@ -323,6 +326,14 @@ mod tests {
         let limit = Limit { limit: LimitKind::CpuTime, allowed: 5_000_000, used: 6_000_000 };
         assert_eq!(verdict, Verdict::Exceeded(limit));
         assert_eq!((meter.usage().memory, meter.usage().memory_peak), (50, 100));
+    }
+
+    #[test]
+    fn a_charge_that_says_nothing_of_memory_leaves_it() {
+        let meter = Meter::new(&Limits::default());
+        meter.charge(&Usage { memory: 100, ..Usage::default() });
+        meter.charge(&Usage { output: 4096, ..Usage::default() });
+        assert_eq!((meter.usage().memory, meter.usage().output), (100, 4096));
     }
 
     #[test]

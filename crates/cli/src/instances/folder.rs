@@ -110,7 +110,7 @@ pub(crate) fn left() -> Vec<PathBuf> {
 }
 
 /// Keeps the ways to instances out of what a capsule sees: where a mount shows the folder they are in, it shows
-/// an empty one.
+/// an empty one. Doing it again changes nothing.
 ///
 /// # Errors
 /// When what is mounted lies in that folder.
@@ -120,7 +120,12 @@ pub(crate) fn hide(spec: &mut Spec) -> Result<(), Failure> {
         return Ok(());
     }
     for folder in possible() {
+        let from = folder.join(EMPTY);
         for mount in &spec.mounts {
+            // What covers it already.
+            if mount.from == from && mount.mode == MountMode::ReadOnly {
+                continue;
+            }
             if mount.from.starts_with(&folder) {
                 let why = "the ways to running instances are there, and no capsule is shown them";
                 return Err(Failure::wrong(format!("{} cannot be mounted: {why}", mount.from.display())));
@@ -134,9 +139,8 @@ pub(crate) fn hide(spec: &mut Spec) -> Result<(), Failure> {
             if spec.mounts.iter().any(|other| other.at == at) {
                 continue;
             }
-            let from = folder.join(EMPTY);
             fs::DirBuilder::new().mode(0o500).recursive(true).create(&from)?;
-            masks.push(Mount { name: at.clone(), at, from, mode: MountMode::ReadOnly });
+            masks.push(Mount { name: at.clone(), at, from: from.clone(), mode: MountMode::ReadOnly });
         }
     }
     spec.mounts.append(&mut masks);

@@ -491,6 +491,100 @@ fn the_way_to_instances_is_kept_out_of_mounts() {
     assert_eq!(lab.ringfence(&["exec", "one", "echo", "still there"]).exits(0).stdout, "still there\n");
 }
 
+/// Every way to start something, with a word before what is started; the levels they need.
+const STARTS: [(&[&str], &str); 6] = [
+    (&["run"], "wasm"),
+    (&["run", "--learn", "new.toml"], "wasm"),
+    (&["run"], "sandbox"),
+    (&["run", "--learn", "new.toml"], "sandbox"),
+    (&["run", "--dry-run-fs=kept"], "sandbox"),
+    (&["snapshot", "create", "./taken"], "microvm"),
+];
+
+#[test]
+fn no_subcommand_shows_the_way_to_instances() {
+    let lab = Lab::new();
+    let one = folder(&lab).join("one");
+    let mut private = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(private.recursive(true), 0o700).create(&one).unwrap();
+    let probe = program("probe.wasm");
+    let mount = |from: &Path| format!("{}:/seen:rw", from.display());
+    for (start, level) in STARTS {
+        if lab.lacks(level).is_some() {
+            continue;
+        }
+        let started = |from: &Path, script: &str| {
+            let what = if level == "wasm" {
+                vec![&*probe, "--", "list", "/seen/ringfence"]
+            } else {
+                vec!["sh", "--", "-c", script]
+            };
+            let mount = mount(from);
+            let grants = ["--mount", &mount, "--allow", "fs.read,fs.list=/seen"];
+            lab.ringfence(&[start, &grants[..], &what[..]].concat())
+        };
+        for inside in [&folder(&lab), &one] {
+            let ran = started(inside, "echo ran").exits(120);
+            assert!(
+                ran.stderr.contains("no capsule is shown them") && ran.stdout.is_empty(),
+                "{start:?}: {}",
+                ran.stderr
+            );
+        }
+        // It says with its status what it sees, for that is all that is told of one that ends before it is captured.
+        let ran = started(&lab.runtime(), "test -d /seen/ringfence && exec test ! -e /seen/ringfence/one");
+        let said = format!("{} {}", ran.stdout, ran.stderr);
+        match start[0] {
+            "snapshot" => assert!(said.contains("returned 0"), "{said}"),
+            _ => assert!(ran.code == Some(0) && !said.contains("one\n"), "{start:?}: {said}"),
+        }
+        let _ = std::fs::remove_file(lab.at("new.toml"));
+    }
+    if lab.lacks("microvm").is_none() {
+        let echo = ["/bin/sh", "--", "-c", "echo ready"];
+        lab.ringfence(&[&["snapshot", "create", "./taken"], &echo[..]].concat()).exits(0);
+        let inside = mount(&one);
+        let ran = lab.ringfence(&[&["snapshot", "run", "./taken", "--mount", &inside], &echo[..]].concat()).exits(120);
+        assert!(ran.stderr.contains("no capsule is shown them") && ran.stdout.is_empty(), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn nothing_stays_of_a_command_whose_reader_stands_still_when_who_asked_is_gone() {
+    for level in ["sandbox", "microvm"] {
+        let lab = Lab::new();
+        if lab.lacks(level).is_none() {
+            let running = Running::shell(&lab, "one", &["--level", level, "--limit", "output=1GiB"], "true");
+            leave_standing(&lab, &running);
+        }
+    }
+}
+
+fn leave_standing(lab: &Lab, running: &Running) {
+    lab.ringfence(&["exec", "one", "true"]).exits(0);
+    let process = PathBuf::from(format!("/proc/{}", running.child.id()));
+    let count = |what: &str| std::fs::read_dir(process.join(what)).unwrap().count();
+    let pumps = || {
+        let threads = std::fs::read_dir(process.join("task")).unwrap().flatten();
+        let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+        names.filter(|name| name.starts_with("ringfence-exec")).count()
+    };
+    eventually("the first command is over", || pumps() == 0);
+    let before = count("fd");
+    let (stands_still, full) = std::io::pipe().unwrap();
+    let mut asking = lab.command(&["exec", "one", "cat", "/dev/zero"]);
+    let mut asking = asking.stdout(full.try_clone().unwrap()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the pipe is full", || {
+        let mut ready = [rustix::event::PollFd::new(&full, rustix::event::PollFlags::OUT)];
+        rustix::event::poll(&mut ready, Some(&rustix::event::Timespec::default())) == Ok(0)
+    });
+    assert_eq!(pumps(), 1);
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+    eventually("its threads and descriptors are gone", || pumps() == 0 && count("fd") <= before);
+    drop(stands_still);
+}
+
 /// A connection to the instance of this name.
 fn connection(lab: &Lab, name: &str) -> std::os::fd::OwnedFd {
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();

@@ -88,6 +88,30 @@ fn what_is_no_snapshot_or_of_something_else_is_said_to_be_so() {
 }
 
 #[test]
+fn a_snapshot_that_a_killed_process_was_writing_is_cleaned_up_and_one_that_is_being_written_is_not() {
+    let lab = Lab::new();
+    let unfinished = |name: &str| lab.write(&format!("state/ringfence/snapshots/{name}.snapshot.77.unfinished"), "");
+    let (left, written, kept) =
+        (unfinished("left"), unfinished("written"), lab.write("state/ringfence/snapshots/a.snapshot", ""));
+    let lock = std::fs::File::open(&written).unwrap();
+    lock.lock().unwrap();
+    let found = ringfence(&lab, &["clean", "--json"]).json();
+    let found: Vec<_> =
+        found.as_array().unwrap().iter().filter(|found| found["what"] == "unfinished snapshot").collect();
+    assert!(found.len() == 1 && found[0]["place"] == left.to_str().unwrap(), "{found:?}");
+    assert_eq!((left.exists(), written.exists(), kept.exists()), (false, true, true));
+}
+
+#[test]
+fn a_limit_that_trips_before_the_point_is_told_as_that_limit() {
+    let Some(lab) = lab() else { return };
+    let limited = ["snapshot", "create", "never", "--at", "marker", "--limit", "wall_time=200ms"];
+    let ended = ringfence(&lab, &[&limited[..], &["/bin/busybox", "--", "sleep", "100"]].concat()).exits(119);
+    assert!(ended.stderr.contains("exceeded wall_time"), "{}", ended.stderr);
+    assert_eq!(ringfence(&lab, &["snapshot", "ls", "--json"]).exits(0).json(), serde_json::json!([]));
+}
+
+#[test]
 fn a_program_that_ends_before_the_point_leaves_no_snapshot() {
     let Some(lab) = lab() else { return };
     let ended = ringfence(&lab, &["snapshot", "create", "silent", "/bin/busybox", "--", "true"]).exits(120);

@@ -293,6 +293,14 @@ mod tests {
             (libc::SYS_ioctl, second(0x8912)),      // SIOCGIFCONF
             (libc::SYS_ioctl, second(0xc00c_aee0)), // KVM_CREATE_DEVICE
             (libc::SYS_ioctl, second(0xae60)),      // KVM_CREATE_IRQCHIP
+            (libc::SYS_ioctl, second(0x4068_aea3)), // KVM_ENABLE_CAP, with the number of KVM_GET_TSC_KHZ
+            (libc::SYS_ioctl, second(0x4020_aea5)), // KVM_SIGNAL_MSI, with that of KVM_SET_XSAVE
+            (libc::SYS_ioctl, second(0x4040_ae79)), // KVM_IOEVENTFD
+            (libc::SYS_ioctl, second(0x4010_ae67)), // KVM_REGISTER_COALESCED_MMIO
+            (libc::SYS_ioctl, second(0x4008_ae6a)), // KVM_SET_GSI_ROUTING
+            (libc::SYS_ioctl, second(0x4018_aebd)), // KVM_HYPERV_EVENTFD
+            (libc::SYS_ioctl, second(0x4048_aec9)), // KVM_XEN_HVM_SET_ATTR
+            (libc::SYS_ioctl, second(0xaece)),      // KVM_GET_STATS_FD
         ] {
             assert!(!allows(call, arguments), "{call} {arguments:x?}");
         }

@@ -114,13 +114,13 @@ impl Instance for Carried {
 
     fn exited(&self) -> BoxFuture<'static, Exit> {
         let (exited, told, mut served) = (self.process.exited(), self.told.clone(), self.served.clone());
-        let lines = self.lines.clone();
+        let (lines, own) = (self.lines.clone(), self.own);
         Box::pin(async move {
             let exit = exited.await;
             drop(lines.take());
             // The process is gone, and so is its end of the line.
             let _ = served.wait_for(|&ended| ended).await;
-            told.exit(exit)
+            told.exit(exit, own)
         })
     }
 
@@ -202,7 +202,7 @@ impl Told {
 
     /// How the guest ended, when its runner's process ended like this. A verdict of the host's counts
     /// more than what the kernel says, and that more than what the runner says.
-    fn exit(&self, process: Exit) -> Exit {
+    fn exit(&self, process: Exit, own: Own) -> Exit {
         match self.host.verdict() {
             Verdict::Exceeded(limit) => return Exit::Exceeded(limit),
             Verdict::Denied(denial) => return Exit::Denied(denial),
@@ -211,7 +211,7 @@ impl Told {
         }
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match (process, said) {
-            (Exit::Exceeded(limit), _) => Exit::Exceeded(self.own(limit)),
+            (Exit::Exceeded(limit), _) => Exit::Exceeded(of_guest(limit, &self.limits, own)),
             (Exit::Stopped, _) => Exit::Stopped,
             (Exit::Lost(why), _) => Exit::Lost(why),
             (_, Some((end, fuel))) => self.ended(end, fuel),
@@ -258,19 +258,48 @@ impl Told {
             None => lost("the runner told of a limit that nobody set".into()),
         }
     }
+}
 
-    /// A limit on the runner as the limit on its guest that it stands for.
-    fn own(&self, limit: Limit) -> Limit {
-        let allowed = match limit.limit {
-            LimitKind::Memory => self.limits.memory.map(|bytes| bytes.0),
-            LimitKind::CpuTime => self.limits.cpu_time.and_then(|time| u64::try_from(time.as_nanos()).ok()),
-            LimitKind::Processes => self.limits.processes,
-            _ => None,
-        };
-        Limit { allowed: allowed.unwrap_or(limit.allowed), ..limit }
-    }
+/// A limit on the runner as the limit on its guest that it stands for, without what is the runner's own.
+fn of_guest(limit: Limit, limits: &Limits, own: Own) -> Limit {
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let (allowed, own) = match limit.limit {
+        LimitKind::Memory => (limits.memory.map(|bytes| bytes.0), own.memory),
+        LimitKind::CpuTime => (limits.cpu_time.map(nanoseconds), nanoseconds(own.cpu_time)),
+        LimitKind::Processes => (limits.processes, 0),
+        _ => (None, 0),
+    };
+    let allowed = allowed.unwrap_or(limit.allowed);
+    Limit { allowed, used: limit.used.saturating_sub(own).max(allowed), ..limit }
 }
 
 fn lost(why: String) -> Exit {
     Exit::Lost(LostReason::Backend(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_manifest::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_a_runner_needs_for_itself_is_no_part_of_what_its_guest_is_told_to_have_used() {
+        let own = Own { memory: 130 << 20, cpu_time: Duration::from_secs(2) };
+        let limits = Limits {
+            memory: Some(Bytes(64 << 20)),
+            cpu_time: Some(Duration::from_secs(1)),
+            processes: Some(4),
+            ..Limits::default()
+        };
+        let told = |limit, allowed, used| {
+            let Limit { allowed, used, .. } = of_guest(Limit { limit, allowed, used }, &limits, own);
+            (allowed, used)
+        };
+        assert_eq!(told(LimitKind::Memory, 194 << 20, 195 << 20), (64 << 20, 65 << 20));
+        assert_eq!(told(LimitKind::Memory, 194 << 20, 120 << 20), (64 << 20, 64 << 20), "no less than was allowed");
+        assert_eq!(told(LimitKind::CpuTime, 3_000_000_000, 3_500_000_000), (1_000_000_000, 1_500_000_000));
+        assert_eq!(told(LimitKind::Processes, 36, 37), (4, 37));
+        assert_eq!(told(LimitKind::WallTime, 5, 6), (5, 6), "the runner's own limit");
+    }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use ringfence_isolation::{BoxFuture, CallError, Command, Exec, Exit, Host, Running, Trap, Verdict};
-use ringfence_linux::Relayed;
+use ringfence_linux::{Asking, Relayed};
 use ringfence_manifest::WindowSize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -136,12 +136,13 @@ impl Commands {
         // Until it is returned: what fails leaves no place taken.
         let (steering, turns) = unbounded_channel();
         let (tell, came) = watch::channel(None);
-        let begun = Begun { name, number, commands: self.clone(), steering, came, guest };
+        let mut begun = Begun { name, number, commands: self.clone(), steering, came, guest, _asking: None };
         let (mut relayed, mut inside) = (None, Vec::new());
         if let Some(streams) = streams {
-            let begun = Relayed::begin(streams, &self.host, &self.executor);
-            let (passing, pipes) = begun.map_err(|error| wrong(&format!("its streams: {error}")))?;
+            let passing = Relayed::begin(streams, &self.host, &self.executor);
+            let (passing, pipes, asking) = passing.map_err(|error| wrong(&format!("its streams: {error}")))?;
             (relayed, inside) = (Some(passing), pipes.into());
+            begun._asking = Some(asking);
         }
         let thread = thread::Builder::new().name("ringfence-exec".into()).stack_size(STACK);
         let host = self.host.clone();
@@ -248,6 +249,7 @@ struct Begun {
     /// How it came out; nobody said so when the guest ended before.
     came: watch::Receiver<Option<Option<Came>>>,
     guest: Ended,
+    _asking: Option<Asking>,
 }
 
 impl Running for Begun {

@@ -52,12 +52,12 @@ pub(crate) enum CaptureError {
 
 impl CaptureError {
     pub(crate) fn unread(path: impl std::fmt::Display, errno: Errno) -> Self {
-        CaptureError::File { path: path.to_string(), errno }
+        CaptureError::File { path: ringfence_manifest::visible(&path.to_string()), errno }
     }
 }
 
 fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
+    ringfence_manifest::visible(&String::from_utf8_lossy(path))
 }
 
 fn unread(path: &[u8]) -> impl FnOnce(Errno) -> CaptureError {

@@ -107,7 +107,7 @@ pub(crate) enum ReviveError {
 use ReviveError::Invalid;
 
 fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
+    ringfence_manifest::visible(&String::from_utf8_lossy(path))
 }
 
 /// Makes what was captured in a new world; its threads have not run yet.
