@@ -99,14 +99,17 @@ impl Drop for Begun {
     }
 }
 
+type Feeding = Box<dyn FnOnce(&Over) + Send>;
+type Draining = Box<dyn FnOnce(Arc<World>, Arc<Over>) + Send>;
+
 /// What a command has in the place of its streams, and the threads that serve them.
 #[derive(Default)]
 struct Streams {
     kinds: Vec<(Kind, Vec<u8>, i32)>,
     /// Passes on what is typed. It keeps nothing of the instance: it may have to wait for longer than that is there.
-    feeding: Option<Box<dyn FnOnce(&Over) + Send>>,
+    feeding: Option<Feeding>,
     /// Pass on what is printed.
-    draining: Vec<Box<dyn FnOnce(Arc<World>, Arc<Over>) + Send>>,
+    draining: Vec<Draining>,
     ends: Ends,
 }
 
