@@ -191,7 +191,7 @@ impl Linux {
             resources.extend(own_memory(memory.0));
         }
         let profile = self.facts().apparmor.as_ref().and_then(|apparmor| apparmor.profile.as_ref());
-        let profile = profile.map(|profile| profile.on_exec.clone());
+        let profile = profile.cloned();
         let confinement = Confinement { landlock, filter, alone, profile, asks, counts, opening };
         Ok(Recipe {
             clone_flags: clone_flags(self.facts().privilege),

@@ -3,7 +3,6 @@
 
 use ringfence_isolation::{Enforcement, Guarantee, Held};
 
-use crate::apparmor;
 use crate::cgroup::{Cgroup, read_text};
 
 /// What was seen of a pid 1.
@@ -25,8 +24,8 @@ impl Observation {
     }
 
     /// The promise, with everything the kernel does not confirm taken out, now that all walls are said to stand.
-    /// `under_profile`: whether AppArmor is said to stand behind them.
-    pub(crate) fn enforced(mut self, promised: &Enforcement, cgroup: &Cgroup, under_profile: bool) -> Enforcement {
+    /// What AppArmor is asked for shows to pid 2 alone, which looks before it says that it is ready.
+    pub(crate) fn enforced(mut self, promised: &Enforcement, cgroup: &Cgroup) -> Enforcement {
         use Guarantee as G;
         // It may have been entered after the clone.
         self.look_at("net", &[G::NetworkConfined]);
@@ -37,10 +36,6 @@ impl Observation {
         if !cgroup.holds(&self.read("cgroup")) {
             let by_cgroup = &[G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
             self.missing.push((by_cgroup, "the process is not in its cgroup"));
-        }
-        if under_profile && !apparmor::is_entered(self.pid) {
-            self.missing
-                .push((&[G::FilesystemConfined], "the kernel does not show the AppArmor profile ringfence-capsule"));
         }
         let mut enforced = promised.clone();
         for (guarantees, why) in self.missing {

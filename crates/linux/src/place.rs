@@ -74,7 +74,7 @@ impl Place {
         let observation = Observation::of_clone(pid);
         ready.sweep();
         let doors = ready.await_ready(&report)?;
-        let enforced = observation.enforced(&ready.promised, &cgroup, ready.facts.has_profile());
+        let enforced = observation.enforced(&ready.promised, &cgroup);
         Ok(Place { child, report, commands, gate, doors, cgroup, enforced, watchman, terminal })
     }
 

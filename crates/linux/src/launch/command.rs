@@ -5,6 +5,7 @@ use std::ffi::{CString, NulError};
 use ringfence_manifest::Spec;
 use rustix::process::{Resource, Rlimit, getrlimit};
 
+use crate::apparmor::Profile;
 use crate::landlock::Grant;
 use crate::namespaces::Identity;
 use crate::network::Opening;
@@ -32,7 +33,7 @@ pub(crate) struct Confinement {
     /// What the program itself gets beside it, where it is to stay one process with memory of its own.
     pub(crate) alone: Option<Filter>,
     /// Where AppArmor is asked for the profile of programs, if it has one.
-    pub(crate) profile: Option<CString>,
+    pub(crate) profile: Option<Profile>,
     /// Whether the filter asks the supervisor.
     pub(crate) asks: bool,
     /// Whether it asks about calls that pid 1 makes itself, because they are counted.

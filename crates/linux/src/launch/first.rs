@@ -43,8 +43,8 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     sys::unshare(libc::CLONE_NEWCGROUP).map_err(at(Step::CgroupNamespace))?;
     be_an_ordinary_victim().map_err(at(Step::Limits))?;
     // While the host's /proc is there.
-    if let Some(on_exec) = &recipe.confinement.profile {
-        apparmor::enter_at_exec(on_exec).map_err(at(Step::Profile))?;
+    if let Some(profile) = &recipe.confinement.profile {
+        apparmor::enter_at_exec(&profile.on_exec).map_err(at(Step::Profile))?;
     }
     tree::raise(&recipe.tree, ends.terminal.as_ref().map(|peer| &peer.source))?;
     if launch.awaits_network {

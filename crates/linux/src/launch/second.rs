@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use rustix::process::{chdir, setrlimit, setsid, umask};
 
 use super::{Launch, Message, Step, gate};
-use crate::{sys, terminal};
+use crate::{apparmor, sys, terminal};
 
 pub(super) fn run(launch: &Launch<'_>) -> ! {
     let (step, errno) = match become_ready(launch) {
@@ -32,6 +32,14 @@ pub(super) fn run(launch: &Launch<'_>) -> ! {
 pub(super) fn become_ready(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     let at = |step: Step| move |errno: Errno| (step, errno);
     let recipe = launch.recipe;
+    // From pid 1, which asked for it; nobody else is shown whether that came to be.
+    if recipe.confinement.profile.as_ref().is_some_and(|profile| profile.enforces) {
+        match apparmor::is_entered_at_exec() {
+            Ok(true) => {}
+            Ok(false) => return Err((Step::Profile, Errno::ACCESS)),
+            Err(errno) => return Err((Step::Profile, errno)),
+        }
+    }
     setsid().map_err(at(Step::Session))?;
     chdir(recipe.arguments.working_directory.as_c_str()).map_err(at(Step::WorkingDirectory))?;
     sys::close_range(3, u32::MAX, true).map_err(at(Step::Descriptors))?;
