@@ -9,17 +9,17 @@ use ringfence_isolation::{
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
-use crate::cgroup;
+use crate::cgroup::{self, Controller};
 use crate::facts::{Facts, Missing, REMEDY_FOR_CGROUPS, REMEDY_FOR_DISK};
 use crate::landlock::{self, RuleProblem};
-use crate::launch::{Arguments, Confinement, Recipe, resources};
+use crate::launch::{Arguments, Confinement, Recipe, own_memory, resources};
 use crate::learn;
 use crate::namespaces::{Identity, Privilege, clone_flags};
 use crate::network::Opening;
 use crate::operations;
 use crate::prepared::{Kept, Ready};
 use crate::promise::promise;
-use crate::seccomp::{End, Metadata, Network, compile, default_profile};
+use crate::seccomp::{End, Metadata, Network, alone_profile, compile, default_profile};
 use crate::stdio;
 use crate::supervise::Ahead;
 use crate::tree::{Furniture, Plan, PlanError};
@@ -39,6 +39,8 @@ pub(crate) enum Talks {
     /// It never does: it makes no socket, and nobody waits for what it asks. It has no devices and no folders in
     /// memory either.
     Never,
+    /// The same, and it stays one process whose memory is its own: no other process, nothing that is shared.
+    Alone,
 }
 
 impl Linux {
@@ -118,7 +120,7 @@ impl Linux {
         self.check_promise(spec, &promise(spec, self.facts(), None))?;
         let identity = Identity::own(self.facts().privilege);
         let furniture = match (talks, &self.facts().landlock) {
-            (Talks::Never, _) => Furniture::None,
+            (Talks::Never | Talks::Alone, _) => Furniture::None,
             (Talks::AsGranted, Ok(_)) => Furniture::Whole,
             (Talks::AsGranted, Err(_)) => Furniture::Granted,
         };
@@ -164,7 +166,7 @@ impl Linux {
         };
         let asks = self.facts().notify.is_ok() && talks == Talks::AsGranted;
         let network = match talks {
-            Talks::Never => Network::None,
+            Talks::Never | Talks::Alone => Network::None,
             Talks::AsGranted if asks => Network::Asked,
             Talks::AsGranted => Network::Denied,
         };
@@ -180,16 +182,24 @@ impl Linux {
         }
         let filter = compile(&profile);
         let opening = if asks { Opening::new(spec) } else { None };
+        let alone = (talks == Talks::Alone).then(|| compile(&alone_profile()));
+        let mut resources = resources(spec);
+        if let Some(memory) = spec.limits.memory
+            && talks == Talks::Alone
+            && self.facts().cgroups.place(Controller::Memory).is_none()
+        {
+            resources.extend(own_memory(memory.0));
+        }
         let profile = self.facts().apparmor.as_ref().and_then(|apparmor| apparmor.profile.as_ref());
         let profile = profile.map(|profile| profile.on_exec.clone());
-        let confinement = Confinement { landlock, filter, profile, asks, counts, opening };
+        let confinement = Confinement { landlock, filter, alone, profile, asks, counts, opening };
         Ok(Recipe {
             clone_flags: clone_flags(self.facts().privilege),
             identity,
             host_name: spec.capsule.name.clone().into_bytes(),
             confinement,
             arguments,
-            resources: resources(spec),
+            resources,
             disk: spec.limits.disk.map(|bytes| tree.left_for_scratch(bytes.0)),
             tree,
         })

@@ -26,6 +26,18 @@ impl Linux {
     }
 }
 
+impl Linux {
+    /// The same for a program that stays one process, and needs no memory but private memory of its own: it gets none
+    /// else. So the limit on memory of its spec bounds it by what the kernel counts of a process, where there is no cgroup
+    /// to count: memory as `RLIMIT_DATA` does (`getrlimit(2)`). What the kernel itself holds for it is not counted then.
+    ///
+    /// # Errors
+    /// As for [`carrier`](Self::carrier).
+    pub fn carrier_alone(&self, spec: &Spec) -> Result<Carrier, BuildError> {
+        Ok(Carrier(Kept(self.ready_as(spec, Talks::Alone)?)))
+    }
+}
+
 /// Leaves the calling process, which has one thread, no more system calls than the monitor of a virtual machine
 /// needs: none that starts a program, makes a socket or new code, or opens a file to change it. What was
 /// left out fails with EPERM. Nothing takes it back, and it holds beside the filter of a [`Carrier`].

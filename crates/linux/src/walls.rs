@@ -64,6 +64,26 @@ fn a_profile_that_is_asked_for_and_not_shown_is_not_held() {
     assert!(ready.promised.shortfall(instance.enforced()).is_some());
 }
 
+/// A process that stays one has no more memory than its limit where nothing but the kernel's limits on a process counts.
+#[test]
+fn what_is_to_stay_alone_has_its_own_memory_and_no_more_of_it() {
+    use crate::backend::Talks;
+    if !here() {
+        return;
+    }
+    let Some(program) = crate::support::compiled("alone.c") else { return };
+    let mut lab = Lab::new(program);
+    // As the carrier of a runner has it: nothing of this is promised.
+    lab.spec.limits.memory = Some(ringfence_manifest::Bytes(64 << 20));
+    // It has no devices.
+    lab.spec.stdio.stdin = ringfence_manifest::StreamIn::Bytes(Vec::new());
+    lab.spec.stdio.stderr = ringfence_manifest::StreamOut::Capture;
+    let facts = Facts { cgroups: crate::cgroup::Hierarchies::default(), ..Facts::find() };
+    let linux = Linux::with_facts(facts, executor().handle().clone());
+    let ready = linux.ready_as(&lab.spec, Talks::Alone).unwrap_or_else(|error| panic!("{}", explain(&error)));
+    assert_eq!(run(&ready), (Exit::Returned(0), "about its limit\n".to_owned()));
+}
+
 /// In the host's own tree, writable wherever the host's is.
 fn without_mounts(ready: Ready) -> Ready {
     changed(ready, |recipe| {

@@ -178,7 +178,8 @@ impl Vm {
         sealed: OwnedFd,
     ) -> Result<Box<dyn Prepared>, BuildError> {
         let ready = self.ready_examined(spec, program)?;
-        let image = Image::sealed(sealed.into()).map_err(|error| BuildError::Snapshot(error.to_string()))?;
+        let image = Image::sealed(sealed.into(), spec.limits.memory)
+            .map_err(|error| BuildError::Snapshot(error.to_string()))?;
         Ok(Box::new(Frozen::of(ready, image)))
     }
 
@@ -205,7 +206,7 @@ impl Vm {
     pub fn restore_unconfined(&self, spec: &Spec, file: File, why: String) -> Result<Box<dyn Prepared>, BuildError> {
         check_streams(spec)?;
         let ready = self.checked(spec, &why)?;
-        let image = Image::load(file).map_err(|error| BuildError::Snapshot(error.to_string()))?;
+        let image = Image::load(file, spec.limits.memory).map_err(|error| BuildError::Snapshot(error.to_string()))?;
         Ok(Box::new(Frozen::new(ready, image)?))
     }
 

@@ -40,7 +40,7 @@ fn folders_moved_into_each_other_at_once_stay_a_tree() {
 
 #[test]
 fn numbers_at_their_ends_are_errors_of_the_program_alone() {
-    end(&["extremes", "lowest", "impossible"]);
+    end(&["extremes", "lowest", "impossible", "beginnings"]);
 }
 
 #[test]
@@ -70,6 +70,9 @@ fn what_the_host_keeps_for_a_program_counts_as_its_memory() {
         ("drained", 16 << 20),
         ("unaccepted", 16 << 20),
         ("members", 16 << 20),
+        ("folders", 16 << 20),
+        ("arguments", 4 << 20),
+        ("waiting", 12 << 20),
     ] {
         let Some(outcome) = within(word, memory) else { return };
         let tripped = outcome.report.tripped.map(|limit| limit.limit);

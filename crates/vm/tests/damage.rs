@@ -68,6 +68,64 @@ fn a_file_that_was_damaged_or_is_something_else_is_refused() {
     assert!(refused(&newer).contains("format 200"));
 }
 
+/// Where the number at a place ends, and the number: `postcard`, as LEB128.
+fn number(bytes: &[u8], mut at: usize) -> (usize, u64) {
+    let (mut value, mut shift) = (0, 0);
+    loop {
+        value |= u64::from(bytes[at] & 0x7f) << shift;
+        (at, shift) = (at + 1, shift + 7);
+        if bytes[at - 1] < 0x80 {
+            return (at, value);
+        }
+    }
+}
+
+/// A file that says that the program had so many arguments, of which each is a byte.
+fn with_arguments(whole: &[u8], count: usize) -> Vec<u8> {
+    let end = |at: usize| number(whole, at).0;
+    let text = |at: usize| number(whole, at).0 + number(whole, at).1 as usize;
+    let state = 60 + u64::from_le_bytes(whole[52..60].try_into().unwrap()) as usize;
+    // The name; device, number and two times of the program, its size and its hash; its path.
+    let at = text(end(end(end(end(end(text(60)))))) + 32);
+    let (first, had) = number(whole, at);
+    let rest = (0..had).fold(first, |at, _| text(at));
+    let mut more = whole[60..at].to_vec();
+    let mut left = count;
+    while left >= 0x80 {
+        more.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    more.push(left as u8);
+    more.resize(more.len() + count, 0);
+    more.extend(&whole[rest..state]);
+    let length = (more.len() as u64).to_le_bytes();
+    let rest = [&length[..], &more, &whole[state..]].concat();
+    [&whole[..20], blake3::hash(&rest).as_bytes(), &rest].concat()
+}
+
+#[test]
+fn a_file_is_neither_read_nor_unpacked_beyond_its_limits() {
+    let Some(lab) = lab("hello") else { return };
+    let file = lab.saved(Point::Start);
+    let whole = std::fs::read(&file).unwrap();
+    let refused = || match lab.restored(&file) {
+        Err(BuildError::Snapshot(reason)) => reason,
+        Err(other) => panic!("{}", explain(&other)),
+        Ok(_) => panic!("it was not refused"),
+    };
+    for count in [100, 1_000_000, 10_000_000] {
+        std::fs::write(&file, with_arguments(&whole, count)).unwrap();
+        let reason = refused();
+        assert!(reason.len() < 500, "{count}: {} bytes", reason.len());
+        assert!(reason.contains(if count < 10_000_000 { "other arguments" } else { "damaged" }), "{count}: {reason}");
+    }
+    // More pages than fit, of which none is there.
+    std::fs::write(&file, &whole[..60]).unwrap();
+    let state = u64::from_le_bytes(whole[52..60].try_into().unwrap());
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(60 + state + (128 << 20)).unwrap();
+    assert_eq!(refused(), "it holds more memory than the limit of 64 MiB");
+}
+
 /// `RINGFENCE_FUZZ_SEED` and `RINGFENCE_FUZZ_ROUNDS` try others.
 #[test]
 fn a_file_whose_hash_was_made_to_fit_is_refused_or_runs_within_its_limits() {

@@ -102,6 +102,24 @@ fn a_profile_for_programs_is_a_wall_where_it_denies() {
 }
 
 #[test]
+fn what_stays_one_process_has_its_limit_on_memory_without_a_cgroup_too() {
+    use rustix::process::Resource;
+    let mut lab = Lab::new("/bin/sh");
+    // As the carrier of a runner has it: nothing of this is promised.
+    lab.spec.limits.memory = Some(Bytes(1 << 20));
+    let data = |talks| {
+        let ready = on(machine()).ready_as(&lab.spec, talks).unwrap_or_else(|error| panic!("{error}"));
+        let mut resources = ready.recipe.resources.iter();
+        (
+            resources.find(|(resource, _)| *resource == Resource::Data).map(|(_, limit)| limit.maximum),
+            ready.recipe.confinement.alone.is_some(),
+        )
+    };
+    assert_eq!(data(Talks::Alone), (Some(Some(1 << 20)), true));
+    assert_eq!((data(Talks::Never), data(Talks::AsGranted)), ((None, false), (None, false)));
+}
+
+#[test]
 fn ubuntus_setting_is_a_fact_and_a_refusal_with_its_remedy() {
     let unconfined = Some("unconfined".to_owned());
     let settings = Settings { present: true, ubuntu: Some(1), confined: unconfined.clone(), ..Settings::default() };

@@ -29,6 +29,8 @@ pub(crate) struct Recipe {
 pub(crate) struct Confinement {
     pub(crate) landlock: Option<(RulesetAttributes, usize, Vec<Grant>)>,
     pub(crate) filter: Filter,
+    /// What the program itself gets beside it, where it is to stay one process with memory of its own.
+    pub(crate) alone: Option<Filter>,
     /// Where AppArmor is asked for the profile of programs, if it has one.
     pub(crate) profile: Option<CString>,
     /// Whether the filter asks the supervisor.
@@ -64,6 +66,20 @@ impl Arguments {
 
 /// Standard input, output and error.
 pub(crate) const STREAMS: u64 = 3;
+
+/// What of the address space a process may reserve beside its memory: some engines reserve 4 GiB for each memory of a
+/// guest. What it can make of this is tables of pages, 2 MiB for each GiB.
+const RESERVED: u64 = 64 << 30;
+/// What the first thread's stack may be, for which there is no other limit.
+const FIRST_STACK: u64 = 8 << 20;
+
+/// The limit on memory by what the kernel counts of one process: for one that is [alone](crate::seccomp::alone_profile), where
+/// no cgroup counts.
+pub(crate) fn own_memory(bytes: u64) -> [(Resource, Rlimit); 3] {
+    let fixed = |value: u64| Rlimit { current: Some(value), maximum: Some(value) };
+    let space = fixed(bytes.saturating_add(RESERVED));
+    [(Resource::Data, fixed(bytes)), (Resource::Stack, fixed(FIRST_STACK)), (Resource::As, space)]
+}
 
 /// `setrlimit(2)`: what has no other mechanism, and belts for what has.
 pub(crate) fn resources(spec: &Spec) -> Vec<(Resource, Rlimit)> {

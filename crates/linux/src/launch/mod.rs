@@ -19,7 +19,7 @@ mod report;
 mod second;
 mod step;
 
-pub(crate) use command::{Arguments, Confinement, Recipe, STREAMS, resources};
+pub(crate) use command::{Arguments, Confinement, Recipe, STREAMS, own_memory, resources};
 pub(crate) use descriptors::{Ends, above_streams, line, pair};
 pub(crate) use gate::{is_nothing, pass_network, pass_streams};
 pub(crate) use order::{Order, order};

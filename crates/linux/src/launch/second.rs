@@ -45,5 +45,10 @@ pub(super) fn become_ready(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
 
 fn execute(launch: &Launch<'_>) -> Errno {
     let arguments = &launch.recipe.arguments;
+    if let Some(filter) = &launch.recipe.confinement.alone
+        && let Err(errno) = sys::seccomp_filter(filter)
+    {
+        return errno;
+    }
     sys::execve(&launch.recipe.tree.program, &arguments.arguments, &arguments.environment)
 }

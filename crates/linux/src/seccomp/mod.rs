@@ -6,11 +6,13 @@
 //! What it stops: the parts of the kernel a confined program has no business with. What it does not
 //! do: judge paths or addresses, which it cannot see; these are the other walls' work.
 
+mod alone;
 mod monitor;
 mod numbers;
 mod profile;
 mod program;
 
+pub(crate) use alone::alone_profile;
 pub(crate) use monitor::monitor_profile;
 #[cfg(test)]
 pub(crate) use profile::permissive;

@@ -59,7 +59,7 @@ impl Sandbox {
                  `Builder::runner` takes the path of the ringfence command",
             )
         })?;
-        let carrier = self.linux.carrier(&carrier_spec(
+        let carrier = self.linux.carrier_alone(&carrier_spec(
             spec,
             runner.clone(),
             Own { memory: ENGINE, cpu_time: SET_UP },

@@ -105,8 +105,6 @@ pub(super) enum End {
     MemoryOutOfBounds,
     Arithmetic(String),
     Unreachable,
-    /// It is no program that can be executed.
-    NotExecuted(String),
     Trapped(String),
     /// It used up its instructions.
     Fuel,
@@ -119,6 +117,8 @@ pub(super) enum End {
     ByVerdict,
     /// The engine failed.
     Lost(String),
+    /// It is no program that can be executed.
+    NotExecuted(String),
 }
 
 /// What a runner is told.

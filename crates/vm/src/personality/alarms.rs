@@ -21,6 +21,10 @@ const MOST: usize = 32;
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Processor time is looked at no more often than this.
 const LOOK: Duration = Duration::from_millis(4);
+/// Where nobody uses any, the time until the next look doubles so many times.
+const IDLE: u32 = 4;
+/// What a look costs the host for each thread, about, beside what each time costs.
+const COST_OF_THREAD: Duration = Duration::from_nanos(250);
 /// Those of `setitimer(2)`, by what they measure; those of `timer_create(2)` are numbered from 0 on.
 const REAL: i32 = -1;
 const VIRTUAL: i32 = -2;
@@ -149,6 +153,12 @@ impl Alarms {
     }
 }
 
+/// When processor time is looked at again of which so much is left, when each timer may look this often and the last
+/// looks found nothing used.
+fn next_look(left: Duration, shortest: Duration, idle: u32) -> Duration {
+    left.max(LOOK.max(shortest).saturating_mul(1 << idle.min(IDLE)))
+}
+
 /// One of the timers of an instance that run.
 struct Running(Arc<AtomicUsize>);
 
@@ -181,15 +191,25 @@ async fn expire(
     start: Instant,
     (mut next, interval): (Duration, Duration),
 ) {
+    let (mut before, mut idle) = (Duration::MAX, 0);
     loop {
-        let now = match process.upgrade() {
-            Some(process) => measure.now(&process, start),
+        let (now, threads) = match process.upgrade() {
+            Some(process) => (measure.now(&process, start), lock(&process.threads).len()),
             None => return,
         };
         let Some(now) = now else { return };
         if now < next {
-            let left = next - now;
-            let left = if matches!(measure, Measure::Clock(_)) { left } else { left.max(LOOK) };
+            let left = match measure {
+                Measure::Clock(_) => next - now,
+                Measure::Process | Measure::Thread(_) => {
+                    let Some(world) = world.upgrade() else { return };
+                    let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+                    world.control.spend(COST.saturating_add(COST_OF_THREAD.saturating_mul(threads)));
+                    idle = if now == before { idle + 1 } else { 0 };
+                    before = now;
+                    next_look(next - now, running.shortest(), idle)
+                }
+            };
             tokio::time::sleep(left).await;
             continue;
         }
@@ -423,4 +443,26 @@ pub(super) fn overrun(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
 /// `timer_delete(2)`
 pub(super) fn delete(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     lock(&thread.process.alarms.0).remove(&check(number)?).map(|_| 0).ok_or(Errno::INVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_that_nobody_uses_is_looked_at_less_and_less_often() {
+        let (soon, often) = (Duration::from_micros(1), SHORTEST);
+        assert_eq!(next_look(soon, often, 0), LOOK);
+        assert_eq!(next_look(Duration::from_secs(5), often, 0), Duration::from_secs(5));
+        let looks = [1, 2, 3, 4, 5, u32::MAX].map(|idle| next_look(soon, often, idle).as_millis());
+        assert_eq!(looks, [8, 16, 32, 64, 64, 64]);
+    }
+
+    #[test]
+    fn many_timers_look_together_no_more_often_than_a_few() {
+        let all = Arc::new(AtomicUsize::new(0));
+        let running: Vec<_> = (0..MOST_RUNNING).map(|_| Running::new(&all).unwrap()).collect();
+        let each = next_look(Duration::ZERO, running[0].shortest(), 0);
+        assert!(each * OFTEN as u32 >= SHORTEST * MOST_RUNNING as u32, "{each:?}");
+    }
 }

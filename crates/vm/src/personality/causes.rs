@@ -166,6 +166,13 @@ impl Queue {
         captured.iter().try_for_each(|cause| self.put(set, Cause::of(cause)?).ok())
     }
 
+    /// None waits any more, and nothing is kept for them.
+    pub(super) fn empty(&self, set: &AtomicU64) {
+        let mut queue = lock(&self.0);
+        *queue = VecDeque::new();
+        set.store(0, SeqCst);
+    }
+
     /// None of these waits any more.
     pub(super) fn clear(&self, set: &AtomicU64, mask: u64) {
         let mut queue = lock(&self.0);
@@ -188,6 +195,15 @@ mod tests {
         assert_eq!(queue.take(&set, bit(40)).map(|cause| cause.words[1]), Some(0));
         let rest: Vec<_> = std::iter::from_fn(|| queue.take(&set, u64::MAX)).map(|cause| cause.signal).collect();
         assert_eq!((rest, set.load(SeqCst)), (vec![10, 40, 40], 0));
+    }
+
+    #[test]
+    fn nothing_is_kept_for_signals_that_nobody_takes_any_more() {
+        let (queue, set) = (Queue::default(), AtomicU64::new(0));
+        while queue.put(&set, Cause { signal: 64, code: -1, words: [0; 2] }).is_ok() {}
+        queue.empty(&set);
+        let capacity = lock(&queue.0).capacity();
+        assert_eq!((capacity, set.load(SeqCst), queue.captured().len()), (0, 0, 0));
     }
 
     #[test]

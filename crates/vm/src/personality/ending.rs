@@ -1,8 +1,8 @@
 //! The end of threads and processes: `exit(2)`, `exit_group(2)`, `wait4(2)`, `waitid(2)`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringfence_isolation::Exit;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::locks::Owner;
 use super::open::Kind;
-use super::process::{Image, Process, lock};
+use super::process::{Image, Place, Process, lock};
 use super::signals::{self, Cause};
 use super::stopping::News;
 use super::thread::{Next, Thread};
@@ -74,6 +74,10 @@ fn over(world: &World, process: &Arc<Process>) {
     let parent = {
         let mut processes = world.processes();
         process.is_over.store(true, SeqCst);
+        // What is left of it may be kept for long, by its parent or a descriptor.
+        process.queue.empty(&process.pending);
+        *lock(&process.actions) = Arc::default();
+        *lock(&process.place) = Arc::new(Mutex::new(Place { folder: b"/".to_vec(), mask: 0 }));
         // Its children go to whoever adopts them, or belong to nobody: nobody asks for those that are over.
         adopter = adopter_of(&processes, process);
         let guardian = adopter.as_ref().map_or(1, |adopter| adopter.id);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use ringfence_abi::Call;
 use rustix::io::Errno;
 
-use super::open::Kind;
+use super::open::{EACH_TEXT, Kind, bytes_of};
 use super::process::{Image, lock};
 use super::thread::{Next, Thread};
 use super::{Answer, Arguments, int};
@@ -18,8 +18,30 @@ const MOST: u64 = 2 << 20;
 /// How many texts.
 const TEXTS: usize = 1 << 16;
 
+/// So many bytes are taken before they are counted.
+const STEP: usize = 64 << 10;
+
+/// What was taken of a program so far, counted as its memory.
+struct Taken {
+    kept: Kept,
+    bytes: usize,
+    counted: usize,
+}
+
+impl Taken {
+    fn add(&mut self, thread: &Thread, text: &Vec<u8>) -> Result<(), Errno> {
+        self.bytes += text.capacity() + EACH_TEXT;
+        if self.bytes - self.counted >= STEP {
+            self.kept.set(self.bytes);
+            self.counted = self.bytes;
+            thread.world.may_keep(0)?;
+        }
+        Ok(())
+    }
+}
+
 /// A list of texts that ends in a null pointer.
-fn texts(thread: &Thread, at: u64) -> Result<Vec<Vec<u8>>, Errno> {
+fn texts(thread: &Thread, at: u64, taken: &mut Taken) -> Result<Vec<Vec<u8>>, Errno> {
     let space = thread.process.space()?;
     let mut texts = Vec::new();
     let mut left = MOST;
@@ -34,6 +56,7 @@ fn texts(thread: &Thread, at: u64) -> Result<Vec<Vec<u8>>, Errno> {
         }
         let text = space.text_of(pointer, left)?;
         left -= text.len() as u64;
+        taken.add(thread, &text)?;
         texts.push(text);
         if texts.len() > TEXTS {
             return Err(Errno::TOOBIG);
@@ -72,7 +95,10 @@ pub(super) fn execveat(thread: &mut Thread, [folder, path, arguments, environmen
             path.normal
         }
     };
-    let (arguments, environment) = (texts(thread, arguments)?, texts(thread, environment)?);
+    let mut taken = Taken { kept: Kept::new(thread.world.machine.clone()), bytes: 0, counted: 0 };
+    let (arguments, environment) = (texts(thread, arguments, &mut taken)?, texts(thread, environment, &mut taken)?);
+    // Counted as a whole from there on.
+    drop(taken);
     execute(thread, path, arguments, environment)
 }
 
@@ -87,7 +113,7 @@ pub(super) fn execute(
         arguments.push(Vec::new());
     }
     let world = thread.world.clone();
-    let bytes = arguments.iter().chain(&environment).map(|text| text.len() + size_of::<Vec<u8>>()).sum();
+    let bytes = bytes_of(&arguments) + bytes_of(&environment);
     world.may_keep(bytes)?;
     let _kept = Kept::of(&world.machine, bytes);
     let path = match super::special::link(thread, &path) {
@@ -125,6 +151,7 @@ pub(super) fn execute(
     process.left.ring();
     (thread.clear_at_end, thread.alternate, thread.rseq) = (0, Default::default(), None);
     process.barriers.store(0, SeqCst);
+    process.last_signal.store(libc::SIGCHLD, SeqCst);
     thread.context = loaded.registers;
     let entered = thread.processor.enter(&world.machine, root, 0, &loaded.registers);
     if entered.and_then(|()| thread.processor.clear_vectors()).is_err() {

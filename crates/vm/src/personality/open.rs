@@ -47,6 +47,9 @@ pub(super) struct Open {
     attempts: [AtomicU64; 2],
 }
 
+/// What the host keeps for a text beside what is in it: where it is, and what the allocator adds.
+pub(super) const EACH_TEXT: usize = size_of::<Vec<u8>>() + 16;
+
 /// What sort of thing.
 pub(super) enum Kind {
     /// A standard stream.
@@ -95,6 +98,23 @@ pub(super) enum Kind {
 
 /// About what the host keeps for each.
 const EACH: usize = 512;
+
+/// What the host keeps for a list of texts.
+pub(super) fn bytes_of(texts: &[Vec<u8>]) -> usize {
+    texts.iter().map(|text| text.capacity() + EACH_TEXT).sum()
+}
+
+impl Kind {
+    /// What the host keeps for content and names that were made for it.
+    fn bytes(&self) -> usize {
+        match self {
+            Kind::Text(text) => text.capacity(),
+            Kind::Listing(names) | Kind::Folder(_, names) => bytes_of(names),
+            _ => 0,
+        }
+    }
+}
+
 /// The flags of `open(2)` that `fcntl(2)` can change.
 const CHANGEABLE: u32 = (libc::O_APPEND | libc::O_NONBLOCK) as u32;
 
@@ -115,7 +135,7 @@ impl Open {
         if counted {
             world.count_open();
             // Without the memory for it everything ends.
-            let _ = world.may_keep(EACH);
+            let _ = world.may_keep(EACH + kind.bytes());
         }
         let mut open = Open::passing(world, kind, path, flags);
         open.counted = counted;
@@ -125,8 +145,7 @@ impl Open {
     /// For a moment only, and not counted.
     pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
         let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !(libc::O_CLOEXEC as u32)));
-        let text = if let Kind::Text(text) = &kind { text.capacity() } else { 0 };
-        let kept = Kept::of(&world.machine, EACH + path.len() + text);
+        let kept = Kept::of(&world.machine, EACH + path.len() + kind.bytes());
         Open {
             world: world.clone(),
             kind,

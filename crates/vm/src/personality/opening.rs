@@ -162,10 +162,11 @@ impl Thread {
         };
         if let Some(Reply::Stat(stat)) = stat
             && how.create
-            && (how.exclusive || is_new(&stat, before))
+            && (how.exclusive || (is_new(&stat, before) && world.owner(stat.identity).is_none()))
         {
+            // Known from the beginning, so that it is not taken for a new one again.
             let mode = mode & 0o7777 & !lock(&self.process.place()).mask;
-            self.own(stat.identity, Some(mode), super::status::SHOWN)?;
+            self.own(stat.identity, Some(mode), u32::MAX)?;
         }
         let names = if path.normal == b"/" { world.names_at_the_top() } else { Vec::new() };
         let kind = if is_folder { Kind::Folder(handle, names) } else { Kind::File(handle) };
@@ -284,6 +285,9 @@ pub(super) fn openat(thread: &mut Thread, [folder, path, flags, mode, ..]: Argum
     // What is new is told as such.
     let has = |flag: i32| flags & flag as u32 == flag as u32;
     let was_there = !thread.world.is_watched() || !has(libc::O_CREAT) || thread.status_at(&path, follow).is_ok();
+    if has(libc::O_CREAT) && path.written.ends_with(b"/") {
+        return Err(Errno::ISDIR);
+    }
     let mut wanted = match flags as i32 & libc::O_ACCMODE {
         libc::O_RDONLY => owners::READ,
         libc::O_WRONLY => owners::WRITE,

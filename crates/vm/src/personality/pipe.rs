@@ -124,6 +124,9 @@ impl Pipe {
 
     /// Makes it hold more or less: `F_SETPIPE_SZ`.
     pub(super) fn set_room(&self, wanted: u64) -> Answer {
+        if wanted > 1 << 31 {
+            return Err(Errno::INVAL);
+        }
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).max(ATOMIC);
         if wanted > MOST_ROOM {
             return Err(Errno::PERM);
@@ -228,7 +231,7 @@ impl Pipe {
     }
 
     pub(super) fn write(&self, thread: &Thread, from: &[u8], at_once: bool) -> Result<usize, Errno> {
-        thread.world.may_keep(from.len().min(MOST_ROOM))?;
+        thread.world.may_keep(from.len().min(self.left()))?;
         let mut done = 0;
         while done < from.len() || from.is_empty() {
             let rest = &from[done..];

@@ -60,12 +60,15 @@ pub(super) fn prctl(thread: &mut Thread, [option, at, third, fourth, fifth, _]: 
         libc::PR_GET_CHILD_SUBREAPER => space.write_u32(at, process.adopts.load(SeqCst).into()).map(|()| 0),
         libc::PR_SET_NO_NEW_PRIVS => {
             unused()?;
-            // Nobody gains any, whether it is said or not.
-            if at == 1 { Ok(0) } else { Err(Errno::INVAL) }
+            if at != 1 {
+                return Err(Errno::INVAL);
+            }
+            process.gains_nothing.store(true, SeqCst);
+            Ok(0)
         }
         libc::PR_GET_NO_NEW_PRIVS => {
             unused()?;
-            if at == 0 { Ok(1) } else { Err(Errno::INVAL) }
+            if at == 0 { Ok(process.gains_nothing.load(SeqCst).into()) } else { Err(Errno::INVAL) }
         }
         libc::PR_SET_TIMERSLACK => {
             let slack = if at as i64 <= 0 { SLACK } else { at };

@@ -347,7 +347,7 @@ fn status(process: &Process) -> String {
          VmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmHWM:\t{resident:8} kB\nVmRSS:\t{resident:8} kB\nThreads:\t{}\n\
          SigQ:\t0/1024\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{ignored:016x}\n\
          SigCgt:\t{caught:016x}\nCapInh:\t{none}\nCapPrm:\t{none}\nCapEff:\t{none}\nCapBnd:\t{none}\nCapAmb:\t{none}\n\
-         NoNewPrivs:\t1\nSeccomp:\t0\n",
+         NoNewPrivs:\t{}\nSeccomp:\t0\n",
         String::from_utf8_lossy(&process.name()),
         lock(&process.place()).mask,
         state(process),
@@ -355,6 +355,7 @@ fn status(process: &Process) -> String {
         of_first(|member| member.pending.load(SeqCst)),
         process.pending.load(SeqCst),
         of_first(|member| member.blocked.load(SeqCst)),
+        u32::from(process.gains_nothing.load(SeqCst)),
         size = size / 1024,
         resident = resident / 1024,
         none = "0000000000000000",

@@ -73,6 +73,8 @@ pub(super) struct Process {
     pub(super) priority: AtomicU32,
     /// Who it is.
     pub(super) credentials: Mutex<Credentials>,
+    /// It said that it gains no privileges, as nobody does: `PR_SET_NO_NEW_PRIVS`.
+    pub(super) gains_nothing: AtomicBool,
     /// What it has registered for `membarrier(2)`.
     pub(super) barriers: AtomicI32,
     /// Told of its end, when somebody outside waits for that.
@@ -218,6 +220,7 @@ impl Process {
             policy: AtomicI32::new(libc::SCHED_OTHER),
             priority: AtomicU32::new(0),
             credentials: Mutex::default(),
+            gains_nothing: AtomicBool::new(false),
             barriers: AtomicI32::new(0),
             awaited: Mutex::new(None),
         })

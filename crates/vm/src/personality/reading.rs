@@ -8,6 +8,7 @@ use super::process::lock;
 use super::socket::message::{gather, scatter};
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
+use crate::kvm::Kept;
 
 /// How much one call moves at most; the rest is for the next one.
 pub(super) const MOST: u64 = 1 << 20;
@@ -36,11 +37,25 @@ fn read_into(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<
     Ok(count as u64)
 }
 
+/// What is not many bytes.
+const FEW: usize = 64 << 10;
+
+/// Counts the bytes that a call has copied for as long as it may wait with them, when they are many.
+pub(super) fn held(thread: &Thread, open: &Open, bytes: usize) -> Result<Option<Kept>, Errno> {
+    if bytes <= FEW || open.has_position() {
+        return Ok(None);
+    }
+    let kept = Kept::of(&thread.world.machine, bytes);
+    thread.world.may_keep(0).map(|()| Some(kept))
+}
+
 fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
     open.check_access(true)?;
     let space = thread.process.space()?;
     let length = thread.may_write(open, offset, length.min(MOST))?;
-    let mut content = vec![0; space.readable(at, length)?];
+    let length = space.readable(at, length)?;
+    let _held = held(thread, open, length)?;
+    let mut content = vec![0; length];
     space.read(at, &mut content)?;
     let count = match offset {
         None => open.write(thread, &content)?,
@@ -155,6 +170,7 @@ pub(super) fn writev(thread: &mut Thread, arguments: Arguments) -> Answer {
         // At once: it may be one datagram.
         let parts = parts(thread, arguments[1], arguments[2])?;
         let content = gather(&*thread.process.space()?, &parts, MOST as usize)?;
+        let _held = held(thread, &open, content.len())?;
         return open.write(thread, &content).map(|count| count as u64);
     }
     each_part(thread, arguments, None, |thread, at, length, to| write_from(thread, &open, at, length, to))

@@ -5,7 +5,7 @@
 //! open is opened by the new instance's host, which judges it by the new instance's spec.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -230,12 +230,12 @@ impl<'a> Reviving<'a> {
             self.segments.push(made);
         }
         self.folders_in_memory()?;
+        let fifos = state.nodes.iter().filter(|node| matches!(node.body, state::Body::Fifo));
+        let fifos: BTreeSet<u64> = fifos.map(|node| node.number).collect();
         for pipe in &state.pipes {
             let made = Pipe::of(world, &pipe.content, pipe.room).ok_or(Invalid("pipes"))?;
-            let is_fifo =
-                |node: &&state::Node| Some(node.number) == pipe.node && matches!(node.body, state::Body::Fifo);
-            if let Some(node) = state.nodes.iter().find(is_fifo) {
-                world.fifos.revive(node.number, &made);
+            if let Some(node) = pipe.node.filter(|node| fifos.contains(node)) {
+                world.fifos.revive(node, &made);
             }
             self.pipes.push(made);
             world.may_keep(0).map_err(|_| ReviveError::NoMemory)?;
@@ -326,9 +326,10 @@ impl<'a> Reviving<'a> {
     fn folders_in_memory(&mut self) -> Result<(), ReviveError> {
         let (world, state) = (self.world, self.state);
         let tops: Vec<(&[u8], Arc<Node>)> = world.scratch.tops().map(|(path, node)| (path, node.clone())).collect();
-        for (index, node) in state.nodes.iter().enumerate() {
-            let top = state.tops.iter().find(|(_, top)| *top as usize == index);
-            let here = top.and_then(|(path, _)| tops.iter().find(|(top, _)| top == path));
+        let captured: BTreeMap<Index, &[u8]> = state.tops.iter().map(|(path, top)| (*top, &path[..])).collect();
+        for (index, node) in (0..).zip(&state.nodes) {
+            let top = captured.get(&index);
+            let here = top.and_then(|path| tops.iter().find(|(top, _)| top == path));
             let is_folder = matches!(node.body, state::Body::Folder(..));
             if (top.is_some() && !is_folder) || node.number >= i64::MAX as u64 {
                 return Err(Invalid("files in memory"));
@@ -346,7 +347,7 @@ impl<'a> Reviving<'a> {
                 }
                 (state::Body::Fifo, None) => self.thing(node, Body::Fifo)?,
                 (state::Body::Folder(names, _), None) => match top {
-                    Some((path, _)) if !names.is_empty() => return Err(ReviveError::Mounted(shown(path))),
+                    Some(path) if !names.is_empty() => return Err(ReviveError::Mounted(shown(path))),
                     _ => self.thing(node, Body::folder())?,
                 },
                 _ => return Err(Invalid("files in memory")),
@@ -385,10 +386,10 @@ impl<'a> Reviving<'a> {
                 names.set_detached();
             }
         }
-        for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| !named.contains(&(*index as Index))) {
+        named.extend(self.state.tops.iter().map(|&(_, top)| top));
+        for (index, node) in self.nodes.iter().enumerate() {
             // Open, and without a name; those at the top have theirs.
-            let is_top = self.state.tops.iter().any(|(_, top)| *top as usize == index);
-            if !is_top {
+            if !named.contains(&(index as Index)) {
                 node.state().names = self.state.nodes[index].names.min(1);
             }
         }
@@ -712,6 +713,8 @@ impl<'a> Reviving<'a> {
             process.barriers.store(captured.barriers, SeqCst);
             process.adopts.store(captured.adopts, SeqCst);
             process.last_signal.store(captured.last_signal, SeqCst);
+            // Whoever said so cannot take it back.
+            process.gains_nothing.store(true, SeqCst);
             let more = &captured.more_groups;
             let credentials = Credentials::of(&self.world.machine, captured.users, captured.groups, more);
             *lock(&process.credentials) = credentials.ok_or(Invalid("users"))?;

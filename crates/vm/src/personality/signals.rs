@@ -126,7 +126,8 @@ pub(super) fn is_pending(process: &Process, signal: i32) -> bool {
 
 /// A signal for a process. `EAGAIN` when too many wait.
 pub(super) fn send(world: &World, process: &Process, cause: Cause) -> Result<(), Errno> {
-    if !stopping::arrives(world, process, &cause) {
+    // As to a process that its parent has not asked for: it is there, and takes nothing.
+    if process.is_over.load(SeqCst) || !stopping::arrives(world, process, &cause) {
         return Ok(());
     }
     let signal = cause.signal;

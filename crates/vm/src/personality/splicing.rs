@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::open::{Kind, Open};
-use super::reading::{MOST, offset, parts};
+use super::reading::{MOST, held, offset, parts};
 use super::socket::message::{gather, scatter};
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
@@ -74,6 +74,7 @@ pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, fla
     if content.is_empty() {
         return Ok(0);
     }
+    let _held = held(thread, &to, content.len())?;
     let written = match target {
         Some(at) => to.write_at(at, &content)?,
         None => to.write(thread, &content)?,
@@ -105,6 +106,7 @@ pub(super) fn tee(thread: &mut Thread, [from, to, length, flags, ..]: Arguments)
     if content.is_empty() {
         return Ok(0);
     }
+    let _held = held(thread, &to, content.len())?;
     target.write(thread, &content, flags & NONBLOCK != 0 || to.is_nonblocking()).map(|count| count as u64)
 }
 
@@ -119,6 +121,7 @@ pub(super) fn vmsplice(thread: &mut Thread, [number, at, count, flags, ..]: Argu
     match &open.kind {
         Kind::Writer(pipe) => {
             let content = gather(&space, &parts, MOST as usize)?;
+            let _held = held(thread, &open, content.len())?;
             pipe.write(thread, &content, flags & NONBLOCK != 0 || open.is_nonblocking()).map(|count| count as u64)
         }
         Kind::Reader(_) => {

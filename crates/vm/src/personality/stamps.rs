@@ -15,41 +15,45 @@ use crate::scratch::Node;
 /// `utimensat(2)`
 pub(super) fn utimensat(thread: &mut Thread, [folder, path, at, flags, ..]: Arguments) -> Answer {
     let space = thread.process.space()?;
-    let now = || match thread.world.call(Call::Now { clock: ringfence_abi::Clock::Wall })? {
-        Reply::Time(time) => Ok(Some(time)),
-        _ => Err(Errno::IO),
+    let now = match thread.world.call(Call::Now { clock: ringfence_abi::Clock::Wall })? {
+        Reply::Time(time) => Some(time),
+        _ => return Err(Errno::IO),
     };
     if int(flags) & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) != 0 {
         return Err(Errno::INVAL);
     }
-    let mut wrong = false;
+    let (mut wrong, mut is_now) = (false, true);
     let mut time = |at: u64| match (space.read_u64(at)?, space.read_u64(at.wrapping_add(8))?) {
-        (_, nanoseconds) if nanoseconds == libc::UTIME_NOW as u64 => now(),
-        (_, nanoseconds) if nanoseconds == libc::UTIME_OMIT as u64 => Ok(None),
+        (_, nanoseconds) if nanoseconds == libc::UTIME_NOW as u64 => Ok(now),
+        (_, nanoseconds) if nanoseconds == libc::UTIME_OMIT as u64 => {
+            is_now = false;
+            Ok(None)
+        }
         (_, nanoseconds) if nanoseconds >= 1_000_000_000 => {
             wrong = true;
             Ok(None)
         }
         (seconds, nanoseconds) => {
+            is_now = false;
             Ok(Some(Timestamp::from(seconds as i64) * 1_000_000_000 + Timestamp::from(nanoseconds)))
         }
     };
-    let (accessed, modified) = if at == 0 { (now()?, now()?) } else { (time(at)?, time(at.wrapping_add(16))?) };
+    let (accessed, modified) = if at == 0 { (now, now) } else { (time(at)?, time(at.wrapping_add(16))?) };
     if path == 0 {
         thread.process.descriptors().file(int(folder))?;
     }
     if wrong {
         return Err(Errno::INVAL);
     }
-    set_times(thread, [folder, path, flags], accessed, modified)
+    set_times(thread, [folder, path, flags], [accessed, modified], is_now)
 }
 
 /// What `utimensat(2)` and the older ones come to.
 fn set_times(
     thread: &Thread,
     [folder, path, flags]: [u64; 3],
-    accessed: Option<Timestamp>,
-    modified: Option<Timestamp>,
+    [accessed, modified]: [Option<Timestamp>; 2],
+    is_now: bool,
 ) -> Answer {
     let touch = |node: &Node, accessed: Option<Timestamp>, modified: Option<Timestamp>| {
         let mut state = node.state();
@@ -77,7 +81,6 @@ fn set_times(
     }
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW as u64 == 0;
     let path = thread.path(int(folder), path)?;
-    let is_now = accessed.is_some() && accessed == modified;
     thread.may_stamp(&thread.status_at(&path, follow)?, is_now)?;
     match thread.changeable_path(path.clone(), follow)? {
         Way::Path(path) => {
@@ -109,7 +112,7 @@ pub(super) fn futimesat(thread: &mut Thread, [folder, path, at, ..]: Arguments) 
         (_, micros) if micros >= 1_000_000 => Err(Errno::INVAL),
         (seconds, micros) => Ok(Some(Timestamp::from(seconds as i64) * 1_000_000_000 + Timestamp::from(micros) * 1000)),
     };
-    set_times(thread, [folder, path, 0], time(at)?, time(at.wrapping_add(16))?)
+    set_times(thread, [folder, path, 0], [time(at)?, time(at.wrapping_add(16))?], false)
 }
 
 /// `utime(2)`
@@ -119,5 +122,5 @@ pub(super) fn utime(thread: &mut Thread, [path, at, ..]: Arguments) -> Answer {
     }
     let space = thread.process.space()?;
     let time = |at: u64| Ok(Some(Timestamp::from(space.read_u64(at)? as i64) * 1_000_000_000));
-    set_times(thread, [HERE, path, 0], time(at)?, time(at.wrapping_add(8))?)
+    set_times(thread, [HERE, path, 0], [time(at)?, time(at.wrapping_add(8))?], false)
 }

@@ -125,13 +125,14 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     world.processes().insert(id, process.clone());
     let registers = loaded.registers;
     let alternate = Default::default();
+    let (counted, vectors) = (Some(counted), None);
     let main = Begin {
-        counted: Some(counted),
+        counted,
         process,
         member,
         registers,
         fs_base: 0,
-        vectors: None,
+        vectors,
         clear_at_end: 0,
         alternate,
         rseq: None,
@@ -391,8 +392,28 @@ const SET_TLS: u64 = 0x8_0000;
 const PARENT_SET_ID: u64 = 0x10_0000;
 const CHILD_CLEAR_ID: u64 = 0x20_0000;
 const CHILD_SET_ID: u64 = 0x100_0000;
-/// Namespaces, tracing: nothing of it is here.
-const UNKNOWN: u64 = 0x7e02_0000 | 0x2000 | 0x80;
+/// Undoing of semaphores, which are not there; whether somebody follows, which nobody does; input and output that is
+/// scheduled together.
+const IGNORED: u64 = 0x4_0000 | 0x80_0000 | 0x8000_0000;
+/// What `clone(2)` alone ignores.
+const DETACHED: u64 = 0x40_0000;
+/// What is served. Namespaces, tracing, control groups: nothing of it is here.
+const KNOWN: u64 = VM
+    | PLACE
+    | FILES
+    | ACTIONS
+    | DESCRIPTOR
+    | VFORK
+    | PARENT
+    | THREAD
+    | SET_TLS
+    | PARENT_SET_ID
+    | CHILD_CLEAR_ID
+    | CHILD_SET_ID
+    | CLEAR_ACTIONS
+    | IGNORED;
+/// Where `clone(2)` has the signal at the end: `CSIGNAL`.
+const SIGNAL: u64 = 0xff;
 /// A descriptor of the new process: where `clone(2)` takes a place for the parent's word on it.
 const DESCRIPTOR: u64 = 0x1000;
 
@@ -412,13 +433,11 @@ struct Wanted {
 fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let flags = wanted.flags;
     let is_thread = flags & THREAD != 0;
-    if flags & (UNKNOWN | DESCRIPTOR) == DESCRIPTOR && is_thread {
-        return Err(Errno::INVAL);
-    }
-    if flags & UNKNOWN != 0 || (is_thread && flags & ACTIONS == 0) || flags & (VM | ACTIONS) == ACTIONS {
-        return Err(Errno::INVAL);
-    }
-    if flags & ACTIONS != 0 && flags & CLEAR_ACTIONS != 0 {
+    let has = |all: u64| flags & all == all;
+    let incomplete = (is_thread && !has(ACTIONS)) || (has(ACTIONS) && !has(VM));
+    // The first process has no parent here of whom there could be another child.
+    let alone = has(PARENT) && !is_thread && thread.process.id == FIRST;
+    if flags & !KNOWN != 0 || incomplete || alone || (is_thread && has(DESCRIPTOR)) || has(ACTIONS | CLEAR_ACTIONS) {
         return Err(Errno::INVAL);
     }
     if flags & SET_TLS != 0 && wanted.tls >= USER_END {
@@ -448,7 +467,10 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         let credentials = lock(&parent.credentials).clone();
         *lock(&process.credentials) = credentials;
         process.barriers.store(parent.barriers.load(SeqCst), SeqCst);
-        process.last_signal.store(wanted.signal, SeqCst);
+        // A brother's end is told as that of who asks.
+        let told = if flags & PARENT != 0 { parent.last_signal.load(SeqCst) } else { wanted.signal };
+        process.last_signal.store(told, SeqCst);
+        process.gains_nothing.store(parent.gains_nothing.load(SeqCst), SeqCst);
         let resets = parent.policy.load(SeqCst) & libc::SCHED_RESET_ON_FORK != 0;
         if !resets {
             process.policy.store(parent.policy.load(SeqCst), SeqCst);
@@ -470,7 +492,13 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
         threads.insert(id, member.clone());
     }
     if !is_thread {
-        world.processes().insert(id, process.clone());
+        let mut processes = world.processes();
+        let parent = processes.get(&process.parent.load(SeqCst));
+        if parent.is_none_or(|parent| parent.is_over.load(SeqCst)) {
+            // The parent of a brother has just ended.
+            process.parent.store(1, SeqCst);
+        }
+        processes.insert(id, process.clone());
     }
     if flags & DESCRIPTOR != 0 {
         // As above: the child is there also when this cannot be told.
@@ -546,14 +574,17 @@ fn child(parent: &Arc<Process>, id: u32, flags: u64, space: Arc<crate::memory::S
 
 /// `clone(2)`
 pub(super) fn clone(thread: &mut Thread, [flags, stack, parent_id, child_id, tls, _]: Arguments) -> Answer {
-    if flags & (DESCRIPTOR | PARENT_SET_ID) == DESCRIPTOR | PARENT_SET_ID {
+    // The upper half says nothing.
+    let flags = flags & u64::from(u32::MAX);
+    if flags & DESCRIPTOR != 0 && flags & (PARENT_SET_ID | DETACHED) != 0 {
         return Err(Errno::INVAL);
     }
-    let signal = (flags & 0xff) as i32;
+    let signal = (flags & SIGNAL) as i32;
     if signal > 64 {
         return Err(Errno::INVAL);
     }
-    begin(thread, &Wanted { flags: flags & !0xff, stack, parent_id, child_id, tls, descriptor: parent_id, signal })
+    let flags = flags & !(SIGNAL | DETACHED);
+    begin(thread, &Wanted { flags, stack, parent_id, child_id, tls, descriptor: parent_id, signal })
 }
 
 /// `fork(2)`

@@ -46,8 +46,17 @@ impl State {
         passed
     }
 
+    /// How long until it expires next, whether the last time was read or not: `timerfd_gettime(2)`.
     fn left(&self) -> Duration {
-        self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()))
+        let Some(next) = self.next else { return Duration::ZERO };
+        let late = Instant::now().saturating_duration_since(next);
+        match late.as_nanos().checked_rem(self.interval.as_nanos()) {
+            Some(into) if !late.is_zero() => {
+                let into = Duration::from_nanos(u64::try_from(into).unwrap_or(u64::MAX));
+                self.interval.saturating_sub(into)
+            }
+            _ => next.saturating_duration_since(Instant::now()),
+        }
     }
 }
 
@@ -55,7 +64,9 @@ impl Timer {
     /// Its clock, what is left until it expires, and its interval.
     pub(super) fn captured(&self) -> (i32, Option<Duration>, Duration) {
         let state = *lock(&self.state);
-        (self.clock, state.next.map(|_| state.left()), state.interval)
+        // One that expired and was not read expires at once when it goes on.
+        let left = state.next.map(|next| next.saturating_duration_since(Instant::now()));
+        (self.clock, left, state.interval)
     }
 
     /// The reverse of [`captured`](Self::captured): what was left is left from now on.

@@ -9,17 +9,28 @@
 
 use std::io::{self, Read, Write};
 
+use ringfence_manifest::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::bounded;
 use super::state::State;
 use super::store::Store;
 use crate::kvm::PAGE;
 
 const MAGIC: &[u8; 16] = b"ringfence snap\r\n";
 /// Changed whenever anything in the file means something else.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 const HEAD: usize = 60;
-/// The longest state, and the most pages.
-const LONGEST: u64 = 256 << 20;
+/// The most bytes of pages.
 const MOST_PAGES: u64 = 16 << 30;
+/// The longest state, beside some bytes for each page, which say where it is.
+const LONGEST: u64 = 16 << 20;
+const EACH_PAGE: u64 = 16;
+/// How much memory a state takes when it has been read, beside a part of that of the program, and at most.
+const UNPACKED: u64 = 64 << 20;
+const MOST_UNPACKED: u64 = 512 << 20;
+/// How much is read at once.
+const PIECE: u64 = 1 << 20;
 
 /// Why a file is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +47,7 @@ pub(crate) enum FileError {
     Version(u32),
     /// More than there may be.
     #[error("it holds more memory than the limit of {0}")]
-    TooLarge(ringfence_manifest::Bytes),
+    TooLarge(Bytes),
     /// Not what was written.
     #[error("the file is damaged: {0}")]
     Damaged(&'static str),
@@ -45,6 +56,9 @@ pub(crate) enum FileError {
 /// Writes a captured state.
 pub(super) fn write(state: &State, store: &Store, into: &mut dyn Write) -> io::Result<()> {
     let state = postcard::to_allocvec(state).map_err(io::Error::other)?;
+    if state.len() as u64 > longest(MOST_PAGES) {
+        return Err(io::Error::other("it has too much open, and too many names, for a file"));
+    }
     let length = (state.len() as u64).to_le_bytes();
     let mut hasher = blake3::Hasher::new();
     hasher.update(&length).update(&state).update(store.bytes());
@@ -55,6 +69,11 @@ pub(super) fn write(state: &State, store: &Store, into: &mut dyn Write) -> io::R
     into.write_all(&state)?;
     into.write_all(store.bytes())?;
     into.flush()
+}
+
+/// How long the state of a program with so much memory is at most.
+fn longest(memory: u64) -> u64 {
+    LONGEST + memory.min(MOST_PAGES) / PAGE * EACH_PAGE
 }
 
 /// What stands at the beginning of a file.
@@ -86,7 +105,7 @@ impl Head {
             return Err(FileError::Version(version));
         }
         let state = state.try_into().map_or(u64::MAX, u64::from_le_bytes);
-        if state > LONGEST {
+        if state > longest(MOST_PAGES) {
             return Err(LENGTH);
         }
         Ok(Head { hash: hash.try_into().unwrap_or_default(), state, bytes })
@@ -118,25 +137,44 @@ impl Head {
 
 const LENGTH: FileError = FileError::Damaged("its length is not what it says");
 
-/// Reads one from a file of this length.
-pub(super) fn read(from: &mut dyn Read, length: u64) -> Result<(State, Store), FileError> {
+/// Reads one from a file of this length. What does not fit into so much memory is refused before it is read.
+pub(super) fn read(from: &mut dyn Read, length: u64, limit: Option<Bytes>) -> Result<(State, Store), FileError> {
     let head = Head::read(from)?;
     let pages = head.pages(length)?;
+    if let Some(limit) = limit.filter(|limit| pages > limit.0) {
+        return Err(FileError::TooLarge(limit));
+    }
+    if head.state > longest(limit.map_or(u64::MAX, |limit| limit.0)) {
+        return Err(LENGTH);
+    }
+    let mut hasher = head.hasher();
     let mut part = |length: u64| -> Result<Vec<u8>, FileError> {
         let mut bytes = Vec::with_capacity(length as usize);
-        from.take(length).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 == length { Ok(bytes) } else { Err(FileError::Damaged("it is cut off")) }
+        while (bytes.len() as u64) < length {
+            let start = bytes.len();
+            from.take(PIECE.min(length - start as u64)).read_to_end(&mut bytes)?;
+            if bytes.len() == start {
+                return Err(FileError::Damaged("it is cut off"));
+            }
+            hasher.update(&bytes[start..]);
+        }
+        Ok(bytes)
     };
     let (state, bytes) = (part(head.state)?, part(pages)?);
-    let mut hasher = head.hasher();
-    hasher.update(&state).update(&bytes);
     head.check(&hasher)?;
-    Ok((decode(&state)?, Store::from(bytes)))
+    Ok((decode(&state, limit)?, Store::from(bytes)))
 }
 
-pub(super) fn decode(state: &[u8]) -> Result<State, FileError> {
-    let unreadable = |_| FileError::Damaged("its state cannot be read");
-    match postcard::take_from_bytes(state).map_err(unreadable)? {
+/// What is at the beginning of a state that may take a part of so much memory.
+pub(super) fn decode_start<T: DeserializeOwned>(bytes: &[u8], limit: Option<Bytes>) -> Result<(T, &[u8]), FileError> {
+    let room = limit.map_or(MOST_UNPACKED, |limit| (UNPACKED + limit.0 / 8).min(MOST_UNPACKED));
+    bounded::within(room as usize, || postcard::take_from_bytes(bytes))
+        .map_err(|_| FileError::Damaged("its state cannot be read"))
+}
+
+/// A whole state.
+pub(super) fn decode(state: &[u8], limit: Option<Bytes>) -> Result<State, FileError> {
+    match decode_start(state, limit)? {
         (state, []) => Ok(state),
         _ => Err(FileError::Damaged("its state is longer than it should be")),
     }

@@ -7,6 +7,7 @@
 //! [`state`] is what a state is as plain data, `personality::capture` makes it of a running instance and
 //! `personality::revive` makes an instance of it. A file is not trusted.
 
+mod bounded;
 mod file;
 mod prepared;
 mod sealed;
@@ -15,6 +16,8 @@ mod store;
 mod used;
 
 use std::io::{self, Write};
+
+use ringfence_manifest::Bytes;
 
 pub(crate) use file::FileError;
 pub(crate) use prepared::{Frozen, check, origin};
@@ -30,15 +33,16 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    pub(crate) fn load(mut file: std::fs::File) -> Result<Image, FileError> {
+    /// Reads one whose pages fit into so many bytes of memory.
+    pub(crate) fn load(mut file: std::fs::File, memory: Option<Bytes>) -> Result<Image, FileError> {
         let length = file.metadata()?.len();
-        let (state, store) = file::read(&mut file, length)?;
+        let (state, store) = file::read(&mut file, length, memory)?;
         Ok(Image { state, store })
     }
 
     /// Of what another process looked at, and sealed.
-    pub(crate) fn sealed(file: std::fs::File) -> Result<Image, FileError> {
-        let (state, store) = sealed::open(file)?;
+    pub(crate) fn sealed(file: std::fs::File, memory: Option<Bytes>) -> Result<Image, FileError> {
+        let (state, store) = sealed::open(file, memory)?;
         Ok(Image { state, store })
     }
 

@@ -1,5 +1,6 @@
 //! A captured state, ready to be built.
 
+use std::fmt::{Debug, Write};
 use std::sync::Arc;
 
 use ringfence_isolation::{BuildError, Enforcement, Host, Instance, Prepared};
@@ -12,6 +13,9 @@ use crate::kvm::{Kvm, StubKind};
 use crate::personality;
 use crate::prepared::{Ready, no_machine};
 use crate::tree::System;
+
+/// How much of what is different is shown.
+const SHOWN: usize = 120;
 
 /// A captured state, and what is needed to build from it.
 pub(crate) struct Frozen {
@@ -64,10 +68,30 @@ pub(crate) fn origin(
     })
 }
 
+/// As much of it as fits into a line, however long it is: what was captured is what a file says.
+fn shortened(value: &dyn Debug) -> String {
+    struct Line(String);
+    impl Write for Line {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            let room = SHOWN.saturating_sub(self.0.len());
+            let end = text.floor_char_boundary(room);
+            self.0.push_str(&text[..end]);
+            if end < text.len() { Err(std::fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut line = Line(String::new());
+    // An error says that there is more.
+    if write!(line, "{value:?}").is_err() {
+        line.0.push_str(" …");
+    }
+    line.0
+}
+
 /// Why what was captured cannot go on here.
 pub(crate) fn check(captured: &Origin, here: &Origin) -> Result<(), String> {
-    let different = |what: &str, then: &dyn std::fmt::Debug, now: &dyn std::fmt::Debug| {
-        format!("it was captured with other {what}, which the program has seen already: {then:?} then, {now:?} now")
+    let different = |what: &str, then: &dyn Debug, now: &dyn Debug| {
+        let (then, now) = (shortened(then), shortened(now));
+        format!("it was captured with other {what}, which the program has seen already: {then} then, {now} now")
     };
     if captured.program.hash != here.program.hash || captured.path != here.path {
         return Err("it is of another program, or the program has changed since: capture it again".into());
@@ -77,7 +101,7 @@ pub(crate) fn check(captured: &Origin, here: &Origin) -> Result<(), String> {
     }
     if captured.environment != here.environment {
         // Values may be secrets.
-        let names = |of: &Origin| of.environment.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let names = |of: &Origin| of.environment.iter().map(|(name, _)| name.clone()).take(SHOWN).collect::<Vec<_>>();
         return Err(different("environment variables or values", &names(captured), &names(here)));
     }
     if captured.working_directory != here.working_directory {

@@ -61,7 +61,7 @@ impl Sealed {
         head.check(&hasher)?;
         let mut start = vec![0; head.state.min(MOST_OF_ORIGIN) as usize];
         file.read_exact_at(&mut start, Head::LENGTH)?;
-        let origin = postcard::take_from_bytes(&start).map_err(|_| FileError::Damaged("its state cannot be read"))?.0;
+        let origin = file::decode_start(&start, limit)?.0;
         let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
         fcntl_add_seals(&file, seals).map_err(io::Error::from)?;
         Ok(Sealed { file, length, origin })
@@ -100,12 +100,12 @@ impl Sealed {
 }
 
 /// What is in such a file. Its pages stay there until they are asked for.
-pub(super) fn open(file: File) -> Result<(State, Store), FileError> {
+pub(super) fn open(file: File, limit: Option<Bytes>) -> Result<(State, Store), FileError> {
     let mut start = vec![0; Head::LENGTH as usize];
     file.read_exact_at(&mut start, 0)?;
     let head = Head::read(&mut &start[..])?;
     let pages = head.pages(file.metadata()?.len())?;
     let mut state = vec![0; head.state as usize];
     file.read_exact_at(&mut state, Head::LENGTH)?;
-    Ok((file::decode(&state)?, Store::within(file, Head::LENGTH + head.state, pages)))
+    Ok((file::decode(&state, limit)?, Store::within(file, Head::LENGTH + head.state, pages)))
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use ringfence_abi::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
+
 /// A place in one of the lists.
 pub(crate) type Index = u32;
 
@@ -23,20 +25,33 @@ pub(crate) struct State {
     pub(crate) time: Option<(u32, [u8; 32])>,
     /// How long it has run, without what it rested.
     pub(crate) uptime: Duration,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) segments: Vec<Segment>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) nodes: Vec<Node>,
     /// The folders in memory at the top: their paths, and which nodes they are.
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) tops: Vec<(Vec<u8>, Index)>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) pipes: Vec<Pipe>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) opens: Vec<Open>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) contents: Vec<Content>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) spaces: Vec<Space>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) descriptors: Vec<Table>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) actions: Vec<Vec<[u64; 4]>>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) places: Vec<Place>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) processes: Vec<Process>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) locks: Vec<Lock>,
     /// Whose things in memory are, by their numbers: the user and the group.
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) owners: Vec<(u64, u32, u32)>,
 }
 
@@ -48,15 +63,19 @@ pub(crate) struct Origin {
     pub(crate) program: FileIs,
     /// Where it is for itself.
     pub(crate) path: Vec<u8>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) arguments: Vec<String>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) working_directory: String,
     pub(crate) user: u32,
     /// Whether the stub of system calls is a page of the program's.
     pub(crate) user_stub: bool,
     /// What processors can do, in words that are compared bit by bit.
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) features: Vec<u32>,
     /// How their vector registers lie in memory.
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) layout: Vec<u32>,
 }
 
@@ -75,6 +94,7 @@ pub(crate) struct Segment {
     pub(crate) source: Source,
     pub(crate) size: Option<u64>,
     /// The pages that are not zeroes: their places in it, and in the store.
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) pages: Vec<(u64, Index)>,
 }
 
@@ -107,7 +127,7 @@ pub(crate) struct Node {
 pub(crate) enum Body {
     File(Index),
     /// Names and what they name; whether the folder itself has been removed.
-    Folder(Vec<(Vec<u8>, Index)>, bool),
+    Folder(#[serde(deserialize_with = "bounded::list")] Vec<(Vec<u8>, Index)>, bool),
     Link(Vec<u8>),
     /// A named pipe.
     Fifo,
@@ -137,7 +157,7 @@ pub(crate) enum Kind {
     Folder,
     System,
     SystemFolder,
-    Listing(Vec<Vec<u8>>),
+    Listing(#[serde(deserialize_with = "bounded::list")] Vec<Vec<u8>>),
     Text(Vec<u8>),
     /// By its number.
     Device(u64),
@@ -161,7 +181,7 @@ pub(crate) enum Kind {
         interval: Duration,
     },
     Signals(u64),
-    Set(Vec<Wish>),
+    Set(#[serde(deserialize_with = "bounded::list")] Vec<Wish>),
 }
 
 /// What is waited for in a set of descriptors.
@@ -186,12 +206,15 @@ pub(crate) enum Content {
 /// The memory of a process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Space {
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) areas: Vec<Area>,
     /// Where the heap begins and ends.
     pub(crate) heap: (u64, u64),
     /// Runs of pages that are there, by number and length.
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) present: Vec<(u64, u64)>,
     /// Those of them that are not as in the file behind them, or zeroes: by number and place in the store.
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) pages: Vec<(u64, Index)>,
 }
 
@@ -223,6 +246,7 @@ pub(crate) struct Descriptor {
 pub(crate) struct Table {
     /// No new one has this number or a higher one.
     pub(crate) most: u64,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) slots: Vec<Option<Descriptor>>,
 }
 
@@ -256,6 +280,7 @@ pub(crate) struct Process {
     /// Its users and groups: real, effective, saved and the one for files; and further groups.
     pub(crate) users: [u32; 4],
     pub(crate) groups: [u32; 4],
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) more_groups: Vec<u32>,
     /// What it has registered for `membarrier(2)`.
     pub(crate) barriers: i32,
@@ -269,10 +294,14 @@ pub(crate) struct Process {
     pub(crate) actions: Index,
     pub(crate) place: Index,
     pub(crate) path: Vec<u8>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) arguments: Vec<Vec<u8>>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) alarms: Vec<Alarm>,
     /// Read behind the alarms: one that rang between is here as its signal.
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) signals: Vec<Cause>,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) threads: Vec<Thread>,
 }
 
@@ -307,6 +336,7 @@ pub(crate) struct Alarm {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Thread {
     pub(crate) id: u32,
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) signals: Vec<Cause>,
     pub(crate) blocked: u64,
     /// rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8 to r15, rip, rflags.
@@ -314,6 +344,7 @@ pub(crate) struct Thread {
     /// `fs` and `gs`.
     pub(crate) bases: (u64, u64),
     /// The vector registers as `struct kvm_xsave`, without the zeroes at the end.
+    #[serde(deserialize_with = "bounded::list")]
     pub(crate) vectors: Vec<u32>,
     pub(crate) clear_at_end: u64,
     pub(crate) robust: u64,

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -335,6 +336,78 @@ static void failed_forks(void) {
     MUST(forks(40) == 40);
 }
 
+/* The list of what is open, opened again and again. */
+static void folders(void) {
+    for (int each = 0; each < 2000; each++) MUST(dup(1) >= 0);
+    for (int each = 0; each < 500; each++) MUST(open("/proc/self/fd", O_RDONLY | O_DIRECTORY) >= 0);
+}
+
+/* Arguments for nothing: the second list is nowhere. */
+static void arguments(void) {
+    static char text[32] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", *list[65501];
+    for (int each = 0; each < 65500; each++) list[each] = text;
+    MUST(syscall(SYS_execve, "/nonexistent", list, 8) == -1 && errno == EFAULT);
+}
+
+static char much[1 << 20];
+
+static void *writing(void *end) {
+    MUST(write((int)(long)end, much, sizeof much) > 0);
+    return NULL;
+}
+
+/* Bytes of calls that wait until somebody reads them. */
+static void waiting(void) {
+    for (int each = 0; each < 20; each++) {
+        int ends[2];
+        pthread_t thread;
+        MUST(pipe(ends) == 0 && pthread_create(&thread, NULL, writing, (void *)(long)ends[1]) == 0);
+        MUST(read(ends[0], much, 1) == 1);
+    }
+    _exit(0);
+}
+
+static void caught(int signal) { (void)signal; }
+
+static long begin_with(struct clone_args how, size_t size) { return syscall(SYS_clone3, &how, size); }
+
+/* Ways to begin that nobody knows, and those that are seldom used. */
+static void beginnings(void) {
+    MUST(begin_with((struct clone_args){.flags = 1UL << 40, .exit_signal = SIGCHLD}, 88) == -1 && errno == EINVAL);
+    MUST(begin_with((struct clone_args){.flags = CLONE_SIGHAND, .exit_signal = SIGCHLD}, 88) == -1 && errno == EINVAL);
+    MUST(begin_with((struct clone_args){.flags = 0x400000, .exit_signal = SIGCHLD}, 88) == -1 && errno == EINVAL);
+    MUST(begin_with((struct clone_args){.flags = 0x200000000, .exit_signal = SIGCHLD, .cgroup = 99}, 88) == -1);
+    MUST(begin_with((struct clone_args){.flags = CLONE_PARENT, .exit_signal = SIGCHLD}, 88) == -1 && errno == EINVAL);
+    MUST(begin_with((struct clone_args){.stack_size = 4096, .exit_signal = SIGCHLD}, 88) == -1 && errno == EINVAL);
+    MUST(begin_with((struct clone_args){.exit_signal = 65}, 88) == -1 && errno == EINVAL);
+    pid_t wanted = 1;
+    MUST(begin_with((struct clone_args){.set_tid = (unsigned long)&wanted, .exit_signal = SIGCHLD}, 88) == -1 && errno == EINVAL);
+    MUST(begin_with((struct clone_args){.set_tid = (unsigned long)&wanted, .set_tid_size = 1, .exit_signal = SIGCHLD}, 88) == -1);
+    struct { struct clone_args known; unsigned long more; } longer = {{.exit_signal = SIGCHLD}, 1};
+    MUST(syscall(SYS_clone3, &longer, sizeof longer) == -1 && errno == E2BIG);
+    MUST(syscall(SYS_clone3, &longer, 63) == -1 && errno == EINVAL && syscall(SYS_clone3, &longer, 1 << 20) == -1 && errno == E2BIG);
+    /* No handlers, and what is ignored stays ignored. */
+    signal(SIGUSR1, caught), signal(SIGUSR2, SIG_IGN);
+    longer.more = 0, longer.known.flags = 0x100000000;
+    pid_t child = syscall(SYS_clone3, &longer, sizeof longer);
+    if (child == 0) _exit(signal(SIGUSR1, SIG_IGN) == SIG_DFL && signal(SIGUSR2, SIG_DFL) == SIG_IGN);
+    int status;
+    MUST(child > 0 && waitpid(child, &status, 0) == child && status == 1 << 8 && signal(SIGUSR1, SIG_DFL) != SIG_DFL);
+    /* A grandchild that is a child. */
+    int told[2];
+    MUST(pipe(told) == 0 && (child = fork()) >= 0);
+    if (child == 0) {
+        pid_t brother = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+        pid_t parent = getppid();
+        if (brother == 0) _exit(write(told[1], &parent, sizeof parent) != sizeof parent);
+        _exit(brother < 0);
+    }
+    for (int each = 0; each < 2; each++) MUST(wait(&status) > 0 && status == 0);
+    pid_t parent;
+    MUST(read(told[0], &parent, sizeof parent) == sizeof parent && parent == getpid());
+    MUST(wait(NULL) == -1 && errno == ECHILD);
+}
+
 int main(int count, char **words) {
     const char *word = count > 1 ? words[1] : "";
     if (!strcmp(word, "own-image")) own_image(words);
@@ -355,6 +428,10 @@ int main(int count, char **words) {
     else if (!strcmp(word, "members")) members();
     else if (!strcmp(word, "timers")) timers();
     else if (!strcmp(word, "failed-forks")) failed_forks();
+    else if (!strcmp(word, "folders")) folders();
+    else if (!strcmp(word, "arguments")) arguments();
+    else if (!strcmp(word, "waiting")) waiting();
+    else if (!strcmp(word, "beginnings")) beginnings();
     else return 99;
     printf("ok %s\n", word);
     return 0;

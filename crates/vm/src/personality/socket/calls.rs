@@ -6,6 +6,7 @@ use ringfence_abi::Shutdown;
 use rustix::io::Errno;
 
 use super::super::open::{Kind, Open};
+use super::super::reading::held;
 use super::super::thread::Thread;
 use super::super::{Answer, Arguments, int};
 use super::address::{self, Target};
@@ -155,6 +156,7 @@ pub(in crate::personality) fn sendto(
     let open = get(thread, number)?;
     let space = thread.process.space()?;
     let mut content = vec![0; space.readable(at, length.min(MOST as u64))?];
+    let _held = held(thread, &open, content.len())?;
     space.read(at, &mut content)?;
     let to = if to == 0 { None } else { Some(address::read(&space, to, to_length)?) };
     send(thread, &open, &content, Vec::new(), to, flags)

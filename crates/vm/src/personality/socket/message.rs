@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::super::open::Open;
-use super::super::reading::parts;
+use super::super::reading::{held, parts};
 use super::super::thread::Thread;
 use super::super::{Answer, Arguments, int, time};
 use super::address;
@@ -106,6 +106,7 @@ fn send_one(thread: &Thread, open: &Open, at: u64, flags: u64) -> Answer {
         Socket::Internet(_) => Vec::new(),
     };
     let content = gather(&space, &header.parts, header.length())?;
+    let _held = held(thread, open, content.len())?;
     let to = match header.name {
         0 => None,
         at => Some(address::read(&space, at, header.name_length.into())?),

@@ -199,9 +199,9 @@ pub(super) const ABSENT: &[(&str, &str, &[(usize, &str)])] = &[
 /// What is missing of calls that are served, by their names.
 pub(super) const PARTLY: &[(&str, &str)] = &[
     ("clone", "namespaces and tracing answer EINVAL"),
-    ("clone3", "as clone; set_tid and cgroup too"),
+    ("clone3", "as clone; CLONE_INTO_CGROUP too; set_tid answers EPERM"),
     ("fadvise64", "advice is taken and nothing comes of it"),
-    ("getcpu", "one of the processors the thread may run on, whichever the host runs it on"),
+    ("getcpu", "one of the processors the thread may run on, whichever the host runs it on; the page of time says 0"),
     ("getpriority", "niceness is kept and changes nothing"),
     (
         "inotify_add_watch",
@@ -251,9 +251,21 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("setreuid", "as setuid"),
     ("setresuid", "as setuid"),
     ("setfsuid", "as setuid"),
+    ("setgid", "as setuid"),
+    ("setregid", "as setuid"),
+    ("setresgid", "as setuid"),
+    ("setfsgid", "as setuid"),
+    ("sched_setattr", "as sched_setscheduler"),
+    ("sched_setparam", "as sched_setscheduler"),
     ("capget", "nobody has one; what user 0 may do within the instance it may without"),
     ("chmod", "modes are the instance's own: the host's files keep theirs, and what is kept of them ends with it"),
     ("chown", "as chmod"),
+    ("fchmod", "as chmod"),
+    ("fchmodat", "as chmod"),
+    ("fchmodat2", "as chmod"),
+    ("fchown", "as chmod"),
+    ("fchownat", "as chmod"),
+    ("lchown", "as chmod"),
     ("times", "all processor time is user time"),
     ("wait4", "of the usage of a child its processor time"),
 ];
