@@ -42,3 +42,5 @@ mod vdso;
 pub use backend::{Examined, Vm};
 pub use kvm::Findings;
 pub use snapshot::Sealed;
+#[doc(hidden)]
+pub use snapshot::VERSION as SNAPSHOT_VERSION;

@@ -108,7 +108,8 @@ pub(crate) fn attack(name: &str, line: &mut UnixStream, held: &[OwnedFd]) {
     }
     let mut pipe = claim(line);
     // Magic, version, hash, length of the state.
-    let head = |state: u64| [&b"ringfence snap\r\n\x04\0\0\0"[..], &[0; 32], &state.to_le_bytes()].concat();
+    let version = ringfence::runner::SNAPSHOT_VERSION.to_le_bytes();
+    let head = |state: u64| [&b"ringfence snap\r\n"[..], &version, &[0; 32], &state.to_le_bytes()].concat();
     let mut write = |bytes: &[u8]| pipe.write_all(bytes);
     // Nobody reads any more than there may be.
     let _ = match name {

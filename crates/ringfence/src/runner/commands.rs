@@ -28,6 +28,9 @@ use super::wire::{Came, CommandOrder, News, Steer, Turn};
 pub(super) const MOST_COMMANDS: usize = 16;
 /// Enough to wait on.
 const STACK: usize = 128 << 10;
+/// The most bytes of words and variables, as on Linux (`execve(2)`), and what each counts for beside its own.
+const LONGEST: usize = 2 << 20;
+const BESIDE: usize = 8;
 /// How one ends that nobody wants any more: by SIGKILL, as a shell shows it.
 const KILLED: Came = Came::Returned(128 + 9);
 /// The longest reason that is passed on, in characters.
@@ -194,6 +197,10 @@ fn check(command: &Command) -> Result<(), CallError> {
     if working_directory.as_ref().is_some_and(|folder| !folder.starts_with('/')) {
         return Err(wrong("the working directory has to begin with /"));
     }
+    let texts = words.iter().chain(environment.iter().flat_map(|(name, value)| [name, value])).chain(working_directory);
+    if texts.map(|text| text.len() + BESIDE).sum::<usize>() > LONGEST {
+        return Err(wrong("its words and variables are too long"));
+    }
     if words.is_empty() {
         return Err(wrong("there is no command"));
     }
@@ -221,9 +228,7 @@ impl Exec for Carried {
     fn exec(&self, command: Vec<String>) -> BoxFuture<'_, Result<Exit, CallError>> {
         Box::pin(async move {
             match self.begin(Command { words: command, ..Command::default() })?.ended().await {
-                Err(CallError::NotExecuted { reason, .. }) => {
-                    Ok(Exit::Trapped(Trap::Other(format!("the command cannot be executed: {reason}"))))
-                }
+                Err(CallError::NotExecuted { reason, .. }) => Ok(Exit::Trapped(Trap::NotExecutable(reason))),
                 ended => ended,
             }
         })
@@ -293,4 +298,33 @@ impl Drop for Begun {
 /// A reason as far as it is one: the monitor may have written anything.
 pub(super) fn plain(reason: &str) -> String {
     reason.chars().take(LONGEST_REASON).map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str]) -> Command {
+        Command { words: words.iter().map(|&word| word.to_owned()).collect(), ..Command::default() }
+    }
+
+    #[test]
+    fn what_cannot_be_a_command_is_said_to_be_none_before_anybody_is_asked() {
+        let variable = |name: &str| Command { environment: [(name.into(), "x".into())].into(), ..command(&["true"]) };
+        let folder = Command { working_directory: Some("relative".into()), ..command(&["true"]) };
+        let terminal = Command { terminal: Some(WindowSize { rows: 1, columns: 1 }), ..command(&["true"]) };
+        let long = command(&["true", &"x".repeat(LONGEST)]);
+        let many = command(&vec![""; LONGEST / BESIDE + 1]);
+        let wrong = [command(&[]), command(&["a\0b"]), variable(""), variable("a=b"), folder, terminal, long, many];
+        for (index, command) in wrong.iter().enumerate() {
+            assert!(matches!(check(command), Err(CallError::Arguments { .. })), "{index}");
+        }
+        assert_eq!(check(&variable("A")), Ok(()));
+    }
+
+    #[test]
+    fn a_reason_is_one_line_of_a_bounded_length() {
+        assert_eq!(plain("No such\n\x1b[2Jfile"), "No such\u{fffd}\u{fffd}[2Jfile");
+        assert_eq!(plain(&"ä".repeat(5000)).chars().count(), LONGEST_REASON);
+    }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,12 +64,12 @@ impl Machines {
 
     fn prepare_in(
         &self,
-        runner: &PathBuf,
+        runner: &Path,
         spec: &Spec,
         mut snapshot: Option<File>,
     ) -> Result<Box<dyn Prepared>, BuildError> {
         let examined = self.vm.examine(spec)?;
-        let carrier = match self.linux.carrier(&carrier_spec(spec, runner.clone(), own(spec), threads(spec))) {
+        let carrier = match self.linux.carrier(&carrier_spec(spec, runner.to_owned(), own(spec), threads(spec))) {
             Ok(carrier) => carrier,
             Err(BuildError::Refused(why)) if !spec.isolation.require.contains(&Guarantee::MonitorConfined) => {
                 let why = format!("the monitor has no process of its own: {}; remedy: {}", why.found, why.remedy);

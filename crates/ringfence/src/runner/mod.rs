@@ -42,3 +42,7 @@ pub use process::{RUNNER, run};
 /// What the runner of a virtual machine gives up, for a test that plays one gone bad.
 #[doc(hidden)]
 pub use ringfence_linux::confine_monitor;
+/// The version of the files of snapshots, for the same test.
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+#[doc(hidden)]
+pub use ringfence_vm::SNAPSHOT_VERSION;

@@ -20,6 +20,7 @@ use std::io::{self, Write};
 use ringfence_manifest::Bytes;
 
 pub(crate) use file::FileError;
+pub use file::VERSION;
 pub(crate) use prepared::{Frozen, check, origin};
 pub use sealed::Sealed;
 pub(crate) use state::State;
