@@ -19,7 +19,7 @@ struct Tally {
 }
 
 fn main() -> ExitCode {
-    // At level sandbox WebAssembly is carried by this program.
+    // Above level wasm WebAssembly is carried by this program.
     if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
         ringfence::runner::run();
     }
@@ -35,9 +35,8 @@ fn main() -> ExitCode {
     let probe = Arc::new(Probe::new(Path::new(env!("CARGO_TARGET_TMPDIR"))));
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut settings: Vec<Setting> = levels.iter().map(|&level| Setting { level, as_at: level }).collect();
-    if levels.contains(&Level::Sandbox) {
-        settings.push(Setting { level: Level::Sandbox, as_at: Level::Wasm });
-    }
+    let around = [Level::Sandbox, Level::MicroVm].into_iter().filter(|level| levels.contains(level));
+    settings.extend(around.map(|level| Setting { level, as_at: Level::Wasm }));
     let trials = settings
         .iter()
         .flat_map(|&setting| {

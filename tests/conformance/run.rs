@@ -32,8 +32,8 @@ pub struct Skipped(pub String);
 pub struct Setting {
     /// The level of the manifest.
     pub level: Level,
-    /// The level whose program runs and whose outcome is expected: at level sandbox WebAssembly runs, too,
-    /// and must not notice.
+    /// The level whose program runs and whose outcome is expected: at levels sandbox and microvm WebAssembly runs,
+    /// too, and must not notice.
     pub as_at: Level,
 }
 

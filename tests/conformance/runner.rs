@@ -1,5 +1,5 @@
-//! A runner that is not itself any more: what a fault of the WebAssembly engine would lead to. This program
-//! is the runner, too, and does what the name of the capsule says.
+//! A runner that is not itself any more: what a fault of the WebAssembly engine would lead to, in a process and in a
+//! virtual machine. This program is the runner, too, and does what the name of the capsule says.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -15,23 +15,27 @@ use ringfence::{BuildError, Exit, Level, LimitKind, Load, LoadError, Report, Run
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
-        attack();
+        play();
     }
-    let trials: Vec<Trial> = TRIALS
-        .iter()
-        .map(|&(name, limits, check)| Trial::ignorable_test(name, move || attempt(name, limits, check)))
+    let levels = [Level::Sandbox, Level::MicroVm].into_iter();
+    let trials: Vec<Trial> = levels
+        .flat_map(|level| {
+            let only = if level == Level::MicroVm { IN_A_MACHINE } else { &[] };
+            TRIALS.iter().chain(only).map(move |&(name, limits, check)| {
+                Trial::ignorable_test(format!("{level}/{name}"), move || attempt(level, name, limits, check))
+            })
+        })
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn attempt(name: &str, limits: &[&str], check: Check) -> Result<Completion, Failed> {
-    // Its memory is bounded without a cgroup as well.
-    if let Some(missing) =
-        lacks(&limits.iter().copied().filter(|limit| !limit.starts_with("memory")).collect::<Vec<_>>())
-    {
+fn attempt(level: Level, name: &str, limits: &[&str], check: Check) -> Result<Completion, Failed> {
+    // At level sandbox its memory is bounded without a cgroup as well.
+    let counted: Vec<_> = limits.iter().copied().filter(|limit| !limit.starts_with("memory")).collect();
+    if let Some(missing) = lacks(level, &counted) {
         return Ok(Completion::ignored_with(missing));
     }
-    match run(name, limits) {
+    match run(level, name, limits) {
         Ok(report) if check(&report) => Ok(Completion::Completed),
         Ok(report) => Err(Failed::from(format!("{} {:?}", report.exit, report.denials))),
         Err(LoadError::Build(BuildError::Refused(refusal))) if refusal.facts.iter().any(|fact| !fact.usable) => {
@@ -52,7 +56,7 @@ const TRIALS: &[(&str, &[&str], Check)] = &[
         // What it found is what it says; the host's side is looked at by `run`.
         report.exit.to_string() == "trapped: nothing"
     }),
-    ("it-has-no-more-memory", &["memory=16MiB"], |report| match lacks(&["memory"]) {
+    ("it-has-no-more-memory", &["memory=16MiB"], |report| match lacks(Level::Sandbox, &["memory"]) {
         None => exceeded(report, LimitKind::Memory),
         // Nobody counts, and it gets no more.
         Some(_) => matches!(report.exit, Exit::Lost(_)),
@@ -66,12 +70,18 @@ const TRIALS: &[(&str, &[&str], Check)] = &[
     ("it-waits-for-a-million-things", &["wall_time=20s"], |report| report.exit.to_string() == "trapped: [24]"),
 ];
 
+const IN_A_MACHINE: &[(&str, &[&str], Check)] =
+    &[("its-questions-have-bounds", &["wall_time=20s"], |report| report.exit.to_string() == "trapped: nothing")];
+
 fn exceeded(report: &Report, limit: LimitKind) -> bool {
     matches!(report.exit, Exit::Exceeded(found) if found.limit == limit)
 }
 
-/// What is missing here of what bounds a runner.
-fn lacks(limits: &[&str]) -> Option<String> {
+/// What is missing here of what bounds a runner in a process.
+fn lacks(level: Level, limits: &[&str]) -> Option<String> {
+    if level != Level::Sandbox {
+        return None;
+    }
     let needs = |limit: &str| limits.iter().any(|given| given.starts_with(limit));
     let bounds = [("memory", "cgroup memory"), ("cpu_time", "cgroup cpuacct")];
     let runtime = Runtime::builder().build().expect("a runtime is set up");
@@ -81,7 +91,7 @@ fn lacks(limits: &[&str]) -> Option<String> {
     Some(format!("skipped: {}: {}", missing.name, missing.found))
 }
 
-fn run(name: &str, limits: &[&str]) -> Result<Report, LoadError> {
+fn run(level: Level, name: &str, limits: &[&str]) -> Result<Report, LoadError> {
     let home = tempfile::tempdir().expect("a folder for temporary files");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("a listener that does not wait");
@@ -94,7 +104,7 @@ fn run(name: &str, limits: &[&str]) -> Result<Report, LoadError> {
         .expect("a runtime is set up");
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../programs/hello.wat");
     let text = format!(
-        "[capsule]\nname = \"{name}.{port}\"\n[program]\npath = {:?}\n[isolation]\nlevel = \"sandbox\"\n",
+        "[capsule]\nname = \"{name}.{port}\"\n[program]\npath = {:?}\n[isolation]\nlevel = \"{level}\"\n",
         program.display().to_string()
     );
     let manifest = ringfence::Manifest::parse("capsule.toml", &text).expect("a manifest");
@@ -115,10 +125,36 @@ fn run(name: &str, limits: &[&str]) -> Result<Report, LoadError> {
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// The way to the supervisor.
+enum Way {
+    /// From a process.
+    Line(UnixStream),
+    /// From a machine, with the answer that came last.
+    Door(Vec<u8>),
+}
+
+impl Way {
+    fn line(descriptor: impl AsFd) -> Option<UnixStream> {
+        let line = UnixStream::from(descriptor.as_fd().try_clone_to_owned().ok()?);
+        line.peer_addr().is_ok().then_some(line)
+    }
+}
+
+/// The good monitor of a machine, or the bad runner in one or in a process.
+fn play() -> ! {
+    if std::env::args_os().nth(2).is_some() {
+        attack(Way::Door(Vec::new()));
+    }
+    // A monitor has a line of parcels.
+    if Way::line(io::stderr()).is_some() {
+        ringfence::runner::run();
+    }
+    attack(Way::Line(Way::line(io::stdin()).expect("a line")))
+}
+
 /// What a runner does that somebody else has taken over.
-fn attack() -> ! {
+fn attack(mut line: Way) -> ! {
     // Its first frame asks for the order, as a good one's does.
-    let mut line = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().expect("a line"));
     send(&mut line, &[0]);
     let order = receive(&mut line);
     let length = usize::from(order[1]);
@@ -130,7 +166,7 @@ fn attack() -> ! {
             send(&mut line, &[0, 255, 255, 7]);
         },
         "what-is-too-long-is-not-read" => loop {
-            if line.write_all(&u32::MAX.to_le_bytes()).is_err() {
+            if !is_passed_on(&mut line, &u32::MAX.to_le_bytes()) {
                 std::process::exit(0);
             }
         },
@@ -168,6 +204,10 @@ fn attack() -> ! {
                 ended(&mut line, &answer);
             }
         },
+        "its-questions-have-bounds" => {
+            let found = odd_questions();
+            ended(&mut line, &found)
+        }
         "a-guest-in-it-runs" => {
             // Ended { end: Returned(0), fuel: 0 }, which is its right to say.
             send(&mut line, &[5, 0, 0, 0]);
@@ -177,14 +217,64 @@ fn attack() -> ! {
     }
 }
 
-fn send(line: &mut UnixStream, bytes: &[u8]) {
+fn send(line: &mut Way, bytes: &[u8]) {
     let frame = [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
-    if line.write_all(&frame).is_err() {
+    if !is_passed_on(line, &frame) {
         std::process::exit(0);
     }
 }
 
-fn receive(line: &mut UnixStream) -> Vec<u8> {
+/// Whether anybody took it.
+fn is_passed_on(line: &mut Way, frame: &[u8]) -> bool {
+    match line {
+        Way::Line(line) => line.write_all(frame).is_ok(),
+        Way::Door(answer) => {
+            let mut place = vec![0; frame.len() + (1 << 16)];
+            place[..frame.len()].copy_from_slice(frame);
+            match rustix::io::pread(io::stdin(), &mut place[..], 0) {
+                Ok(count) => *answer = place[4..count].to_vec(),
+                Err(_) => return false,
+            }
+            true
+        }
+    }
+}
+
+/// Questions that have no answer, and what they got that they should not have; then many that wait for ever.
+fn odd_questions() -> String {
+    let mut found = Vec::new();
+    let mut ask = |what: &str, place: &mut [u8], wanted: Result<usize, rustix::io::Errno>| {
+        let got = rustix::io::pread(io::stdin(), place, 0);
+        if got != wanted {
+            found.push(format!("{what}: {got:?}"));
+        }
+    };
+    use rustix::io::Errno;
+    ask("no room for a length", &mut [0; 3], Err(Errno::INVAL));
+    ask("longer than its buffer", &mut [5, 0, 0, 0, 4, 0, 0, 0], Err(Errno::INVAL));
+    ask("longer than any", &mut [0xff; 64], Err(Errno::INVAL));
+    // The code of the program, which is longer.
+    let mut little = [0; 64];
+    little[..6].copy_from_slice(&[2, 0, 0, 0, 14, 0]);
+    ask("no room for the answer", &mut little, Err(Errno::MSGSIZE));
+    // Verdict: it may go on.
+    let mut verdict = [1, 0, 0, 0, 4, 0, 0, 0];
+    ask("a good one", &mut verdict, Ok(6));
+    if verdict[..6] != [2, 0, 0, 0, 3, 1] {
+        found.push(format!("its answer: {verdict:?}"));
+    }
+    // The end does not wait for them.
+    for _ in 0..8 {
+        std::thread::spawn(|| rustix::io::pread(io::stdin(), &mut [1, 0, 0, 0, 16, 0, 0, 0][..], 0));
+    }
+    if found.is_empty() { "nothing".into() } else { found.join(", ") }
+}
+
+fn receive(line: &mut Way) -> Vec<u8> {
+    let line = match line {
+        Way::Line(line) => line,
+        Way::Door(answer) => return std::mem::take(answer),
+    };
     let mut head = [0; 4];
     if line.read_exact(&mut head).is_err() {
         std::process::exit(0);
@@ -195,7 +285,7 @@ fn receive(line: &mut UnixStream) -> Vec<u8> {
 }
 
 /// A call, and the number of its error as text, `ok` or `later`.
-fn call(line: &mut UnixStream, bytes: &[u8]) -> String {
+fn call(line: &mut Way, bytes: &[u8]) -> String {
     let number = NUMBER.fetch_add(1, Relaxed);
     send(line, &[&[1_u8][..], &varint(u64::from(number)), bytes].concat());
     match receive(line)[..] {
@@ -208,7 +298,7 @@ fn call(line: &mut UnixStream, bytes: &[u8]) -> String {
 }
 
 /// Ended { end: Trapped(text), fuel: 0 }
-fn ended(line: &mut UnixStream, what: &str) -> ! {
+fn ended(line: &mut Way, what: &str) -> ! {
     send(line, &[&[5_u8, 5][..], &text(what), &[0]].concat());
     std::process::exit(0)
 }

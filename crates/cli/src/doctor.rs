@@ -1,6 +1,7 @@
 //! `ringfence doctor`: what this machine can do.
 
 use clap::Args;
+use ringfence::manifest::Kind;
 use ringfence::{Fact, Level, Places, Runtime, Served, SystemCall};
 use serde::Serialize;
 use serde_json::json;
@@ -29,6 +30,8 @@ struct Finding {
     /// Why not, and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
+    /// The kinds of programs it runs here.
+    kinds: Vec<Kind>,
     facts: Vec<Fact>,
 }
 
@@ -105,9 +108,13 @@ fn look(runtime: &Runtime, level: Level) -> Finding {
             let facts = backend.probe();
             // A level of which nothing is there cannot be used at all; a part missing costs a guarantee.
             let available = facts.is_empty() || facts.iter().any(|fact| fact.usable);
-            Finding { level, available, why: (!available).then_some("not usable on this machine"), facts }
+            let kinds = Kind::ALL.into_iter().filter(|&kind| available && backend.runs(kind)).collect();
+            Finding { level, available, why: (!available).then_some("not usable on this machine"), kinds, facts }
         }
-        None => Finding { level, available: false, why: Some("not in this version"), facts: Vec::new() },
+        None => {
+            let why = Some("not in this version");
+            Finding { level, available: false, why, kinds: Vec::new(), facts: Vec::new() }
+        }
     }
 }
 
@@ -122,7 +129,10 @@ fn text(facts: &[Fact], levels: &[Finding]) -> String {
     let mut table = Table::new(0);
     for finding in levels {
         let verdict = match finding.why {
-            None => Cell::good("available"),
+            None => {
+                let kinds: Vec<_> = finding.kinds.iter().map(|kind| kind.name()).collect();
+                Cell::good(format!("available, for programs of kind {}", kinds.join(" and ")))
+            }
             Some(why) => Cell::faint(why),
         };
         table.row([Cell::title(finding.level.name()), verdict]);

@@ -167,7 +167,7 @@ pub(crate) fn prepared(runtime: &Runtime, mut resolved: Resolved, snapshot: Opti
     })
 }
 
-/// WebAssembly at level sandbox and the monitors of level microvm are carried by this very program.
+/// WebAssembly at levels sandbox and microvm and the monitors of level microvm are carried by this very program.
 pub(crate) fn with_runner(builder: ringfence::Builder) -> ringfence::Builder {
     // Not `/proc/self/exe`: the path has to lead to it from another process.
     #[cfg(all(feature = "sandbox", target_os = "linux"))]

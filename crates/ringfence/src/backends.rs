@@ -17,7 +17,7 @@ pub struct Setup {
     pub instances: Option<u32>,
     /// Is told of what takes long.
     pub progress: Option<Arc<ProgressSink>>,
-    /// The program that carries WebAssembly at level sandbox and monitors at level microvm; `None` for none.
+    /// The program that carries WebAssembly at levels sandbox and microvm, and monitors at level microvm; `None` for none.
     pub runner: Option<PathBuf>,
 }
 
@@ -84,7 +84,8 @@ fn microvm(setup: &Setup) -> Box<dyn Backend> {
     #[cfg(all(feature = "wasm", feature = "sandbox"))]
     {
         let linux = ringfence_linux::Linux::new(setup.executor.clone());
-        Box::new(crate::runner::Machines::new(vm, linux, setup.executor.clone(), setup.runner.clone()))
+        let wasm = wasm(&Setup { instances: None, ..setup.clone() });
+        Box::new(crate::runner::Machines::new(vm, linux, wasm, setup.executor.clone(), setup.runner.clone()))
     }
 }
 
@@ -104,5 +105,6 @@ fn wasm(setup: &Setup) -> ringfence_wasm::Wasm {
         executor: setup.executor.clone(),
         pooling: setup.instances,
         progress,
+        metering: ringfence_wasm::Metering::Engine,
     })
 }

@@ -147,9 +147,9 @@ impl Builder {
         self
     }
 
-    /// The program that carries WebAssembly at level sandbox and the monitors of virtual machines at level microvm: the
+    /// The program that carries WebAssembly at levels sandbox and microvm and the monitors of virtual machines: the
     /// `ringfence` command of the same build, or one that calls `runner::run` when its first argument is
-    /// `runner::RUNNER`. Without one WebAssembly is refused at level sandbox, and monitors share this process: more
+    /// `runner::RUNNER`. Without one WebAssembly is refused at both levels, and monitors share this process: more
     /// instances fit into memory, and a fault in one is a fault here, as each report says (`monitor-confined`).
     pub fn runner(mut self, program: impl Into<PathBuf>) -> Self {
         self.runner = Some(program.into());

@@ -41,6 +41,7 @@ mod vdso;
 
 pub use backend::{Examined, Vm};
 pub use kvm::Findings;
+pub use personality::ASK;
 pub use snapshot::Sealed;
 #[doc(hidden)]
 pub use snapshot::VERSION as SNAPSHOT_VERSION;

@@ -29,6 +29,19 @@ pub struct Options {
     pub pooling: Option<u32>,
     /// Is told when a compilation begins and ends.
     pub progress: Option<Arc<OnProgress>>,
+    /// Who measures and interrupts guest code.
+    pub metering: Metering,
+}
+
+/// Who measures how long guest code runs, and interrupts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Metering {
+    /// The engine: a thread interrupts guest code every millisecond, and its time is charged at each look.
+    #[default]
+    Engine,
+    /// What is around this process, such as a virtual machine: it knows the time of its processors, charges that, and
+    /// ends the process at any moment. Guest code is not interrupted here.
+    Around,
 }
 
 /// Is told when a compilation begins and ends.
@@ -69,7 +82,8 @@ pub struct Wasm {
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
-    pub(crate) ticker: Ticker,
+    /// Where the engine interrupts guest code itself.
+    pub(crate) ticker: Option<Ticker>,
 }
 
 impl Wasm {
@@ -86,7 +100,7 @@ impl Wasm {
         if let Some(shared) = slot.get() {
             return Ok(shared);
         }
-        let shared = Shared::new(flavour, self.options.pooling).map_err(|source| BuildError::Host {
+        let shared = Shared::new(flavour, &self.options).map_err(|source| BuildError::Host {
             doing: "cannot set up the WebAssembly engine",
             source: source.into(),
         })?;
@@ -218,11 +232,14 @@ fn engine_identity(engine: &Engine) -> Vec<u8> {
 }
 
 impl Shared {
-    fn new(flavour: Flavour, pooling: Option<u32>) -> wasmtime::Result<Self> {
-        let engine = engine::build(flavour, pooling)?;
+    fn new(flavour: Flavour, options: &Options) -> wasmtime::Result<Self> {
+        let engine = engine::build(flavour, options.pooling)?;
         let mut linker = Linker::new(&engine);
         wasi::add(&mut linker)?;
-        let ticker = Ticker::start(engine.clone())?;
+        let ticker = match options.metering {
+            Metering::Engine => Some(Ticker::start(engine.clone())?),
+            Metering::Around => None,
+        };
         Ok(Shared { engine, linker, ticker })
     }
 }

@@ -275,7 +275,7 @@ impl Task {
 
     /// Runs guest code; an end of the instance is the error.
     async fn guest<T>(&self, guest: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Exit> {
-        match metered::run(guest, &self.host, &self.control, &self.shared.ticker).await {
+        match metered::run(guest, &self.host, &self.control, self.shared.ticker.as_ref()).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(classify(&error, self.host.verdict())),
             Err(metered::Ended) => Err(ended(self.host.verdict()).unwrap_or(Exit::Stopped)),

@@ -9,7 +9,7 @@
 //! file, a socket or a clock of its own for a capsule.
 //!
 //! Invariants: a capsule's code runs only inside `metered::run`, which charges its processor time
-//! and ends it when the host's verdict or a stop says so; a blocked host call is a future that is
+//! (unless [`Metering::Around`] leaves that to others) and ends it when the host's verdict or a stop says so; a blocked host call is a future that is
 //! dropped then.
 //!
 //! What it does not protect against: a fault in wasmtime or its compiler, and side channels through
@@ -35,5 +35,5 @@ mod trap;
 mod values;
 mod wasi;
 
-pub use backend::{OnProgress, Options, Progress, Wasm};
+pub use backend::{Metering, OnProgress, Options, Progress, Wasm};
 pub use cache::{Cache, CacheEntry, CacheError};

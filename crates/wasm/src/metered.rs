@@ -14,12 +14,12 @@ use crate::ticker::Ticker;
 
 /// A future that runs guest code: each poll is timed on the thread's processor clock
 /// (`CLOCK_THREAD_CPUTIME_ID`, clock_gettime(2)) and charged to the instance, and the instance ends
-/// here when the host's verdict says so.
+/// here when the host's verdict says so. Without a ticker somebody around this process does both.
 pub(crate) struct Metered<'a, F> {
     guest: Pin<&'a mut F>,
     host: &'a dyn Host,
     control: &'a Control,
-    ticker: &'a Ticker,
+    ticker: Option<&'a Ticker>,
 }
 
 /// The host's verdict ended it, or it was asked to stop.
@@ -32,7 +32,7 @@ pub(crate) async fn run<F: Future>(
     guest: F,
     host: &Arc<dyn Host>,
     control: &Control,
-    ticker: &Ticker,
+    ticker: Option<&Ticker>,
 ) -> Result<F::Output, Ended> {
     let guest = std::pin::pin!(guest);
     let metered = Metered { guest, host: &**host, control, ticker };
@@ -50,8 +50,9 @@ impl<F: Future> Future for Metered<'_, F> {
         if self.host.verdict() != Verdict::Continue {
             return Poll::Ready(Err(Ended));
         }
+        let Some(ticker) = self.ticker else { return self.guest.as_mut().poll(context).map(Ok) };
         let before = thread_time();
-        let inside = self.ticker.enter();
+        let inside = ticker.enter();
         let polled = self.guest.as_mut().poll(context);
         drop(inside);
         let cpu_time = thread_time().saturating_sub(before);

@@ -449,6 +449,24 @@ fn a_level_that_runs_no_further_commands_is_named() {
     running.end().exits(143);
 }
 
+#[cfg(all(feature = "wasm", feature = "microvm"))]
+#[test]
+fn webassembly_in_a_machine_stands_still_and_runs_no_further_commands() {
+    let lab = Lab::new();
+    if lab.lacks("microvm").is_some() {
+        return;
+    }
+    let args = ["--level", "microvm", "--name", "w", &program("probe.wasm"), "--", "random", "1", "+", "spin"];
+    let mut running = Running::begin(&lab, &args);
+    let ran = lab.ringfence(&["exec", "w", "true"]).exits(121);
+    assert!(ran.stderr.contains("w is a wasm program at level microvm"), "{}", ran.stderr);
+    for command in ["pause", "resume"] {
+        lab.ringfence(&[command, "w"]).exits(0);
+    }
+    lab.ringfence(&["stop", "w", "--time", "0"]).exits(0);
+    running.end().exits(143);
+}
+
 #[test]
 fn the_folder_is_private_and_one_that_is_not_is_not_used() {
     let Some(lab) = lab() else { return };

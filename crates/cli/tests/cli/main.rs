@@ -10,6 +10,8 @@ mod instances;
 mod lab;
 mod learn;
 mod listings;
+#[cfg(all(feature = "wasm", feature = "microvm"))]
+mod machine;
 mod manifests;
 #[cfg(feature = "sandbox")]
 mod pty;

@@ -27,12 +27,12 @@ use super::serve::{Answers, Desk};
 use super::wire::Order;
 
 /// What the engine itself needs beside its guest's memory.
-const ENGINE: u64 = 128 << 20;
+pub(super) const ENGINE: u64 = 128 << 20;
 /// The processor time that setting the engine up may take.
-const SET_UP: Duration = Duration::from_secs(2);
+pub(super) const SET_UP: Duration = Duration::from_secs(2);
 
 /// How many threads the engine may have.
-const THREADS: u64 = 16;
+pub(super) const THREADS: u64 = 16;
 
 /// Level `sandbox`: Linux programs as they are, WebAssembly in a runner.
 pub(crate) struct Sandbox {
@@ -48,17 +48,7 @@ impl Sandbox {
     }
 
     fn prepare_wasm(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
-        let refuse = |reason: &str| BuildError::Program {
-            path: spec.program.path.clone(),
-            level: Level::Sandbox,
-            reason: reason.into(),
-        };
-        let runner = self.runner.as_ref().ok_or_else(|| {
-            refuse(
-                "WebAssembly runs in a process of its own at level sandbox, and no program is set for that: \
-                 `Builder::runner` takes the path of the ringfence command",
-            )
-        })?;
+        let runner = runner(&self.runner, spec)?;
         let carrier = self.linux.carrier_alone(&carrier_spec(
             spec,
             runner.clone(),
@@ -68,11 +58,7 @@ impl Sandbox {
         let wasm = Wasm::promise(spec);
         let promised = combined(&wasm, carrier.promised());
         promised.check(spec).map_err(|refusal| Refusal { level: Level::Sandbox, facts: self.probe(), ..refusal })?;
-        let (code, is_command) = self.wasm.compiled(spec)?;
-        if !is_command {
-            return Err(refuse("it has functions to be called; at level sandbox only programs run: choose level wasm"));
-        }
-        let code = sealed(&code).map_err(|source| BuildError::Host {
+        let code = sealed(&command(&self.wasm, spec)?).map_err(|source| BuildError::Host {
             doing: "cannot keep compiled code in memory",
             source: Box::new(source),
         })?;
@@ -182,6 +168,43 @@ pub(super) fn by_own_process(carrier: &Enforcement) -> Held {
     }
 }
 
+/// What an engine is told of its guest.
+pub(super) fn order(spec: &Spec, host: &dyn Host) -> Order {
+    Order {
+        name: spec.capsule.name.clone(),
+        working_directory: spec.program.working_directory.clone(),
+        memory: spec.limits.memory.map(|bytes| bytes.0),
+        fuel: spec.limits.fuel,
+        folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
+        functions: host.functions().to_vec(),
+    }
+}
+
+/// The compiled code of a program that a runner runs to its end.
+pub(super) fn command(wasm: &Wasm, spec: &Spec) -> Result<Vec<u8>, BuildError> {
+    let level = spec.isolation.level;
+    match wasm.compiled(spec)? {
+        (code, true) => Ok(code),
+        (_, false) => {
+            let why = format!("it has functions to be called; at level {level} only programs run: choose level wasm");
+            Err(BuildError::program(spec, why))
+        }
+    }
+}
+
+/// The runner, where there is one.
+pub(super) fn runner<'a>(runner: &'a Option<PathBuf>, spec: &Spec) -> Result<&'a PathBuf, BuildError> {
+    let level = spec.isolation.level;
+    let place = if level == Level::MicroVm { "a virtual machine" } else { "a process" };
+    runner.as_ref().ok_or_else(|| {
+        let why = format!(
+            "WebAssembly runs in {place} of its own at level {level}, and no program is set for that: \
+             `Builder::runner` takes the path of the ringfence command"
+        );
+        BuildError::program(spec, why)
+    })
+}
+
 /// A file in memory that nobody can change any more.
 pub(super) fn sealed(code: &[u8]) -> Result<OwnedFd, rustix::io::Errno> {
     let file = memfd_create(c"code", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
@@ -226,14 +249,7 @@ impl Prepared for Ready {
         let ((asks, their_asks), (answers, their_answers), code) = lines().map_err(failed)?;
         let process = self.carrier.build(Arc::new(Nobody), [their_asks, their_answers, code.into()])?;
         let enforced = combined(&self.wasm, process.enforced());
-        let order = Order {
-            name: self.spec.capsule.name.clone(),
-            working_directory: self.spec.program.working_directory.clone(),
-            memory: self.spec.limits.memory.map(|bytes| bytes.0),
-            fuel: self.spec.limits.fuel,
-            folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
-            functions: host.functions().to_vec(),
-        };
+        let order = order(&self.spec, &*host);
         let told = Told::new(host, self.spec.limits.clone());
         let (desk, served) = Desk::new(told.clone(), self.executor.clone(), answers, Some(order), None);
         Ok(Box::new(Carried {

@@ -137,7 +137,8 @@ impl Instance for Carried {
     }
 
     fn activity(&self) -> Option<Activity> {
-        self.told.activity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let told = self.told.activity.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        told.or_else(|| self.process.activity())
     }
 
     fn pause(&self) -> Option<&dyn Pause> {

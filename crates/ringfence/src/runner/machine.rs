@@ -15,9 +15,10 @@ use ringfence_isolation::{
 use ringfence_linux::{Carrier, Linux};
 use ringfence_manifest::{Kind, Permission, Point, Spec, StreamOut};
 use ringfence_vm::{Examined, Findings, Sealed, Vm};
+use ringfence_wasm::Wasm;
 use tokio::runtime::Handle;
 
-use super::backend::{Nobody, by_own_process, carrier_spec, sealed};
+use super::backend::{Nobody, by_own_process, carrier_spec, command, runner, sealed};
 use super::captures::Captures;
 use super::capturing::Capturing;
 use super::carried::{Carried, Lines, Own, Told};
@@ -25,6 +26,7 @@ use super::commands::{Commands, MOST_COMMANDS};
 use super::parcel;
 use super::serve::{Answers, Beside, Desk};
 use super::wire::{CaptureAt, Counted, MachineOrder};
+use super::within;
 
 /// What the monitor itself needs beside its guest's memory, and what the kernel keeps for the machine: processors,
 /// and page tables that follow the guest's.
@@ -53,13 +55,26 @@ const RULES: [Permission; 7] = [
 pub(crate) struct Machines {
     vm: Arc<Vm>,
     linux: Linux,
+    wasm: Wasm,
     executor: Handle,
     runner: Option<PathBuf>,
 }
 
 impl Machines {
-    pub(crate) fn new(vm: Vm, linux: Linux, executor: Handle, runner: Option<PathBuf>) -> Self {
-        Machines { vm: Arc::new(vm), linux, executor, runner }
+    pub(crate) fn new(vm: Vm, linux: Linux, wasm: Wasm, executor: Handle, runner: Option<PathBuf>) -> Self {
+        Machines { vm: Arc::new(vm), linux, wasm, executor, runner }
+    }
+
+    fn prepare_wasm(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
+        let runner = runner(&self.runner, spec)?;
+        let machine = self.prepare_in(runner, &within::machine_spec(spec, runner.clone()), None)?;
+        let wasm = Wasm::promise(spec);
+        let promised = within::combined(&wasm, machine.promised());
+        let facts = |refusal: Refusal| Refusal { level: Level::MicroVm, facts: self.facts(), ..refusal };
+        promised.check(spec).map_err(facts)?;
+        let code = command(&self.wasm, spec)?.into();
+        let executor = self.executor.clone();
+        Ok(Box::new(within::Ready { machine, code, wasm, promised, spec: spec.clone(), executor }))
     }
 
     fn prepare_in(
@@ -106,7 +121,10 @@ impl Backend for Machines {
     }
 
     fn runs(&self, kind: Kind) -> bool {
-        self.vm.runs(kind)
+        match kind {
+            Kind::Wasm => self.runner.is_some(),
+            kind => self.vm.runs(kind),
+        }
     }
 
     fn probe(&self) -> Vec<Fact> {
@@ -131,6 +149,7 @@ impl Backend for Machines {
 
     fn prepare(&self, spec: &Spec) -> Result<Box<dyn Prepared>, BuildError> {
         match &self.runner {
+            _ if spec.program.kind == Kind::Wasm => self.prepare_wasm(spec),
             Some(runner) => self.prepare_in(runner, spec, None),
             None => self.vm.prepare(spec),
         }
@@ -225,6 +244,8 @@ impl Ready {
             },
             counts_each: limits.io_operations.is_some() || limits.io_bytes.is_some(),
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
+            // By that name alone: what an embedder offers to WebAssembly is not reached from a machine.
+            asks: host.functions().iter().any(|name| name == ringfence_vm::ASK),
             kvm: findings,
             goes_on: self.snapshot.is_some(),
             capture_at: self.spec.session.capture_at.map(|point| match point {

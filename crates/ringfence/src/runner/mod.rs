@@ -1,6 +1,6 @@
 //! What runs in a process of its own behind the walls of a Linux capsule that is granted nothing: WebAssembly's
 //! engine at level `sandbox`, and the monitor of a virtual machine at level `microvm`. Everything their guest
-//! asks for crosses to the supervisor.
+//! asks for crosses to the supervisor. At level `microvm` the engine is the program of a virtual machine, and asks by its door.
 //!
 //! ```text
 //! supervisor                                       the runner, in a place without files or network
@@ -23,6 +23,9 @@ mod captures;
 mod capturing;
 mod carried;
 mod commands;
+mod door;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod hatch;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
 mod machine;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
@@ -34,6 +37,8 @@ mod process;
 mod remote;
 mod serve;
 mod wire;
+#[cfg(all(feature = "microvm", target_arch = "x86_64"))]
+mod within;
 
 pub(crate) use backend::Sandbox;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]

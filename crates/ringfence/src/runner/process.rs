@@ -10,7 +10,7 @@ use ringfence_isolation::{Exit, Level, LimitKind, LostReason, Trap};
 use ringfence_manifest::{
     Bytes, Identity, Isolation, Kind, Limits, Permissions, Program, Spec, Stdio, StreamIn, StreamOut,
 };
-use ringfence_wasm::{Options, Wasm};
+use ringfence_wasm::{Metering, Options, Wasm};
 
 use super::remote::{Given, Remote, gone};
 use super::wire::{Ask, End, Order, Told, receive, send};
@@ -19,10 +19,16 @@ use super::wire::{Ask, End, Order, Told, receive, send};
 /// finds it.
 pub const RUNNER: &str = "__runner";
 
+/// The second one, of a runner that is the program of a virtual machine.
+pub(super) const IN_MACHINE: &str = "in-machine";
+
 /// Runs the WebAssembly program or the virtual machine that the supervisor passed along, and ends the process. Its standard
 /// streams are lines to the supervisor and the program's compiled code; whoever starts this by hand is
 /// told so.
 pub fn run() -> ! {
+    if std::env::args_os().nth(2).is_some_and(|second| second == IN_MACHINE) {
+        super::door::carry_out();
+    }
     #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
     if let Some(parcels) = super::monitor::parcels()
         && let Ok((asks, answers)) = lines()
@@ -67,16 +73,17 @@ fn carry_out(mut asks: UnixStream, answers: UnixStream, code: Vec<u8>) -> ! {
         let (folders, functions) = (order.folders.clone(), order.functions.clone());
         let given = Given { folders, functions, counts_each: true, tells_time: false };
         let remote = Arc::new(Remote::new(vec![asks], None, answers, given, |_| {}));
-        let (exit, fuel) = live(&remote, &order, &code).await;
-        remote.tell(&Ask::Ended { end: end(exit), fuel });
+        let (end, fuel) = live(&remote, &order, &code, Metering::Engine).await;
+        remote.tell(&Ask::Ended { end, fuel });
     });
     std::process::exit(0)
 }
 
-async fn live(remote: &Arc<Remote>, order: &Order, code: &[u8]) -> (Exit, u64) {
+/// Runs the guest to its end: how that was, and how many instructions were counted.
+pub(super) async fn live(remote: &Arc<Remote>, order: &Order, code: &[u8], metering: Metering) -> (End, u64) {
     let executor = tokio::runtime::Handle::current();
-    let wasm = Wasm::new(Options { cache: None, executor, pooling: None, progress: None });
-    let lost = |error: &dyn std::error::Error| (Exit::Lost(LostReason::Backend(error.to_string())), 0);
+    let wasm = Wasm::new(Options { cache: None, executor, pooling: None, progress: None, metering });
+    let lost = |error: &dyn std::error::Error| (End::Lost(error.to_string()), 0);
     let prepared = match wasm.prepare_compiled(&spec(order), code) {
         Ok(prepared) => prepared,
         Err(error) => return lost(&error),
@@ -85,11 +92,16 @@ async fn live(remote: &Arc<Remote>, order: &Order, code: &[u8]) -> (Exit, u64) {
         Ok(instance) => instance,
         Err(error) => return lost(&error),
     };
+    if metering == Metering::Around {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let whole = u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000);
+        remote.tell(&Ask::Began { nanoseconds: whole.saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0)) });
+    }
     if let Err(error) = instance.start() {
         return lost(&error);
     }
     let exit = instance.exited().await;
-    (exit, instance.usage().fuel)
+    (end(exit), instance.usage().fuel)
 }
 
 /// As much of a spec as the engine reads; everything else is the host's to decide.

@@ -11,6 +11,7 @@ use ringfence_abi::{Call, Clock, ErrorCode, Reply, Timestamp};
 use ringfence_isolation::{Answer, FileUse, Folder, Host, Usage, Verdict};
 use tokio::sync::oneshot;
 
+use super::door::Door;
 use super::parcel;
 use super::wire::{
     Answered, Ask, Charge, CommandOrder, Late, MOST, News, Steer, Told, Wanted, decode, next_frame, receive, send,
@@ -18,7 +19,7 @@ use super::wire::{
 
 /// Asks the supervisor.
 pub(super) struct Remote {
-    lines: Lines,
+    way: Way,
     next: AtomicU32,
     waiting: Arc<Waiting>,
     may_go_on: AtomicBool,
@@ -27,6 +28,12 @@ pub(super) struct Remote {
     /// Input and output that nothing limits is told of with the next charge.
     owed: Option<Mutex<Charge>>,
     tells_time: bool,
+}
+
+/// The way to it: lines from a process, or a machine's door.
+enum Way {
+    Lines(Lines),
+    Door(Door),
 }
 
 type Line = BufReader<UnixStream>;
@@ -98,6 +105,13 @@ impl Waiting {
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, oneshot::Sender<Answered>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn hand_out(&self, Late { number, answered }: Late) {
+        if let Some(who) = self.lock().remove(&number) {
+            // Who gave up in this moment does not mind.
+            let _ = who.send(answered);
+        }
+    }
 }
 
 /// What a runner is given beside its lines.
@@ -121,28 +135,32 @@ impl Remote {
         steered: impl Fn(Steer) + Send + 'static,
     ) -> Self {
         let mut answers = tokio::io::BufReader::new(answers);
-        let waiting = Arc::new(Waiting::default());
-        let handed_out = waiting.clone();
+        let remote = Remote::by(Way::Lines(Lines::new(lines, parcels)), given);
+        let waiting = remote.waiting.clone();
         tokio::spawn(async move {
             while let Ok(Some(bytes)) = next_frame(&mut answers).await {
                 match decode(&bytes) {
-                    Ok(News::Late(Late { number, answered })) => {
-                        if let Some(who) = handed_out.lock().remove(&number) {
-                            // Who gave up in this moment does not mind.
-                            let _ = who.send(answered);
-                        }
-                    }
+                    Ok(News::Late(late)) => waiting.hand_out(late),
                     Ok(News::Steer(steer)) => steered(steer),
                     Err(_) => break,
                 }
             }
             gone();
         });
+        remote
+    }
+
+    /// The same within a machine, where nobody steers it.
+    pub(super) fn through(door: Door, given: Given) -> Self {
+        Remote::by(Way::Door(door), given)
+    }
+
+    fn by(way: Way, given: Given) -> Self {
         let folders = given.folders.into_iter().map(|(name, handle)| Folder { name, handle });
         Remote {
-            lines: Lines::new(lines, parcels),
+            way,
             next: AtomicU32::new(0),
-            waiting,
+            waiting: Arc::default(),
             may_go_on: AtomicBool::new(true),
             folders: folders.collect(),
             functions: given.functions,
@@ -153,17 +171,44 @@ impl Remote {
 
     /// Tells something that is not answered.
     pub(super) fn tell(&self, ask: &Ask<'_>) {
-        self.lines.with(|line| send(line.get_mut(), ask));
+        match &self.way {
+            Way::Lines(lines) => lines.with(|line| send(line.get_mut(), ask)),
+            Way::Door(door) => door.tell(ask).unwrap_or_else(|_| gone()),
+        }
     }
 
-    fn ask(&self, ask: &Ask<'_>) -> Told {
-        self.lines.with(|line| send(line.get_mut(), ask).and_then(|()| receive(line)))
+    pub(super) fn ask(&self, ask: &Ask<'_>) -> Told {
+        match &self.way {
+            Way::Lines(lines) => lines.with(|line| send(line.get_mut(), ask).and_then(|()| receive(line))),
+            Way::Door(door) => door.ask(ask).unwrap_or_else(|_| gone()),
+        }
+    }
+
+    /// Waits for one answer that is outstanding, and hands it out; returns at once when there is none. In a machine,
+    /// where nobody else does.
+    pub(super) fn wait(&self) {
+        if self.waiting.lock().is_empty() {
+            return;
+        }
+        match self.ask(&Ask::Wait) {
+            Told::News(News::Late(late)) => self.waiting.hand_out(late),
+            _ => gone(),
+        }
+    }
+
+    /// A machine's door passes no descriptors.
+    fn lines(&self) -> Option<&Lines> {
+        match &self.way {
+            Way::Lines(lines) => Some(lines),
+            Way::Door(_) => None,
+        }
     }
 
     /// The further command of this number with its streams, if it is still wanted.
     pub(super) fn command(&self, number: u32) -> Option<(CommandOrder, Vec<OwnedFd>)> {
-        let (told, streams) = self.lines.with(|line| {
-            let parcels = self.lines.parcels();
+        let lines = self.lines()?;
+        let (told, streams) = lines.with(|line| {
+            let parcels = lines.parcels();
             send(line.get_mut(), &Ask::Command(number))?;
             let told = receive(line)?;
             let streams = match (&told, &parcels) {
@@ -180,8 +225,9 @@ impl Remote {
 
     /// Where the captured state goes, if it is still wanted.
     pub(super) fn capture(&self) -> Option<OwnedFd> {
-        self.lines.with(|line| {
-            let parcels = self.lines.parcels();
+        let lines = self.lines()?;
+        lines.with(|line| {
+            let parcels = lines.parcels();
             send(line.get_mut(), &Ask::Capture)?;
             match (receive(line)?, &parcels) {
                 (Told::Capture(true), Some(parcels)) => Ok(parcel::take(&**parcels)?.pop()),
@@ -307,7 +353,7 @@ impl Host for Remote {
 }
 
 /// What the hal would say, which asks the same kernel.
-fn own_time(clock: Clock) -> Timestamp {
+pub(super) fn own_time(clock: Clock) -> Timestamp {
     let time = rustix::time::clock_gettime(match clock {
         Clock::Wall => rustix::time::ClockId::Realtime,
         Clock::Monotonic => rustix::time::ClockId::Monotonic,
@@ -315,7 +361,7 @@ fn own_time(clock: Clock) -> Timestamp {
     Timestamp::from(time.tv_sec) * 1_000_000_000 + Timestamp::from(time.tv_nsec)
 }
 
-fn own_random(mut into: &mut [u8]) -> Result<Reply, ErrorCode> {
+pub(super) fn own_random(mut into: &mut [u8]) -> Result<Reply, ErrorCode> {
     while !into.is_empty() {
         let most = into.len().min(MOST);
         match rustix::rand::getrandom(&mut into[..most], rustix::rand::GetRandomFlags::empty()) {

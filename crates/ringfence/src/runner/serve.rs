@@ -15,7 +15,7 @@ use ringfence_isolation::{BoxFuture, FileUse, Host, Verdict};
 use ringfence_manifest::Permission;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex as TaskMutex, watch};
+use tokio::sync::{Mutex as TaskMutex, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::captures::Captures;
@@ -68,20 +68,36 @@ struct State {
     lines: usize,
 }
 
-/// The line on which a runner is told what it did not wait for.
+/// What comes of a runner's word.
+pub(super) enum Word {
+    Told(Told),
+    Nothing,
+    /// It has nothing more to say, or nothing that is heard.
+    Over,
+}
+
+/// Where a runner is told what it did not wait for.
 #[derive(Clone)]
-pub(super) struct Answers(Arc<TaskMutex<OwnedWriteHalf>>);
+pub(super) enum Answers {
+    /// A line.
+    Line(Arc<TaskMutex<OwnedWriteHalf>>),
+    /// A place where it asks for it.
+    Kept(mpsc::Sender<News>),
+}
 
 impl Answers {
     /// `line` does not block. Within the executor.
     pub(super) fn new(line: UnixStream) -> io::Result<Self> {
         let (_, line) = tokio::net::UnixStream::from_std(line)?.into_split();
-        Ok(Answers(Arc::new(TaskMutex::new(line))))
+        Ok(Answers::Line(Arc::new(TaskMutex::new(line))))
     }
 
     /// A runner that takes no news has no use for this one.
     pub(super) async fn tell(self, news: News) {
-        let _: io::Result<()> = send_on(&mut *self.0.lock().await, &news).await;
+        match self {
+            Answers::Line(line) => drop(send_on(&mut *line.lock().await, &news).await),
+            Answers::Kept(place) => drop(place.send(news).await),
+        }
     }
 }
 
@@ -113,69 +129,80 @@ impl Desk {
 
     fn answer_all(self: &Arc<Self>, line: UnixStream) -> io::Result<()> {
         let mut line = BufReader::new(line);
-        // What waits registers with the drivers of the executor.
-        let executor = self.executor.clone();
-        let _within = executor.enter();
-        let host = &self.known.host;
         loop {
-            let bytes = receive_frame(&mut line)?;
-            let told = match decode::<Ask<'_>>(&bytes)? {
-                Ask::Order => match self.state().order.take() {
-                    Some(order) => Told::Order(order),
-                    None => return Ok(()),
-                },
-                Ask::Call { number, .. } => self.call(number, bytes),
-                Ask::GiveUp { number } => {
-                    if let Some(task) = self.state().waiting.remove(&number) {
-                        task.abort();
-                    }
-                    continue;
-                }
-                Ask::Charge(charge) => {
-                    let mut state = self.state();
-                    state.disk = state.disk.saturating_add(charge.disk);
-                    drop(state);
-                    Told::Verdict(host.charge(charge.into()) == Verdict::Continue)
-                }
-                Ask::Verdict => Told::Verdict(host.verdict() == Verdict::Continue),
-                Ask::ShrinkDisk { bytes } => {
-                    self.shrink_disk(bytes);
-                    continue;
-                }
-                Ask::Judge { path, wanted } => Told::Judged(match wanted {
-                    Wanted::Look => host.judge(path, FileUse::Look),
-                    Wanted::Move(to) => host.judge(path, FileUse::Move(to)),
-                    Wanted::With(name) => match Permission::from_name(name) {
-                        Some(permission) => host.judge(path, FileUse::With(permission)),
-                        None => return Ok(()),
-                    },
-                }),
-                Ask::Line => Told::Line(self.one_more_line()?),
-                Ask::Counted(activity) => {
-                    self.known.count(activity);
-                    continue;
-                }
-                Ask::Command(number) => Told::Command(self.command(number)?),
-                Ask::CommandEnded { number, came } => {
-                    if let Some(Beside { commands, .. }) = &self.machine {
-                        commands.end(number, came);
-                    }
-                    continue;
-                }
-                Ask::Capture => Told::Capture(self.capture()?),
-                Ask::Captured(word) => {
-                    if let Some(Beside { captures, .. }) = &self.machine {
-                        captures.end(word);
-                    }
-                    continue;
-                }
-                Ask::Ended { end, fuel } => {
-                    self.known.say((end, fuel));
-                    return Ok(());
-                }
-            };
-            send(line.get_mut(), &told)?;
+            match self.heard(receive_frame(&mut line)?)? {
+                Word::Told(told) => send(line.get_mut(), &told)?,
+                Word::Nothing => {}
+                Word::Over => return Ok(()),
+            }
         }
+    }
+
+    /// What a runner is told that asks this.
+    ///
+    /// # Errors
+    /// A runner that says such a thing is not itself, and is not answered any more.
+    pub(super) fn heard(self: &Arc<Self>, bytes: Vec<u8>) -> io::Result<Word> {
+        // What waits registers with the drivers of the executor.
+        let _within = self.executor.enter();
+        let host = &self.known.host;
+        Ok(Word::Told(match decode::<Ask<'_>>(&bytes)? {
+            Ask::Order => match self.state().order.take() {
+                Some(order) => Told::Order(order),
+                None => return Ok(Word::Over),
+            },
+            Ask::Call { number, .. } => self.call(number, bytes),
+            Ask::GiveUp { number } => {
+                if let Some(task) = self.state().waiting.remove(&number) {
+                    task.abort();
+                }
+                return Ok(Word::Nothing);
+            }
+            Ask::Charge(charge) => {
+                let mut state = self.state();
+                state.disk = state.disk.saturating_add(charge.disk);
+                drop(state);
+                Told::Verdict(host.charge(charge.into()) == Verdict::Continue)
+            }
+            Ask::Verdict => Told::Verdict(host.verdict() == Verdict::Continue),
+            Ask::ShrinkDisk { bytes } => {
+                self.shrink_disk(bytes);
+                return Ok(Word::Nothing);
+            }
+            Ask::Judge { path, wanted } => Told::Judged(match wanted {
+                Wanted::Look => host.judge(path, FileUse::Look),
+                Wanted::Move(to) => host.judge(path, FileUse::Move(to)),
+                Wanted::With(name) => match Permission::from_name(name) {
+                    Some(permission) => host.judge(path, FileUse::With(permission)),
+                    None => return Ok(Word::Over),
+                },
+            }),
+            Ask::Line => Told::Line(self.one_more_line()?),
+            Ask::Counted(activity) => {
+                self.known.count(activity);
+                return Ok(Word::Nothing);
+            }
+            Ask::Command(number) => Told::Command(self.command(number)?),
+            Ask::CommandEnded { number, came } => {
+                if let Some(Beside { commands, .. }) = &self.machine {
+                    commands.end(number, came);
+                }
+                return Ok(Word::Nothing);
+            }
+            Ask::Capture => Told::Capture(self.capture()?),
+            Ask::Captured(word) => {
+                if let Some(Beside { captures, .. }) = &self.machine {
+                    captures.end(word);
+                }
+                return Ok(Word::Nothing);
+            }
+            Ask::Ended { end, fuel } => {
+                self.known.say((end, fuel));
+                return Ok(Word::Over);
+            }
+            // Asked of who stands around a machine, and of nobody else.
+            Ask::Code { .. } | Ask::Began { .. } | Ask::Wait => return Ok(Word::Over),
+        }))
     }
 
     /// No more than was charged from there is taken back.

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 pub(super) const MOST: usize = 256 << 10;
 /// The longest frame: content, or the arguments of a function.
 const LONGEST: usize = 4 << 20;
+/// The longest value that still fits into another frame.
+pub(super) const LONGEST_WITHIN: usize = LONGEST - 256;
 
 /// What a runner asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,6 +50,13 @@ pub(super) enum Ask<'a> {
     Capture,
     /// All of it was written, or why not. Not answered.
     Captured(Result<(), String>),
+    /// The program's compiled code from this byte on, as much as fits; asked in a machine. [`Told::Code`].
+    Code { from: u64 },
+    /// The guest begins, after so many nanoseconds of processor time that were the engine's; told in a machine, once.
+    /// Not answered.
+    Began { nanoseconds: u64 },
+    /// The next of what was not waited for; asked in a machine. [`Told::News`].
+    Wait,
 }
 
 /// What was used.
@@ -138,6 +147,9 @@ pub(super) enum Told {
     Command(Option<CommandOrder>),
     /// Whether it is still wanted; where it goes comes as a parcel.
     Capture(bool),
+    /// Less than [`MOST`] at the end.
+    Code(Vec<u8>),
+    News(News),
 }
 
 /// A further command: `ringfence_isolation::Command`.
@@ -234,6 +246,8 @@ pub(super) struct MachineOrder {
     /// Whether the host is told of each operation before it is done.
     pub(super) counts_each: bool,
     pub(super) folders: Vec<(String, Handle)>,
+    /// Whether its program is a runner, which asks the supervisor (`ringfence_vm::ASK`).
+    pub(super) asks: bool,
     /// What is known of KVM.
     pub(super) kvm: ringfence_vm::Findings,
     /// Whether it goes on from a captured state, which comes with the first parcel.
@@ -278,6 +292,7 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
+/// A value behind its length.
 fn frame(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut bytes = postcard::to_extend(value, vec![0; 4]).map_err(invalid)?;
     let length = bytes.len() - 4;
@@ -286,6 +301,12 @@ fn frame(value: &impl Serialize) -> io::Result<Vec<u8>> {
     }
     bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(bytes)
+}
+
+/// A value without its length, to be put into another one.
+pub(super) fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let bytes = postcard::to_stdvec(value).map_err(invalid)?;
+    if bytes.len() > LONGEST_WITHIN { Err(invalid("too long for one answer")) } else { Ok(bytes) }
 }
 
 fn length(head: [u8; 4]) -> io::Result<usize> {

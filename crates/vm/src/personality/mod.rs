@@ -7,6 +7,7 @@
 //! Everything outside comes from the scoped hal or, for the system's own files, from [`crate::tree`].
 
 mod alarms;
+mod asking;
 mod attributes;
 mod barriers;
 mod capture;
@@ -67,6 +68,7 @@ mod world;
 
 use rustix::io::Errno;
 
+pub use self::asking::ASK;
 pub(crate) use self::commands::begin;
 pub(crate) use self::table::{NUMBERS, name, system_calls};
 pub(crate) use capture::{CaptureError, capture, file_is};

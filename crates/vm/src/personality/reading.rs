@@ -92,6 +92,10 @@ fn seekable(thread: &Thread, number: u64) -> Result<std::sync::Arc<Open>, Errno>
 
 /// `pread(2)`
 pub(super) fn pread(thread: &mut Thread, [number, at, length, from, ..]: Arguments) -> Answer {
+    let asked = thread.process.descriptors().file(int(number))?;
+    if super::asking::is_asked(thread, &asked) {
+        return super::asking::ask(thread, at, length);
+    }
     let place = offset(from)?;
     let open = seekable(thread, number)?;
     read_into(thread, &open, at, length, Some(place))
