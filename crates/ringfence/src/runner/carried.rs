@@ -82,6 +82,8 @@ pub(super) struct Told {
     pub(super) said: Mutex<Option<Said>>,
     /// What the guest asked of its monitor, as that says.
     pub(super) activity: Mutex<Option<Activity>>,
+    /// How it ended, once that was asked for: who asks later, of a host that has closed, is told the same.
+    pub(super) came: OnceLock<Exit>,
 }
 
 impl Instance for Carried {
@@ -182,7 +184,7 @@ impl Terminal for Carried {
 
 impl Told {
     pub(super) fn new(host: Arc<dyn Host>, limits: Limits) -> Arc<Self> {
-        Arc::new(Told { host, limits, said: Mutex::default(), activity: Mutex::default() })
+        Arc::new(Told { host, limits, said: Mutex::default(), activity: Mutex::default(), came: OnceLock::new() })
     }
 
     /// Keeps what the guest asked for; names that are none are left out.
@@ -204,6 +206,10 @@ impl Told {
     /// How the guest ended, when its runner's process ended like this. A verdict of the host's counts
     /// more than what the kernel says, and that more than what the runner says.
     fn exit(&self, process: Exit, own: Own) -> Exit {
+        self.came.get_or_init(|| self.find_out(process, own)).clone()
+    }
+
+    fn find_out(&self, process: Exit, own: Own) -> Exit {
         match self.host.verdict() {
             Verdict::Exceeded(limit) => return Exit::Exceeded(limit),
             Verdict::Denied(denial) => return Exit::Denied(denial),
