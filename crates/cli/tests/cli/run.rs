@@ -66,8 +66,8 @@ fn each_way_to_end_has_its_code() {
     run(&["--limit", "output=1000B", "--stdout", "null", "--", "output-forever"]).exits(119);
     run(&["--limit", "memory=8MiB", "--", "alloc", "100000000"]).exits(119);
     run(&["--limit", "memory=8Mib"]).exits(120);
-    run(&["--require", "own-kernel"]).exits(121);
-    run(&["--level", "microvm"]).exits(121);
+    run(&["--require", "memory-encrypted"]).exits(121);
+    run(&["--level", "tee"]).exits(121);
     run(&["--allow", "clock=false", "--", "clock"]).exits(122);
     run(&["--no-such-flag"]).exits(2);
 }
@@ -197,7 +197,7 @@ fn the_report_of_a_limit_names_it() {
 #[test]
 fn a_report_is_written_when_nothing_ran() {
     let lab = Lab::new();
-    lab.ringfence(&["run", &program("probe.wasm"), "--require", "own-kernel", "--report", "r.json"]).exits(121);
+    lab.ringfence(&["run", &program("probe.wasm"), "--require", "memory-encrypted", "--report", "r.json"]).exits(121);
     let report: serde_json::Value = serde_json::from_str(&lab.read("r.json")).unwrap();
     assert_eq!(report["failure"]["kind"], "refused");
 }

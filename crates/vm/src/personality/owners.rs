@@ -5,8 +5,8 @@
 //! user the instance began as is asked for nothing; a process that became somebody else is held to them.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
@@ -226,7 +226,16 @@ fn known(thread: &Thread, status: &Status) -> Owner {
     thread.world.owner(status.identity()).unwrap_or(Owner { user, group, mode: None })
 }
 
+/// What is open where a path leads by `/proc/self/fd` (`proc(5)`): the C library changes so what it must not follow.
+fn opened(thread: &Thread, path: &Path, follow: bool) -> Result<Option<Arc<Open>>, Errno> {
+    let number = super::special::descriptor(thread, &path.normal).filter(|_| follow);
+    number.map(|number| thread.process.descriptors().get(number)).transpose()
+}
+
 fn set_mode(thread: &Thread, path: &Path, follow: bool, mode: u64) -> Answer {
+    if let Some(open) = opened(thread, path, follow)? {
+        return set_mode_of(thread, &open, mode);
+    }
     let status = thread.status_at(path, follow)?;
     thread.may_change(&status)?;
     let mode = mode as u32 & 0o7777;
@@ -329,6 +338,9 @@ fn given(thread: &Thread, status: &Status, user: u64, group: u64) -> Result<(Own
 }
 
 fn give(thread: &Thread, path: &Path, follow: bool, [user, group]: [u64; 2]) -> Answer {
+    if let Some(open) = opened(thread, path, follow)? {
+        return give_open(thread, &open, [user, group]);
+    }
     let status = thread.status_at(path, follow)?;
     let (owner, mode) = given(thread, &status, user, group)?;
     if let Way::Memory(spot) = thread.lead(path, follow)? {

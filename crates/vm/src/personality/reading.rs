@@ -92,10 +92,11 @@ fn seekable(thread: &Thread, number: u64) -> Result<std::sync::Arc<Open>, Errno>
 
 /// `pread(2)`
 pub(super) fn pread(thread: &mut Thread, [number, at, length, from, ..]: Arguments) -> Answer {
-    let asked = thread.process.descriptors().file(int(number))?;
-    if super::asking::is_asked(thread, &asked) {
+    let asked = thread.process.descriptors().file(int(number));
+    if asked.is_ok_and(|asked| super::asking::is_asked(thread, &asked)) {
         return super::asking::ask(thread, at, length);
     }
+    // Before the descriptor.
     let place = offset(from)?;
     let open = seekable(thread, number)?;
     read_into(thread, &open, at, length, Some(place))

@@ -29,6 +29,8 @@ static void modes(void) {
     umask(022);
     MUST(open("e", O_CREAT | O_EXCL | O_RDWR, 0666) >= 0 && mode_of("e") == 0644);
     MUST(chmod("f", 04755) == 0 && mode_of("f") == 04755);
+    /* The C library does this by way of /proc/self/fd. */
+    MUST(fchmodat(AT_FDCWD, "f", 0640, AT_SYMLINK_NOFOLLOW) == 0 && mode_of("f") == 0640);
     MUST(fchmod(f, 0600) == 0 && mode_of("f") == 0600);
     MUST(rename("f", "g") == 0 && mode_of("g") == 0600);
     MUST(link("g", "h") == 0 && mode_of("h") == 0600);
