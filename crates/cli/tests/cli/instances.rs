@@ -426,7 +426,9 @@ fn what_a_command_prints_counts_for_the_instance() {
             let mut running = Running::shell(&lab, "one", &["--level", level, "--limit", "output=64KiB"], "true");
             let mut command =
                 lab.command(&[&["exec"], flags, &["one", "sh", "-c", "while :; do printf %04096d 1; done"]].concat());
-            let ran = Ran::from(command.output().unwrap()).exits(137);
+            let ran = Ran::from(command.output().unwrap());
+            // Ended with its instance, or a moment before that by writing to what nobody reads any more.
+            assert!(matches!(ran.code, Some(137 | 141)), "{:?}: {}", ran.code, ran.stderr);
             assert!(ran.stdout.len() <= 256 << 10, "{}", ran.stdout.len());
             let ran = running.end().exits(119);
             assert!(ran.stderr.contains("exceeded output"), "{}", ran.stderr);
