@@ -19,7 +19,10 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use ringfence::{BuildError, Exit, Guarantee, Held, Level, LimitKind, Load, LoadError, Report, Runtime, StreamOut};
+use ringfence::{
+    BuildError, Capsule, Exit, Guarantee, Held, Instance, Level, LimitKind, Load, LoadError, Report, Runtime,
+    StartError, StreamOut,
+};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 fn main() -> ExitCode {
@@ -99,15 +102,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What holds of a monitor while its guest sleeps, as the kernel shows it.
 fn good() -> Result<Completion, Failed> {
     let lab = Lab::new();
-    let capsule = match lab.load("good", "memory = \"64 MiB\"", "/bin/sleep", &["60"], true) {
-        Ok(capsule) => capsule,
-        Err(error) => return skipped(error),
-    };
     let before = runners();
-    let instance = match capsule.start() {
+    let instance = match started(lab.load("good", "memory = \"64 MiB\"", "/bin/sleep", &["60"], true)) {
         Ok(instance) => instance,
-        Err(ringfence::StartError::Build(error)) => return skipped(LoadError::Build(error)),
-        Err(error) => return Err(error.to_string().into()),
+        Err(without) => return without,
     };
     let began = Instant::now();
     let monitor = loop {
@@ -191,6 +189,15 @@ fn alone() -> Result<Completion, Failed> {
     }
 }
 
+/// An instance that was started, or how the case ends without one.
+fn started(capsule: Result<Capsule, LoadError>) -> Result<Instance, Result<Completion, Failed>> {
+    match capsule.map_err(skipped)?.start() {
+        Ok(instance) => Ok(instance),
+        Err(StartError::Build(error)) => Err(skipped(LoadError::Build(error))),
+        Err(error) => Err(Err(error.to_string().into())),
+    }
+}
+
 fn skipped(error: LoadError) -> Result<Completion, Failed> {
     match error {
         LoadError::Build(BuildError::Refused(refusal)) if refusal.facts.iter().any(|fact| !fact.usable) => {
@@ -229,7 +236,7 @@ impl Lab {
         program: &str,
         arguments: &[&str],
         apart: bool,
-    ) -> Result<ringfence::Capsule, LoadError> {
+    ) -> Result<Capsule, LoadError> {
         self.load_requiring(name, "", limits, program, arguments, apart)
     }
 

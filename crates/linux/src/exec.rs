@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::ending;
 use crate::instance::{Controls, LinuxInstance};
 use crate::launch::{self, Message, Order, Report, Step};
-use crate::pump::{feed, pump};
+use crate::pump::{Sink, feed, pump};
 use crate::stdio::CommandStreams;
 use crate::sys;
 use crate::terminal::Terminal;
@@ -161,18 +161,7 @@ impl LinuxInstance {
         let (over, left) = (Arc::new(over), Arc::new(left));
         let CommandStreams { inside, printed, fed, mut terminal } = streams;
         drop(inside);
-        let mut pumps = Vec::new();
-        for (from, to) in printed {
-            let (host, executor) = (self.means.host.clone(), self.means.executor.clone());
-            let (over, left) = (over.clone(), left.clone());
-            pumps.push(spawn("ringfence-pump", move || {
-                let _entered = executor.enter();
-                pump(&from, &over, &host, &to, Some(&left));
-            })?);
-        }
-        if let Some((from, to)) = fed {
-            spawn("ringfence-feed", move || feed(&from, &over, &to, None))?;
-        }
+        let pumps = pass_on(printed, fed, &self.means.host, &self.means.executor, &over, &left)?;
         if let Some(terminal) = &mut terminal {
             terminal.begin()?;
         }
@@ -193,6 +182,32 @@ impl LinuxInstance {
 }
 
 /// A thread that no signal reaches, SIGPIPE of its own writing included.
+/// Starts the threads that pass on what a command prints and reads, until `over` closes; those of what it prints, to
+/// be waited for. From the moment `left` closes nobody is waited for who does not read.
+pub(crate) fn pass_on(
+    printed: Vec<(OwnedFd, Sink)>,
+    fed: Option<(OwnedFd, OwnedFd)>,
+    host: &Arc<dyn Host>,
+    executor: &Handle,
+    over: &Arc<OwnedFd>,
+    left: &Arc<OwnedFd>,
+) -> std::io::Result<Vec<thread::JoinHandle<()>>> {
+    let mut pumps = Vec::new();
+    for (from, to) in printed {
+        let (host, executor) = (host.clone(), executor.clone());
+        let (over, left) = (over.clone(), left.clone());
+        pumps.push(spawn("ringfence-pump", move || {
+            let _entered = executor.enter();
+            pump(&from, &over, &host, &to, Some(&left));
+        })?);
+    }
+    if let Some((from, to)) = fed {
+        let over = over.clone();
+        spawn("ringfence-feed", move || feed(&from, &over, &to, None))?;
+    }
+    Ok(pumps)
+}
+
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name(name.into()).stack_size(STACK).spawn(move || {
         let _ = sys::block_all_signals();

@@ -9,9 +9,8 @@ use std::thread::JoinHandle;
 use ringfence_isolation::Host;
 use tokio::runtime::Handle;
 
-use crate::exec::spawn;
+use crate::exec::pass_on;
 use crate::launch;
-use crate::pump::{feed, pump};
 use crate::stdio::CommandStreams;
 
 /// Who passes on what a command reads and prints. Whoever carries it out has pipes, or the device that is nothing:
@@ -42,18 +41,7 @@ impl Relayed {
         let (over, still_there) = launch::pair()?;
         let (left, asking) = launch::pair()?;
         let (over, left) = (Arc::new(over), Arc::new(left));
-        let mut pumps = Vec::new();
-        for (from, to) in printed {
-            let (host, executor) = (host.clone(), executor.clone());
-            let (over, left) = (over.clone(), left.clone());
-            pumps.push(spawn("ringfence-pump", move || {
-                let _entered = executor.enter();
-                pump(&from, &over, &host, &to, Some(&left));
-            })?);
-        }
-        if let Some((from, to)) = fed {
-            spawn("ringfence-feed", move || feed(&from, &over, &to, None))?;
-        }
+        let pumps = pass_on(printed, fed, host, executor, &over, &left)?;
         Ok((Relayed { still_there, pumps }, inside, Asking(asking)))
     }
 

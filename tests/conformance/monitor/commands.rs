@@ -8,10 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 
 use libtest_mimic::{Completion, Failed, Trial};
-use ringfence::{BuildError, Command, Exit, InstanceError, LimitKind, LoadError, Running, StartError, Stop};
+use ringfence::{Command, Exit, InstanceError, LimitKind, Running, Stop};
 use rustix::fs::{FileType, fstat};
 
-use super::{Lab, PATIENCE, ended, receive, receive_parcel, send, skipped, text, unconfined, varint};
+use super::{Lab, PATIENCE, ended, receive, receive_parcel, send, started, text, unconfined, varint};
 
 /// What who ordered a command does, and why it is not content.
 type Act = fn(&Ordering<'_>) -> Result<(), String>;
@@ -37,14 +37,9 @@ struct Ordering<'a> {
 
 fn attempt(name: &str, limits: &str, act: Act) -> Result<Completion, Failed> {
     let lab = Lab::new();
-    let capsule = match lab.load(&format!("{name}.0"), limits, "/bin/true", &[], true) {
-        Ok(capsule) => capsule,
-        Err(error) => return skipped(error),
-    };
-    let instance = match capsule.start() {
+    let instance = match started(lab.load(&format!("{name}.0"), limits, "/bin/true", &[], true)) {
         Ok(instance) => instance,
-        Err(StartError::Build(error @ BuildError::Refused(_))) => return skipped(LoadError::Build(error)),
-        Err(error) => return Err(error.to_string().into()),
+        Err(without) => return without,
     };
     let done = act(&Ordering { lab: &lab, instance: &instance });
     instance.stop(Stop::Kill);

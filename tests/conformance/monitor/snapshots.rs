@@ -9,9 +9,9 @@ use std::os::unix::net::UnixStream;
 
 use libtest_mimic::{Completion, Failed, Trial};
 use ringfence::manifest::Point;
-use ringfence::{BuildError, InstanceError, LoadError, SnapshotError, StartError, Stop};
+use ringfence::{InstanceError, SnapshotError, Stop};
 
-use super::{Lab, ended, receive, receive_parcel, send, skipped, text, unconfined};
+use super::{Lab, ended, receive, receive_parcel, send, started, text, unconfined};
 
 /// Name, and what the reason for not having captured anything begins with.
 const TRIALS: &[(&str, &str)] = &[
@@ -32,14 +32,9 @@ fn capture(name: &str, why: &str) -> Result<Completion, Failed> {
     let lab = Lab::new();
     let load = lab.describe(&format!("{name}.0"), "", "memory = \"16 MiB\"", "/bin/true", &[], true);
     let capsule = load.and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Anywhere))));
-    let capsule = match capsule {
-        Ok(capsule) => capsule,
-        Err(error) => return skipped(error),
-    };
-    let instance = match capsule.start() {
+    let instance = match started(capsule) {
         Ok(instance) => instance,
-        Err(StartError::Build(error @ BuildError::Refused(_))) => return skipped(LoadError::Build(error)),
-        Err(error) => return Err(error.to_string().into()),
+        Err(without) => return without,
     };
     let captured = lab.runtime.get().expect("a runtime").block_on(instance.snapshot());
     instance.stop(Stop::Kill);
@@ -60,14 +55,9 @@ fn go_on() -> Result<Completion, Failed> {
     let file = lab.home.path().join("snapshot");
     let describe = |name: &str| lab.describe(name, "", "memory = \"64 MiB\"", "/bin/echo", &["here"], true);
     let capsule = describe("good").and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Start))));
-    let capsule = match capsule {
-        Ok(capsule) => capsule,
-        Err(error) => return skipped(error),
-    };
-    let instance = match capsule.start() {
+    let instance = match started(capsule) {
         Ok(instance) => instance,
-        Err(StartError::Build(error @ BuildError::Refused(_))) => return skipped(LoadError::Build(error)),
-        Err(error) => return Err(error.to_string().into()),
+        Err(without) => return without,
     };
     let runtime = lab.runtime.get().expect("a runtime");
     let captured = runtime.block_on(instance.snapshot_and_stop()).map_err(|error| error.to_string())?;

@@ -4,6 +4,8 @@
 //! before it is used, so that at worst a program goes on that could as well have been written. What it had
 //! open is opened by the new instance's host, which judges it by the new instance's spec.
 
+mod check;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::SeqCst;
@@ -15,7 +17,6 @@ use ringfence_abi::{Call, Clock, Handle, OpenHow, Reply};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::MOST_THREADS;
 use super::capture::{file_is, open_is};
 use super::counter::Counter;
 use super::credentials::Credentials;
@@ -112,7 +113,7 @@ fn shown(path: &[u8]) -> String {
 
 /// Makes what was captured in a new world; its threads have not run yet.
 pub(crate) fn revive(world: &Arc<World>, image: &Image) -> Result<First, ReviveError> {
-    check(world, image)?;
+    check::check(world, image)?;
     let captured = world.call(Call::Now { clock: Clock::Monotonic });
     if let Ok(Reply::Time(now)) = captured {
         // So far that it can go on for as long again.
@@ -131,57 +132,6 @@ pub(crate) fn revive(world: &Arc<World>, image: &Image) -> Result<First, ReviveE
     }
     let _ = world.before.set(image.state.uptime.min(LONGEST));
     Reviving::new(world, image).everything()
-}
-
-/// What can be said before anything is made.
-fn check(world: &World, image: &Image) -> Result<(), ReviveError> {
-    let state = &image.state;
-    let ids = numbers(&state.processes)?;
-    for process in &state.processes {
-        let is_whole = match process.over {
-            Some(status) => process.threads.is_empty() && process.space.is_none() && (0..=0xffff).contains(&status),
-            None => !process.threads.is_empty() && process.space.is_some() && process.descriptors.is_some(),
-        };
-        if !is_whole || process.group >= LAST_ID || process.session >= LAST_ID {
-            return Err(Invalid("processes"));
-        }
-    }
-    let is_alive = |process: &state::Process| process.id == FIRST && process.over.is_none();
-    let last = ids.last().copied().unwrap_or(0);
-    if !state.processes.iter().any(is_alive) || ids.contains(&0) || last >= state.next || state.next >= LAST_ID {
-        return Err(Invalid("processes"));
-    }
-    let needed = state.processes.iter().map(|process| process.threads.len() as u64).sum();
-    let allowed = world.spec.limits.processes.unwrap_or(u64::MAX).min(MOST_THREADS.into());
-    if needed > allowed {
-        return Err(ReviveError::Threads { needed, allowed });
-    }
-    let spaces = state.spaces.iter().flat_map(|space| space.present.iter().map(|&(_, count)| count));
-    let segments = state.segments.iter().map(|segment| segment.pages.len() as u64);
-    let pages = spaces.chain(segments).fold(0_u64, u64::saturating_add);
-    let limit = world.spec.limits.memory.map_or(u64::MAX, |bytes| bytes.0);
-    if pages > limit / PAGE {
-        return Err(ReviveError::Memory { needed: pages.saturating_mul(PAGE), allowed: limit });
-    }
-    if pages > MOST_PAGES {
-        return Err(Invalid("pages"));
-    }
-    Ok(())
-}
-
-/// The numbers of all processes and threads: none is there twice, but for that of a process, which one of its
-/// threads has.
-fn numbers(processes: &[state::Process]) -> Result<BTreeSet<u32>, ReviveError> {
-    let mut ids = BTreeSet::new();
-    for process in processes {
-        let (first, others): (Vec<_>, Vec<_>) =
-            process.threads.iter().map(|thread| thread.id).partition(|&id| id == process.id);
-        let is_known = ids.insert(process.id) && others.into_iter().all(|id| ids.insert(id));
-        if !is_known || first.len() > 1 {
-            return Err(Invalid("processes"));
-        }
-    }
-    Ok(ids)
 }
 
 /// What was made so far, in the order of the lists.
@@ -811,77 +761,4 @@ fn begin(world: &World, process: &Arc<Process>, captured: &state::Thread) -> Res
 
 fn same(path: &[u8], was: &FileIs, is: FileIs) -> Result<(), ReviveError> {
     if was.hash == is.hash && was.size == is.size { Ok(()) } else { Err(ReviveError::Changed(shown(path))) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn thread(id: u32) -> state::Thread {
-        state::Thread {
-            id,
-            signals: Vec::new(),
-            blocked: 0,
-            registers: [0; 18],
-            bases: (0, 0),
-            vectors: Vec::new(),
-            clear_at_end: 0,
-            robust: 0,
-            alternate: (0, 0, false),
-            used: Duration::ZERO,
-            waiting: None,
-            is_marker: false,
-            rseq: None,
-        }
-    }
-
-    fn process(id: u32, threads: &[u32]) -> state::Process {
-        state::Process {
-            id,
-            parent: 1,
-            group: id,
-            session: id,
-            halt: (false, None),
-            has_executed: false,
-            niceness: 0,
-            limits: [[0; 2]; 16],
-            name: None,
-            at_parents_end: 0,
-            dumpable: 1,
-            last_signal: 0,
-            adopts: false,
-            users: [0; 4],
-            groups: [0; 4],
-            more_groups: Vec::new(),
-            barriers: 0,
-            used: (Duration::ZERO, Duration::ZERO),
-            over: None,
-            has_left: false,
-            space: Some(0),
-            descriptors: Some(0),
-            actions: 0,
-            place: 0,
-            path: Vec::new(),
-            arguments: Vec::new(),
-            alarms: Vec::new(),
-            signals: Vec::new(),
-            threads: threads.iter().map(|&id| thread(id)).collect(),
-        }
-    }
-
-    #[test]
-    fn no_number_of_a_process_or_thread_is_there_twice() {
-        let is_right = |processes: &[(u32, &[u32])]| {
-            let processes: Vec<_> = processes.iter().map(|&(id, threads)| process(id, threads)).collect();
-            numbers(&processes).is_ok()
-        };
-        assert!(is_right(&[(2, &[2, 3]), (4, &[4]), (5, &[])]));
-        // Its first thread has ended.
-        assert!(is_right(&[(2, &[3])]));
-        assert!(!is_right(&[(2, &[2, 2])]), "two threads of one number");
-        assert!(!is_right(&[(2, &[2]), (2, &[2])]), "two processes of one number");
-        assert!(!is_right(&[(2, &[2, 3, 3])]), "two further threads of one number");
-        assert!(!is_right(&[(2, &[2, 3]), (3, &[3])]), "a thread and a process of one number");
-        assert!(!is_right(&[(3, &[3]), (2, &[2, 3])]), "a process and a thread of one number");
-    }
 }
