@@ -30,9 +30,9 @@ int main(void) {
     SHOW(select(-1, NULL, NULL, NULL, &tv));
     tv.tv_sec = -1;
     SHOW(select(0, NULL, NULL, NULL, &tv));
-    FD_SET(77, &r);
+    FD_SET(50, &r);
     tv.tv_sec = 0;
-    SHOW(select(78, &r, NULL, NULL, &tv));
+    SHOW(select(51, &r, NULL, NULL, &tv));
     SHOW(select(1, NOWHERE, NULL, NULL, &tv));
     tv = (struct timeval){0, 2000};
     SHOW(select(0, NULL, NULL, NULL, &tv));

@@ -298,7 +298,7 @@ fn a_commit_that_is_killed_leaves_nothing_for_good() {
     };
     let killed = || {
         let mut command = Command::new("sh");
-        let script = "ulimit -c 0; ulimit -f 1024; exec \"$0\" commit cut";
+        let script = "ulimit -c 0; ulimit -f 1024; exec env --default-signal=XFSZ \"$0\" commit cut";
         let status = lab.prepare(&mut command).args(["-c", script, env!("CARGO_BIN_EXE_ringfence")]).status().unwrap();
         assert!(!status.success());
         assert_eq!(unplaced().len(), 1, "{status}");
