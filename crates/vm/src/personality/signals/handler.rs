@@ -123,8 +123,8 @@ impl Thread {
             {
                 self.make_again(number);
             }
-            // What is called next is another call: a wait that was given up is waited for anew.
-            self.given_up.set(None);
+            // What is called next is another call: a wait that was broken off is waited for anew.
+            self.deadlines.forget();
             if !self.enter_handler(action, cause) {
                 return self.end_process(libc::SIGSEGV);
             }
@@ -134,7 +134,7 @@ impl Thread {
             self.member.blocked.store(mask, SeqCst);
         }
         if let Some(number) = again {
-            // Another thread took the signal: what was left of the wait is waited for.
+            // Another thread took the signal, or everything rested: what was left of the wait is waited for.
             self.deadlines.go_on();
             self.make_again(number);
         }
