@@ -23,6 +23,7 @@ mod raise;
 mod room;
 mod system;
 mod target;
+mod whole;
 
 pub(crate) use extent::{FILES, covers};
 pub(crate) use operation::{Operation, PAGE, Protection, Spot};
@@ -32,3 +33,4 @@ pub(crate) use plan::{Furniture, Place, Plan, Root, SCRATCH_FOLDERS, is_granted}
 pub(crate) use problem::PlanError;
 pub(crate) use raise::raise;
 pub(crate) use room::{Room, is_full};
+pub(crate) use whole::is_whole;

@@ -63,6 +63,8 @@ pub(crate) struct Place {
 /// What a place has of its own beside the system and what is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Furniture {
+    /// Nothing, and no system either: for a program that needs no file but its own.
+    Bare,
     /// Nothing.
     None,
     /// Devices, and those folders in memory where anything is granted: nothing but mounts keeps others from them.
@@ -90,14 +92,19 @@ impl Plan {
         let root = root(spec, &mut overlays)?;
         let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new(), overlays };
         let own = matches!(root, Root::Own { .. });
-        let system = builder.system(own)?;
+        let system = if furniture == Furniture::Bare { Vec::new() } else { builder.system(own)? };
         if own {
             // Nothing of ours is written to the capsule's own folder.
             builder.memory("/etc", 1 << 20, 256)?;
             builder.memory("/dev", 1 << 20, 256)?;
         }
-        builder.etc(spec, user, group)?;
-        let devices = if furniture == Furniture::None { Vec::new() } else { builder.devices(spec)? };
+        if furniture != Furniture::Bare {
+            builder.etc(spec, user, group)?;
+        }
+        let devices = match furniture {
+            Furniture::Bare | Furniture::None => Vec::new(),
+            Furniture::Granted | Furniture::Whole => builder.devices(spec)?,
+        };
         let scratch = builder.scratch(spec, furniture)?;
         builder.folder("/proc")?;
         builder.operations.push(Operation::Processes { at: spot("/proc")? });
@@ -321,7 +328,7 @@ impl Builder {
     fn scratch(&mut self, spec: &Spec, furniture: Furniture) -> Result<Option<CString>, PlanError> {
         let is_free = |folder: &str| !spec.mounts.iter().any(|mount| mount.at == folder);
         let is_there = |folder: &str| match furniture {
-            Furniture::None => false,
+            Furniture::Bare | Furniture::None => false,
             Furniture::Granted => is_granted(spec, folder),
             Furniture::Whole => true,
         };
