@@ -70,7 +70,7 @@ impl Thread {
                 // It may have been ended or stopped there.
                 continue;
             }
-            self.go_inside();
+            self.go_inside(is_in_stub);
             let event = self.processor.run(&self.world.machine);
             self.come_outside();
             self.context = match event {
