@@ -204,6 +204,13 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("clone", "namespaces and tracing answer EINVAL"),
     ("clone3", "as clone; CLONE_INTO_CGROUP too; set_tid answers EPERM"),
     ("fadvise64", "advice is taken and nothing comes of it"),
+    ("fcntl", "no signals for what becomes ready (F_SETOWN, O_ASYNC), no leases, nobody told of a folder's changes"),
+    (
+        "ftruncate",
+        "what is mapped beyond the new end and was used before stays there, empty where it is shared: no SIGBUS",
+    ),
+    ("truncate", "as ftruncate"),
+    ("pidfd_send_signal", "to descriptors of pidfd_open and clone, not to folders of /proc"),
     ("getcpu", "one of the processors the thread may run on, whichever the host runs it on; the page of time says 0"),
     ("getpriority", "niceness is kept and changes nothing"),
     (
