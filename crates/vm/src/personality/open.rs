@@ -18,7 +18,7 @@ use super::process::{Process, lock};
 use super::shared::Identity;
 use super::signalfd::Signals;
 use super::socket::Socket;
-use super::special::Device;
+use super::special::{self, Device};
 use super::terminal::Terminal;
 use super::thread::Thread;
 use super::timer::Timer;
@@ -43,6 +43,10 @@ pub(super) struct Open {
     /// It was opened by the program, whose watchers hear of its end.
     pub(super) is_told: AtomicBool,
     _kept: Kept,
+    /// Of a file of `/proc`, what it said when it was last read from its beginning.
+    renewed: Mutex<Option<(Vec<u8>, Kept)>>,
+    /// It was read from its beginning.
+    was_begun: AtomicBool,
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
 }
@@ -157,6 +161,8 @@ impl Open {
             counted: false,
             is_told: AtomicBool::new(false),
             _kept: kept,
+            renewed: Mutex::default(),
+            was_begun: AtomicBool::new(false),
             attempts: Default::default(),
         }
     }
@@ -275,11 +281,28 @@ impl Open {
             Kind::Master(terminal) => terminal.read_shown(thread, into, self.is_nonblocking()),
             Kind::Device(device) => device.read(&self.world, into),
             _ => {
+                // Before it is locked: what is told of a descriptor may be told of this one.
+                let begins = *lock(&self.position);
+                self.renew(thread, begins);
                 let mut position = lock(&self.position);
                 let count = self.read_at(*position, into)?;
                 *position += count as u64;
                 Ok(count)
             }
+        }
+    }
+
+    /// A file of `/proc` that is read from its beginning again says what holds now: `proc(5)`. Programs keep such a
+    /// file open and look into it from time to time.
+    pub(super) fn renew(&self, thread: &Thread, offset: u64) {
+        let is_made = matches!(self.kind, Kind::Text(_)) && self.path.starts_with(b"/proc/");
+        if !is_made || offset != 0 || !self.was_begun.swap(true, SeqCst) {
+            return;
+        }
+        // What is gone, and what only the process that opened it sees, is as it was.
+        if let Ok(Some(Kind::Text(text))) = special::open(thread, &self.path) {
+            let kept = Kept::of(&self.world.machine, text.capacity());
+            *lock(&self.renewed) = Some((text, kept));
         }
     }
 
@@ -298,6 +321,8 @@ impl Open {
             Kind::MemoryFolder(_) => Err(Errno::ISDIR),
             Kind::System(file) => self.world.read_system(file, offset, into),
             Kind::Text(text) => {
+                let renewed = lock(&self.renewed);
+                let text = renewed.as_ref().map_or(text, |(text, _)| text);
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
                 let part = &text[start..text.len().min(start.saturating_add(into.len()))];
                 into[..part.len()].copy_from_slice(part);
