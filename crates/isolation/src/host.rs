@@ -62,11 +62,15 @@ pub trait Host: Send + Sync {
         let _ = (permission, path);
     }
 
-    /// The folders the instance begins with, the root of its tree first.
-    fn folders(&self) -> Vec<Folder>;
+    /// The folders the instance begins with, the root of its tree first; none from a host without files.
+    fn folders(&self) -> Vec<Folder> {
+        Vec::new()
+    }
 
-    /// The names of the functions the embedder offers, as `interface#function`.
-    fn functions(&self) -> &[String];
+    /// The names of the functions the embedder offers, as `interface#function`; none unless they are named.
+    fn functions(&self) -> &[String] {
+        &[]
+    }
 }
 
 /// What is wanted at a path.

@@ -26,6 +26,7 @@ pub mod names;
 #[cfg(unix)]
 mod program;
 mod remnant;
+pub mod system;
 mod usage;
 
 use std::future::Future;

@@ -22,7 +22,7 @@ use crate::promise::promise;
 use crate::seccomp::{End, Metadata, Network, alone_profile, compile, default_profile};
 use crate::stdio;
 use crate::supervise::Ahead;
-use crate::tree::{Furniture, Plan, PlanError};
+use crate::tree::{Furniture, Plan, PlanError, is_whole};
 
 /// Level `sandbox`.
 pub struct Linux {
@@ -39,7 +39,8 @@ pub(crate) enum Talks {
     /// It never does: it makes no socket, and nobody waits for what it asks. It has no devices and no folders in
     /// memory either.
     Never,
-    /// The same, and it stays one process whose memory is its own: no other process, nothing that is shared.
+    /// The same, and it stays one process whose memory is its own: no other process, nothing that is shared. Where it
+    /// is one file that needs no other, it sees no other.
     Alone,
 }
 
@@ -120,6 +121,7 @@ impl Linux {
         self.check_promise(spec, &promise(spec, self.facts(), None))?;
         let identity = Identity::own(self.facts().privilege);
         let furniture = match (talks, &self.facts().landlock) {
+            (Talks::Alone, _) if is_whole(&spec.program.path) => Furniture::Bare,
             (Talks::Never | Talks::Alone, _) => Furniture::None,
             (Talks::AsGranted, Ok(_)) => Furniture::Whole,
             (Talks::AsGranted, Err(_)) => Furniture::Granted,

@@ -13,20 +13,20 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use ringfence_isolation::Host;
+use ringfence_isolation::system::FOLDERS;
 use ringfence_manifest::Permission;
 use rustix::fs::OFlags;
 
 use crate::sys::{self, Notification};
-use crate::tree::{Plan, covers};
+use crate::tree::{PROGRAM, Plan, covers};
 use calls::{Operand, What};
 
 pub(crate) use calls::numbers;
 
 /// The longest path, `path_resolution(7)`.
 const LONGEST: usize = 4096;
-/// Folders that every program sees and that need no permission.
-const EVERYBODYS: [&str; 11] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/proc", "/dev", "/program"];
+/// Folders beside the system's that every program sees and that need no permission.
+const EVERYBODYS: [&str; 4] = ["/etc", "/proc", "/dev", PROGRAM];
 /// The part of them that does.
 const SHARED_MEMORY: &str = "/dev/shm";
 
@@ -34,7 +34,7 @@ const SHARED_MEMORY: &str = "/dev/shm";
 pub(crate) struct Notes {
     host: Arc<dyn Host>,
     /// What needs no permission.
-    everybodys: Vec<String>,
+    everybodys: Vec<&'static str>,
     /// Where the host's files are.
     places: Vec<String>,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Notes {
 impl Notes {
     pub(crate) fn new(host: Arc<dyn Host>, plan: &Plan) -> Self {
         let places: Vec<String> = plan.places.iter().map(|place| place.at.clone()).collect();
-        let everybodys = plan.system.iter().cloned().chain(EVERYBODYS.map(str::to_owned)).collect();
+        let everybodys = FOLDERS.into_iter().chain(EVERYBODYS).collect();
         Notes { host, everybodys, places }
     }
 

@@ -32,6 +32,7 @@ mod instance;
 mod landlock;
 mod launch;
 mod learn;
+mod names;
 mod namespaces;
 mod network;
 mod observe;
@@ -62,5 +63,6 @@ mod walls;
 
 pub use backend::Linux;
 pub use carrier::{Carrier, confine_monitor};
+pub use names::look_names_up_plainly;
 pub use own_program::{program_path, protect_program};
 pub use relayed::{Asking, Relayed};

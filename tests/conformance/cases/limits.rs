@@ -51,9 +51,9 @@ pub(super) const CASES: &[Case] = &[
         ..Case::NOTHING
     },
     Case {
-        name: "limits/wall_time_of_a_sleeping_program",
+        name: "limits/wall_time_of_an_idle_program",
         limits: "wall_time = \"100ms\"",
-        probe: "sleep-ms 60000",
+        probe: "idle-ms 60000",
         ends: Ends::Exceeded("wall_time"),
         ..Case::NOTHING
     },

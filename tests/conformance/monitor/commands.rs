@@ -11,7 +11,9 @@ use libtest_mimic::{Completion, Failed, Trial};
 use ringfence::{Command, Exit, InstanceError, LimitKind, Running, Stop};
 use rustix::fs::{FileType, fstat};
 
-use super::{Lab, PATIENCE, ended, receive, receive_parcel, send, started, text, unconfined, varint};
+use super::lab::Lab;
+use super::line::{ended, receive, receive_parcel, send, text, varint};
+use super::{PATIENCE, started, unconfined};
 
 /// What who ordered a command does, and why it is not content.
 type Act = fn(&Ordering<'_>) -> Result<(), String>;

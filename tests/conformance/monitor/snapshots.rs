@@ -11,7 +11,9 @@ use libtest_mimic::{Completion, Failed, Trial};
 use ringfence::manifest::Point;
 use ringfence::{InstanceError, SnapshotError, Stop};
 
-use super::{Lab, ended, receive, receive_parcel, send, started, text, unconfined};
+use super::lab::Lab;
+use super::line::{ended, receive, receive_parcel, send, text};
+use super::{started, unconfined};
 
 /// Name, and what the reason for not having captured anything begins with.
 const TRIALS: &[(&str, &str)] = &[

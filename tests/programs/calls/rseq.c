@@ -40,6 +40,15 @@ static void *barriers(void *who) {
     while (!stop) { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0); usleep(500); }
     return NULL;
 }
+/* Passes barriers while others do, and while others are on their way into and out of calls. */
+static void *pass(void *turns) {
+    long failed = 0;
+    for (long left = (long)turns; left > 0; left--) {
+        getppid();
+        failed += syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0;
+    }
+    return (void *)failed;
+}
 static long rseq(void *at, unsigned length, int flags, unsigned signature) { return syscall(SYS_rseq, at, length, flags, signature); }
 int main(void) {
     /* What a C library may have registered already belongs to the thread that it made. */
@@ -101,4 +110,8 @@ int main(void) {
     SHOW(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0));
     SHOW(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0));
     CHILD("inherited", SHOW(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)));
+    pthread_t many[4];
+    void *failed;
+    for (int one = 0; one < 4; one++) MUST(pthread_create(&many[one], NULL, pass, (void *)100L) == 0);
+    for (int one = 0; one < 4; one++) { pthread_join(many[one], &failed); printf("failed barriers of many: %ld\n", (long)failed); }
 }

@@ -23,6 +23,14 @@ int main(void) {
     SHOW(splice(a[0], NULL, b[1], NULL, 8, SPLICE_F_NONBLOCK));
     SHOW(tee(a[0], b[1], 8, SPLICE_F_NONBLOCK));
     SHOW(tee(a[0], f, 8, 0));
+    SHOW(tee(a[0], b[1], 0, 0));
+    SHOW(tee(a[0], f, 0, 0));
+    SHOW(tee(99, 99, 0, 0));
+    SHOW(tee(99, 99, 0, 0x80));
+    SHOW(tee(99, 99, 8, 0x80));
+    SHOW(splice(a[0], NULL, b[1], NULL, 0, 0));
+    SHOW(splice(99, NULL, 99, NULL, 0, 0x80));
+    SHOW(splice(99, NULL, 99, NULL, 8, 0x80));
     struct iovec parts[2] = {{"gathered", 8}, {" parts", 6}};
     SHOW(vmsplice(a[1], parts, 2, 0));
     SHOW(read(a[0], text, 64));

@@ -46,8 +46,9 @@ pub(crate) fn grants(spec: &Spec, plan: &Plan, abi: Abi) -> Result<Vec<Grant>, R
     for folder in &plan.system {
         give(folder, access::SYSTEM, true, false);
     }
-    for folder in ["/etc", "/proc"] {
-        give(folder, access::LOOK, true, false);
+    // A bare tree has no `/etc`.
+    for (folder, optional) in [("/etc", true), ("/proc", false)] {
+        give(folder, access::LOOK, true, optional);
     }
     for device in &plan.devices {
         give(device, access::DEVICE, false, false);

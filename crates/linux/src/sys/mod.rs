@@ -5,6 +5,8 @@
 mod call;
 mod descriptors;
 mod landlock;
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+mod names;
 mod network;
 mod notify;
 mod process;
@@ -17,6 +19,8 @@ pub(crate) use descriptors::close_range;
 pub(crate) use landlock::{
     RulesetAttributes, landlock_abi, landlock_add_path, landlock_create, landlock_restrict_self,
 };
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+pub(crate) use names::look_names_up_plainly;
 pub(crate) use network::{loopback_up, packet_bind, packet_send, set_socket_option, socket_option};
 pub(crate) use notify::{
     Notification, notify_add_descriptor, notify_continue, notify_is_valid, notify_receive, notify_respond,

@@ -23,12 +23,14 @@ mod raise;
 mod room;
 mod system;
 mod target;
+mod whole;
 
 pub(crate) use extent::{FILES, covers};
 pub(crate) use operation::{Operation, PAGE, Protection, Spot};
 pub(crate) use overlay::Overlay;
 pub(crate) use place::{Identity, Source};
-pub(crate) use plan::{Furniture, Place, Plan, Root, SCRATCH_FOLDERS, is_granted};
+pub(crate) use plan::{Furniture, PROGRAM, Place, Plan, Root, SCRATCH_FOLDERS, is_granted};
 pub(crate) use problem::PlanError;
 pub(crate) use raise::raise;
 pub(crate) use room::{Room, is_full};
+pub(crate) use whole::is_whole;

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ringfence_isolation::system::{FILES_OF_ETC, FOLDERS, FOLDERS_OF_ETC, HOSTS, NAME_SERVICES, groups, users};
 use ringfence_manifest::{Mount, MountMode, Permission, Spec};
 
 use super::PlanError;
@@ -23,7 +24,7 @@ const OWN_FILES: u64 = 16;
 /// Folders of the new tree that live in memory: the capsule's to use where its permissions say so.
 pub(crate) const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Where the program is mounted when it is not part of the system.
-pub(super) const PROGRAM: &str = "/program";
+pub(crate) const PROGRAM: &str = "/program";
 
 /// What a tree is made of.
 pub(crate) struct Plan {
@@ -63,6 +64,8 @@ pub(crate) struct Place {
 /// What a place has of its own beside the system and what is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Furniture {
+    /// Nothing, and no system either: for a program that needs no file but its own.
+    Bare,
     /// Nothing.
     None,
     /// Devices, and those folders in memory where anything is granted: nothing but mounts keeps others from them.
@@ -90,14 +93,19 @@ impl Plan {
         let root = root(spec, &mut overlays)?;
         let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new(), overlays };
         let own = matches!(root, Root::Own { .. });
-        let system = builder.system(own)?;
+        let system = if furniture == Furniture::Bare { Vec::new() } else { builder.system(own)? };
         if own {
             // Nothing of ours is written to the capsule's own folder.
             builder.memory("/etc", 1 << 20, 256)?;
             builder.memory("/dev", 1 << 20, 256)?;
         }
-        builder.etc(spec, user, group)?;
-        let devices = if furniture == Furniture::None { Vec::new() } else { builder.devices(spec)? };
+        if furniture != Furniture::Bare {
+            builder.etc(spec, user, group)?;
+        }
+        let devices = match furniture {
+            Furniture::Bare | Furniture::None => Vec::new(),
+            Furniture::Granted | Furniture::Whole => builder.devices(spec)?,
+        };
         let scratch = builder.scratch(spec, furniture)?;
         builder.folder("/proc")?;
         builder.operations.push(Operation::Processes { at: spot("/proc")? });
@@ -144,8 +152,7 @@ fn root(spec: &Spec, overlays: &mut Overlays) -> Result<Root, PlanError> {
         return Err(PlanError::Mount { at: "/".into(), why: "at level sandbox the system's folders lie there" });
     }
     let mut others: Vec<&str> = spec.mounts.iter().map(|mount| mount.at.as_str()).collect();
-    let system: Vec<String> = system::FOLDERS.iter().map(|folder| format!("/{folder}")).collect();
-    others.extend(system.iter().map(String::as_str));
+    others.extend(FOLDERS);
     others.extend(["/etc", "/dev", "/proc", PROGRAM]);
     others.extend(SCRATCH_FOLDERS);
     let files = &spec.permissions.files;
@@ -252,46 +259,45 @@ impl Builder {
     /// is mounted instead.
     fn system(&mut self, own: bool) -> Result<Vec<String>, PlanError> {
         let mut system = Vec::new();
-        for name in system::FOLDERS {
-            let at = format!("/{name}");
-            match system::look(name) {
+        for at in FOLDERS {
+            match system::look(at) {
                 None => continue,
                 Some(Found::Link(target)) if !own => {
-                    self.link(&at, &target)?;
+                    self.link(at, &target)?;
                     continue;
                 }
                 Some(Found::Link(_)) => {
-                    let path = PathBuf::from(&at);
+                    let path = PathBuf::from(at);
                     let source = Source::look(&path);
-                    let source = source.map_err(|source| PlanError::Open { from: path, at: at.clone(), source })?;
-                    self.attach(source, &at, Protection::READ_ONLY)?;
+                    let source = source.map_err(|source| PlanError::Open { from: path, at: at.into(), source })?;
+                    self.attach(source, at, Protection::READ_ONLY)?;
                 }
-                Some(Found::Folder(source)) => self.attach(source, &at, Protection::READ_ONLY)?,
+                Some(Found::Folder(source)) => self.attach(source, at, Protection::READ_ONLY)?,
             }
-            system.push(at);
+            system.push(at.to_owned());
         }
         Ok(system)
     }
 
     fn etc(&mut self, spec: &Spec, user: u32, group: u32) -> Result<(), PlanError> {
-        for name in system::FILES_OF_ETC.iter().chain(&system::FOLDERS_OF_ETC) {
-            let (path, at) = (PathBuf::from("/etc").join(name), format!("/etc/{name}"));
+        for at in FILES_OF_ETC.into_iter().chain(FOLDERS_OF_ETC) {
+            let path = Path::new(at);
             let small = |found: &std::fs::Metadata| found.is_file() && found.len() <= system::SMALL;
             if path.metadata().is_ok_and(|found| small(&found))
-                && let Ok(content) = std::fs::read(&path)
+                && let Ok(content) = std::fs::read(path)
             {
-                self.file(&at, content)?;
-            } else if let Ok(source) = Source::look(&path) {
-                self.attach(source, &at, Protection::READ_ONLY)?;
+                self.file(at, content)?;
+            } else if let Ok(source) = Source::look(path) {
+                self.attach(source, at, Protection::READ_ONLY)?;
             }
         }
-        self.file("/etc/passwd", system::users(user, group))?;
-        self.file("/etc/group", system::groups(group))?;
+        self.file("/etc/passwd", users(user, group).into_bytes())?;
+        self.file("/etc/group", groups(group).into_bytes())?;
         if spec.permissions.learn || network::has_names(&spec.permissions.network) {
             self.file("/etc/resolv.conf", format!("nameserver {}\n", network::NAME_SERVER).into_bytes())?;
         }
-        self.file("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n".to_vec())?;
-        self.file("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n".to_vec())
+        self.file("/etc/hosts", HOSTS.into())?;
+        self.file("/etc/nsswitch.conf", NAME_SERVICES.into())
     }
 
     fn devices(&mut self, spec: &Spec) -> Result<Vec<String>, PlanError> {
@@ -321,7 +327,7 @@ impl Builder {
     fn scratch(&mut self, spec: &Spec, furniture: Furniture) -> Result<Option<CString>, PlanError> {
         let is_free = |folder: &str| !spec.mounts.iter().any(|mount| mount.at == folder);
         let is_there = |folder: &str| match furniture {
-            Furniture::None => false,
+            Furniture::Bare | Furniture::None => false,
             Furniture::Granted => is_granted(spec, folder),
             Furniture::Whole => true,
         };

@@ -1,21 +1,23 @@
 //! Where in a capsule's tree something of the host can be mounted.
 
+use ringfence_isolation::system::{FOLDERS, FOLDERS_OF_ETC};
+
 use super::extent::covers;
 use super::plan::{PROGRAM, SCRATCH_FOLDERS};
-use super::{Place, PlanError, Source, system};
+use super::{Place, PlanError, Source};
 
 /// Why nothing of the host can be mounted at a path, when something of ours speaks against it.
 pub(super) fn obstacle(at: &str) -> Option<&'static str> {
     const SYSTEM: &str = "the system's programs and libraries lie there, and nothing is put among them";
     let within = |folder: &str| covers(folder, at);
     let around = |folder: &str| within(folder) || covers(at, folder);
-    if system::FOLDERS.iter().any(|name| around(&format!("/{name}"))) {
+    if FOLDERS.into_iter().any(around) {
         return Some(SYSTEM);
     }
-    let strictly = |name: &&str| format!("/etc/{name}") != at && within(&format!("/etc/{name}"));
+    let strictly = |folder: &&str| *folder != at && within(folder);
     match at {
         "/etc" => Some("that folder is part of the system; mount a file or folder in it"),
-        _ if system::FOLDERS_OF_ETC.iter().any(strictly) => Some(SYSTEM),
+        _ if FOLDERS_OF_ETC.iter().any(strictly) => Some(SYSTEM),
         _ if within("/proc") => Some("the kernel shows the capsule's processes there"),
         _ if within(PROGRAM) => Some("the program lies there"),
         _ if within("/dev") && !SCRATCH_FOLDERS.iter().any(|folder| within(folder)) => Some("the devices lie there"),

@@ -15,9 +15,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use ringfence_abi::{Call, ErrorCode, Handle, Reply};
-use ringfence_isolation::{
-    Answer, Backend, BuildError, Exit, Folder, Guarantee, Host, Instance, Level, Usage, Verdict,
-};
+use ringfence_isolation::{Answer, Backend, BuildError, Exit, Guarantee, Host, Instance, Level, Usage, Verdict};
 use ringfence_linux::Linux;
 use ringfence_manifest::{
     Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Program, Spec, Stdio,
@@ -82,14 +80,6 @@ impl Host for Keeper {
 
     fn verdict(&self) -> Verdict {
         self.verdict.lock().unwrap().clone()
-    }
-
-    fn folders(&self) -> Vec<Folder> {
-        Vec::new()
-    }
-
-    fn functions(&self) -> &[String] {
-        &[]
     }
 }
 

@@ -288,12 +288,4 @@ impl Host for Nobody {
     fn verdict(&self) -> Verdict {
         Verdict::Continue
     }
-
-    fn folders(&self) -> Vec<Folder> {
-        Vec::new()
-    }
-
-    fn functions(&self) -> &[String] {
-        &[]
-    }
 }

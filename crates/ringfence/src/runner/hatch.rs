@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ringfence_abi::{Call, ErrorCode, Reply, Value};
-use ringfence_isolation::{Answer, Folder, Host, Usage, Verdict};
+use ringfence_isolation::{Answer, Host, Usage, Verdict};
 use tokio::sync::{Mutex as TaskMutex, mpsc};
 
 use super::remote::{own_random, own_time};
@@ -139,10 +139,6 @@ impl Host for Hatch {
         self.host.verdict()
     }
 
-    fn folders(&self) -> Vec<Folder> {
-        Vec::new()
-    }
-
     fn functions(&self) -> &[String] {
         &self.functions
     }
@@ -180,14 +176,6 @@ mod tests {
 
         fn verdict(&self) -> Verdict {
             Verdict::Continue
-        }
-
-        fn folders(&self) -> Vec<Folder> {
-            Vec::new()
-        }
-
-        fn functions(&self) -> &[String] {
-            &[]
         }
     }
 

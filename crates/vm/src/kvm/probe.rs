@@ -283,7 +283,7 @@ impl Kvm {
                     machine.put_back(processor);
                     tables.clear(&machine, CODE / PAGE);
                     tables.give_back(&machine);
-                    machine.give_frames([frame..frame + 1]);
+                    machine.give_frames(std::iter::once(frame..frame + 1));
                     return Ok((Found { kind, counter }, machine));
                 }
                 Event::Interrupted => {}

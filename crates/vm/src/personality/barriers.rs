@@ -70,10 +70,11 @@ impl Thread {
         }
     }
 
-    /// It is about to run in the guest: others see that before it does.
-    pub(super) fn go_inside(&self) {
+    /// It is about to run in the guest: others see that before it does. From within a stub it has to get
+    /// on first, or it would never leave: the stub ends where it comes out by itself, and passes the barrier.
+    pub(super) fn go_inside(&self, is_in_stub: bool) {
         self.member.inside.store(true, SeqCst);
-        if self.member.fence.load(SeqCst) {
+        if self.member.fence.load(SeqCst) && !is_in_stub {
             // Out again at once, to where it is known what it was doing.
             self.world.control.interrupt(self.member.number.load(SeqCst));
         }

@@ -276,6 +276,9 @@ pub(super) fn truncate(thread: &mut Thread, [path, size, ..]: Arguments) -> Answ
     i64::try_from(size).map_err(|_| Errno::INVAL)?;
     thread.may_use(&path, true, owners::WRITE)?;
     let open = thread.open(&path, libc::O_WRONLY as u32, true)?;
+    if size > open.size()? {
+        thread.may_be_long(size)?;
+    }
     open.set_size(size)?;
     open.happened(libc::IN_MODIFY);
     Ok(0)

@@ -254,9 +254,9 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
     const KNOWN: u64 = 0x3f;
     let space = thread.process.space()?;
     match size {
-        HOW => {}
         ..HOW => return Err(Errno::INVAL),
-        HOW..=4096 => {
+        HOW => {}
+        _ if size <= 4096 => {
             let mut more = vec![0; (size - HOW) as usize];
             space.read(how.wrapping_add(HOW), &mut more)?;
             if more.iter().any(|&byte| byte != 0) {

@@ -143,7 +143,7 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut(&mut Watch<'_>) -> Option<T>,
     ) -> Result<T, Errno> {
-        let deadline = self.lasting(self.sooner(deadline));
+        let deadline = self.lasting(deadline);
         let (asked, sets) = (HashMap::new(), HashMap::new());
         let mut watch = Watch { thread: self, waker: waker(), asked, next: None, depth: 0, sets };
         loop {
@@ -153,10 +153,7 @@ impl Thread {
             if let Some(found) = check(&mut watch) {
                 return Ok(found);
             }
-            if self.is_interrupted() {
-                return Err(self.broken_off(deadline));
-            }
-            if self.gives_up(deadline) {
+            if self.breaks_off(deadline) {
                 return Err(Errno::INTR);
             }
             let now = Instant::now();

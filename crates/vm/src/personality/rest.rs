@@ -162,20 +162,6 @@ impl Thread {
         self.world.rest.arrive(at)
     }
 
-    /// Gives up a wait if everything is to rest.
-    pub(super) fn gives_up(&self, deadline: Option<Instant>) -> bool {
-        let wanted = self.world.rest.is_wanted();
-        if wanted {
-            self.given_up.set(Some(deadline));
-        }
-        wanted
-    }
-
-    /// The deadline of a wait that may have been given up before.
-    pub(super) fn sooner(&self, deadline: Option<Instant>) -> Option<Instant> {
-        deadline.into_iter().chain(self.going_on).min()
-    }
-
     /// Rests until it may go on, or everything ends.
     pub(super) fn come_to_rest(&mut self) {
         let world = self.world.clone();
@@ -213,10 +199,7 @@ impl Thread {
             alternate: (self.alternate.at, self.alternate.size, self.alternate.disarms),
             rseq: self.rseq.map(|registered| (registered.at, registered.length, registered.signature)),
             used: self.process.thread_time(self.member.id).unwrap_or_default(),
-            waiting: self
-                .given_up
-                .get()
-                .map(|deadline| deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))),
+            waiting: self.deadlines.kept().map(|deadline| deadline.saturating_duration_since(Instant::now())),
             is_marker: self.is_at_marker,
         })
     }

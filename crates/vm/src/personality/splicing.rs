@@ -29,11 +29,14 @@ fn is_pipe(open: &Open) -> bool {
 
 /// `splice(2)`
 pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, flags]: Arguments) -> Answer {
-    let descriptors = thread.process.descriptors();
-    let (from, to) = (descriptors.file(int(from))?, descriptors.file(int(to))?);
+    if length == 0 {
+        return Ok(0);
+    }
     if flags & !KNOWN != 0 {
         return Err(Errno::INVAL);
     }
+    let descriptors = thread.process.descriptors();
+    let (from, to) = (descriptors.file(int(from))?, descriptors.file(int(to))?);
     from.check_access(false)?;
     to.check_access(true)?;
     if !(is_pipe(&from) || is_pipe(&to)) {
@@ -68,7 +71,7 @@ pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, fla
             };
             length.min(room.max(1) as u64)
         }
-        _ => length,
+        _ => thread.may_write(&to, target, length)?,
     };
     let content = read(thread, &from, start, length, at_once)?;
     if content.is_empty() {
@@ -89,12 +92,18 @@ pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, fla
 
 /// `tee(2)`
 pub(super) fn tee(thread: &mut Thread, [from, to, length, flags, ..]: Arguments) -> Answer {
+    if flags & !KNOWN != 0 {
+        return Err(Errno::INVAL);
+    }
+    if length == 0 {
+        return Ok(0);
+    }
     let descriptors = thread.process.descriptors();
     let (from, to) = (descriptors.file(int(from))?, descriptors.file(int(to))?);
     from.check_access(false)?;
     to.check_access(true)?;
     let (Kind::Reader(source), Kind::Writer(target)) = (&from.kind, &to.kind) else { return Err(Errno::INVAL) };
-    if flags & !KNOWN != 0 || std::sync::Arc::ptr_eq(source, target) {
+    if std::sync::Arc::ptr_eq(source, target) {
         return Err(Errno::INVAL);
     }
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(MOST as usize).min(target.left().max(1));

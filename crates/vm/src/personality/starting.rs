@@ -2,7 +2,6 @@
 
 mod cloning;
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -60,8 +59,8 @@ pub(super) struct Begin {
 pub(super) struct More {
     pub(super) gs_base: u64,
     pub(super) robust: u64,
-    /// What the wait of its first call still has, when that had been given up.
-    pub(super) waiting: Option<Option<Duration>>,
+    /// What the wait of its first call still has, when that had been broken off.
+    pub(super) waiting: Option<Duration>,
 }
 
 impl First {
@@ -355,9 +354,7 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
                 alternate,
                 rseq,
                 restore_mask: None,
-                deadlines: Deadlines::default(),
-                given_up: Cell::new(more.and_then(|more| more.waiting).map(|left| left.and_then(time::after))),
-                going_on: None,
+                deadlines: Deadlines::of(more.and_then(|more| more.waiting).and_then(time::after)),
                 is_at_marker: false,
             };
             thread.member.processor.store(thread.processor.number(), SeqCst);

@@ -1,12 +1,9 @@
 //! A thread of a program: it runs in the guest until it needs something, and is served here.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::time::Instant;
 
 use ringfence_isolation::{Exit, LostReason};
-use rustix::io::Errno;
 
 use super::process::{Member, Process};
 use super::rseq::Registration;
@@ -37,10 +34,6 @@ pub(crate) struct Thread {
     pub(super) restore_mask: Option<u64>,
     /// How long the call it makes waits.
     pub(super) deadlines: Deadlines,
-    /// The call that was made last gave its wait up to rest, and when the wait was to end.
-    pub(super) given_up: Cell<Option<Option<Instant>>>,
-    /// When the wait of this call is to end, which was given up before.
-    pub(super) going_on: Option<Instant>,
     /// It made the call that marks a point, and has not gone on since.
     pub(super) is_at_marker: bool,
 }
@@ -77,7 +70,7 @@ impl Thread {
                 // It may have been ended or stopped there.
                 continue;
             }
-            self.go_inside();
+            self.go_inside(is_in_stub);
             let event = self.processor.run(&self.world.machine);
             self.come_outside();
             self.context = match event {
@@ -152,13 +145,8 @@ impl Thread {
         let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
         self.next = Next::Return;
         self.deadlines.begin();
-        self.going_on = self.given_up.take().flatten();
         let answer = table::serve(self, number, arguments);
         self.deadlines.over();
-        self.going_on = None;
-        if answer != Err(Errno::INTR) {
-            self.given_up.set(None);
-        }
         match self.next {
             Next::Return => {
                 self.context.rax = match answer {

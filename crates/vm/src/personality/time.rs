@@ -181,6 +181,8 @@ fn sleep_busy(thread: &Thread, absolute: bool, wanted: Duration) -> Answer {
         if left.is_zero() {
             return Ok(0);
         }
+        // Each wait is a look at the processor time, and none has a deadline of the call's.
+        thread.deadlines.forget();
         match thread.wait(&[], after(left.max(Duration::from_millis(4))), || None::<()>) {
             Err(Errno::TIMEDOUT) => {}
             Err(Errno::INTR) if thread.world.rest.is_wanted() && !thread.is_interrupted() => {

@@ -25,7 +25,8 @@ pub(super) fn sendfile(thread: &mut Thread, [to, from, at, length, ..]: Argument
     };
     let to = descriptors.file(int(to))?;
     to.check_access(true)?;
-    let mut content = vec![0; length.min(MOST) as usize];
+    let length = thread.may_write(&to, None, length.min(MOST))?;
+    let mut content = vec![0; length as usize];
     let count =
         from.read_at(start, &mut content).map_err(|errno| if errno == Errno::SPIPE { Errno::INVAL } else { errno })?;
     let written = if count == 0 { 0 } else { to.write(thread, &content[..count])? } as u64;
@@ -81,7 +82,8 @@ pub(super) fn copy_file_range(thread: &mut Thread, [from, from_at, to, to_at, le
     if overlaps && from.identity()? == to.identity()? {
         return Err(Errno::INVAL);
     }
-    let mut content = vec![0; length.min(MOST) as usize];
+    let length = thread.may_write(&to, Some(target), length.min(MOST))?;
+    let mut content = vec![0; length as usize];
     let count = from.read_at(start, &mut content)?;
     let written = if count == 0 { 0 } else { to.write_at(target, &content[..count])? } as u64;
     if written > 0 {
@@ -117,6 +119,7 @@ pub(super) fn fallocate(thread: &mut Thread, [number, mode, start, length, ..]: 
     match (int(mode), &open.kind) {
         (0, Kind::File(_) | Kind::Memory(_)) => {
             if open.size()? < end {
+                thread.may_be_long(end)?;
                 open.set_size(end)?;
             }
             open.happened(libc::IN_MODIFY);

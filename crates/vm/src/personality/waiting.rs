@@ -47,20 +47,30 @@ impl Bell {
     }
 }
 
-/// How long the call of a thread waits. A call that is made again because another thread took the signal
-/// has the deadline it had: `signal(7)`, "Interruption of system calls".
+/// How long the call of a thread waits. A call that is made again, because another thread took the signal or
+/// everything came to rest, has the deadline it had: `signal(7)`, "Interruption of system calls".
 #[derive(Default)]
 pub(super) struct Deadlines {
-    /// The one of the wait that was interrupted.
-    interrupted: Cell<Option<Instant>>,
+    /// The one of the wait that was broken off.
+    broken_off: Cell<Option<Instant>>,
     /// The one of the call that is made again.
     kept: Cell<Option<Instant>>,
 }
 
 impl Deadlines {
+    /// Those of a thread whose first call is made again.
+    pub(super) fn of(kept: Option<Instant>) -> Self {
+        Deadlines { kept: Cell::new(kept), ..Deadlines::default() }
+    }
+
+    /// The one of the call that is made again next.
+    pub(super) fn kept(&self) -> Option<Instant> {
+        self.kept.get()
+    }
+
     /// A call begins.
     pub(super) fn begin(&self) {
-        self.interrupted.set(None);
+        self.broken_off.set(None);
     }
 
     /// The call is over. Whether it is made again is found out then.
@@ -70,7 +80,13 @@ impl Deadlines {
 
     /// It is made again.
     pub(super) fn go_on(&self) {
-        self.kept.set(self.interrupted.take());
+        self.kept.set(self.broken_off.take());
+    }
+
+    /// What is called next is another call.
+    pub(super) fn forget(&self) {
+        self.broken_off.set(None);
+        self.kept.set(None);
     }
 }
 
@@ -91,13 +107,16 @@ pub(super) fn waker() -> Waker {
 impl Thread {
     /// When a wait is over: of a call that is made again, when that was to be.
     pub(super) fn lasting(&self, deadline: Option<Instant>) -> Option<Instant> {
-        deadline.map(|deadline| self.deadlines.kept.get().unwrap_or(deadline))
+        deadline.map(|deadline| self.deadlines.kept().map_or(deadline, |kept| kept.min(deadline)))
     }
 
-    /// It was interrupted.
-    pub(super) fn broken_off(&self, deadline: Option<Instant>) -> Errno {
-        self.deadlines.interrupted.set(deadline);
-        Errno::INTR
+    /// Whether a wait is broken off: for a signal, for the end, or to rest.
+    pub(super) fn breaks_off(&self, deadline: Option<Instant>) -> bool {
+        let breaks = self.is_interrupted() || self.world.rest.is_wanted();
+        if breaks {
+            self.deadlines.broken_off.set(deadline);
+        }
+        breaks
     }
 
     /// Waits until `check` has an answer. `ETIMEDOUT` after the deadline, `EINTR` when something
@@ -108,17 +127,14 @@ impl Thread {
         deadline: Option<Instant>,
         mut check: impl FnMut() -> Option<T>,
     ) -> Result<T, Errno> {
-        let deadline = self.lasting(self.sooner(deadline));
+        let deadline = self.lasting(deadline);
         loop {
             self.world.control.hold();
             bells.iter().for_each(|bell| bell.enlist());
             if let Some(found) = check() {
                 return Ok(found);
             }
-            if self.is_interrupted() {
-                return Err(self.broken_off(deadline));
-            }
-            if self.gives_up(deadline) {
+            if self.breaks_off(deadline) {
                 return Err(Errno::INTR);
             }
             match deadline {

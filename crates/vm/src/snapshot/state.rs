@@ -355,7 +355,7 @@ pub(crate) struct Thread {
     /// Processor time so far.
     pub(crate) used: Duration,
     /// The call it makes first was waiting, for so long at most.
-    pub(crate) waiting: Option<Option<Duration>>,
+    pub(crate) waiting: Option<Duration>,
     /// It is at its marker: the call answers 1.
     pub(crate) is_marker: bool,
 }

@@ -6,25 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ringfence_isolation::names;
+use ringfence_isolation::system::{self, FILES_OF_ETC, FOLDERS, FOLDERS_OF_ETC};
 use ringfence_manifest::Spec;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
 use rustix::io::Errno;
 
 use super::{HostFile, covers};
 
-/// Folders of programs and libraries.
-const FOLDERS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"];
-/// The folders of `/etc` that programs read: which alternative a command is, and certificates.
-const FOLDERS_OF_ETC: [&str; 6] = [
-    "/etc/alternatives",
-    "/etc/ssl/certs",
-    "/etc/ca-certificates",
-    "/etc/pki/tls/certs",
-    "/etc/pki/ca-trust/extracted",
-    "/etc/pki/java",
-];
-/// The files: where libraries are, the time zone, protocols. No names of users, no passwords.
-const FILES_OF_ETC: [&str; 4] = ["/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols"];
 /// What C libraries ask for in passing, and what only the personality has: beyond that it is not here, and
 /// nobody need hear of it.
 const ABSENT: [&str; 6] = ["/etc/ld.so.preload", "/etc/host.conf", "/etc/gai.conf", "/etc/selinux", "/proc", "/sys"];
@@ -184,14 +172,11 @@ fn real_path(place: &OwnedFd) -> Result<Vec<u8>, Errno> {
 
 fn made(spec: &Spec) -> BTreeMap<&'static str, Vec<u8>> {
     let user = rustix::process::getuid().as_raw();
-    let name = if user == 0 { "root" } else { "capsule" };
-    let users = format!("{name}:x:{user}:{user}:{name}:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
-    let groups = format!("{name}:x:{user}:\nnogroup:x:65534:\n");
     let mut made = BTreeMap::from([
-        ("/etc/passwd", users.into_bytes()),
-        ("/etc/group", groups.into_bytes()),
-        ("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n".to_vec()),
-        ("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n".to_vec()),
+        ("/etc/passwd", system::users(user, user).into_bytes()),
+        ("/etc/group", system::groups(user).into_bytes()),
+        ("/etc/hosts", system::HOSTS.into()),
+        ("/etc/nsswitch.conf", system::NAME_SERVICES.into()),
     ]);
     let network = &spec.permissions.network;
     if !network.connect.is_empty() || !network.resolve.is_empty() {

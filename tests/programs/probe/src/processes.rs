@@ -2,14 +2,13 @@
 
 use std::process::{self, Command};
 #[cfg(not(target_os = "wasi"))]
-use std::{thread, time::Duration};
+use std::thread;
 
 use crate::outcome::{Failure, Outcome, first_line};
 
 pub fn run(command: &[&str]) -> Option<Outcome> {
     Some(match *command {
         ["spawn", program, ref arguments @ ..] => spawn(program, arguments),
-        ["fork-many", count] => fork_many(count.parse().ok()?),
         ["threads", count] => threads(count.parse().ok()?),
         ["pid"] => pid(),
         _ => return None,
@@ -32,28 +31,18 @@ fn spawn(program: &str, arguments: &[&str]) -> Outcome {
     }
 }
 
-/// Starts copies of the probe that sleep, without waiting for any, as a fork bomb would.
-fn fork_many(count: u64) -> Outcome {
-    let own = std::env::current_exe()?;
-    for started in 0..count {
-        let child = Command::new(&own).args(["sleep-ms", "60000"]).spawn();
-        child.map_err(|error| Failure::from(error).after(started))?;
-    }
-    Ok(count.to_string())
-}
-
 #[cfg(target_os = "wasi")]
 fn threads(_: u64) -> Outcome {
     Err(Failure::named("ENOTSUP"))
 }
 
-/// Starts threads that sleep for ever.
+/// Starts threads that wait for what never comes, and so stay as long as the process.
 #[cfg(not(target_os = "wasi"))]
 fn threads(count: u64) -> Outcome {
     for started in 0..count {
         let thread = thread::Builder::new().spawn(|| {
             loop {
-                thread::sleep(Duration::from_secs(60));
+                thread::park();
             }
         });
         thread.map_err(|error| Failure::from(error).after(started))?;

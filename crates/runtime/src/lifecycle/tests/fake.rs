@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use ringfence_abi::{Call, ErrorCode};
 use ringfence_isolation::{
-    Answer, Backend, BoxFuture, BuildError, Denial, Enforcement, Exit, Fact, Folder, Guarantee, Held, Host, Instance,
-    Level, Prepared, Spec, StartError, Stop, Usage, Verdict,
+    Answer, Backend, BoxFuture, BuildError, Denial, Enforcement, Exit, Fact, Guarantee, Held, Host, Instance, Level,
+    Prepared, Spec, StartError, Stop, Usage, Verdict,
 };
 use ringfence_manifest::{Identity, Isolation, Kind, Limits, Permissions, Program, Stdio, StreamIn, StreamOut};
 use tokio::sync::watch;
@@ -248,14 +248,6 @@ impl Host for FakeHal {
 
     fn verdict(&self) -> Verdict {
         self.verdict.borrow().clone()
-    }
-
-    fn folders(&self) -> Vec<Folder> {
-        Vec::new()
-    }
-
-    fn functions(&self) -> &[String] {
-        &[]
     }
 }
 

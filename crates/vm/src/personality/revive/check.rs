@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use super::LAST_ID;
 use super::ReviveError::{self, Invalid};
-use super::{LAST_ID, MOST_PAGES};
 use crate::kvm::PAGE;
 use crate::personality::MOST_THREADS;
 use crate::personality::world::{FIRST, World};
 use crate::snapshot::Image;
 use crate::snapshot::state;
+
+/// How much memory there can be when no limit says so.
+const MOST_PAGES: u64 = (16 << 30) / PAGE;
 
 /// Holds its numbers against each other and against the limits.
 pub(super) fn check(world: &World, image: &Image) -> Result<(), ReviveError> {

@@ -1,7 +1,10 @@
 //! The calls of Linux that answer `ENOSYS`, and why; and what is missing of those that are served.
 
-/// Calls that are not served: their family, why, and their numbers on x86-64.
-pub(super) const ABSENT: &[(&str, &str, &[(usize, &str)])] = &[
+/// Numbers on x86-64, with the names of the calls.
+type Calls = &'static [(usize, &'static str)];
+
+/// Calls that are not served: their family, why, and which.
+pub(super) const ABSENT: &[(&str, &str, Calls)] = &[
     (
         "ipc",
         "System V and POSIX queues, semaphores and segments: memory is shared through /dev/shm and mmap",

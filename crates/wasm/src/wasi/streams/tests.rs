@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ringfence_abi::Handle;
-use ringfence_isolation::{Answer, Folder, Host, Limit, LimitKind, Usage, Verdict};
+use ringfence_isolation::{Answer, Host, Limit, LimitKind, Usage, Verdict};
 
 use super::*;
 use crate::control::Control;
@@ -24,14 +24,6 @@ impl Host for Slow {
 
     fn verdict(&self) -> Verdict {
         Verdict::Continue
-    }
-
-    fn folders(&self) -> Vec<Folder> {
-        Vec::new()
-    }
-
-    fn functions(&self) -> &[String] {
-        &[]
     }
 }
 

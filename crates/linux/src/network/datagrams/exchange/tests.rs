@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ringfence_abi::{Call, ErrorCode, Handle, Reply};
-use ringfence_isolation::{Answer, Denial, Folder, Host, Usage, Verdict};
+use ringfence_isolation::{Answer, Denial, Host, Usage, Verdict};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::super::packet::Datagram;
@@ -48,14 +48,6 @@ impl Host for Judge {
 
     fn denied(&self, denial: Denial) {
         self.told.lock().unwrap().push(denial);
-    }
-
-    fn folders(&self) -> Vec<Folder> {
-        Vec::new()
-    }
-
-    fn functions(&self) -> &[String] {
-        &[]
     }
 }
 

@@ -1,0 +1,44 @@
+//! The parts of the host that every Linux program sees, whichever level runs it.
+//!
+//! Programs, libraries and what C libraries read of `/etc`, none of which is anybody's own; and the files of
+//! `/etc` that are made for each program, because the host's would tell of its users and its network.
+
+/// Folders of programs and libraries. On a host where one is a symbolic link, it is one for the program too.
+pub const FOLDERS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"];
+
+/// The folders of `/etc` that programs read: which alternative a command is, and certificates; never those
+/// beside them that hold private keys.
+pub const FOLDERS_OF_ETC: [&str; 6] = [
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+    "/etc/ca-certificates",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/pki/java",
+];
+
+/// The files: where libraries are, the time zone, protocols. No names of users, no passwords, no
+/// configuration of the host.
+pub const FILES_OF_ETC: [&str; 4] = ["/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols"];
+
+/// `hosts(5)` of a program, which knows itself alone.
+pub const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+
+/// `nsswitch.conf(5)` of a program: names of hosts are asked for as DNS does it.
+pub const NAME_SERVICES: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
+
+/// `passwd(5)` with the one user there is, and nobody.
+pub fn users(user: u32, group: u32) -> String {
+    let name = name(user);
+    format!("{name}:x:{user}:{group}:{name}:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n")
+}
+
+/// `group(5)` with the one group there is, and nobody's.
+pub fn groups(group: u32) -> String {
+    format!("{}:x:{group}:\nnogroup:x:65534:\n", name(group))
+}
+
+/// What a user and a group of this number are called.
+fn name(number: u32) -> &'static str {
+    if number == 0 { "root" } else { "capsule" }
+}

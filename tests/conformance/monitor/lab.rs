@@ -1,0 +1,92 @@
+//! Where a capsule with a monitor runs, as far as this machine can bound one.
+
+use std::fs;
+
+use ringfence::{BuildError, Capsule, Guarantee, Level, Load, LoadError, Runtime, StreamOut};
+
+/// Where a capsule runs: a folder with a mount of which nothing but writing one file is granted.
+pub(crate) struct Lab {
+    pub(crate) home: tempfile::TempDir,
+    pub(crate) runtime: std::cell::OnceCell<Runtime>,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let home = tempfile::tempdir().expect("a folder for temporary files");
+        fs::create_dir(home.path().join("data")).expect("a folder");
+        fs::write(home.path().join("data/in.txt"), "inside").expect("a file");
+        Lab { home, runtime: std::cell::OnceCell::new() }
+    }
+
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        limits: &str,
+        program: &str,
+        arguments: &[&str],
+        apart: bool,
+    ) -> Result<Capsule, LoadError> {
+        self.load_requiring(name, "", limits, program, arguments, apart)
+    }
+
+    pub(crate) fn load_requiring(
+        &self,
+        name: &str,
+        isolation: &str,
+        limits: &str,
+        program: &str,
+        arguments: &[&str],
+        apart: bool,
+    ) -> Result<ringfence::Capsule, LoadError> {
+        let (runtime, load) = self.describe(name, isolation, limits, program, arguments, apart)?;
+        runtime.load_with(load)
+    }
+
+    /// What is to be loaded, and where.
+    pub(crate) fn describe(
+        &self,
+        name: &str,
+        isolation: &str,
+        limits: &str,
+        program: &str,
+        arguments: &[&str],
+        apart: bool,
+    ) -> Result<(&Runtime, Load), LoadError> {
+        let runtime = self.runtime.get_or_init(|| {
+            let mut builder = Runtime::builder().data_home(self.home.path());
+            if apart {
+                builder = builder.runner(std::env::current_exe().expect("its own path"));
+            }
+            builder.build().expect("a runtime is set up")
+        });
+        if let Some(missing) = lacks(runtime, limits) {
+            return Err(missing);
+        }
+        let text = format!(
+            "[capsule]\nname = {name:?}\n[program]\nkind = \"linux\"\npath = {program:?}\nargs = {arguments:?}\n\
+             [isolation]\nlevel = \"microvm\"\n{isolation}\n[limits]\n{limits}\n\
+             [permissions]\nfs.write = [\"/data/out\"]\nfs.create = [\"/data/out\"]\n\
+             [mounts]\n\"/data\" = {{ from = \"data\", mode = \"rw\" }}\n"
+        );
+        let manifest = ringfence::Manifest::parse("capsule.toml", &text).expect("a manifest");
+        Ok((runtime, Load::manifest(manifest).directory(self.home.path()).stdout(StreamOut::Capture)))
+    }
+}
+
+/// What is missing here of what bounds a process. Without a cgroup nothing bounds a bad monitor: such a run
+/// would take all of this machine.
+fn lacks(runtime: &Runtime, limits: &str) -> Option<LoadError> {
+    let bounds = [("memory", "cgroup memory"), ("cpu_time", "cgroup cpuacct"), ("processes", "cgroup pids")];
+    let sandbox = runtime.backends().iter().find(|backend| backend.level() == Level::Sandbox)?;
+    let facts = sandbox.probe();
+    let missing = facts.iter().find(|fact| {
+        !fact.usable && bounds.iter().any(|(limit, name)| fact.name == *name && limits.starts_with(limit))
+    })?;
+    Some(LoadError::Build(BuildError::Refused(ringfence::Refusal {
+        level: Level::MicroVm,
+        guarantee: Guarantee::MonitorConfined,
+        found: missing.found.clone(),
+        remedy: String::new(),
+        facts: facts.clone(),
+    })))
+}
