@@ -204,6 +204,7 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("clone", "namespaces and tracing answer EINVAL"),
     ("clone3", "as clone; CLONE_INTO_CGROUP too; set_tid answers EPERM"),
     ("fadvise64", "advice is taken and nothing comes of it"),
+    ("futex", "waiting, waking, moving and WAKE_OP; those that hand priority on (PI) answer ENOSYS"),
     ("getcpu", "one of the processors the thread may run on, whichever the host runs it on; the page of time says 0"),
     ("getpriority", "niceness is kept and changes nothing"),
     (
