@@ -173,7 +173,10 @@ fn attack(mut line: Way) -> ! {
                 std::process::exit(0);
             }
         },
-        "it-has-no-files-and-no-network" => ended(&mut line, &what_there_is(port)),
+        "it-has-no-files-and-no-network" => {
+            let found = what_there_is(port, matches!(line, Way::Line(_)));
+            ended(&mut line, &found)
+        }
         "it-has-no-more-memory" => {
             let mut kept = Vec::new();
             loop {
@@ -325,7 +328,7 @@ fn varint(mut value: u64) -> Vec<u8> {
 }
 
 /// Everything of the host that can be reached; `nothing` is what is hoped for.
-fn what_there_is(port: &str) -> String {
+fn what_there_is(port: &str, in_a_process: bool) -> String {
     let mut found = Vec::new();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     for path in [here.join("Cargo.toml"), here.to_owned(), "/root".into(), "/home".into(), "/etc/shadow".into()] {
@@ -338,8 +341,8 @@ fn what_there_is(port: &str) -> String {
             found.push(format!("writes {path}"));
         }
     }
-    // What needs no libraries sees no system: itself and its processes.
-    if cfg!(target_feature = "crt-static") {
+    // What needs no libraries sees no system: itself and its processes. A machine shows its own system.
+    if cfg!(target_feature = "crt-static") && in_a_process {
         let names = fs::read_dir("/").into_iter().flatten().flatten().map(|entry| entry.file_name());
         found.extend(names.filter(|name| name != "proc" && name != "program").map(|name| format!("sees {name:?}")));
         found.extend(fs::metadata("/usr").is_ok().then(|| "sees /usr".into()));

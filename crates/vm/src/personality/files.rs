@@ -130,7 +130,7 @@ impl Descriptors {
 /// `close(2)`
 pub(super) fn close(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
-    if let Ok(open) = descriptors.get(int(number)) {
+    if let Ok(open) = descriptors.file(int(number)) {
         thread.world.locks.closed(thread.process.id, &open);
     }
     descriptors.close(int(number)).map(|()| 0)
@@ -141,13 +141,17 @@ pub(super) fn close_range(thread: &mut Thread, [first, last, flags, ..]: Argumen
     if first > last || flags & !0b110 != 0 {
         return Err(Errno::INVAL);
     }
+    if flags & u64::from(libc::CLOSE_RANGE_UNSHARE) != 0 {
+        // A copy, where others have the same ones: `CLONE_FILES` of `clone(2)`.
+        thread.process.set_descriptors(Arc::new(thread.process.descriptors().duplicate()));
+    }
     let descriptors = thread.process.descriptors();
     for number in descriptors.numbers() {
         if !(first..=last).contains(&(number as u64)) {
             continue;
         }
         match flags & 4 {
-            0 => descriptors.close(number as i32)?,
+            0 => drop(close(thread, [number as u64, 0, 0, 0, 0, 0])?),
             _ => drop(descriptors.close_on_exec_of(number as i32, Some(true))?),
         }
     }

@@ -112,7 +112,8 @@ impl Thread {
             content()?;
             drop(spot.found()?.names()?);
             let node = world.scratch.nameless(mode, world.now())?;
-            return Ok(Open::new(world, Kind::Memory(node), &[&spot.path, &b"/#deleted"[..]].concat(), flags));
+            let path = [&spot.path, format!("/#{}", node.number).as_bytes()].concat();
+            return Ok(Open::new(world, Kind::Memory(node), &path, flags));
         }
         if create && has(libc::O_EXCL) {
             may(Permission::FsCreate)?;
@@ -131,6 +132,8 @@ impl Thread {
                 match &node.body {
                     _ if create && has(libc::O_EXCL) => return Err(Errno::EXIST),
                     _ if has(libc::O_DIRECTORY) => return Err(Errno::NOTDIR),
+                    // The link itself, to look at.
+                    Body::Link(_) if path_only && has(libc::O_NOFOLLOW) => {}
                     Body::Link(_) => return Err(Errno::LOOP),
                     Body::Fifo if !path_only => {
                         let pipe = world.fifos.of(world, node.number);

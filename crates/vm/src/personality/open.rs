@@ -43,6 +43,10 @@ pub(super) struct Open {
     /// It was opened by the program, whose watchers hear of its end.
     pub(super) is_told: AtomicBool,
     _kept: Kept,
+    /// Of a file of `/proc`, what it said when it was last read from its beginning.
+    renewed: Mutex<Option<(Vec<u8>, Kept)>>,
+    /// It was read from its beginning.
+    was_begun: AtomicBool,
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
 }
@@ -157,6 +161,8 @@ impl Open {
             counted: false,
             is_told: AtomicBool::new(false),
             _kept: kept,
+            renewed: Mutex::default(),
+            was_begun: AtomicBool::new(false),
             attempts: Default::default(),
         }
     }

@@ -75,7 +75,7 @@ impl Thread {
             }
         };
         let written = if text.starts_with(b"/") { text.to_vec() } else { [&folder, &b"/"[..], text].concat() };
-        Ok(Path { normal: normal(&folder, text), written })
+        Ok(Path { normal: special::by_number(self, normal(&folder, text)), written })
     }
 
     /// The folder at the top of what the hal serves.
@@ -267,6 +267,10 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
     }
     let word = |at: u64| space.read_u64(how.wrapping_add(at));
     let (flags, mode, resolve) = (word(0)?, word(8)?, word(16)?);
+    const OF_A_PATH: i32 = libc::O_PATH | PATH_FLAGS;
+    if flags & libc::O_PATH as u64 != 0 && flags & !(OF_A_PATH as u64) != 0 {
+        return Err(Errno::INVAL);
+    }
     let makes = flags & (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64 != 0;
     if flags > u64::from(u32::MAX) || resolve & !KNOWN != 0 || mode & !0o7777 != 0 || (mode != 0 && !makes) {
         return Err(Errno::INVAL);
@@ -277,9 +281,27 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
     openat(thread, [folder, path, flags, mode, 0, 0])
 }
 
+/// What `O_PATH` can be said with.
+const PATH_FLAGS: i32 = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+
+/// The flags that count of those a program gave: with `O_PATH` few others do, and some contradict each other.
+fn flags_of(flags: u32) -> Result<u32, Errno> {
+    const UNNAMED: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
+    let flags = flags as i32;
+    if flags & libc::O_PATH != 0 {
+        return Ok((flags & (libc::O_PATH | PATH_FLAGS)) as u32);
+    }
+    let makes = flags & (libc::O_TMPFILE | libc::O_CREAT);
+    let contradicts = match flags & UNNAMED {
+        0 => makes == libc::O_CREAT | libc::O_DIRECTORY,
+        _ => makes != libc::O_TMPFILE || flags & libc::O_ACCMODE == libc::O_RDONLY,
+    };
+    if contradicts { Err(Errno::INVAL) } else { Ok(flags as u32) }
+}
+
 /// `openat(2)`
 pub(super) fn openat(thread: &mut Thread, [folder, path, flags, mode, ..]: Arguments) -> Answer {
-    let flags = flags as u32;
+    let flags = flags_of(flags as u32)?;
     let path = thread.path(int(folder), path)?;
     let follow = flags & libc::O_NOFOLLOW as u32 == 0;
     // What is new is told as such.

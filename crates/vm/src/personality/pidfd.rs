@@ -33,10 +33,19 @@ pub(super) fn send_signal(thread: &mut Thread, [number, signal, info, flags, ..]
         return Err(Errno::INVAL);
     }
     let open = thread.process.descriptors().get(int(number))?;
-    let Kind::Process(process) = &open.kind else { return Err(Errno::BADF) };
-    let is_there = thread.world.process(process.id).is_some_and(|found| Arc::ptr_eq(&found, process));
+    let process = match &open.kind {
+        Kind::Process(process) => process.clone(),
+        // The folder of a process stands for it, too.
+        Kind::Listing(_) => {
+            let number =
+                open.path.strip_prefix(b"/proc/").and_then(|rest| std::str::from_utf8(rest).ok()?.parse().ok());
+            thread.world.process(number.ok_or(Errno::BADF)?).ok_or(Errno::SRCH)?
+        }
+        _ => return Err(Errno::BADF),
+    };
+    let is_there = thread.world.process(process.id).is_some_and(|found| Arc::ptr_eq(&found, &process));
     if !is_there && process.is_over.load(SeqCst) {
         return Err(Errno::SRCH);
     }
-    signals::send_by(thread, process, signal, info)
+    signals::send_by(thread, &process, signal, info)
 }

@@ -106,6 +106,19 @@ impl Thread {
         Ok(total)
     }
 
+    /// Says how much of the time was left, in parts of a second of so many nanoseconds: `select(2)`, NOTES.
+    fn tell_rest(&self, at: u64, until: Option<Instant>, unit: u32) {
+        let (Some(until), Ok(space)) = (until, self.process.space()) else { return };
+        let is_zero = |at| space.read_u64(at).is_ok_and(|word| word == 0);
+        if at == 0 || is_zero(at) && is_zero(at.wrapping_add(8)) {
+            return;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        // Where that cannot be written, nothing is said.
+        let _ = space.write_u64(at, left.as_secs());
+        let _ = space.write_u64(at.wrapping_add(8), u64::from(left.subsec_nanos() / unit));
+    }
+
     /// When a `struct timespec` of waiting is over; `None` for never.
     pub(super) fn until(&self, at: u64) -> Result<Option<Instant>, Errno> {
         if at == 0 { Ok(None) } else { Ok(time::after(self.duration(at)?)) }
@@ -126,7 +139,9 @@ pub(super) fn poll(thread: &mut Thread, [at, count, left, ..]: Arguments) -> Ans
 pub(super) fn ppoll(thread: &mut Thread, [at, count, left, mask, size, _]: Arguments) -> Answer {
     let until = thread.until(left)?;
     thread.mask_while_waiting(mask, size)?;
-    thread.poll_at(at, count, until)
+    let answer = thread.poll_at(at, count, until);
+    thread.tell_rest(left, until, 1);
+    answer
 }
 
 /// `select(2)`
@@ -143,7 +158,9 @@ pub(super) fn select(thread: &mut Thread, [count, read, write, except, left, _]:
             time::after(Duration::from_secs(seconds).saturating_add(Duration::from_micros(microseconds)))
         }
     };
-    thread.select(count, [read, write, except], until)
+    let answer = thread.select(count, [read, write, except], until);
+    thread.tell_rest(left, until, 1_000);
+    answer
 }
 
 /// `pselect(2)`
@@ -154,5 +171,7 @@ pub(super) fn pselect(thread: &mut Thread, [count, read, write, except, left, ma
         let (at, size) = (space.read_u64(mask)?, space.read_u64(mask + 8)?);
         thread.mask_while_waiting(at, size)?;
     }
-    thread.select(count, [read, write, except], until)
+    let answer = thread.select(count, [read, write, except], until);
+    thread.tell_rest(left, until, 1);
+    answer
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use ringfence_abi::Call;
 
-use super::open::Kind;
+use super::open::{Kind, Open};
 use super::process::{Process, lock};
 use super::thread::Thread;
 
@@ -16,13 +16,14 @@ use super::thread::Thread;
 const TICK: u128 = 10;
 
 /// The files of a process.
-const OF_A_PROCESS: [&str; 19] = [
+const OF_A_PROCESS: [&str; 20] = [
     "cgroup",
     "cmdline",
     "comm",
     "cwd",
     "exe",
     "fd",
+    "fdinfo",
     "limits",
     "maps",
     "mountinfo",
@@ -111,7 +112,8 @@ pub(super) fn look(thread: &Thread, path: &str) -> Option<Kind> {
         number => number.parse().ok().and_then(|id| thread.world.process(id)),
     };
     match (process, first) {
-        (Some(process), _) => of_process(thread, &process, more),
+        (Some(process), "thread-self") => of_process(thread, &process, thread.member.id, more),
+        (Some(process), _) => of_process(thread, &process, process.id, more),
         (None, "sys") => setting(thread, more),
         (None, name) if more.is_empty() => of_all(thread, name),
         _ => None,
@@ -258,20 +260,20 @@ fn mounts(thread: &Thread, long: bool) -> String {
     lines
 }
 
-/// Of a process of the instance. What is in its memory and what it has open only it sees itself.
-fn of_process(thread: &Thread, process: &Arc<Process>, path: &str) -> Option<Kind> {
+/// Of a process of the instance, or of a thread of it. What is in its memory and what it has open only it sees itself.
+fn of_process(thread: &Thread, process: &Arc<Process>, who: u32, path: &str) -> Option<Kind> {
     let mine = process.id == thread.process.id;
     let image = process.image();
     match path {
         "" => Some(Kind::Listing(names(&OF_A_PROCESS))),
         "cmdline" => text(image.arguments.iter().flat_map(|text| text.iter().copied().chain([0])).collect::<Vec<u8>>()),
         "comm" => text([process.name(), b"\n".to_vec()].concat()),
-        "stat" => text(stat(process)),
+        "stat" => text(stat(process, who)),
         "statm" => {
             let (size, resident) = sizes(process);
             text(format!("{} {} 0 0 0 0 0\n", size / 4096, resident / 4096))
         }
-        "status" => text(status(process)),
+        "status" => text(status(process, who)),
         "cgroup" => text("0::/\n"),
         "oom_score" | "oom_score_adj" | "wchan" => text("0\n"),
         "mounts" => text(mounts(thread, false)),
@@ -279,19 +281,46 @@ fn of_process(thread: &Thread, process: &Arc<Process>, path: &str) -> Option<Kin
         "limits" => text(limits(process)),
         // Made when it is opened.
         "maps" if mine => text(Vec::new()),
-        "fd" if mine => Some(Kind::Listing(
+        "fd" | "fdinfo" if mine => Some(Kind::Listing(
             process.descriptors().numbers().iter().map(|number| number.to_string().into_bytes()).collect(),
         )),
         "task" => {
             let threads: Vec<u32> = lock(&process.threads).keys().copied().collect();
             Some(Kind::Listing(threads.into_iter().map(|id| id.to_string().into_bytes()).collect()))
         }
+        path if path.starts_with("fdinfo/") => {
+            let open = process.descriptors().get(path["fdinfo/".len()..].parse().ok()?).ok()?;
+            mine.then(|| text(described(thread, &open))).flatten()
+        }
         path => {
             let (id, more) = path.strip_prefix("task/").map(|rest| rest.split_once('/').unwrap_or((rest, "")))?;
-            let there = lock(&process.threads).contains_key(&id.parse().ok()?);
-            (there && !more.starts_with("task")).then(|| of_process(thread, process, more)).flatten()
+            let who = id.parse().ok()?;
+            let there = lock(&process.threads).contains_key(&who);
+            (there && !more.starts_with("task")).then(|| of_process(thread, process, who, more)).flatten()
         }
     }
+}
+
+/// What a descriptor stands for, as far as it is told: `proc_pid_fdinfo(5)`.
+fn described(thread: &Thread, open: &Open) -> String {
+    let position = *lock(&open.position);
+    let inode = thread.status_of(open).map_or(0, |status| status.identity().1);
+    // How it was made is not kept.
+    let flags = open.flags() & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY | libc::O_TRUNC) as u32;
+    let mut lines = format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{inode}\n");
+    // Writing to a string cannot fail.
+    let _ = match &open.kind {
+        Kind::Counter(counter) => {
+            let (number, by_one) = counter.captured();
+            writeln!(lines, "eventfd-count: {number:16x}\neventfd-semaphore: {}", u8::from(by_one))
+        }
+        Kind::Process(process) => {
+            let id = if process.is_over.load(SeqCst) { -1 } else { i64::from(process.id) };
+            writeln!(lines, "Pid:\t{id}\nNSpid:\t{id}")
+        }
+        _ => Ok(()),
+    };
+    lines
 }
 
 /// How much a process has mapped, and how much of that is there.
@@ -299,50 +328,54 @@ fn sizes(process: &Process) -> (u64, u64) {
     process.space().map_or((0, 0), |space| space.sizes())
 }
 
-fn state(process: &Process) -> char {
+fn state(process: &Process, who: u32) -> char {
+    let is_asleep = || lock(&process.threads).get(&who).is_some_and(|member| member.is_asleep.load(SeqCst));
     match () {
         () if process.is_over.load(SeqCst) => 'Z',
         () if process.halt.is_stopped() => 'T',
+        () if is_asleep() => 'S',
         () => 'R',
     }
 }
 
-fn stat(process: &Process) -> String {
+fn stat(process: &Process, who: u32) -> String {
     let (size, resident) = sizes(process);
     let ticks = |time: std::time::Duration| time.as_millis() / TICK;
     let (used, children) = (ticks(process.cpu_time()), ticks(*lock(&process.children_time)));
     let threads = lock(&process.threads).len();
     let niceness = process.niceness.load(SeqCst);
-    let [id, parent, group, session] =
-        [process.id, process.parent.load(SeqCst), process.group.load(SeqCst), process.session.load(SeqCst)];
+    let [parent, group, session] =
+        [process.parent.load(SeqCst), process.group.load(SeqCst), process.session.load(SeqCst)];
     format!(
-        "{id} ({}) {} {parent} {group} {session} 0 -1 0 0 0 0 0 {used} 0 {children} 0 {} {niceness} {threads} 0 0 {size} {} \
+        "{who} ({}) {} {parent} {group} {session} 0 -1 0 0 0 0 0 {used} 0 {children} 0 {} {niceness} {threads} 0 0 {size} {} \
          18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
         String::from_utf8_lossy(&process.name()),
-        state(process),
+        state(process, who),
         20 + niceness,
         resident / 4096,
     )
 }
 
-fn status(process: &Process) -> String {
+fn status(process: &Process, who: u32) -> String {
     let (size, resident) = sizes(process);
+    let state = state(process, who);
     let threads = lock(&process.threads).clone();
     let credentials = lock(&process.credentials).clone();
     let ids = |ids: [u32; 4]| ids.map(|id| id.to_string()).join("\t");
     let (users, groups) = (ids(credentials.users), ids(credentials.groups));
     let more: String = credentials.more().iter().map(|group| format!("{group} ")).collect();
     let (id, parent) = (process.id, process.parent.load(SeqCst));
-    let first = threads.values().next();
+    let first = threads.get(&who).or_else(|| threads.values().next());
     let of_first = |read: fn(&super::process::Member) -> u64| first.map_or(0, |member| read(member));
     let (ignored, caught) = super::signals::sets(process);
-    let word = match state(process) {
+    let word = match state {
         'Z' => "zombie",
         'T' => "stopped",
+        'S' => "sleeping",
         _ => "running",
     };
     format!(
-        "Name:\t{}\nUmask:\t{:04o}\nState:\t{} ({word})\nTgid:\t{id}\nNgid:\t0\nPid:\t{id}\nPPid:\t{parent}\nTracerPid:\t0\n\
+        "Name:\t{}\nUmask:\t{:04o}\nState:\t{} ({word})\nTgid:\t{id}\nNgid:\t0\nPid:\t{who}\nPPid:\t{parent}\nTracerPid:\t0\n\
          Uid:\t{users}\nGid:\t{groups}\nFDSize:\t64\nGroups:\t{more}\n\
          VmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmHWM:\t{resident:8} kB\nVmRSS:\t{resident:8} kB\nThreads:\t{}\n\
          SigQ:\t0/1024\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{ignored:016x}\n\
@@ -350,7 +383,7 @@ fn status(process: &Process) -> String {
          NoNewPrivs:\t{}\nSeccomp:\t0\n",
         String::from_utf8_lossy(&process.name()),
         lock(&process.place()).mask,
-        state(process),
+        state,
         threads.len(),
         of_first(|member| member.pending.load(SeqCst)),
         process.pending.load(SeqCst),

@@ -101,6 +101,8 @@ pub(super) struct Member {
     pub(super) affinity: AtomicU64,
     /// How much later it may be woken: `PR_SET_TIMERSLACK`.
     pub(super) slack: AtomicU64,
+    /// It waits in a call.
+    pub(super) is_asleep: AtomicBool,
 }
 
 impl Member {
@@ -121,6 +123,7 @@ impl Member {
             processor: AtomicU32::new(self.processor.load(SeqCst)),
             affinity: AtomicU64::new(self.affinity.load(SeqCst)),
             slack: AtomicU64::new(self.slack.load(SeqCst)),
+            is_asleep: AtomicBool::new(false),
         }
     }
 

@@ -161,10 +161,10 @@ impl Thread {
                 return Err(Errno::TIMEDOUT);
             }
             match deadline.into_iter().chain(watch.next).min() {
-                None => self.world.control.parked(thread::park),
+                None => self.asleep(thread::park),
                 Some(moment) => {
                     let left = moment.saturating_duration_since(now);
-                    self.world.control.parked(|| thread::park_timeout(left));
+                    self.asleep(|| thread::park_timeout(left));
                 }
             }
         }

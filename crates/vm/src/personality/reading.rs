@@ -28,7 +28,10 @@ fn read_into(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<
     let mut content = vec![0; length];
     let count = match offset {
         None => open.read(thread, &mut content)?,
-        Some(offset) => open.read_at(offset, &mut content)?,
+        Some(offset) => {
+            open.renew(thread, offset);
+            open.read_at(offset, &mut content)?
+        }
     };
     space.write(at, &content[..count])?;
     if count > 0 {
@@ -302,10 +305,11 @@ pub(super) fn fsync(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
 }
 
 /// `fadvise64(2)`: advice that is not taken.
-pub(super) fn fadvise(thread: &mut Thread, [number, _, _, advice, ..]: Arguments) -> Answer {
+pub(super) fn fadvise(thread: &mut Thread, [number, _, length, advice, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().file(int(number))?;
     match advice {
         _ if !open.has_position() => Err(Errno::SPIPE),
+        _ if (length as i64) < 0 => Err(Errno::INVAL),
         0..=5 => Ok(0),
         _ => Err(Errno::INVAL),
     }

@@ -3,7 +3,7 @@
 use ringfence_abi::Call;
 use rustix::io::Errno;
 
-use super::open::Kind;
+use super::open::{Kind, Open};
 use super::thread::Thread;
 use super::world::World;
 
@@ -76,6 +76,15 @@ fn own<'a>(thread: &Thread, path: &'a [u8]) -> Option<&'a [u8]> {
     mine.then(|| rest.strip_prefix(b"/").unwrap_or(rest))
 }
 
+/// The same path with the number of the process in the place of `/proc/self`, which leads elsewhere for others.
+pub(super) fn by_number(thread: &Thread, path: Vec<u8>) -> Vec<u8> {
+    let rest = path.strip_prefix(b"/proc/self/").or_else(|| path.strip_prefix(b"/proc/thread-self/"));
+    match rest {
+        Some(rest) => [format!("/proc/{}/", thread.process.id).as_bytes(), rest].concat(),
+        None => path,
+    }
+}
+
 /// The descriptor that a path names: `/proc/self/fd/3`, `/dev/stdin`.
 pub(super) fn descriptor(thread: &Thread, path: &[u8]) -> Option<i32> {
     let number = match path {
@@ -87,13 +96,30 @@ pub(super) fn descriptor(thread: &Thread, path: &[u8]) -> Option<i32> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
+/// Where something open is, and whether it still has a name: `proc_pid_fd(5)`.
+fn shown(open: &Open) -> Vec<u8> {
+    match &open.kind {
+        Kind::Memory(node) if node.state().names == 0 && open.path.starts_with(b"/") => {
+            let mut path = open.path.clone();
+            if !path.ends_with(b" (deleted)") {
+                path.extend_from_slice(b" (deleted)");
+            }
+            path
+        }
+        _ => open.path.clone(),
+    }
+}
+
 /// What a link of `/proc` says.
 pub(super) fn link(thread: &Thread, path: &[u8]) -> Option<Result<Vec<u8>, Errno>> {
     if path == b"/proc/self" {
         return Some(Ok(thread.process.id.to_string().into_bytes()));
     }
+    if path == b"/proc/thread-self" {
+        return Some(Ok(format!("{}/task/{}", thread.process.id, thread.member.id).into_bytes()));
+    }
     if let Some(number) = descriptor(thread, path) {
-        return Some(thread.process.descriptors().get(number).map(|open| open.path.clone()));
+        return Some(thread.process.descriptors().get(number).map(|open| shown(&open)));
     }
     match own(thread, path)? {
         b"exe" => Some(Ok(thread.process.image().path.clone())),

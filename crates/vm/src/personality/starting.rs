@@ -84,6 +84,7 @@ pub(super) fn member(id: u32, blocked: u64) -> Arc<Member> {
         processor: AtomicU32::new(0),
         affinity: AtomicU64::new(0),
         slack: AtomicU64::new(super::prctl::SLACK),
+        is_asleep: AtomicBool::new(false),
     })
 }
 

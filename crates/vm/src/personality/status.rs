@@ -325,6 +325,16 @@ pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Ar
     if int(length) <= 0 {
         return Err(Errno::INVAL);
     }
+    let space = thread.process.space()?;
+    if int(folder) != libc::AT_FDCWD && space.text(path)?.is_empty() {
+        // Of a link that was opened itself.
+        let open = thread.process.descriptors().get(int(folder))?;
+        let Kind::Memory(node) = &open.kind else { return Err(Errno::NOENT) };
+        let Body::Link(target) = &node.body else { return Err(Errno::NOENT) };
+        let part = &target[..target.len().min(int(length).unsigned_abs() as usize)];
+        space.write(at, part)?;
+        return Ok(part.len() as u64);
+    }
     let path = thread.path(int(folder), path)?;
     let path = match special::link(thread, &path.normal) {
         Some(_) => Way::Path(path),
@@ -366,20 +376,50 @@ pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Ar
 pub(super) fn statfs(thread: &mut Thread, [path, at, ..]: Arguments) -> Answer {
     let path = thread.path(libc::AT_FDCWD, path)?;
     thread.status_at(&path, true)?;
-    tell_file_system(thread, at)
+    let magic = match special::look(thread, &path.normal) {
+        Some(_) => magic_of(&path.normal),
+        None => TMPFS,
+    };
+    tell_file_system(thread, magic, at)
 }
 
 /// `fstatfs(2)`
 pub(super) fn fstatfs(thread: &mut Thread, [number, at, ..]: Arguments) -> Answer {
-    thread.process.descriptors().get(int(number))?;
-    tell_file_system(thread, at)
+    let open = thread.process.descriptors().get(int(number))?;
+    let magic = match &open.kind {
+        Kind::Listing(_) | Kind::Text(_) | Kind::Device(_) | Kind::Terminal(_) | Kind::Master(_) => {
+            magic_of(&open.path)
+        }
+        Kind::Reader(_) | Kind::Writer(_) => PIPES,
+        Kind::Socket(_) => SOCKETS,
+        Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) | Kind::Process(_) | Kind::Watches(_) => {
+            ANONYMOUS
+        }
+        _ => TMPFS,
+    };
+    tell_file_system(thread, magic, at)
 }
 
-fn tell_file_system(thread: &Thread, at: u64) -> Answer {
+const TMPFS: u64 = libc::TMPFS_MAGIC as u64;
+// Numbers that are not in `libc`: `linux/magic.h`.
+const PIPES: u64 = 0x5049_5045;
+const SOCKETS: u64 = 0x534f_434b;
+const ANONYMOUS: u64 = 0x0904_1934;
+
+/// By what programs recognise where a path of the personality's own is: `statfs(2)`.
+fn magic_of(path: &[u8]) -> u64 {
+    let is_in = |folder: &[u8]| crate::tree::covers(folder, path);
+    match () {
+        () if is_in(b"/proc") => libc::PROC_SUPER_MAGIC as u64,
+        () if is_in(b"/sys") => libc::SYSFS_MAGIC as u64,
+        () if is_in(b"/dev/pts") => libc::DEVPTS_SUPER_MAGIC as u64,
+        () => TMPFS,
+    }
+}
+
+fn tell_file_system(thread: &Thread, magic: u64, at: u64) -> Answer {
     let mut bytes = [0; 120];
-    for (index, word) in
-        [0x0102_1994_u64, 4096, 1 << 20, 1 << 19, 1 << 19, 1 << 16, 1 << 15, 0, 255, 4096].iter().enumerate()
-    {
+    for (index, word) in [magic, 4096, 1 << 20, 1 << 19, 1 << 19, 1 << 16, 1 << 15, 0, 255, 4096].iter().enumerate() {
         bytes[index * 8..index * 8 + 8].copy_from_slice(&word.to_le_bytes());
     }
     thread.process.space()?.write(at, &bytes).map(|()| 0)

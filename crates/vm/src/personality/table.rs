@@ -43,7 +43,8 @@ macro_rules! calls {
 
 /// Serves the call of that number.
 pub(super) fn serve(thread: &mut Thread, number: u64, arguments: Arguments) -> Answer {
-    let number = usize::try_from(number).unwrap_or(NUMBERS);
+    // Linux looks at the lower half of the register.
+    let number = number as u32 as usize;
     thread.world.control.counts().calls[number.min(NUMBERS)].fetch_add(1, Relaxed);
     let service = SERVICES.get(number).copied().flatten();
     service.map_or(Err(Errno::NOSYS), |service| service(thread, arguments))

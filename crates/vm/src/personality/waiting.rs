@@ -138,13 +138,20 @@ impl Thread {
                 return Err(Errno::INTR);
             }
             match deadline {
-                None => self.world.control.parked(thread::park),
+                None => self.asleep(thread::park),
                 Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
-                    Some(left) if !left.is_zero() => self.world.control.parked(|| thread::park_timeout(left)),
+                    Some(left) if !left.is_zero() => self.asleep(|| thread::park_timeout(left)),
                     _ => return Err(Errno::TIMEDOUT),
                 },
             }
         }
+    }
+
+    /// Parks, and is seen to sleep until that is over: `proc_pid_stat(5)`.
+    pub(super) fn asleep(&self, park: impl FnOnce()) {
+        self.member.is_asleep.store(true, SeqCst);
+        self.world.control.parked(park);
+        self.member.is_asleep.store(false, SeqCst);
     }
 
     /// Waits for an answer of the hal.

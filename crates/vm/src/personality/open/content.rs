@@ -1,15 +1,18 @@
 //! The content of what is open: read, written, and as that of memory.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use ringfence_abi::{Call, Interest, Position, Reply};
 use ringfence_manifest::Point;
 use rustix::io::Errno;
 
 use super::{Kind, Open};
+use crate::kvm::Kept;
 use crate::memory::Content;
 use crate::personality::memory_files;
 use crate::personality::process::lock;
+use crate::personality::special;
 use crate::personality::thread::Thread;
 use crate::personality::world::World;
 use crate::tree::HostFile;
@@ -44,11 +47,28 @@ impl Open {
             Kind::Master(terminal) => terminal.read_shown(thread, into, self.is_nonblocking()),
             Kind::Device(device) => device.read(&self.world, into),
             _ => {
+                // Before it is locked: what is told of a descriptor may be told of this one.
+                let begins = *lock(&self.position);
+                self.renew(thread, begins);
                 let mut position = lock(&self.position);
                 let count = self.read_at(*position, into)?;
                 *position += count as u64;
                 Ok(count)
             }
+        }
+    }
+
+    /// A file of `/proc` that is read from its beginning again says what holds now: `proc(5)`. Programs keep such a
+    /// file open and look into it from time to time.
+    pub(in crate::personality) fn renew(&self, thread: &Thread, offset: u64) {
+        let is_made = matches!(self.kind, Kind::Text(_)) && self.path.starts_with(b"/proc/");
+        if !is_made || offset != 0 || !self.was_begun.swap(true, SeqCst) {
+            return;
+        }
+        // What is gone, and what only the process that opened it sees, is as it was.
+        if let Ok(Some(Kind::Text(text))) = special::open(thread, &self.path) {
+            let kept = Kept::of(&self.world.machine, text.capacity());
+            *lock(&self.renewed) = Some((text, kept));
         }
     }
 
@@ -67,6 +87,8 @@ impl Open {
             Kind::MemoryFolder(_) => Err(Errno::ISDIR),
             Kind::System(file) => self.world.read_system(file, offset, into),
             Kind::Text(text) => {
+                let renewed = lock(&self.renewed);
+                let text = renewed.as_ref().map_or(text, |(text, _)| text);
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
                 let part = &text[start..text.len().min(start.saturating_add(into.len()))];
                 into[..part.len()].copy_from_slice(part);

@@ -79,7 +79,13 @@ pub(in crate::personality) fn kill(thread: &mut Thread, [to, signal, ..]: Argume
         -1 => None,
         to if to < 0 => Some(to.unsigned_abs()),
         to => {
-            let process = world.process(to.unsigned_abs()).ok_or(Errno::SRCH)?;
+            let number = to.unsigned_abs();
+            // The number of any of its threads will do.
+            let of_thread = || {
+                let processes: Vec<_> = world.processes().values().cloned().collect();
+                processes.into_iter().find(|process| lock(&process.threads).contains_key(&number))
+            };
+            let process = world.process(number).or_else(of_thread).ok_or(Errno::SRCH)?;
             check()?;
             thread.may_signal(&process, signal)?;
             if signal != 0 {

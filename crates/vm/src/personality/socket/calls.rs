@@ -40,6 +40,39 @@ fn style(kind: i32) -> Result<Style, Errno> {
     }
 }
 
+/// What is asked of a family: the style, or why there is no such socket, in the order in which Linux looks.
+fn kind_of(family: i32, kind: i32, protocol: i32) -> Result<Style, Errno> {
+    const FAMILIES: i32 = 46;
+    const KINDS: i32 = 11;
+    const KIND: i32 = 0xf;
+    let bare = kind & !FLAGS;
+    if bare & !KIND != 0 {
+        return Err(Errno::INVAL);
+    }
+    if !(0..FAMILIES).contains(&family) {
+        return Err(Errno::AFNOSUPPORT);
+    }
+    if !(0..KINDS).contains(&bare) {
+        return Err(Errno::INVAL);
+    }
+    match family {
+        libc::AF_UNIX => match bare {
+            _ if protocol != 0 && protocol != libc::AF_UNIX => Err(Errno::PROTONOSUPPORT),
+            // Told as datagrams: `unix(7)`.
+            libc::SOCK_RAW => Ok(Style::Datagram),
+            _ => style(kind).map_err(|_| Errno::SOCKTNOSUPPORT),
+        },
+        libc::AF_INET | libc::AF_INET6 => match bare {
+            libc::SOCK_STREAM if protocol == 0 || protocol == libc::IPPROTO_TCP => Ok(Style::Stream),
+            libc::SOCK_DGRAM if protocol == 0 || protocol == libc::IPPROTO_UDP => Ok(Style::Datagram),
+            libc::SOCK_RAW if protocol != 0 => Err(Errno::PERM),
+            libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_RAW => Err(Errno::PROTONOSUPPORT),
+            _ => Err(Errno::SOCKTNOSUPPORT),
+        },
+        _ => Err(Errno::AFNOSUPPORT),
+    }
+}
+
 fn open(thread: &Thread, socket: Socket, flags: i32) -> Arc<Open> {
     let how = (libc::O_RDWR | flags & libc::SOCK_NONBLOCK) as u32;
     Open::new(&thread.world, Kind::Socket(Box::new(socket)), b"socket:[1]", how)
@@ -47,31 +80,21 @@ fn open(thread: &Thread, socket: Socket, flags: i32) -> Arc<Open> {
 
 /// `socket(2)`
 pub(in crate::personality) fn socket(thread: &mut Thread, [family, kind, protocol, ..]: Arguments) -> Answer {
-    let (kind, protocol) = (int(kind), int(protocol));
-    let socket = match (int(family), style(kind)?) {
+    let (family, kind) = (int(family), int(kind));
+    let socket = match (family, kind_of(family, kind, int(protocol))?) {
         (libc::AF_UNIX, style) => Socket::Unix(Unix::new(style)),
-        (libc::AF_INET | libc::AF_INET6, Style::Packets) => return Err(Errno::SOCKTNOSUPPORT),
-        (family @ (libc::AF_INET | libc::AF_INET6), style) => {
-            let stream = style == Style::Stream;
-            let own = if stream { libc::IPPROTO_TCP } else { libc::IPPROTO_UDP };
-            if protocol != 0 && protocol != own {
-                return Err(Errno::PROTONOSUPPORT);
-            }
-            Socket::Internet(Internet::new(family == libc::AF_INET6, stream))
-        }
-        _ => return Err(Errno::AFNOSUPPORT),
+        (family, style) => Socket::Internet(Internet::new(family == libc::AF_INET6, style == Style::Stream)),
     };
     let open = open(thread, socket, kind);
     thread.process.descriptors().add(open, 0, kind & libc::SOCK_CLOEXEC != 0)
 }
 
 /// `socketpair(2)`
-pub(in crate::personality) fn socketpair(thread: &mut Thread, [family, kind, _, at, ..]: Arguments) -> Answer {
-    let kind = int(kind);
-    let style = style(kind)?;
-    if int(family) != libc::AF_UNIX {
-        let known = matches!(int(family), libc::AF_INET | libc::AF_INET6);
-        return Err(if known { Errno::OPNOTSUPP } else { Errno::AFNOSUPPORT });
+pub(in crate::personality) fn socketpair(thread: &mut Thread, [family, kind, protocol, at, ..]: Arguments) -> Answer {
+    let (family, kind) = (int(family), int(kind));
+    let style = kind_of(family, kind, int(protocol))?;
+    if family != libc::AF_UNIX {
+        return Err(Errno::OPNOTSUPP);
     }
     let space = thread.process.space()?;
     space.writable(at, 8).and_then(|count| if count < 8 { Err(Errno::FAULT) } else { Ok(()) })?;

@@ -209,8 +209,8 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
         "ftruncate",
         "what is mapped beyond the new end and was used before stays there, empty where it is shared: no SIGBUS",
     ),
+    ("futex", "waiting, waking, moving and WAKE_OP; those that hand priority on (PI) answer ENOSYS"),
     ("truncate", "as ftruncate"),
-    ("pidfd_send_signal", "to descriptors of pidfd_open and clone, not to folders of /proc"),
     ("getcpu", "one of the processors the thread may run on, whichever the host runs it on; the page of time says 0"),
     ("getpriority", "niceness is kept and changes nothing"),
     (
