@@ -1,5 +1,7 @@
 /* dup(2), fcntl(2), close_range(2) */
 #include "show.h"
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 int main(void) {
     int f = open("f", O_RDWR | O_CREAT, 0600);
     SHOW(f);
@@ -21,6 +23,18 @@ int main(void) {
     SHOW(fcntl(31, F_GETFD));
     SHOW(fcntl(f, F_DUPFD, -1));
     SHOW(fcntl(f, 98765, 0));
+    /* Who is told of what becomes ready: kept. */
+    int ends[2], on = 1, off = 0;
+    SHOW(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    SHOW(ioctl(ends[0], FIOASYNC, &on));
+    SHOW(fcntl(ends[0], F_GETFL) & O_ASYNC);
+    SHOW(ioctl(ends[0], FIOASYNC, &off));
+    SHOW(fcntl(ends[0], F_GETFL) & O_ASYNC);
+    SHOW(fcntl(ends[0], F_GETOWN));
+    SHOW(fcntl(ends[0], F_SETOWN, getpid()));
+    SHOW(fcntl(ends[0], F_GETOWN) == getpid());
+    SHOW(ioctl(f, FIOASYNC, &on));
+    SHOW(ioctl(f, FIOASYNC, NULL));
     SHOW(write(20, "shared", 6));
     SHOW(lseek(f, 0, SEEK_CUR));
     SHOW(fcntl(20, F_SETFL, O_APPEND | O_NONBLOCK));

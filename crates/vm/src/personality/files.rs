@@ -184,6 +184,12 @@ pub(super) fn dup3(thread: &mut Thread, [from, to, flags, ..]: Arguments) -> Ans
     descriptors.put(descriptors.get(int(from))?, int(to), flags != 0)
 }
 
+/// From `asm-generic/fcntl.h`.
+const F_SETOWN_EX: i32 = 15;
+const F_GETOWN_EX: i32 = 16;
+const F_OWNER_PID: u32 = 1;
+const F_OWNER_PGRP: u32 = 2;
+
 /// `fcntl(2)`
 pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
@@ -204,6 +210,28 @@ pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Argume
         libc::F_SETFL => {
             open.set_flags(argument as u32);
             Ok(0)
+        }
+        libc::F_SETOWN if int(argument) == i32::MIN => Err(Errno::INVAL),
+        libc::F_SETOWN => {
+            open.set_owner(int(argument));
+            Ok(0)
+        }
+        libc::F_GETOWN => Ok(open.owner() as u64),
+        // `struct f_owner_ex`: what sort of number, and the number.
+        F_SETOWN_EX => {
+            let space = thread.process.space()?;
+            let (sort, number) = (space.read_u32(argument)?, space.read_u32(argument.wrapping_add(4))? as i32);
+            open.set_owner(match sort {
+                F_OWNER_PID => number,
+                F_OWNER_PGRP => number.checked_neg().ok_or(Errno::INVAL)?,
+                _ => return Err(Errno::INVAL),
+            });
+            Ok(0)
+        }
+        F_GETOWN_EX => {
+            let sort = if open.owner() < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
+            let words = [sort.to_le_bytes(), open.owner().unsigned_abs().to_le_bytes()];
+            thread.process.space()?.write(argument, words.as_flattened()).map(|()| 0)
         }
         command @ (libc::F_SETLK
         | libc::F_SETLKW

@@ -2,7 +2,7 @@
 
 mod content;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use ringfence_abi::{Call, Handle, Interest, Reply};
@@ -49,6 +49,8 @@ pub(super) struct Open {
     was_begun: AtomicBool,
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
+    /// Who asked to be told by a signal when it becomes ready: kept, and no signal comes.
+    owner: AtomicI32,
 }
 
 /// What the host keeps for a text beside what is in it: where it is, and what the allocator adds.
@@ -164,6 +166,7 @@ impl Open {
             renewed: Mutex::default(),
             was_begun: AtomicBool::new(false),
             attempts: Default::default(),
+            owner: AtomicI32::new(0),
         }
     }
 
@@ -228,7 +231,23 @@ impl Open {
     }
 
     pub(super) fn set_flags(&self, flags: u32) {
-        self.flags.store(self.flags() & !CHANGEABLE | flags & CHANGEABLE, SeqCst);
+        let changeable = if self.becomes_ready() { CHANGEABLE | libc::O_ASYNC as u32 } else { CHANGEABLE };
+        self.flags.store(self.flags() & !changeable | flags & changeable, SeqCst);
+    }
+
+    /// Whether it is something that Linux sends `SIGIO` for.
+    pub(super) fn becomes_ready(&self) -> bool {
+        let Open { kind, .. } = self;
+        matches!(kind, Kind::Socket(_) | Kind::Reader(_) | Kind::Writer(_) | Kind::Terminal(_) | Kind::Master(_))
+    }
+
+    /// Who asked to be told when it becomes ready: a process, or a group where it is negative; 0 for nobody.
+    pub(super) fn owner(&self) -> i32 {
+        self.owner.load(SeqCst)
+    }
+
+    pub(super) fn set_owner(&self, owner: i32) {
+        self.owner.store(owner, SeqCst);
     }
 
     /// Whether it only names a file: `O_PATH`.

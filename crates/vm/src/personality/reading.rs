@@ -339,7 +339,7 @@ pub(super) fn syncfs(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     thread.process.descriptors().file(int(number)).map(|_| 0)
 }
 
-/// `ioctl(2)`: what terminals are asked for, and `FIONREAD`, `FIOCLEX`, `FIONBIO`.
+/// `ioctl(2)`: what terminals are asked for, and `FIONREAD`, `FIOCLEX`, `FIONBIO`, `FIOASYNC`.
 pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
     let open = descriptors.file(int(number))?;
@@ -352,9 +352,12 @@ pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -
             _ => Err(Errno::NOTTY),
         },
         libc::FIOCLEX => super::files::fcntl(thread, [number, libc::F_SETFD as u64, 1, 0, 0, 0]),
-        libc::FIONBIO => {
+        libc::FIONBIO | libc::FIOASYNC => {
             let on = thread.process.space()?.read_u32(at)? != 0;
-            let flag = libc::O_NONBLOCK as u32;
+            if request == libc::FIOASYNC && !open.becomes_ready() {
+                return Err(Errno::NOTTY);
+            }
+            let flag = if request == libc::FIONBIO { libc::O_NONBLOCK } else { libc::O_ASYNC } as u32;
             open.set_flags(if on { open.flags() | flag } else { open.flags() & !flag });
             Ok(0)
         }

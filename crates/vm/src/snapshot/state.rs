@@ -147,6 +147,8 @@ pub(crate) struct Open {
     pub(crate) kind: Kind,
     pub(crate) path: Vec<u8>,
     pub(crate) flags: u32,
+    /// See `F_SETOWN`.
+    pub(crate) owner: i32,
     pub(crate) position: u64,
 }
 

@@ -24,7 +24,7 @@ use crate::tree::HostFile;
 impl Reviving<'_> {
     pub(super) fn open(&self, captured: &state::Open) -> Result<Arc<Open>, ReviveError> {
         let world = self.world;
-        let state::Open { kind, path, flags, position } = captured;
+        let state::Open { kind, path, flags, owner, position } = captured;
         let failed = |errno| ReviveError::Open { path: shown(path), errno };
         if *position > i64::MAX as u64 || (path.starts_with(b"/") && path.contains(&0)) {
             return Err(Invalid("open files"));
@@ -79,6 +79,7 @@ impl Reviving<'_> {
             state::Kind::Set(_) => Kind::Set(Set::new(world)),
         };
         let open = Open::new(world, kind, path, *flags);
+        open.set_owner(*owner);
         *lock(&open.position) = *position;
         Ok(open)
     }

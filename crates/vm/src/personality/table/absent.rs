@@ -204,7 +204,10 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("clone", "namespaces and tracing answer EINVAL"),
     ("clone3", "as clone; CLONE_INTO_CGROUP too; set_tid answers EPERM"),
     ("fadvise64", "advice is taken and nothing comes of it"),
-    ("fcntl", "no signals for what becomes ready (F_SETOWN, O_ASYNC), no leases, nobody told of a folder's changes"),
+    (
+        "fcntl",
+        "F_SETOWN and O_ASYNC are kept, and no signal comes of what becomes ready; no thread is an owner; no leases, nobody told of a folder's changes",
+    ),
     (
         "ftruncate",
         "what is mapped beyond the new end and was used before stays there, empty where it is shared: no SIGBUS",
@@ -218,7 +221,7 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
         "what the instance itself does is told, by path; not what others do to the host's folders, nor what is written \
          through memory, nor that the last descriptor of a removed file is closed",
     ),
-    ("ioctl", "FIONREAD, FIONBIO, FIOCLEX and those of terminals, but for packets and TIOCSTI"),
+    ("ioctl", "FIONREAD, FIONBIO, FIOASYNC, FIOCLEX and those of terminals, but for packets and TIOCSTI"),
     (
         "madvise",
         "MADV_DONTNEED, populating, and what is only advice; MADV_FREE frees nothing, and nothing is kept from children",
