@@ -33,6 +33,8 @@ int main(void) {
     SHOW(fcntl(ends[0], F_GETOWN));
     SHOW(fcntl(ends[0], F_SETOWN, getpid()));
     SHOW(fcntl(ends[0], F_GETOWN) == getpid());
+    SHOW(mkfifo("fifo", 0600));
+    SHOW(ioctl(open("fifo", O_RDWR), FIOASYNC, &on));
     SHOW(ioctl(f, FIOASYNC, &on));
     SHOW(ioctl(f, FIOASYNC, NULL));
     SHOW(write(20, "shared", 6));

@@ -64,9 +64,9 @@ pub(crate) struct Place {
 /// What a place has of its own beside the system and what is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Furniture {
-    /// Nothing, and no system either: for a program that needs no file but its own.
+    /// Nothing, and not even the system: for a program that needs no file but its own.
     Bare,
-    /// Nothing.
+    /// Nothing beside the system.
     None,
     /// Devices, and those folders in memory where anything is granted: nothing but mounts keeps others from them.
     Granted,

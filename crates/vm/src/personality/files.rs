@@ -190,6 +190,31 @@ const F_GETOWN_EX: i32 = 16;
 const F_OWNER_PID: u32 = 1;
 const F_OWNER_PGRP: u32 = 2;
 
+/// Who is to be told when something becomes ready: `fcntl(2)`, "Managing signals". It is kept.
+fn owner(thread: &Thread, open: &Open, command: i32, argument: u64) -> Answer {
+    let space = thread.process.space()?;
+    match command {
+        libc::F_SETOWN if int(argument) == i32::MIN => return Err(Errno::INVAL),
+        libc::F_SETOWN => open.set_owner(int(argument)),
+        libc::F_GETOWN => return Ok(open.owner() as u64),
+        // `struct f_owner_ex`: what sort of number, and the number.
+        F_SETOWN_EX => {
+            let (sort, number) = (space.read_u32(argument)?, space.read_u32(argument.wrapping_add(4))? as i32);
+            open.set_owner(match sort {
+                F_OWNER_PID => number,
+                F_OWNER_PGRP => number.checked_neg().ok_or(Errno::INVAL)?,
+                _ => return Err(Errno::INVAL),
+            });
+        }
+        _ => {
+            let sort = if open.owner() < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
+            let words = [sort.to_le_bytes(), open.owner().unsigned_abs().to_le_bytes()];
+            space.write(argument, words.as_flattened())?;
+        }
+    }
+    Ok(0)
+}
+
 /// `fcntl(2)`
 pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
@@ -211,27 +236,8 @@ pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Argume
             open.set_flags(argument as u32);
             Ok(0)
         }
-        libc::F_SETOWN if int(argument) == i32::MIN => Err(Errno::INVAL),
-        libc::F_SETOWN => {
-            open.set_owner(int(argument));
-            Ok(0)
-        }
-        libc::F_GETOWN => Ok(open.owner() as u64),
-        // `struct f_owner_ex`: what sort of number, and the number.
-        F_SETOWN_EX => {
-            let space = thread.process.space()?;
-            let (sort, number) = (space.read_u32(argument)?, space.read_u32(argument.wrapping_add(4))? as i32);
-            open.set_owner(match sort {
-                F_OWNER_PID => number,
-                F_OWNER_PGRP => number.checked_neg().ok_or(Errno::INVAL)?,
-                _ => return Err(Errno::INVAL),
-            });
-            Ok(0)
-        }
-        F_GETOWN_EX => {
-            let sort = if open.owner() < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
-            let words = [sort.to_le_bytes(), open.owner().unsigned_abs().to_le_bytes()];
-            thread.process.space()?.write(argument, words.as_flattened()).map(|()| 0)
+        command @ (libc::F_SETOWN | libc::F_GETOWN | F_SETOWN_EX | F_GETOWN_EX) => {
+            owner(thread, &open, command, argument)
         }
         command @ (libc::F_SETLK
         | libc::F_SETLKW

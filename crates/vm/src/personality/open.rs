@@ -237,8 +237,8 @@ impl Open {
 
     /// Whether it is something that Linux sends `SIGIO` for.
     pub(super) fn becomes_ready(&self) -> bool {
-        let Open { kind, .. } = self;
-        matches!(kind, Kind::Socket(_) | Kind::Reader(_) | Kind::Writer(_) | Kind::Terminal(_) | Kind::Master(_))
+        let is_pipe = matches!(self.kind, Kind::Reader(_) | Kind::Writer(_) | Kind::Both(_));
+        is_pipe || matches!(self.kind, Kind::Socket(_) | Kind::Terminal(_) | Kind::Master(_))
     }
 
     /// Who asked to be told when it becomes ready: a process, or a group where it is negative; 0 for nobody.

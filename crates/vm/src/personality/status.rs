@@ -390,7 +390,7 @@ pub(super) fn fstatfs(thread: &mut Thread, [number, at, ..]: Arguments) -> Answe
         Kind::Listing(_) | Kind::Text(_) | Kind::Device(_) | Kind::Terminal(_) | Kind::Master(_) => {
             magic_of(&open.path)
         }
-        Kind::Reader(_) | Kind::Writer(_) => PIPES,
+        Kind::Reader(_) | Kind::Writer(_) | Kind::Both(_) => PIPES,
         Kind::Socket(_) => SOCKETS,
         Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) | Kind::Process(_) | Kind::Watches(_) => {
             ANONYMOUS

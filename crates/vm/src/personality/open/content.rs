@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use ringfence_abi::{Call, Interest, Position, Reply};
+use ringfence_abi::{Call, ErrorCode, Handle, Interest, Position, Reply};
 use ringfence_manifest::Point;
 use rustix::io::Errno;
 
@@ -29,19 +29,9 @@ impl Open {
             Kind::Watches(watches) => watches.read(thread, into, self.is_nonblocking()),
             Kind::Set(_) | Kind::Process(_) => Err(Errno::INVAL),
             Kind::Stream(_) if thread.arrive(Point::Start) => Err(Errno::INTR),
-            Kind::Stream(handle) => loop {
-                self.attempted(Interest::Readable);
-                match self.world.host.call(Call::Receive { stream: *handle, into: &mut *into }).now() {
-                    Ok(Reply::Count(count)) => return Ok(count),
-                    Err(ringfence_abi::ErrorCode::WouldBlock) if !self.is_nonblocking() => {
-                        thread.answer(
-                            self.world.host.call(Call::Ready { handle: *handle, interest: Interest::Readable }),
-                        )?;
-                    }
-                    Err(code) => return Err(self.world.failed(code)),
-                    Ok(_) => return Err(Errno::IO),
-                }
-            },
+            Kind::Stream(handle) => self.pass(thread, *handle, Interest::Readable, || {
+                self.world.host.call(Call::Receive { stream: *handle, into: &mut *into }).now()
+            }),
             Kind::Reader(pipe) | Kind::Both(pipe) => pipe.read(thread, into, self.is_nonblocking()),
             Kind::Terminal(terminal) => terminal.read(thread, into, self.is_nonblocking()),
             Kind::Master(terminal) => terminal.read_shown(thread, into, self.is_nonblocking()),
@@ -54,6 +44,27 @@ impl Open {
                 let count = self.read_at(*position, into)?;
                 *position += count as u64;
                 Ok(count)
+            }
+        }
+    }
+
+    /// Has a stream of the hal's take or give bytes, and waits for it where it is not ready and that is wanted.
+    fn pass(
+        &self,
+        thread: &Thread,
+        handle: Handle,
+        interest: Interest,
+        mut once: impl FnMut() -> Result<Reply, ErrorCode>,
+    ) -> Result<usize, Errno> {
+        loop {
+            self.attempted(interest);
+            match once() {
+                Ok(Reply::Count(count)) => return Ok(count),
+                Err(ErrorCode::WouldBlock) if !self.is_nonblocking() => {
+                    thread.answer(self.world.host.call(Call::Ready { handle, interest }))?;
+                }
+                Err(code) => return Err(self.world.failed(code)),
+                Ok(_) => return Err(Errno::IO),
             }
         }
     }
@@ -108,19 +119,9 @@ impl Open {
             Kind::Counter(counter) => counter.write(thread, from, self.is_nonblocking()),
             Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) | Kind::Process(_) => Err(Errno::INVAL),
             Kind::Stream(_) if thread.arrive(Point::Start) => Err(Errno::INTR),
-            Kind::Stream(handle) => loop {
-                self.attempted(Interest::Writable);
-                match self.world.host.call(Call::Send { stream: *handle, from }).now() {
-                    Ok(Reply::Count(count)) => return Ok(count),
-                    Err(ringfence_abi::ErrorCode::WouldBlock) if !self.is_nonblocking() => {
-                        thread.answer(
-                            self.world.host.call(Call::Ready { handle: *handle, interest: Interest::Writable }),
-                        )?;
-                    }
-                    Err(code) => return Err(self.world.failed(code)),
-                    Ok(_) => return Err(Errno::IO),
-                }
-            },
+            Kind::Stream(handle) => self.pass(thread, *handle, Interest::Writable, || {
+                self.world.host.call(Call::Send { stream: *handle, from }).now()
+            }),
             Kind::Writer(pipe) | Kind::Both(pipe) => pipe.write(thread, from, self.is_nonblocking()),
             Kind::Terminal(terminal) => terminal.write(thread, from, self.is_nonblocking()),
             Kind::Master(terminal) => terminal.type_in(thread, from, self.is_nonblocking()),
