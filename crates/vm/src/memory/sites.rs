@@ -43,9 +43,9 @@ const MAGIC: u64 = 0x3165_7469_7366_7221;
 /// A state of the desk, beside those that its code knows: nobody answers.
 pub(crate) const CLOSED: u32 = 0;
 /// The call was refused: it needs the thread itself.
-pub(crate) const REFUSED: u32 = 3;
+pub(crate) const REFUSED: u32 = 4;
 /// The call was answered; the thread is to come out all the same.
-pub(crate) const LEAVE: u32 = 4;
+pub(crate) const LEAVE: u32 = 5;
 /// What stands at the desk behind its state: the number of a call with its arguments, and the answer.
 pub(crate) const CALL_AT: u64 = DESK + 8;
 pub(crate) const ANSWER_AT: u64 = DESK + 64;
@@ -154,7 +154,7 @@ impl Site {
 /// How far into its code the comparison of [`Kind::Compared`] is.
 const COMPARE_AT: usize = 15;
 
-fn slot_at(slot: u64) -> u64 {
+const fn slot_at(slot: u64) -> u64 {
     TABLE + slot * 8
 }
 

@@ -2,7 +2,9 @@
 //! thread of the host that has nothing else to do answers it there.
 //!
 //! ```text
-//! closed ──the thread comes out for calls that could be answered──▶ open ──program──▶ posted ──clerk──▶ open
+//!                                                                 ┌───────────────program────────────────┐
+//!                                                                 ▼                                      │
+//! closed ──the thread comes out for calls that could be answered──▶ open ──program──▶ posted ──clerk──▶ answered
 //!    ▲                                                              │                   ├──▶ refused ──▶ (exit)
 //!    └──────────────── nobody posts for a while ────────────────────┘                   └──▶ leave ────▶ (exit)
 //! ```
@@ -28,7 +30,7 @@ use super::waiting::Deadlines;
 use super::{Answer, Arguments, table};
 use crate::kvm::{Machine, Registers, Shortcuts};
 use crate::memory::{ANSWER_AT, CALL_AT, CLOSED, LEAVE, REFUSED, Space};
-use crate::sys::{DESK, OPEN, POSTED};
+use crate::sys::{ANSWERED, DESK, OPEN, POSTED};
 
 /// The desk of a process with one thread.
 pub(super) struct Desk {
@@ -96,7 +98,8 @@ impl State {
         if space.read(CALL_AT, &mut call).is_err() {
             return REFUSED;
         }
-        let word = |index: usize| call[index * 8..][..8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        let word =
+            |index: usize| call[index * 8..][..8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
         let (number, arguments): (u64, Arguments) = (word(0), std::array::from_fn(|index| word(index + 1)));
         let thread = &mut self.stand_in;
         if thread.world.control.is_paused() || thread.has_to_end() || !quick::is_quick(thread, number, arguments) {
@@ -117,7 +120,7 @@ impl State {
         let raw = raw(answer);
         // It was read there a moment ago; whoever takes it away does without the answer.
         let _ = space.write(ANSWER_AT, &raw.to_le_bytes());
-        OPEN
+        ANSWERED
     }
 }
 
@@ -176,8 +179,9 @@ impl Thread {
                 return answered;
             }
             // It gave up, and was answered on its way out.
-            OPEN => {
+            ANSWERED => {
                 let answer = space.read_u64(ANSWER_AT).ok()?;
+                self.open_desk(&space);
                 return Some((number, Ok(answer)));
             }
             // It waited in vain: there was no processor for who answers.
@@ -198,9 +202,9 @@ impl Thread {
     /// while it is about to come out by itself.
     pub(super) fn recall(&mut self) -> Option<Result<(), u64>> {
         let space = self.process.space().ok()?;
-        let (_, before) = space.change(DESK, |word| (word == POSTED).then_some(CLOSED)).ok()?;
+        let (_, before) = space.change(DESK, |word| matches!(word, POSTED | ANSWERED).then_some(CLOSED)).ok()?;
         let number = match before {
-            OPEN => {
+            OPEN | ANSWERED => {
                 self.context.rax = space.read_u64(ANSWER_AT).ok()?;
                 None
             }

@@ -46,12 +46,13 @@ global_asm!(
     // Nobody came, or whoever did says that the guest has to be left.
     "6:  mov rax, [{desk} + 8]",
     "    jmp 2b",
-    "5:  cmp dword ptr [{desk}], {open}",
+    "5:  cmp dword ptr [{desk}], {answered}",
     "    jne 6b",
     "    mov rax, r11",
     "    add al, 0x7f",
     "    sahf",
     "    mov rax, [{desk} + 64]",
+    "    mov dword ptr [{desk}], {open}",
     "    jmp rcx",
     "ringfence_site_end:",
     ".popsection",
@@ -59,6 +60,7 @@ global_asm!(
     port = const SITE_PORT,
     open = const OPEN,
     posted = const POSTED,
+    answered = const ANSWERED,
     patience = const PATIENCE,
 );
 
@@ -76,6 +78,8 @@ pub(crate) const SITE_PORT: u16 = 0x91;
 pub(crate) const OPEN: u32 = 1;
 /// A call is there.
 pub(crate) const POSTED: u32 = 2;
+/// It was answered, and nobody has seen that yet.
+pub(crate) const ANSWERED: u32 = 3;
 /// How often the code looks for an answer before it leaves the guest: a few times what leaving it costs.
 const PATIENCE: u32 = 2000;
 

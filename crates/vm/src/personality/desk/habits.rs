@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// How many places are remembered.
 const PLACES: usize = 64;
 /// Calls that follow each other sooner than this are many.
-const SOON: Duration = Duration::from_micros(200);
+const SOON: Duration = Duration::from_micros(300);
 /// How many of them make it worth while to answer them another way.
 const MANY: i32 = 6;
 /// How many calls the thread is left alone for after somebody was waited for in vain.
