@@ -11,7 +11,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use ringfence::{Command, Exit, InstanceError, LimitKind, Running, Stop};
 use rustix::fs::{FileType, fstat};
 
-use super::lab::Lab;
+use super::lab::{Lab, Tried};
 use super::line::{ended, receive, receive_parcel, send, text, varint};
 use super::{PATIENCE, started, unconfined};
 
@@ -39,7 +39,7 @@ struct Ordering<'a> {
 
 fn attempt(name: &str, limits: &str, act: Act) -> Result<Completion, Failed> {
     let lab = Lab::new();
-    let instance = match started(lab.load(&format!("{name}.0"), limits, "/bin/true", &[], true)) {
+    let instance = match started(lab.load(&Tried { name: &format!("{name}.0"), limits, ..Tried::default() })) {
         Ok(instance) => instance,
         Err(without) => return without,
     };

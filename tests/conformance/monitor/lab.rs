@@ -10,6 +10,27 @@ pub(crate) struct Lab {
     pub(crate) runtime: std::cell::OnceCell<Runtime>,
 }
 
+/// A capsule that is tried; what is left out is as usual: `/bin/true`, with a monitor in a process of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Tried<'a> {
+    /// `good`, or what its monitor does that somebody has taken over.
+    pub(crate) name: &'a str,
+    /// Lines of `[isolation]` beside the level.
+    pub(crate) isolation: &'a str,
+    /// Lines of `[limits]`.
+    pub(crate) limits: &'a str,
+    /// The program and its arguments.
+    pub(crate) words: &'a [&'a str],
+    /// Whether the monitor has a process of its own.
+    pub(crate) apart: bool,
+}
+
+impl Default for Tried<'_> {
+    fn default() -> Self {
+        Tried { name: "good", isolation: "", limits: "", words: &["/bin/true"], apart: true }
+    }
+}
+
 impl Lab {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().expect("a folder for temporary files");
@@ -18,40 +39,15 @@ impl Lab {
         Lab { home, runtime: std::cell::OnceCell::new() }
     }
 
-    pub(crate) fn load(
-        &self,
-        name: &str,
-        limits: &str,
-        program: &str,
-        arguments: &[&str],
-        apart: bool,
-    ) -> Result<Capsule, LoadError> {
-        self.load_requiring(name, "", limits, program, arguments, apart)
-    }
-
-    pub(crate) fn load_requiring(
-        &self,
-        name: &str,
-        isolation: &str,
-        limits: &str,
-        program: &str,
-        arguments: &[&str],
-        apart: bool,
-    ) -> Result<ringfence::Capsule, LoadError> {
-        let (runtime, load) = self.describe(name, isolation, limits, program, arguments, apart)?;
+    pub(crate) fn load(&self, tried: &Tried<'_>) -> Result<Capsule, LoadError> {
+        let (runtime, load) = self.describe(tried)?;
         runtime.load_with(load)
     }
 
     /// What is to be loaded, and where.
-    pub(crate) fn describe(
-        &self,
-        name: &str,
-        isolation: &str,
-        limits: &str,
-        program: &str,
-        arguments: &[&str],
-        apart: bool,
-    ) -> Result<(&Runtime, Load), LoadError> {
+    pub(crate) fn describe(&self, tried: &Tried<'_>) -> Result<(&Runtime, Load), LoadError> {
+        let Tried { name, isolation, limits, words, apart } = *tried;
+        let (program, arguments) = words.split_first().expect("a program");
         let runtime = self.runtime.get_or_init(|| {
             let mut builder = Runtime::builder().data_home(self.home.path());
             if apart {

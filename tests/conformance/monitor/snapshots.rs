@@ -11,7 +11,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use ringfence::manifest::Point;
 use ringfence::{InstanceError, SnapshotError, Stop};
 
-use super::lab::Lab;
+use super::lab::{Lab, Tried};
 use super::line::{ended, receive, receive_parcel, send, text};
 use super::{started, unconfined};
 
@@ -32,8 +32,9 @@ pub(crate) fn trials() -> impl Iterator<Item = Trial> {
 
 fn capture(name: &str, why: &str) -> Result<Completion, Failed> {
     let lab = Lab::new();
-    let load = lab.describe(&format!("{name}.0"), "", "memory = \"16 MiB\"", "/bin/true", &[], true);
-    let capsule = load.and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Anywhere))));
+    let tried = Tried { name: &format!("{name}.0"), limits: "memory = \"16 MiB\"", ..Tried::default() };
+    let capsule =
+        lab.describe(&tried).and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Anywhere))));
     let instance = match started(capsule) {
         Ok(instance) => instance,
         Err(without) => return without,
@@ -55,8 +56,9 @@ fn capture(name: &str, why: &str) -> Result<Completion, Failed> {
 fn go_on() -> Result<Completion, Failed> {
     let lab = Lab::new();
     let file = lab.home.path().join("snapshot");
-    let describe = |name: &str| lab.describe(name, "", "memory = \"64 MiB\"", "/bin/echo", &["here"], true);
-    let capsule = describe("good").and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Start))));
+    let tried = Tried { limits: "memory = \"64 MiB\"", words: &["/bin/echo", "here"], ..Tried::default() };
+    let capsule =
+        lab.describe(&tried).and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Start))));
     let instance = match started(capsule) {
         Ok(instance) => instance,
         Err(without) => return without,
@@ -65,7 +67,7 @@ fn go_on() -> Result<Completion, Failed> {
     let captured = runtime.block_on(instance.snapshot_and_stop()).map_err(|error| error.to_string())?;
     captured.save(&file).map_err(|error| error.to_string())?;
     let restored = |name: &str| {
-        let (runtime, load) = describe(name).map_err(|error| error.to_string())?;
+        let (runtime, load) = lab.describe(&Tried { name, ..tried }).map_err(|error| error.to_string())?;
         let resolved = runtime.resolve(&load).map_err(|error| error.to_string())?;
         runtime.restore(resolved, &file).map_err(|error| error.to_string())
     };
@@ -76,7 +78,7 @@ fn go_on() -> Result<Completion, Failed> {
     if report.exit.to_string() != "trapped: nothing" {
         return Err(report.exit.to_string().into());
     }
-    for good in [captured, restored("good")?] {
+    for good in [captured, restored(tried.name)?] {
         let report = good.run_blocking().map_err(|error| error.to_string())?;
         if report.stdout.as_deref() != Some(b"here\n") {
             return Err(format!("{} {:?}", report.exit, report.stdout).into());
