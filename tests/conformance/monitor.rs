@@ -6,10 +6,11 @@
 mod attacks;
 #[path = "monitor/commands.rs"]
 mod commands;
+mod frames;
 #[path = "monitor/lab.rs"]
 mod lab;
-#[path = "monitor/line.rs"]
-mod line;
+#[path = "monitor/parcel.rs"]
+mod parcel;
 #[path = "monitor/snapshots.rs"]
 mod snapshots;
 

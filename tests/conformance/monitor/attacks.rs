@@ -10,8 +10,9 @@ use std::process::Command;
 
 use rustix::net::RecvFlags;
 
-use super::line::{call, ended, outcome, receive, receive_parcel, send, text, varint};
+use super::parcel::receive_parcel;
 use super::{commands, snapshots};
+use crate::frames::{call, ended, outcome, receive, send, text, varint};
 
 /// A good runner, or one that somebody has taken over: then everything that a good one gave up is given up.
 pub(crate) fn play() -> ! {

@@ -12,8 +12,9 @@ use ringfence::{Command, Exit, InstanceError, LimitKind, Running, Stop};
 use rustix::fs::{FileType, fstat};
 
 use super::lab::{Lab, Tried};
-use super::line::{ended, receive, receive_parcel, send, text, varint};
+use super::parcel::receive_parcel;
 use super::{PATIENCE, started, unconfined};
+use crate::frames::{ended, receive, send, text, varint};
 
 /// What who ordered a command does, and why it is not content.
 type Act = fn(&Ordering<'_>) -> Result<(), String>;

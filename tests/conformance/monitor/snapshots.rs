@@ -12,8 +12,9 @@ use ringfence::manifest::Point;
 use ringfence::{InstanceError, SnapshotError, Stop};
 
 use super::lab::{Lab, Tried};
-use super::line::{ended, receive, receive_parcel, send, text};
+use super::parcel::receive_parcel;
 use super::{started, unconfined};
+use crate::frames::{ended, receive, send, text};
 
 /// Name, and what the reason for not having captured anything begins with.
 const TRIALS: &[(&str, &str)] = &[

@@ -1,0 +1,24 @@
+//! Descriptors that come to a monitor.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+pub(crate) fn receive_parcel(parcels: &UnixStream, flags: RecvFlags) -> Vec<OwnedFd> {
+    let mut word = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(parcels, &mut [IoSliceMut::new(&mut word)], &mut ancillary, flags | RecvFlags::CMSG_CLOEXEC)
+        .expect("a parcel");
+    ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
