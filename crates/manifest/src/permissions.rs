@@ -65,6 +65,13 @@ pub struct Permissions {
     pub learn: bool,
 }
 
+impl Permissions {
+    /// Whether any name of a host may be looked up.
+    pub fn has_names(&self) -> bool {
+        self.learn || !self.network.connect.is_empty() || !self.network.resolve.is_empty()
+    }
+}
+
 /// Where a list of rules was written, for messages: `capsule.toml:14`, or the flag.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
