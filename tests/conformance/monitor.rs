@@ -7,6 +7,7 @@ mod attacks;
 #[path = "monitor/commands.rs"]
 mod commands;
 mod frames;
+mod host;
 #[path = "monitor/lab.rs"]
 mod lab;
 #[path = "monitor/parcel.rs"]

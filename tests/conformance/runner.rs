@@ -2,6 +2,7 @@
 //! virtual machine. This program is the runner, too, and does what the name of the capsule says.
 
 mod frames;
+mod host;
 
 use std::fs;
 use std::io;
@@ -88,12 +89,8 @@ fn lacks(level: Level, limits: &[&str]) -> Option<String> {
     if level != Level::Sandbox {
         return None;
     }
-    let needs = |limit: &str| limits.iter().any(|given| given.starts_with(limit));
-    let bounds = [("memory", "cgroup memory"), ("cpu_time", "cgroup cpuacct")];
     let runtime = Runtime::builder().build().expect("a runtime is set up");
-    let sandbox = runtime.backends().iter().find(|backend| backend.level() == Level::Sandbox)?;
-    let mut missing = sandbox.probe().into_iter().filter(|fact| !fact.usable);
-    let missing = missing.find(|fact| bounds.iter().any(|(limit, name)| fact.name == *name && needs(limit)))?;
+    let (missing, _) = host::lacks(&runtime, limits)?;
     Some(format!("skipped: {}: {}", missing.name, missing.found))
 }
 
@@ -277,13 +274,7 @@ fn odd_questions() -> String {
 
 /// Everything of the host that can be reached; `nothing` is what is hoped for.
 fn what_there_is(port: &str, in_a_process: bool) -> String {
-    let mut found = Vec::new();
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for path in [here.join("Cargo.toml"), here.to_owned(), "/root".into(), "/home".into(), "/etc/shadow".into()] {
-        if fs::metadata(&path).is_ok_and(|found| found.is_file()) || fs::read_dir(&path).is_ok() {
-            found.push(format!("reads {}", path.display()));
-        }
-    }
+    let mut found = host::seen();
     for path in ["/tmp/x", "/dev/shm/x", "/usr/x", "/x", "/proc/self/mem"] {
         if fs::OpenOptions::new().append(true).create(true).open(path).is_ok_and(|_| path != "/proc/self/mem") {
             found.push(format!("writes {path}"));
@@ -298,12 +289,6 @@ fn what_there_is(port: &str, in_a_process: bool) -> String {
     if TcpStream::connect(format!("127.0.0.1:{port}")).is_ok() {
         found.push("connects".into());
     }
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let processes = processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
-    // Itself; pid 1 of the place, which is ours, is not shown.
-    if processes > 2 {
-        found.push(format!("sees {processes} processes"));
-    }
     let descriptors: Vec<String> = fs::read_dir("/proc/self/fd")
         .into_iter()
         .flatten()
@@ -314,11 +299,8 @@ fn what_there_is(port: &str, in_a_process: bool) -> String {
     if !descriptors.is_empty() {
         found.push(format!("holds {descriptors:?}"));
     }
-    if std::env::vars_os().next().is_some() {
-        found.push("knows variables".into());
-    }
     // Programs of the system may be started, behind the same walls.
-    if let Ok(output) = Command::new("/bin/cat").arg(here.join("Cargo.toml")).output()
+    if let Ok(output) = Command::new("/bin/cat").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).output()
         && !output.stdout.is_empty()
     {
         found.push("a program it starts reads".into());

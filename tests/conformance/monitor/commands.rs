@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
@@ -12,7 +12,7 @@ use ringfence::{Command, Exit, InstanceError, LimitKind, Running, Stop};
 use rustix::fs::{FileType, fstat};
 
 use super::lab::{Lab, Tried};
-use super::parcel::receive_parcel;
+use super::parcel::{line_of, receive_parcel};
 use super::{PATIENCE, started, unconfined};
 use crate::frames::{ended, receive, send, text, varint};
 
@@ -221,7 +221,7 @@ pub(crate) fn attack(name: &str, line: &mut UnixStream) {
 
 /// Waits for an order: News::Steer(Steer::Command(number, Turn::Begin)).
 fn ordered() -> u64 {
-    let mut answers = UnixStream::from(io::stdout().as_fd().try_clone_to_owned().expect("a line"));
+    let mut answers = line_of(io::stdout());
     loop {
         // As many as there can be in a trial are numbers of one byte.
         if let [1, 2, number, 0] = receive(&mut answers)[..] {
@@ -231,7 +231,7 @@ fn ordered() -> u64 {
 }
 
 fn claim(line: &mut UnixStream, number: u64) -> [OwnedFd; 3] {
-    let parcels = UnixStream::from(io::stderr().as_fd().try_clone_to_owned().expect("a line"));
+    let parcels = line_of(io::stderr());
     send(line, &[&[10_u8][..], &varint(number)].concat());
     assert!(receive(line).starts_with(&[6, 1]), "an order");
     receive_parcel(&parcels, rustix::net::RecvFlags::empty()).try_into().expect("three streams")

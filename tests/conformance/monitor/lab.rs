@@ -4,6 +4,8 @@ use std::fs;
 
 use ringfence::{BuildError, Capsule, Guarantee, Level, Load, LoadError, Runtime, StreamOut};
 
+use crate::host;
+
 /// Where a capsule runs: a folder with a mount of which nothing but writing one file is granted.
 pub(crate) struct Lab {
     pub(crate) home: tempfile::TempDir,
@@ -69,20 +71,14 @@ impl Lab {
     }
 }
 
-/// What is missing here of what bounds a process. Without a cgroup nothing bounds a bad monitor: such a run
-/// would take all of this machine.
+/// Without a cgroup nothing bounds a bad monitor: such a run would take all of this machine.
 fn lacks(runtime: &Runtime, limits: &str) -> Option<LoadError> {
-    let bounds = [("memory", "cgroup memory"), ("cpu_time", "cgroup cpuacct"), ("processes", "cgroup pids")];
-    let sandbox = runtime.backends().iter().find(|backend| backend.level() == Level::Sandbox)?;
-    let facts = sandbox.probe();
-    let missing = facts.iter().find(|fact| {
-        !fact.usable && bounds.iter().any(|(limit, name)| fact.name == *name && limits.starts_with(limit))
-    })?;
+    let (missing, facts) = host::lacks(runtime, &[limits])?;
     Some(LoadError::Build(BuildError::Refused(ringfence::Refusal {
         level: Level::MicroVm,
         guarantee: Guarantee::MonitorConfined,
-        found: missing.found.clone(),
+        found: missing.found,
         remedy: String::new(),
-        facts: facts.clone(),
+        facts,
     })))
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 
@@ -12,7 +12,7 @@ use ringfence::manifest::Point;
 use ringfence::{InstanceError, SnapshotError, Stop};
 
 use super::lab::{Lab, Tried};
-use super::parcel::receive_parcel;
+use super::parcel::{line_of, receive_parcel};
 use super::{started, unconfined};
 use crate::frames::{ended, receive, send, text};
 
@@ -124,12 +124,12 @@ pub(crate) fn attack(name: &str, line: &mut UnixStream, held: &[OwnedFd]) {
 
 /// News::Steer(Steer::Capture { ends: false })
 fn wanted() {
-    let mut answers = UnixStream::from(io::stdout().as_fd().try_clone_to_owned().expect("a line"));
+    let mut answers = line_of(io::stdout());
     while receive(&mut answers) != [1, 3, 0] {}
 }
 
 fn claim(line: &mut UnixStream) -> File {
-    let parcels = UnixStream::from(io::stderr().as_fd().try_clone_to_owned().expect("a line"));
+    let parcels = line_of(io::stderr());
     send(line, &[12]);
     assert_eq!(receive(line), [7, 1], "it is wanted");
     receive_parcel(&parcels, rustix::net::RecvFlags::empty()).pop().expect("a pipe").into()
