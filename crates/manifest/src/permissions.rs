@@ -60,8 +60,8 @@ pub struct Permissions {
     pub log: bool,
     /// Where each permission was written, for those that were.
     pub sources: BTreeMap<Permission, Source>,
-    /// Grant every file operation inside the tree and every network operation but those to special
-    /// addresses, and let the caller record what was used. Only ever set by `--learn`.
+    /// Grant every file operation inside the tree and every network operation but those to link-local
+    /// addresses and metadata services, and let the caller record what was used. Only ever set by `--learn`.
     pub learn: bool,
 }
 
