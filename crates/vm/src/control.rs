@@ -40,6 +40,8 @@ pub(crate) struct Counts {
     pub(crate) page_faults: AtomicU64,
     pub(crate) exceptions: AtomicU64,
     pub(crate) kicks: AtomicU64,
+    /// Calls that were answered while the program was in the guest.
+    pub(crate) answered: AtomicU64,
 }
 
 impl Counts {
@@ -49,6 +51,7 @@ impl Counts {
             page_faults: AtomicU64::new(0),
             exceptions: AtomicU64::new(0),
             kicks: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
         }
     }
 
@@ -57,7 +60,7 @@ impl Counts {
         let calls: Vec<u64> = self.calls.iter().map(|count| count.load(Relaxed)).collect();
         let named = calls.iter().enumerate().map(|(number, &count)| (name(number).unwrap_or("unknown"), count));
         let exits = [
-            ("system call", calls.iter().sum()),
+            ("system call", calls.iter().sum::<u64>().saturating_sub(self.answered.load(Relaxed))),
             ("page fault", self.page_faults.load(Relaxed)),
             ("exception", self.exceptions.load(Relaxed)),
             ("kick", self.kicks.load(Relaxed)),

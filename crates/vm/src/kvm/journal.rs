@@ -121,6 +121,11 @@ impl Machine {
         }
     }
 
+    /// The host writes to a page that a program may not write to.
+    pub(crate) fn note_written(&self, page: u64, frame: u64) {
+        self.note_lead(page, Some(frame));
+    }
+
     pub(super) fn note_taken(&self, run: &Range<u64>) {
         if let Some(mut journal) = self.recorder.journal()
             && !journal.is_lost

@@ -4,6 +4,7 @@
 //! and only where the processor needs that ([`super::StubKind`]).
 
 use super::{Machine, PAGE};
+use crate::sys::SITE_PORT;
 
 /// Where the supervisor sees the control area.
 pub(super) const KERNEL: u64 = 0xffff_ffff_8000_0000;
@@ -30,6 +31,8 @@ const IRET: u64 = 0x20;
 
 /// The port by which the stub of system calls leaves the guest. Ports below 32 are exceptions.
 pub(super) const SYSCALL_PORT: u16 = 0x90;
+
+const _: () = assert!(SYSCALL_PORT / 8 == SITE_PORT / 8);
 
 pub(super) const KERNEL_CODE: u16 = 0x10;
 pub(super) const USER_CODE: u16 = 0x33;
@@ -93,15 +96,20 @@ pub(super) fn furnish(machine: &Machine) {
     machine.write(SYSCALL_STUB + IRET, &[0x48, 0xcf]);
 }
 
-/// Writes the task state segment of one processor: its stack, and which ports a program may use.
+/// Writes the task state segment of one processor: its stack, and which ports a program may use. That of rewritten
+/// places ([`crate::memory::Site`]) any may.
 pub(super) fn furnish_processor(machine: &Machine, processor: usize, user_port: bool) {
     let state = TASK_STATES + processor as u64 * PAGE;
     machine.write(state + 4, &(KERNEL + stack_end(processor)).to_le_bytes());
     machine.write(state + 0x66, &0x68_u16.to_le_bytes());
     machine.write(state + 0x68, &[0xff; 72]);
+    // A bit that is set denies.
+    let denied = |port: u16| 1_u8 << (port % 8);
+    let mut map = 0xff & !denied(SITE_PORT);
     if user_port {
-        machine.write(state + 0x68 + u64::from(SYSCALL_PORT) / 8, &[0xfe]);
+        map &= !denied(SYSCALL_PORT);
     }
+    machine.write(state + 0x68 + u64::from(SYSCALL_PORT) / 8, &[map]);
 }
 
 /// The frame of an exception on a processor's stack.

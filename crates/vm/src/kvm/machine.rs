@@ -298,6 +298,11 @@ impl Machine {
         sys::forget(&self.region, run.start * PAGE..run.end * PAGE);
     }
 
+    /// Whether a way to be faster is taken.
+    pub(crate) fn takes(&self, shortcut: Shortcuts) -> bool {
+        self.shortcuts.contains(shortcut)
+    }
+
     /// Whether more pages are made than the one that is touched.
     pub(crate) fn makes_around(&self) -> bool {
         self.shortcuts.contains(Shortcuts::AROUND)

@@ -22,6 +22,8 @@ pub(crate) type Registers = kvm_regs;
 pub(crate) enum Event {
     /// A system call.
     Syscall,
+    /// A system call from a place that was rewritten; the registers are as that code has them.
+    Site,
     /// An exception, with its error code and for a page fault the address.
     Exception {
         /// Which.
@@ -195,6 +197,10 @@ impl Processor {
             SYSCALL_PORT => {
                 self.place = Place::Syscall;
                 Event::Syscall
+            }
+            sys::SITE_PORT => {
+                self.place = Place::Program;
+                Event::Site
             }
             0..32 => {
                 let vector = port as u8;

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
 use super::area::{Area, Areas, page, runs};
+use super::sites;
 use super::{Backing, Protection};
 use crate::kvm::{Imprinted, Kept, Machine, PAGE, Tables, USER_END, USER_STUB};
 
@@ -43,6 +45,8 @@ pub(crate) struct Space {
     pub(super) machine: Arc<Machine>,
     pub(super) ledger: Arc<dyn Ledger>,
     inner: Mutex<Inner>,
+    /// Places of its code may have been rewritten: [`super::sites`].
+    pub(super) has_sites: AtomicBool,
 }
 
 pub(super) struct Inner {
@@ -98,7 +102,7 @@ impl Space {
         let kept = Kept::new(machine.clone());
         let inner =
             Inner { tables: Some(tables), areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
-        Ok(Space { machine, ledger, inner: Mutex::new(inner) })
+        Ok(Space { machine, ledger, inner: Mutex::new(inner), has_sites: AtomicBool::new(false) })
     }
 
     /// One in a machine that is used again: with the pages it had, and no areas yet.
@@ -113,7 +117,7 @@ impl Space {
         let (tables, areas) = (Some(tables), Areas::default());
         let mut inner = Inner { tables, areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
         inner.count();
-        Space { machine, ledger, inner: Mutex::new(inner) }
+        Space { machine, ledger, inner: Mutex::new(inner), has_sites: AtomicBool::new(false) }
     }
 
     /// `cr3`.
@@ -137,6 +141,9 @@ impl Space {
             return Err(Errno::INVAL);
         }
         let length = length.checked_next_multiple_of(PAGE).filter(|&length| length < USER_END).ok_or(Errno::NOMEM)?;
+        if let Placement::Fixed(start) = at {
+            self.make_way(&(start..start.saturating_add(length)));
+        }
         let mut inner = self.inner();
         if inner.areas.count() >= MOST_AREAS || !self.ledger.may_hold(self.machine.used() + AREA as u64) {
             return Err(Errno::NOMEM);
@@ -165,7 +172,17 @@ impl Space {
         };
         inner.areas.insert(start..start + length, protection, backing);
         inner.count();
+        if sites::concerns(&(start..start + length)) {
+            self.has_sites.store(true, SeqCst);
+        }
         Ok(start)
+    }
+
+    /// Something else is about to be in a range.
+    fn make_way(&self, range: &Range<u64>) {
+        if sites::concerns(range) {
+            self.give_sites_up();
+        }
     }
 
     /// `munmap(2)`.
@@ -174,6 +191,7 @@ impl Space {
         if range.is_empty() {
             return Err(Errno::INVAL);
         }
+        self.make_way(&range);
         self.remove(&mut self.inner(), range)
     }
 
@@ -211,6 +229,10 @@ impl Space {
     /// `mprotect(2)`.
     pub(crate) fn protect(&self, start: u64, length: u64, protection: Protection) -> Result<(), Errno> {
         let range = whole_pages(start, length)?;
+        self.make_way(&range);
+        if protection.contains(Protection::WRITE) {
+            self.restore_sites(&range);
+        }
         let mut inner = self.inner();
         if !inner.areas.cover(range.clone()) {
             // What lies before the gap is changed all the same.
@@ -249,6 +271,7 @@ impl Space {
     /// `madvise(2)`, `MADV_DONTNEED`.
     pub(crate) fn discard(&self, start: u64, length: u64) -> Result<(), Errno> {
         let range = whole_pages(start, length)?;
+        self.make_way(&range);
         let mut inner = self.inner();
         if !inner.areas.cover(range.clone()) {
             return Err(Errno::NOMEM);
@@ -285,6 +308,11 @@ impl Space {
     pub(crate) fn remap(&self, old: u64, length: u64, wanted: u64, to: Option<Placement>) -> Result<u64, Errno> {
         let from = whole_pages(old, length)?;
         let length = from.end - from.start;
+        self.restore_sites(&from);
+        self.make_way(&from);
+        if let Some(Placement::Fixed(at)) = to {
+            self.make_way(&(at..at.saturating_add(wanted)));
+        }
         let wanted = wanted.checked_next_multiple_of(PAGE).filter(|&wanted| wanted > 0).ok_or(Errno::INVAL)?;
         if wanted >= USER_END || length == 0 {
             return Err(Errno::INVAL);
@@ -460,6 +488,11 @@ impl Space {
         there.count();
         drop(there);
         drop(inner);
+        if self.has_sites.load(SeqCst) && self.is_ours() {
+            copy.has_sites.store(true, SeqCst);
+            // Nobody sits at the child's.
+            let _ = copy.install(crate::sys::DESK, &sites::CLOSED.to_le_bytes());
+        }
         Ok(copy)
     }
 }

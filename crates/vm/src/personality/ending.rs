@@ -192,7 +192,8 @@ impl Thread {
 
     /// The thread has ended; what is left of it is its processor. [`forget`] comes after that has been
     /// put back: there are as many processors as threads.
-    pub(super) fn leave(mut self) -> Processor {
+    pub(super) fn leave(mut self) -> Option<Processor> {
+        self.give_desk_up();
         self.give_up_locks();
         if self.clear_at_end != 0
             && let Ok(space) = self.process.space()

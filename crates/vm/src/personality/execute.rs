@@ -136,6 +136,7 @@ pub(super) fn execute(
     thread.end_others()?;
     thread.give_up_locks();
     thread.process.alarms.clear(false);
+    thread.give_desk_up();
     let root = loaded.space.root();
     let process = &thread.process;
     process.set_space(Some(Arc::new(loaded.space)));
@@ -153,8 +154,9 @@ pub(super) fn execute(
     process.barriers.store(0, SeqCst);
     process.last_signal.store(libc::SIGCHLD, SeqCst);
     thread.context = loaded.registers;
-    let entered = thread.processor.enter(&world.machine, root, 0, &loaded.registers);
-    if entered.and_then(|()| thread.processor.clear_vectors()).is_err() {
+    let processor = thread.processor()?;
+    let entered = processor.enter(&world.machine, root, 0, &loaded.registers);
+    if entered.and_then(|()| processor.clear_vectors()).is_err() {
         thread.end_process(libc::SIGKILL);
     }
     thread.next = Next::Enter;

@@ -172,10 +172,10 @@ pub(super) fn getrusage(thread: &mut Thread, [whose, at, ..]: Arguments) -> Answ
 /// `arch_prctl(2)`
 pub(super) fn arch_prctl(thread: &mut Thread, [code, at, ..]: Arguments) -> Answer {
     match code {
-        0x1002 if at < crate::kvm::USER_END => thread.processor.set_fs_base(at).map(|()| 0).map_err(|_| Errno::IO),
+        0x1002 if at < crate::kvm::USER_END => thread.processor()?.set_fs_base(at).map(|()| 0).map_err(|_| Errno::IO),
         0x1002 => Err(Errno::PERM),
         0x1003 => {
-            let base = thread.processor.fs_base().map_err(|_| Errno::IO)?;
+            let base = thread.processor()?.fs_base().map_err(|_| Errno::IO)?;
             thread.process.space()?.write_u64(at, base).map(|()| 0)
         }
         _ => Err(Errno::INVAL),

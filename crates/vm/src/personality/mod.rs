@@ -16,6 +16,7 @@ mod commands;
 mod configuration;
 mod counter;
 mod credentials;
+mod desk;
 mod ending;
 mod epoll;
 mod execute;

@@ -182,7 +182,9 @@ impl Thread {
 
     fn describe(&self) -> Result<state::Thread, MachineError> {
         let c = &self.context;
-        let vectors = self.processor.vectors()?.region;
+        // A thread that rests has one.
+        let Some(processor) = &self.processor else { return Err(MachineError::Processors) };
+        let vectors = processor.vectors()?.region;
         let length = vectors.iter().rposition(|&word| word != 0).map_or(0, |last| last + 1);
         Ok(state::Thread {
             id: self.member.id,
@@ -192,7 +194,7 @@ impl Thread {
                 c.rax, c.rbx, c.rcx, c.rdx, c.rsi, c.rdi, c.rsp, c.rbp, c.r8, c.r9, c.r10, c.r11, c.r12, c.r13, c.r14,
                 c.r15, c.rip, c.rflags,
             ],
-            bases: self.processor.bases()?,
+            bases: processor.bases()?,
             vectors: vectors[..length].to_vec(),
             clear_at_end: self.clear_at_end,
             robust: self.robust,

@@ -5,6 +5,8 @@
 //! take for the same processor, whatever the host does with the threads. A sequence is aborted when the thread is
 //! kicked out of the guest within it, when a handler of a signal is to run, and when `membarrier(2)` asks for that.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use rustix::io::Errno;
 
 use super::thread::Thread;
@@ -53,7 +55,7 @@ impl Thread {
     pub(super) fn tell_processor(&self) -> Result<(), Errno> {
         let Some(registered) = self.rseq else { return Ok(()) };
         let space = self.process.space()?;
-        let number = self.processor.number();
+        let number = self.member.processor.load(SeqCst);
         space.write_u32(registered.at + START_AT, number)?;
         space.write_u32(registered.at + NUMBER_AT, number)?;
         // The node, and the number among the threads of its memory.

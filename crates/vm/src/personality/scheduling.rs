@@ -253,7 +253,7 @@ pub(super) fn ioprio_set(thread: &mut Thread, [which, who, wanted, ..]: Argument
 /// `getcpu(2)`: one of those the thread may run on, and node 0. Other threads may be told the same.
 pub(super) fn getcpu(thread: &mut Thread, [processor, node, ..]: Arguments) -> Answer {
     let allowed = allowed(&thread.member);
-    let turn = thread.processor.number() % allowed.count_ones();
+    let turn = thread.member.processor.load(SeqCst) % allowed.count_ones();
     let mut left = (0..64).filter(|bit| allowed >> bit & 1 != 0);
     let chosen = left.nth(turn as usize).unwrap_or(0);
     let space = thread.process.space()?;

@@ -2,6 +2,7 @@
 
 mod cloning;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,7 @@ use ringfence_isolation::{Exit, LostReason};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
+use super::desk::Habits;
 use super::files::Descriptors;
 use super::open::{Kind, Open};
 use super::process::{Image, Member, Parts, Place, Process, lock};
@@ -24,7 +26,7 @@ use super::waiting::Deadlines;
 use super::world::{Counted, FIRST, World};
 use crate::kvm::Registers;
 use crate::loader::{self, Command};
-use crate::memory::Content;
+use crate::memory::{Content, Space};
 use crate::snapshot::state;
 use crate::tree::HostFile;
 
@@ -198,6 +200,7 @@ pub(crate) fn live(world: &Arc<World>, first: First, executor: &tokio::runtime::
     }
     run(world, main);
     world.join();
+    world.clerk.end();
     if let (Some(console), Some(served)) = (&world.console, served) {
         super::terminal::finish(world, console, served, executor);
     }
@@ -332,7 +335,7 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
         let entered = processor
-            .enter(&world.machine, space.root(), fs_base, &registers)
+            .enter(&world.machine, space.root(), fs_base, &landed(&space, registers))
             .and_then(|()| vectors.map_or(Ok(()), |vectors| processor.set_vectors(&vectors)))
             .and_then(|()| match more.as_ref().map_or(0, |more| more.gs_base) {
                 0 => Ok(()),
@@ -342,11 +345,12 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
     });
     match processor {
         Ok(processor) => {
+            member.processor.store(processor.number(), SeqCst);
             let mut thread = Thread {
                 world: world.clone(),
                 process: process.clone(),
                 member,
-                processor,
+                processor: Some(processor),
                 context: registers,
                 next: Next::Return,
                 clear_at_end,
@@ -356,8 +360,10 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
                 restore_mask: None,
                 deadlines: Deadlines::of(more.and_then(|more| more.waiting).and_then(time::after)),
                 is_at_marker: false,
+                would_wait: Cell::new(false),
+                habits: Habits::default(),
+                desk: None,
             };
-            thread.member.processor.store(thread.processor.number(), SeqCst);
             if let Some(beginning) = beginning {
                 execute_first(&mut thread, beginning);
             }
@@ -365,11 +371,17 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
                 thread.end_process(libc::SIGSEGV);
             }
             thread.run();
-            let processor = thread.leave();
-            world.machine.put_back(processor);
+            if let Some(processor) = thread.leave() {
+                world.machine.put_back(processor);
+            }
         }
         Err(reason) => world.control.stop(Exit::Lost(LostReason::Backend(reason))),
     }
+}
+
+/// Registers with which a thread begins that may be at a place which was rewritten.
+fn landed(space: &Space, registers: Registers) -> Registers {
+    Registers { rip: space.landing(registers.rip, registers.rax), ..registers }
 }
 
 /// The same on a thread of the host's own.

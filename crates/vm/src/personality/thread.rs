@@ -1,16 +1,19 @@
 //! A thread of a program: it runs in the guest until it needs something, and is served here.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use ringfence_isolation::{Exit, LostReason};
+use rustix::io::Errno;
 
+use super::desk::{Desk, Habits};
 use super::process::{Member, Process};
 use super::rseq::Registration;
 use super::signals::{self, Cause};
-use super::table;
 use super::waiting::Deadlines;
 use super::world::World;
+use super::{Answer, table};
 use crate::kvm::{Event, Processor, Registers};
 use crate::memory::{Protection, Touch};
 
@@ -19,7 +22,8 @@ pub(crate) struct Thread {
     pub(super) world: Arc<World>,
     pub(super) process: Arc<Process>,
     pub(super) member: Arc<Member>,
-    pub(super) processor: Processor,
+    /// None of who makes calls in its place while it is in the guest.
+    pub(super) processor: Option<Processor>,
     /// The registers of the program while it is being served.
     pub(super) context: Registers,
     pub(super) next: Next,
@@ -36,6 +40,19 @@ pub(crate) struct Thread {
     pub(super) deadlines: Deadlines,
     /// It made the call that marks a point, and has not gone on since.
     pub(super) is_at_marker: bool,
+    /// A call was made in its place that would have had to wait.
+    pub(super) would_wait: Cell<bool>,
+    pub(super) habits: Habits,
+    /// Where its calls are answered while it is in the guest.
+    pub(super) desk: Option<Arc<Desk>>,
+}
+
+/// An answer as it is in a register.
+pub(super) fn raw(answer: Answer) -> u64 {
+    match answer {
+        Ok(value) => value,
+        Err(errno) => i64::from(-errno.raw_os_error()) as u64,
+    }
 }
 
 /// How a thread goes on after a system call.
@@ -70,23 +87,26 @@ impl Thread {
                 // It may have been ended or stopped there.
                 continue;
             }
-            self.go_inside(is_in_stub);
-            let event = self.processor.run(&self.world.machine);
-            self.come_outside();
-            self.context = match event {
-                Event::Interrupted => self.processor.user_context(&self.world.machine),
-                Event::Broken(reason) => {
-                    self.world.control.stop(Exit::Lost(LostReason::Backend(reason)));
-                    return;
-                }
-                _ => self.processor.user_context(&self.world.machine),
-            };
+            let Some(event) = self.run_inside(is_in_stub) else { return };
             let counts = self.world.control.counts();
             match event {
                 Event::Syscall => {
                     is_in_stub = false;
                     self.fence();
+                    self.notice_call();
                     self.system_call();
+                }
+                Event::Site => {
+                    is_in_stub = false;
+                    let answered = self.leave_site();
+                    self.fence();
+                    match answered {
+                        Some((number, answer)) => {
+                            self.next = Next::Return;
+                            self.return_with(number, answer);
+                        }
+                        None => self.system_call(),
+                    }
                 }
                 Event::Exception { vector, error, address } => {
                     is_in_stub = false;
@@ -97,9 +117,26 @@ impl Thread {
                 }
                 Event::Interrupted => {
                     counts.kicks.fetch_add(1, Relaxed);
+                    match self.in_site_code().map(|is_posted| if is_posted { self.recall() } else { None }) {
+                        Some(None) => {
+                            self.close_desk();
+                            is_in_stub = true;
+                            continue;
+                        }
+                        Some(Some(Err(number))) => {
+                            is_in_stub = false;
+                            self.context.rax = number;
+                            self.fence();
+                            self.system_call();
+                            continue;
+                        }
+                        // Its call was answered, and it is behind it.
+                        Some(Some(Ok(()))) if !self.has_to_end() => self.go_on(),
+                        _ => {}
+                    }
                     // In the stubs nothing can be changed; they are left soon.
                     is_in_stub = !self.is_in_program();
-                    if self.has_to_end() || !self.processor.is_at_program() {
+                    if self.has_to_end() || !self.is_at_program() {
                         continue;
                     }
                     // Whoever is kicked may have lost its processor of the host: a sequence begins again.
@@ -122,7 +159,39 @@ impl Thread {
 
     /// Whether it is at an instruction of the program's, and not in a stub.
     fn is_in_program(&self) -> bool {
-        self.processor.is_at_program() && self.context.rip < crate::kvm::USER_STUB
+        self.is_at_program() && self.context.rip < crate::kvm::USER_STUB
+    }
+
+    /// Whether it is in the code of rewritten places, and if so whether it has posted a call.
+    fn in_site_code(&self) -> Option<bool> {
+        self.process.space().ok()?.in_site_code(self.context.rip)
+    }
+
+    fn is_at_program(&self) -> bool {
+        self.processor.as_ref().is_some_and(Processor::is_at_program)
+    }
+
+    /// Its processor; `EIO` for who makes calls in its place, of which none needs one.
+    pub(super) fn processor(&mut self) -> Result<&mut Processor, Errno> {
+        self.processor.as_mut().ok_or(Errno::IO)
+    }
+
+    /// Runs the program until it leaves the guest, and finds out where it is then. `None` when everything is over.
+    fn run_inside(&mut self, is_in_stub: bool) -> Option<Event> {
+        self.go_inside(is_in_stub);
+        // What is posted from within a stub is served here, so that it comes out.
+        let desk = self.desk.clone().filter(|_| !is_in_stub);
+        desk.iter().for_each(|desk| desk.set_inside(true));
+        let machine = self.world.machine.clone();
+        let event = self.processor.as_mut()?.run(&machine);
+        desk.iter().for_each(|desk| desk.set_inside(false));
+        self.come_outside();
+        if let Event::Broken(reason) = event {
+            self.world.control.stop(Exit::Lost(LostReason::Backend(reason)));
+            return None;
+        }
+        self.context = self.processor.as_ref()?.user_context(&machine);
+        Some(event)
     }
 
     /// Whether it or everything ends.
@@ -147,12 +216,14 @@ impl Thread {
         self.deadlines.begin();
         let answer = table::serve(self, number, arguments);
         self.deadlines.over();
+        self.return_with(number, answer);
+    }
+
+    /// Goes on after a call.
+    fn return_with(&mut self, number: u64, answer: Answer) {
         match self.next {
             Next::Return => {
-                self.context.rax = match answer {
-                    Ok(value) => value,
-                    Err(errno) => i64::from(-errno.raw_os_error()) as u64,
-                };
+                self.context.rax = raw(answer);
                 self.deliver(Some((number, answer)));
             }
             Next::AsIs => self.deliver(None),
@@ -166,12 +237,25 @@ impl Thread {
         if self.has_to_end() {
             return;
         }
-        if !self.processor.resume(&self.world.machine, &self.context) {
+        let mut context = self.context;
+        if let Ok(space) = self.process.space() {
+            context.rip = space.landing(context.rip, context.rax);
+        }
+        let machine = self.world.machine.clone();
+        if !self.processor.as_mut().is_some_and(|processor| processor.resume(&machine, &context)) {
             self.end_process(libc::SIGSEGV);
         }
     }
 
     fn exception(&mut self, vector: u8, error: u64, address: u64) {
+        // An instruction `syscall` that was rewritten, jumped to in the middle.
+        if vector == 6
+            && let Ok(space) = self.process.space()
+            && space.is_call(self.context.rip)
+        {
+            self.context.rip += 2;
+            return self.system_call();
+        }
         let cause = match vector {
             14 => {
                 let wanted = match error {

@@ -112,6 +112,11 @@ impl Thread {
 
     /// Whether a wait is broken off: for a signal, for the end, or to rest.
     pub(super) fn breaks_off(&self, deadline: Option<Instant>) -> bool {
+        if self.processor.is_none() {
+            // Who makes calls in its place does not wait.
+            self.would_wait.set(true);
+            return true;
+        }
         let breaks = self.is_interrupted() || self.world.rest.is_wanted();
         if breaks {
             self.deadlines.broken_off.set(deadline);

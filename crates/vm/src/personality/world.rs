@@ -12,6 +12,7 @@ use ringfence_manifest::Spec;
 use rustix::io::Errno;
 use tokio::runtime;
 
+use super::desk::Clerk;
 use super::futex::Futexes;
 use super::inotify::Watchers;
 use super::locks::Locks;
@@ -72,6 +73,8 @@ pub(crate) struct World {
     /// Who watches files and folders.
     pub(super) watchers: Watchers,
     pub(super) terminals: Terminals,
+    /// Who answers calls of threads that are in the guest.
+    pub(super) clerk: Clerk,
     /// The one that is the user's.
     pub(super) console: Option<Arc<Terminal>>,
     /// `localhost` was asked for, so that its addresses are known as such.
@@ -127,6 +130,7 @@ impl World {
         let console = spec.session.terminal.and_then(|_| terminals.create().ok());
         let vdso = counter.and_then(|kilohertz| Vdso::new(&machine, &*host, kilohertz));
         let rest = Rest::new(spec.session.capture_at);
+        let clerk = Clerk::new(&spec);
         let scratch = Scratch::new(&spec, &machine, &control, now);
         let left = Mutex::new((0, Kept::new(machine.clone())));
         Arc::new(World {
@@ -152,6 +156,7 @@ impl World {
             owners: Owners::default(),
             watchers: Watchers::default(),
             terminals,
+            clerk,
             console,
             localhost: OnceLock::new(),
             root,

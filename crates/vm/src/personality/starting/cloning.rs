@@ -76,13 +76,16 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     if flags & SET_TLS != 0 && wanted.tls >= USER_END {
         return Err(Errno::PERM);
     }
+    if flags & VM != 0 {
+        thread.give_desk_up();
+    }
     let world = thread.world.clone();
     let parent = thread.process.clone();
     let fs_base = match flags & SET_TLS {
-        0 => thread.processor.fs_base().map_err(|_| Errno::IO)?,
+        0 => thread.processor()?.fs_base().map_err(|_| Errno::IO)?,
         _ => wanted.tls,
     };
-    let vectors = thread.processor.vectors().map_err(|_| Errno::IO)?;
+    let vectors = thread.processor()?.vectors().map_err(|_| Errno::IO)?;
     let space = match flags & VM {
         0 => Arc::new(parent.space()?.duplicate()?),
         _ => parent.space()?,

@@ -1,0 +1,260 @@
+//! Answering system calls while the program stays in the guest: it leaves a call at a desk in its memory, and a
+//! thread of the host that has nothing else to do answers it there.
+//!
+//! ```text
+//! closed ──the thread comes out for calls that could be answered──▶ open ──program──▶ posted ──clerk──▶ open
+//!    ▲                                                              │                   ├──▶ refused ──▶ (exit)
+//!    └──────────────── nobody posts for a while ────────────────────┘                   └──▶ leave ────▶ (exit)
+//! ```
+//!
+//! Nothing depends on it. What is at the desk comes from the program: it is copied, and is a call like any other. Who
+//! finds the desk closed, or waits in vain, leaves the guest and is served there. Calls are answered for a thread
+//! only while it is in the guest; what it is, and the wait for an answer under way, are under one lock.
+
+mod clerk;
+mod habits;
+mod quick;
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, TryLockError};
+
+pub(super) use clerk::Clerk;
+pub(super) use habits::Habits;
+
+use super::process::lock;
+use super::thread::{Next, Thread, raw};
+use super::waiting::Deadlines;
+use super::{Answer, Arguments, table};
+use crate::kvm::{Machine, Registers, Shortcuts};
+use crate::memory::{ANSWER_AT, CALL_AT, CLOSED, LEAVE, REFUSED, Space};
+use crate::sys::{DESK, OPEN, POSTED};
+
+/// The desk of a process with one thread.
+pub(super) struct Desk {
+    machine: Arc<Machine>,
+    /// Where its state is in guest memory, to look at.
+    place: u64,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Whether the thread is in the guest.
+    is_inside: bool,
+    /// Makes calls in its place.
+    stand_in: Thread,
+    /// What it made out of the last call, when the thread has to come out for more than that.
+    answered: Option<(u64, Answer)>,
+}
+
+impl Desk {
+    fn word(&self) -> Option<&AtomicU32> {
+        self.machine.atomic(self.place)
+    }
+
+    /// Whether a call is there.
+    fn is_posted(&self) -> bool {
+        self.word().is_some_and(|word| word.load(SeqCst) == POSTED)
+    }
+
+    /// The thread is in the guest from here on, or is not any more; waits for an answer that is on its way.
+    pub(super) fn set_inside(&self, is_inside: bool) {
+        lock(&self.state).is_inside = is_inside;
+    }
+
+    /// Answers what is there. Whether anything was.
+    fn attend(&self) -> bool {
+        if !self.is_posted() {
+            return false;
+        }
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        if !state.is_inside {
+            return false;
+        }
+        let Ok(space) = state.stand_in.process.space() else { return false };
+        let next = state.answer(&space);
+        let _ = space.change(DESK, |word| (word == POSTED).then_some(next));
+        true
+    }
+
+    /// Nobody answers any more.
+    fn close(&self) {
+        if let Ok(space) = lock(&self.state).stand_in.process.space() {
+            let _ = space.change(DESK, |word| (word == OPEN).then_some(CLOSED));
+        }
+    }
+}
+
+impl State {
+    /// Answers a call; what the state of the desk is then.
+    fn answer(&mut self, space: &Space) -> u32 {
+        let mut call = [0; 56];
+        if space.read(CALL_AT, &mut call).is_err() {
+            return REFUSED;
+        }
+        let word = |index: usize| call[index * 8..][..8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        let (number, arguments): (u64, Arguments) = (word(0), std::array::from_fn(|index| word(index + 1)));
+        let thread = &mut self.stand_in;
+        if thread.world.control.is_paused() || thread.has_to_end() || !quick::is_quick(thread, number, arguments) {
+            return REFUSED;
+        }
+        thread.would_wait.set(false);
+        thread.deadlines.begin();
+        let answer = table::serve(thread, number, arguments);
+        thread.deadlines.over();
+        if thread.would_wait.get() && answer.is_err() {
+            return REFUSED;
+        }
+        thread.world.control.counts().answered.fetch_add(1, SeqCst);
+        if thread.is_signalled() || thread.has_to_end() {
+            self.answered = Some((number, answer));
+            return LEAVE;
+        }
+        let raw = raw(answer);
+        // It was read there a moment ago; whoever takes it away does without the answer.
+        let _ = space.write(ANSWER_AT, &raw.to_le_bytes());
+        OPEN
+    }
+}
+
+impl Thread {
+    /// One that makes calls in its place while it is in the guest.
+    fn stand_in(&self) -> Thread {
+        Thread {
+            world: self.world.clone(),
+            process: self.process.clone(),
+            member: self.member.clone(),
+            processor: None,
+            context: Registers::default(),
+            next: Next::Return,
+            clear_at_end: 0,
+            robust: 0,
+            alternate: Default::default(),
+            rseq: None,
+            restore_mask: None,
+            deadlines: Deadlines::default(),
+            is_at_marker: false,
+            would_wait: Cell::new(false),
+            habits: Habits::default(),
+            desk: None,
+        }
+    }
+
+    /// Whether nobody else runs in its space.
+    fn is_sole(&self, space: &Arc<Space>) -> bool {
+        // This reference and the process's own.
+        lock(&self.process.threads).len() == 1 && Arc::strong_count(space) == 2
+    }
+
+    /// It makes a system call by the instruction for that: after the second time the place is rewritten.
+    pub(super) fn notice_call(&mut self) {
+        let at = self.context.rip.wrapping_sub(2);
+        if !self.world.machine.takes(Shortcuts::SITES) || !self.habits.is_again(at) {
+            return;
+        }
+        if let Ok(space) = self.process.space()
+            && self.is_sole(&space)
+        {
+            space.rewrite(at, self.context.rax);
+        }
+    }
+
+    /// It left the guest at a rewritten place. Whether its call was answered before.
+    pub(super) fn leave_site(&mut self) -> Option<(u64, Answer)> {
+        let Ok(space) = self.process.space() else { return None };
+        self.context = at_site(&space, &self.context);
+        let before = space.change(DESK, |word| (word != OPEN).then_some(CLOSED)).map_or(CLOSED, |(_, word)| word);
+        let answered = self.desk.as_ref().and_then(|desk| lock(&desk.state).answered.take());
+        let number = self.context.rax;
+        match before {
+            LEAVE if answered.is_some() => {
+                self.open_desk(&space);
+                return answered;
+            }
+            // It gave up, and was answered on its way out.
+            OPEN => {
+                let answer = space.read_u64(ANSWER_AT).ok()?;
+                return Some((number, Ok(answer)));
+            }
+            // It waited in vain: there was no processor for who answers.
+            POSTED if self.desk.is_some() => self.habits.was_in_vain(),
+            REFUSED => self.open_desk(&space),
+            CLOSED if quick::may_be(number) && self.habits.is_often() => {
+                if self.world.machine.takes(Shortcuts::DESK) && self.world.clerk.is_spare() && self.is_sole(&space) {
+                    self.take_desk(&space);
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// It was interrupted in the code of a rewritten place, behind where a call is posted. With what it goes on is
+    /// found out: `Ok` when the call was answered, and the number of the call that it is to make when not. `None`
+    /// while it is about to come out by itself.
+    pub(super) fn recall(&mut self) -> Option<Result<(), u64>> {
+        let space = self.process.space().ok()?;
+        let (_, before) = space.change(DESK, |word| (word == POSTED).then_some(CLOSED)).ok()?;
+        let number = match before {
+            OPEN => {
+                self.context.rax = space.read_u64(ANSWER_AT).ok()?;
+                None
+            }
+            POSTED => Some(space.read_u64(CALL_AT).ok()?),
+            _ => return None,
+        };
+        self.context = at_site(&space, &self.context);
+        Some(number.map_or(Ok(()), Err))
+    }
+
+    /// It has to come out as soon as it would post a call.
+    pub(super) fn close_desk(&self) {
+        if let Ok(space) = self.process.space() {
+            let _ = space.change(DESK, |word| (word == OPEN).then_some(CLOSED));
+        }
+    }
+
+    fn take_desk(&mut self, space: &Arc<Space>) {
+        let Ok((place, _)) = space.load(DESK) else { return };
+        if self.desk.as_ref().is_none_or(|desk| desk.place != place) {
+            self.give_desk_up();
+            let state = Mutex::new(State { is_inside: false, stand_in: self.stand_in(), answered: None });
+            let desk = Arc::new(Desk { machine: self.world.machine.clone(), place, state });
+            if !self.world.clerk.take_on(&self.world, desk.clone()) {
+                return;
+            }
+            self.desk = Some(desk);
+        }
+        self.open_desk(space);
+    }
+
+    fn open_desk(&self, space: &Space) {
+        if self.desk.is_some() && space.change(DESK, |_| Some(OPEN)).is_ok() {
+            self.world.clerk.wake();
+        }
+    }
+
+    /// Nobody makes calls in its place any more: it begins another program, shares its memory, or ends.
+    pub(super) fn give_desk_up(&mut self) {
+        if let Some(desk) = self.desk.take() {
+            desk.close();
+            self.world.clerk.let_go(&desk);
+        }
+    }
+}
+
+/// Where a thread is for its program, and with what, that the code of a rewritten place has got: right behind the
+/// instruction `syscall`.
+fn at_site(space: &Space, context: &Registers) -> Registers {
+    // As `lahf` has them: sign, zero, auxiliary carry, parity, carry.
+    const LOW: u64 = 0xd5;
+    const OVERFLOW: u64 = 1 << 11;
+    let kept = (context.r11 >> 8 & LOW) | if context.r11 & 1 != 0 { OVERFLOW } else { 0 };
+    let rflags = context.rflags & !(LOW | OVERFLOW) | kept;
+    let rip = space.returned_to(context.rcx);
+    Registers { rip, rflags, rcx: rip, r11: rflags, ..*context }
+}

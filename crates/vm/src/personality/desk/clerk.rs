@@ -1,0 +1,135 @@
+//! The thread of the host that answers at the desks of an instance, while there is a processor for it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ringfence_isolation::{Exit, LostReason};
+use ringfence_manifest::Spec;
+
+use super::Desk;
+use crate::personality::process::lock;
+use crate::personality::world::World;
+
+/// How long it looks on after the last call: longer than a program mostly takes until the next one, and not much
+/// longer than it would take to begin again.
+const ATTENTION: Duration = Duration::from_micros(150);
+/// How often it looks before it looks at the clock.
+const LOOKS: u32 = 64;
+
+/// Who answers.
+pub(in crate::personality) struct Clerk {
+    desks: Mutex<Vec<Arc<Desk>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    is_awake: AtomicBool,
+    is_over: AtomicBool,
+    /// How many processors there are for the instance.
+    processors: u32,
+}
+
+impl Clerk {
+    /// Nobody yet.
+    pub(in crate::personality) fn new(spec: &Spec) -> Clerk {
+        let here = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
+        let allowed = spec.limits.cores.map_or(u32::MAX, |cores| cores.0 / 1000);
+        Clerk {
+            desks: Mutex::default(),
+            thread: Mutex::default(),
+            is_awake: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            processors: here.min(allowed),
+        }
+    }
+
+    /// Whether there is a processor beside one for a program.
+    pub(super) fn is_spare(&self) -> bool {
+        self.processors > 1
+    }
+
+    /// Answers at one more desk. `false` when nobody can.
+    pub(super) fn take_on(&self, world: &Arc<World>, desk: Arc<Desk>) -> bool {
+        let mut thread = lock(&self.thread);
+        if self.is_over.load(SeqCst) {
+            return false;
+        }
+        if thread.is_none() {
+            let world = world.clone();
+            let builder = thread::Builder::new().name("desk".into());
+            match builder.spawn(move || work(&world)) {
+                Ok(spawned) => *thread = Some(spawned),
+                Err(_) => return false,
+            }
+        }
+        lock(&self.desks).push(desk);
+        true
+    }
+
+    /// One desk less.
+    pub(super) fn let_go(&self, desk: &Arc<Desk>) {
+        lock(&self.desks).retain(|known| !Arc::ptr_eq(known, desk));
+    }
+
+    /// A desk was opened.
+    pub(super) fn wake(&self) {
+        if !self.is_awake.swap(true, SeqCst)
+            && let Some(thread) = &*lock(&self.thread)
+        {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Ends it, and waits for that.
+    pub(in crate::personality) fn end(&self) {
+        self.is_over.store(true, SeqCst);
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            thread.thread().unpark();
+            // It has said so if it panicked.
+            let _ = thread.join();
+        }
+        lock(&self.desks).clear();
+    }
+
+    /// Answers until nobody asks any more.
+    fn attend(&self, world: &World) {
+        let mut last = Instant::now();
+        let is_wanted = || !(self.is_over.load(SeqCst) || world.control.is_paused() || world.control.is_stopping());
+        while is_wanted() && last.elapsed() < ATTENTION {
+            let desks = lock(&self.desks).clone();
+            for _ in 0..LOOKS {
+                if desks.iter().fold(false, |answered, desk| desk.attend() | answered) {
+                    last = Instant::now();
+                }
+                std::hint::spin_loop();
+            }
+        }
+        self.is_awake.store(false, SeqCst);
+        for desk in &*lock(&self.desks) {
+            desk.close();
+        }
+    }
+}
+
+/// The whole life of the thread.
+fn work(world: &Arc<World>) {
+    world.control.enlist();
+    let entered = world.executor.get().map(tokio::runtime::Handle::enter);
+    let clerk = &world.clerk;
+    let worked = catch_unwind(AssertUnwindSafe(|| {
+        while !clerk.is_over.load(SeqCst) {
+            if clerk.is_awake.load(SeqCst) {
+                clerk.attend(world);
+            } else {
+                world.control.parked(thread::park);
+            }
+        }
+    }));
+    if worked.is_err() {
+        let reason = "the thread that answered its calls panicked".into();
+        world.control.stop(Exit::Lost(LostReason::Backend(reason)));
+    }
+    drop(entered);
+    world.control.dismiss();
+}
