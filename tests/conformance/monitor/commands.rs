@@ -91,8 +91,8 @@ fn its_word(order: &Ordering<'_>) -> Result<(), String> {
     let printed = all(reader)?;
     let ended = order.ended(&*running);
     expect(ended == Ok(Exit::Returned(7)), ended)?;
-    // A pipe holds no more than that.
-    expect(printed.starts_with(b"said\n") && printed.len() <= 1 << 17, printed.len())
+    // That there was an end is the point: it prints for ever, and some of that may come before its word is heard.
+    expect(printed.starts_with(b"said\n"), printed.len())
 }
 
 fn its_reasons(order: &Ordering<'_>) -> Result<(), String> {
