@@ -19,7 +19,7 @@ pub struct Case {
     /// Whole further sections.
     pub sections: &'static str,
     /// Standard input.
-    pub stdin: &'static str,
+    pub stdin: Stdin,
     /// The probe's words.
     pub probe: &'static str,
     /// The lines it prints. `…` stands for anything.
@@ -37,6 +37,15 @@ pub struct Case {
     pub before: fn(&Place),
     /// What must hold on the host afterwards.
     pub after: fn(&Place),
+}
+
+/// What there is to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// This, and then the end.
+    Text(&'static str),
+    /// Nothing, and no end, for as long as it runs.
+    Silent,
 }
 
 /// How a case ends.
@@ -151,7 +160,7 @@ impl Case {
         permissions: "",
         limits: "wall_time = \"20s\"",
         sections: "",
-        stdin: "",
+        stdin: Stdin::Text(""),
         probe: "",
         prints: &[],
         ends: Ends::Status(0),

@@ -14,7 +14,7 @@ mod place;
 mod probe;
 mod run;
 
-pub use case::{Case, Ends, Natively, Otherwise};
+pub use case::{Case, Ends, Natively, Otherwise, Stdin};
 pub use place::Place;
 pub use probe::Probe;
 pub use run::{Outcome, Passed, Setting, Skipped, run};

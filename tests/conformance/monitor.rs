@@ -6,10 +6,12 @@
 mod attacks;
 #[path = "monitor/commands.rs"]
 mod commands;
+mod frames;
+mod host;
 #[path = "monitor/lab.rs"]
 mod lab;
-#[path = "monitor/line.rs"]
-mod line;
+#[path = "monitor/parcel.rs"]
+mod parcel;
 #[path = "monitor/snapshots.rs"]
 mod snapshots;
 
@@ -22,7 +24,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use ringfence::{BuildError, Capsule, Exit, Guarantee, Held, Instance, LimitKind, LoadError, Report, StartError};
 
-use lab::Lab;
+use lab::{Lab, Tried};
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
@@ -70,12 +72,13 @@ fn attempt(name: &str, limits: &str, check: Check) -> Result<Completion, Failed>
     listener.set_nonblocking(true).expect("a listener that does not wait");
     let port = listener.local_addr().expect("its address").port();
     let lab = Lab::new();
-    let outcome = lab.load(&format!("{name}.{port}"), limits, "/bin/true", &[], true).and_then(|capsule| {
-        capsule.run_blocking().map_err(|error| match error {
-            ringfence::StartError::Build(error) => LoadError::Build(error),
-            other => panic!("{other}"),
-        })
-    });
+    let outcome =
+        lab.load(&Tried { name: &format!("{name}.{port}"), limits, ..Tried::default() }).and_then(|capsule| {
+            capsule.run_blocking().map_err(|error| match error {
+                ringfence::StartError::Build(error) => LoadError::Build(error),
+                other => panic!("{other}"),
+            })
+        });
     let report = match outcome {
         Ok(report) => report,
         Err(error) => return skipped(error),
@@ -102,7 +105,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn good() -> Result<Completion, Failed> {
     let lab = Lab::new();
     let before = runners();
-    let instance = match started(lab.load("good", "memory = \"64 MiB\"", "/bin/sleep", &["60"], true)) {
+    let sleeper = Tried { limits: "memory = \"64 MiB\"", words: &["/bin/sleep", "60"], ..Tried::default() };
+    let instance = match started(lab.load(&sleeper)) {
         Ok(instance) => instance,
         Err(without) => return without,
     };
@@ -171,7 +175,8 @@ fn good() -> Result<Completion, Failed> {
 /// In the process of who runs it there are no walls around the monitor: that is told, and refused where they are required.
 fn alone() -> Result<Completion, Failed> {
     let lab = Lab::new();
-    let report = match lab.load("alone", "", "/bin/true", &[], false).map(|capsule| capsule.run_blocking()) {
+    let tried = Tried { apart: false, ..Tried::default() };
+    let report = match lab.load(&tried).map(|capsule| capsule.run_blocking()) {
         Ok(Ok(report)) => report,
         Ok(Err(error)) => return Err(error.to_string().into()),
         Err(error) => return skipped(error),
@@ -179,7 +184,7 @@ fn alone() -> Result<Completion, Failed> {
     if !report.not_held.iter().any(|not| not.guarantee == Guarantee::MonitorConfined) {
         return Err(format!("{:?}", report.not_held).into());
     }
-    match lab.load_requiring("alone", "require = [\"monitor-confined\"]", "", "/bin/true", &[], false) {
+    match lab.load(&Tried { isolation: "require = [\"monitor-confined\"]", ..tried }) {
         Err(LoadError::Build(BuildError::Refused(refusal))) if refusal.guarantee == Guarantee::MonitorConfined => {
             Ok(Completion::Completed)
         }

@@ -3,9 +3,10 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{fs, thread};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
 /// What stands in the file no case may ever read.
@@ -54,7 +55,7 @@ impl Place {
         link("/proc/self/cwd", "magic_folder")?;
         link("loop", "loop")?;
         symlink(path.join("outside"), path.join("data/outside"))?;
-        make_fifo(&path.join("data/pipe"))?;
+        mknodat(CWD, path.join("data/pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
         let (tcp, udp) = (echo_tcp()?, echo_udp()?);
         let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         Ok(Place { folder, tcp, udp, closed })
@@ -99,12 +100,6 @@ impl Place {
         }
         Ok(())
     }
-}
-
-/// `mkfifo(1)`: the only call of the suite that the standard library does not have.
-fn make_fifo(path: &Path) -> io::Result<()> {
-    let status = std::process::Command::new("mkfifo").arg(path).status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other("mkfifo failed")) }
 }
 
 /// Serves connections until the process ends; each is given up after a bounded number of bytes.

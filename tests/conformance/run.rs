@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use ringfence::{
     BuildError, Exit, Guarantee, Held, Level, Load, LoadError, Manifest, Report, Resolver, Runtime, StreamIn, StreamOut,
 };
 
-use crate::{Case, Ends, Place, Probe};
+use crate::{Case, Ends, Place, Probe, Stdin};
 
 /// What came of a case; an error is what was not as expected.
 pub type Outcome = Result<Result<Passed, Skipped>, String>;
@@ -157,10 +158,15 @@ fn report(case: &Case, level: Level, place: &Place, program: &Path) -> Result<Re
         .build()
         .map_err(|error| Failed::Otherwise(error.to_string()))?;
     let probe = place.fill(case.probe);
+    let (silent, _held) = std::io::pipe().map_err(|error| Failed::Otherwise(error.to_string()))?;
+    let stdin = match case.stdin {
+        Stdin::Text(text) => StreamIn::Bytes(text.as_bytes().to_vec()),
+        Stdin::Silent => StreamIn::File(format!("/proc/self/fd/{}", silent.as_raw_fd()).into()),
+    };
     let load = Load::manifest(manifest)
         .directory(place.path(""))
         .args(probe.split_whitespace())
-        .stdin(StreamIn::Bytes(case.stdin.as_bytes().to_vec()))
+        .stdin(stdin)
         .stdout(StreamOut::Capture)
         .stderr(StreamOut::Capture);
     let capsule = runtime.load_with(load)?;

@@ -1,17 +1,21 @@
 //! A runner that is not itself any more: what a fault of the WebAssembly engine would lead to, in a process and in a
 //! virtual machine. This program is the runner, too, and does what the name of the capsule says.
 
+mod frames;
+mod host;
+
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use ringfence::{BuildError, Exit, Level, LimitKind, Load, LoadError, Report, Runtime, StreamOut};
+
+use frames::{Line, call, ended, outcome, receive, send, text, varint};
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == ringfence::runner::RUNNER) {
@@ -85,12 +89,8 @@ fn lacks(level: Level, limits: &[&str]) -> Option<String> {
     if level != Level::Sandbox {
         return None;
     }
-    let needs = |limit: &str| limits.iter().any(|given| given.starts_with(limit));
-    let bounds = [("memory", "cgroup memory"), ("cpu_time", "cgroup cpuacct")];
     let runtime = Runtime::builder().build().expect("a runtime is set up");
-    let sandbox = runtime.backends().iter().find(|backend| backend.level() == Level::Sandbox)?;
-    let mut missing = sandbox.probe().into_iter().filter(|fact| !fact.usable);
-    let missing = missing.find(|fact| bounds.iter().any(|(limit, name)| fact.name == *name && needs(limit)))?;
+    let (missing, _) = host::lacks(&runtime, limits)?;
     Some(format!("skipped: {}: {}", missing.name, missing.found))
 }
 
@@ -125,8 +125,6 @@ fn run(level: Level, name: &str, limits: &[&str]) -> Result<Report, LoadError> {
 }
 
 // --- the other side ---
-
-static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// The way to the supervisor.
 enum Way {
@@ -169,7 +167,7 @@ fn attack(mut line: Way) -> ! {
             send(&mut line, &[0, 255, 255, 7]);
         },
         "what-is-too-long-is-not-read" => loop {
-            if !is_passed_on(&mut line, &u32::MAX.to_le_bytes()) {
+            if !line.pass(&u32::MAX.to_le_bytes()) {
                 std::process::exit(0);
             }
         },
@@ -198,14 +196,14 @@ fn attack(mut line: Way) -> ! {
         },
         "it-asks-for-what-the-guest-was-not-granted" => {
             // Open { directory: the root, path, how: read }
-            let result =
-                call(&mut line, &[&[5_u8][..], &handle(103), &text("/etc/passwd"), &[1, 0, 0, 0, 0, 0, 1]].concat());
-            ended(&mut line, &result)
+            let open = [&[5_u8][..], &varint(103), &text("/etc/passwd"), &[1, 0, 0, 0, 0, 0, 1]].concat();
+            let answer = outcome(&call(&mut line, &open));
+            ended(&mut line, &answer)
         }
         "it-waits-for-a-million-things" => loop {
             // Sleep { until: a very distant moment }
             let forever = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
-            let answer = call(&mut line, &[&[44_u8][..], &forever].concat());
+            let answer = outcome(&call(&mut line, &[&[44_u8][..], &forever].concat()));
             if answer != "later" {
                 ended(&mut line, &answer);
             }
@@ -223,25 +221,23 @@ fn attack(mut line: Way) -> ! {
     }
 }
 
-fn send(line: &mut Way, bytes: &[u8]) {
-    let frame = [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
-    if !is_passed_on(line, &frame) {
-        std::process::exit(0);
-    }
-}
-
-/// Whether anybody took it.
-fn is_passed_on(line: &mut Way, frame: &[u8]) -> bool {
-    match line {
-        Way::Line(line) => line.write_all(frame).is_ok(),
-        Way::Door(answer) => {
-            let mut place = vec![0; frame.len() + (1 << 16)];
-            place[..frame.len()].copy_from_slice(frame);
-            match rustix::io::pread(io::stdin(), &mut place[..], 0) {
-                Ok(count) => *answer = place[4..count].to_vec(),
-                Err(_) => return false,
+impl Line for Way {
+    fn pass(&mut self, frame: &[u8]) -> bool {
+        match self {
+            Way::Line(line) => line.pass(frame),
+            Way::Door(answer) => {
+                let mut place = vec![0; frame.len() + (1 << 16)];
+                place[..frame.len()].copy_from_slice(frame);
+                let count = rustix::io::pread(io::stdin(), &mut place[..], 0);
+                count.inspect(|&count| *answer = place[4..count].to_vec()).is_ok()
             }
-            true
+        }
+    }
+
+    fn take(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Way::Line(line) => line.take(),
+            Way::Door(answer) => Some(std::mem::take(answer)),
         }
     }
 }
@@ -276,66 +272,9 @@ fn odd_questions() -> String {
     if found.is_empty() { "nothing".into() } else { found.join(", ") }
 }
 
-fn receive(line: &mut Way) -> Vec<u8> {
-    let line = match line {
-        Way::Line(line) => line,
-        Way::Door(answer) => return std::mem::take(answer),
-    };
-    let mut head = [0; 4];
-    if line.read_exact(&mut head).is_err() {
-        std::process::exit(0);
-    }
-    let mut bytes = vec![0; u32::from_le_bytes(head) as usize];
-    line.read_exact(&mut bytes).expect("a frame");
-    bytes
-}
-
-/// A call, and the number of its error as text, `ok` or `later`.
-fn call(line: &mut Way, bytes: &[u8]) -> String {
-    let number = NUMBER.fetch_add(1, Relaxed);
-    send(line, &[&[1_u8][..], &varint(u64::from(number)), bytes].concat());
-    match receive(line)[..] {
-        // Now(Answered { result: Err(zigzag of the number), .. })
-        [1, 1, error, ..] => format!("[{}]", error / 2),
-        [1, 0, ..] => "ok".into(),
-        [2] => "later".into(),
-        ref other => format!("{other:?}"),
-    }
-}
-
-/// Ended { end: Trapped(text), fuel: 0 }
-fn ended(line: &mut Way, what: &str) -> ! {
-    send(line, &[&[5_u8, 5][..], &text(what), &[0]].concat());
-    std::process::exit(0)
-}
-
-fn handle(index: u32) -> Vec<u8> {
-    varint(u64::from(index))
-}
-
-fn text(text: &str) -> Vec<u8> {
-    [varint(text.len() as u64), text.as_bytes().to_vec()].concat()
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value > 127 {
-        bytes.push(value as u8 | 128);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
 /// Everything of the host that can be reached; `nothing` is what is hoped for.
 fn what_there_is(port: &str, in_a_process: bool) -> String {
-    let mut found = Vec::new();
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for path in [here.join("Cargo.toml"), here.to_owned(), "/root".into(), "/home".into(), "/etc/shadow".into()] {
-        if fs::metadata(&path).is_ok_and(|found| found.is_file()) || fs::read_dir(&path).is_ok() {
-            found.push(format!("reads {}", path.display()));
-        }
-    }
+    let mut found = host::seen();
     for path in ["/tmp/x", "/dev/shm/x", "/usr/x", "/x", "/proc/self/mem"] {
         if fs::OpenOptions::new().append(true).create(true).open(path).is_ok_and(|_| path != "/proc/self/mem") {
             found.push(format!("writes {path}"));
@@ -350,12 +289,6 @@ fn what_there_is(port: &str, in_a_process: bool) -> String {
     if TcpStream::connect(format!("127.0.0.1:{port}")).is_ok() {
         found.push("connects".into());
     }
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let processes = processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
-    // Itself; pid 1 of the place, which is ours, is not shown.
-    if processes > 2 {
-        found.push(format!("sees {processes} processes"));
-    }
     let descriptors: Vec<String> = fs::read_dir("/proc/self/fd")
         .into_iter()
         .flatten()
@@ -366,11 +299,8 @@ fn what_there_is(port: &str, in_a_process: bool) -> String {
     if !descriptors.is_empty() {
         found.push(format!("holds {descriptors:?}"));
     }
-    if std::env::vars_os().next().is_some() {
-        found.push("knows variables".into());
-    }
     // Programs of the system may be started, behind the same walls.
-    if let Ok(output) = Command::new("/bin/cat").arg(here.join("Cargo.toml")).output()
+    if let Ok(output) = Command::new("/bin/cat").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).output()
         && !output.stdout.is_empty()
     {
         found.push("a program it starts reads".into());

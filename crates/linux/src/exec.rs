@@ -181,7 +181,6 @@ impl LinuxInstance {
     }
 }
 
-/// A thread that no signal reaches, SIGPIPE of its own writing included.
 /// Starts the threads that pass on what a command prints and reads, until `over` closes; those of what it prints, to
 /// be waited for. From the moment `left` closes nobody is waited for who does not read.
 pub(crate) fn pass_on(
@@ -208,6 +207,7 @@ pub(crate) fn pass_on(
     Ok(pumps)
 }
 
+/// A thread that no signal reaches, SIGPIPE of its own writing included.
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name(name.into()).stack_size(STACK).spawn(move || {
         let _ = sys::block_all_signals();

@@ -60,9 +60,16 @@ pub struct Permissions {
     pub log: bool,
     /// Where each permission was written, for those that were.
     pub sources: BTreeMap<Permission, Source>,
-    /// Grant every file operation inside the tree and every network operation but those to special
-    /// addresses, and let the caller record what was used. Only ever set by `--learn`.
+    /// Grant every file operation inside the tree and every network operation but those to link-local
+    /// addresses and metadata services, and let the caller record what was used. Only ever set by `--learn`.
     pub learn: bool,
+}
+
+impl Permissions {
+    /// Whether any name of a host may be looked up.
+    pub fn has_names(&self) -> bool {
+        self.learn || !self.network.connect.is_empty() || !self.network.resolve.is_empty()
+    }
 }
 
 /// Where a list of rules was written, for messages: `capsule.toml:14`, or the flag.

@@ -219,7 +219,7 @@ impl Runtime {
     /// What is around a new instance of `spec`.
     pub(crate) fn surroundings(&self, spec: &Arc<Spec>) -> Surroundings {
         #[cfg(all(feature = "sandbox", target_os = "linux"))]
-        if !spec.permissions.network.connect.is_empty() {
+        if spec.permissions.has_names() {
             ringfence_linux::look_names_up_plainly();
         }
         let inner = &self.0;

@@ -1,6 +1,6 @@
 //! Environment, arguments, clocks, chance and the standard streams.
 
-use crate::{Case, Ends, Natively};
+use crate::{Case, Ends, Natively, Stdin};
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "environment/the_hosts_variables_are_invisible", probe: "env", prints: &["ok 0"], ..Case::NOTHING },
@@ -35,7 +35,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "environment/standard_input_is_read_to_its_end",
-        stdin: "one\ntwo\n",
+        stdin: Stdin::Text("one\ntwo\n"),
         probe: "stdin",
         prints: &["ok 8"],
         ..Case::NOTHING

@@ -1,7 +1,7 @@
 //! Every limit trips under its own name.
 
 use super::AS_A_SHELL;
-use crate::{Case, Ends, Natively, Otherwise, Place};
+use crate::{Case, Ends, Natively, Otherwise, Place, Stdin};
 
 const WRITE: &str = r#"
 fs.read = ["/data"]
@@ -53,7 +53,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "limits/wall_time_of_an_idle_program",
         limits: "wall_time = \"100ms\"",
-        probe: "idle-ms 60000",
+        stdin: Stdin::Silent,
+        probe: "block-stdin",
         ends: Ends::Exceeded("wall_time"),
         ..Case::NOTHING
     },

@@ -3,24 +3,25 @@
 use std::fs;
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::process::Command;
 
 use rustix::net::RecvFlags;
 
-use super::line::{call, ended, outcome, receive, receive_parcel, send, text, varint};
+use super::parcel::{line_of, receive_parcel};
 use super::{commands, snapshots};
+use crate::frames::{call, ended, outcome, receive, send, text, varint};
+use crate::host;
 
 /// A good runner, or one that somebody has taken over: then everything that a good one gave up is given up.
 pub(crate) fn play() -> ! {
-    let parcels = UnixStream::from(io::stderr().as_fd().try_clone_to_owned().expect("a line"));
+    let parcels = line_of(io::stderr());
     let order = peek(&parcels);
     if order == b"good" {
         ringfence::runner::run();
     }
-    let held = take(&parcels);
+    let held = receive_parcel(&parcels, RecvFlags::empty());
     ringfence::runner::confine_monitor().expect("a filter of system calls");
     attack(&String::from_utf8_lossy(&order), &held)
 }
@@ -35,12 +36,8 @@ fn peek(parcels: &UnixStream) -> Vec<u8> {
     name[1..end].to_vec()
 }
 
-fn take(parcels: &UnixStream) -> Vec<OwnedFd> {
-    receive_parcel(parcels, RecvFlags::empty())
-}
-
 fn attack(name: &str, held: &[OwnedFd]) -> ! {
-    let mut line = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().expect("a line"));
+    let mut line = line_of(io::stdin());
     let (name, port) = name.rsplit_once('.').expect("a port");
     commands::attack(name, &mut line);
     snapshots::attack(name, &mut line, held);
@@ -119,13 +116,7 @@ fn attack(name: &str, held: &[OwnedFd]) -> ! {
 
 /// Everything of the host that can be reached; `nothing` is what is hoped for.
 fn what_there_is(port: &str, held: &[OwnedFd]) -> String {
-    let mut found = Vec::new();
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for path in [here.join("Cargo.toml"), here.to_owned(), "/root".into(), "/home".into(), "/etc/shadow".into()] {
-        if fs::metadata(&path).is_ok_and(|found| found.is_file()) || fs::read_dir(&path).is_ok() {
-            found.push(format!("reads {}", path.display()));
-        }
-    }
+    let mut found = host::seen();
     for path in ["/tmp/x", "/dev/shm/x", "/usr/x", "/x", "/proc/self/mem", "/proc/self/oom_score_adj"] {
         if fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).is_ok() {
             found.push(format!("writes {path}"));
@@ -163,14 +154,5 @@ fn what_there_is(port: &str, held: &[OwnedFd]) -> String {
         ),
     ];
     found.extend(denied.into_iter().filter(|(_, error)| error.is_none()).map(|(what, _)| what.to_owned()));
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let processes = processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok()).count();
-    // Itself; pid 1 of the place, which is ours, is not shown.
-    if processes > 2 {
-        found.push(format!("sees {processes} processes"));
-    }
-    if std::env::vars_os().next().is_some() {
-        found.push("knows variables".into());
-    }
     if found.is_empty() { "nothing".into() } else { found.join(", ") }
 }

@@ -4,10 +4,33 @@ use std::fs;
 
 use ringfence::{BuildError, Capsule, Guarantee, Level, Load, LoadError, Runtime, StreamOut};
 
+use crate::host;
+
 /// Where a capsule runs: a folder with a mount of which nothing but writing one file is granted.
 pub(crate) struct Lab {
     pub(crate) home: tempfile::TempDir,
     pub(crate) runtime: std::cell::OnceCell<Runtime>,
+}
+
+/// A capsule that is tried; what is left out is as usual: `/bin/true`, with a monitor in a process of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Tried<'a> {
+    /// `good`, or what its monitor does that somebody has taken over.
+    pub(crate) name: &'a str,
+    /// Lines of `[isolation]` beside the level.
+    pub(crate) isolation: &'a str,
+    /// Lines of `[limits]`.
+    pub(crate) limits: &'a str,
+    /// The program and its arguments.
+    pub(crate) words: &'a [&'a str],
+    /// Whether the monitor has a process of its own.
+    pub(crate) apart: bool,
+}
+
+impl Default for Tried<'_> {
+    fn default() -> Self {
+        Tried { name: "good", isolation: "", limits: "", words: &["/bin/true"], apart: true }
+    }
 }
 
 impl Lab {
@@ -18,40 +41,15 @@ impl Lab {
         Lab { home, runtime: std::cell::OnceCell::new() }
     }
 
-    pub(crate) fn load(
-        &self,
-        name: &str,
-        limits: &str,
-        program: &str,
-        arguments: &[&str],
-        apart: bool,
-    ) -> Result<Capsule, LoadError> {
-        self.load_requiring(name, "", limits, program, arguments, apart)
-    }
-
-    pub(crate) fn load_requiring(
-        &self,
-        name: &str,
-        isolation: &str,
-        limits: &str,
-        program: &str,
-        arguments: &[&str],
-        apart: bool,
-    ) -> Result<ringfence::Capsule, LoadError> {
-        let (runtime, load) = self.describe(name, isolation, limits, program, arguments, apart)?;
+    pub(crate) fn load(&self, tried: &Tried<'_>) -> Result<Capsule, LoadError> {
+        let (runtime, load) = self.describe(tried)?;
         runtime.load_with(load)
     }
 
     /// What is to be loaded, and where.
-    pub(crate) fn describe(
-        &self,
-        name: &str,
-        isolation: &str,
-        limits: &str,
-        program: &str,
-        arguments: &[&str],
-        apart: bool,
-    ) -> Result<(&Runtime, Load), LoadError> {
+    pub(crate) fn describe(&self, tried: &Tried<'_>) -> Result<(&Runtime, Load), LoadError> {
+        let Tried { name, isolation, limits, words, apart } = *tried;
+        let (program, arguments) = words.split_first().expect("a program");
         let runtime = self.runtime.get_or_init(|| {
             let mut builder = Runtime::builder().data_home(self.home.path());
             if apart {
@@ -73,20 +71,14 @@ impl Lab {
     }
 }
 
-/// What is missing here of what bounds a process. Without a cgroup nothing bounds a bad monitor: such a run
-/// would take all of this machine.
+/// Without a cgroup nothing bounds a bad monitor: such a run would take all of this machine.
 fn lacks(runtime: &Runtime, limits: &str) -> Option<LoadError> {
-    let bounds = [("memory", "cgroup memory"), ("cpu_time", "cgroup cpuacct"), ("processes", "cgroup pids")];
-    let sandbox = runtime.backends().iter().find(|backend| backend.level() == Level::Sandbox)?;
-    let facts = sandbox.probe();
-    let missing = facts.iter().find(|fact| {
-        !fact.usable && bounds.iter().any(|(limit, name)| fact.name == *name && limits.starts_with(limit))
-    })?;
+    let (missing, facts) = host::lacks(runtime, &[limits])?;
     Some(LoadError::Build(BuildError::Refused(ringfence::Refusal {
         level: Level::MicroVm,
         guarantee: Guarantee::MonitorConfined,
-        found: missing.found.clone(),
+        found: missing.found,
         remedy: String::new(),
-        facts: facts.clone(),
+        facts,
     })))
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 
@@ -11,9 +11,10 @@ use libtest_mimic::{Completion, Failed, Trial};
 use ringfence::manifest::Point;
 use ringfence::{InstanceError, SnapshotError, Stop};
 
-use super::lab::Lab;
-use super::line::{ended, receive, receive_parcel, send, text};
+use super::lab::{Lab, Tried};
+use super::parcel::{line_of, receive_parcel};
 use super::{started, unconfined};
+use crate::frames::{ended, receive, send, text};
 
 /// Name, and what the reason for not having captured anything begins with.
 const TRIALS: &[(&str, &str)] = &[
@@ -32,8 +33,9 @@ pub(crate) fn trials() -> impl Iterator<Item = Trial> {
 
 fn capture(name: &str, why: &str) -> Result<Completion, Failed> {
     let lab = Lab::new();
-    let load = lab.describe(&format!("{name}.0"), "", "memory = \"16 MiB\"", "/bin/true", &[], true);
-    let capsule = load.and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Anywhere))));
+    let tried = Tried { name: &format!("{name}.0"), limits: "memory = \"16 MiB\"", ..Tried::default() };
+    let capsule =
+        lab.describe(&tried).and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Anywhere))));
     let instance = match started(capsule) {
         Ok(instance) => instance,
         Err(without) => return without,
@@ -55,8 +57,9 @@ fn capture(name: &str, why: &str) -> Result<Completion, Failed> {
 fn go_on() -> Result<Completion, Failed> {
     let lab = Lab::new();
     let file = lab.home.path().join("snapshot");
-    let describe = |name: &str| lab.describe(name, "", "memory = \"64 MiB\"", "/bin/echo", &["here"], true);
-    let capsule = describe("good").and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Start))));
+    let tried = Tried { limits: "memory = \"64 MiB\"", words: &["/bin/echo", "here"], ..Tried::default() };
+    let capsule =
+        lab.describe(&tried).and_then(|(runtime, load)| runtime.load_with(load.capture_at(Some(Point::Start))));
     let instance = match started(capsule) {
         Ok(instance) => instance,
         Err(without) => return without,
@@ -65,7 +68,7 @@ fn go_on() -> Result<Completion, Failed> {
     let captured = runtime.block_on(instance.snapshot_and_stop()).map_err(|error| error.to_string())?;
     captured.save(&file).map_err(|error| error.to_string())?;
     let restored = |name: &str| {
-        let (runtime, load) = describe(name).map_err(|error| error.to_string())?;
+        let (runtime, load) = lab.describe(&Tried { name, ..tried }).map_err(|error| error.to_string())?;
         let resolved = runtime.resolve(&load).map_err(|error| error.to_string())?;
         runtime.restore(resolved, &file).map_err(|error| error.to_string())
     };
@@ -76,7 +79,7 @@ fn go_on() -> Result<Completion, Failed> {
     if report.exit.to_string() != "trapped: nothing" {
         return Err(report.exit.to_string().into());
     }
-    for good in [captured, restored("good")?] {
+    for good in [captured, restored(tried.name)?] {
         let report = good.run_blocking().map_err(|error| error.to_string())?;
         if report.stdout.as_deref() != Some(b"here\n") {
             return Err(format!("{} {:?}", report.exit, report.stdout).into());
@@ -121,12 +124,12 @@ pub(crate) fn attack(name: &str, line: &mut UnixStream, held: &[OwnedFd]) {
 
 /// News::Steer(Steer::Capture { ends: false })
 fn wanted() {
-    let mut answers = UnixStream::from(io::stdout().as_fd().try_clone_to_owned().expect("a line"));
+    let mut answers = line_of(io::stdout());
     while receive(&mut answers) != [1, 3, 0] {}
 }
 
 fn claim(line: &mut UnixStream) -> File {
-    let parcels = UnixStream::from(io::stderr().as_fd().try_clone_to_owned().expect("a line"));
+    let parcels = line_of(io::stderr());
     send(line, &[12]);
     assert_eq!(receive(line), [7, 1], "it is wanted");
     receive_parcel(&parcels, rustix::net::RecvFlags::empty()).pop().expect("a pipe").into()

@@ -6,20 +6,30 @@
 static volatile int signals[65];
 static void handler(int signal) { signals[signal]++; }
 static int master, slave;
-static void shown(const char *what) {
+/* Reads what is shown, as much as there has to be; what is more is there for the next. */
+static void shown(const char *what, int expected) {
     char text[256];
-    usleep(20000);
-    long count = read(master, text, sizeof text);
+    long count = 0;
+    if (expected == 0) count = read(master, text, sizeof text);
+    else while (count < expected) {
+        poll(&(struct pollfd){.fd = master, .events = POLLIN}, 1, -1);
+        long more = read(master, text + count, expected - count);
+        MUST(more > 0);
+        count += more;
+    }
     printf("%s shows %ld:", what, count);
     for (long i = 0; i < count; i++) printf(text[i] >= 32 && text[i] < 127 ? "%c" : "\\x%02x", (unsigned char)text[i]);
     puts("");
 }
-static void typed(const char *text, int length) {
+/* Types, and reads a line; as soon as so many bytes can be read, or at once for -1, which is none. */
+static void typed(const char *text, int length, int expected) {
     char got[256];
     MUST(write(master, text, length) == length);
-    usleep(20000);
     int left = -1;
-    ioctl(slave, FIONREAD, &left);
+    do {
+        if (expected >= 0) poll(&(struct pollfd){.fd = slave, .events = POLLIN}, 1, -1);
+        ioctl(slave, FIONREAD, &left);
+    } while (left < expected);
     fcntl(slave, F_SETFL, O_NONBLOCK | O_RDWR);
     long count = read(slave, got, sizeof got);
     fcntl(slave, F_SETFL, O_RDWR);
@@ -45,34 +55,34 @@ int main(void) {
     printf("%d %d\n", now.ws_row, now.ws_col);
     SHOW(tcgetpgrp(slave));
     SHOW(write(slave, "a line\n", 7));
-    shown("output");
-    typed("hello\r", 6);
-    shown("echo");
-    typed("not yet", 7);
-    shown("echo");
-    typed("\177\177\177done\n", 8);
-    shown("erasing");
-    typed("a word\027b\n", 9);
-    shown("a word erased");
-    typed("gone\025kept\n", 10);
-    shown("a line erased");
-    typed("\026\003\n", 3);
-    shown("quoted");
-    typed("end\004", 4);
-    typed("\004", 1);
-    shown("end");
-    typed("two\nlines\n", 10);
-    typed("", 0);
-    shown("both");
+    shown("output", 8);
+    typed("hello\r", 6, 6);
+    shown("echo", 7);
+    typed("not yet", 7, -1);
+    shown("echo", 7);
+    typed("\177\177\177done\n", 8, 9);
+    shown("erasing", 15);
+    typed("a word\027b\n", 9, 4);
+    shown("a word erased", 21);
+    typed("gone\025kept\n", 10, 5);
+    shown("a line erased", 22);
+    typed("\026\003\n", 3, 2);
+    shown("quoted", 6);
+    typed("end\004", 4, 3);
+    typed("\004", 1, 0);
+    shown("end", 3);
+    typed("two\nlines\n", 10, 10);
+    typed("", 0, 6);
+    shown("both", 12);
     t.c_lflag &= ~ECHO;
     SHOW(tcsetattr(slave, TCSANOW, &t));
-    typed("silent\n", 7);
-    shown("no echo");
+    typed("silent\n", 7, 7);
+    shown("no echo", 0);
     cfmakeraw(&t);
     SHOW(tcsetattr(slave, TCSAFLUSH, &t));
-    typed("raw\r\003\004", 6);
+    typed("raw\r\003\004", 6, 6);
     write(slave, "x\ny\n", 4);
-    shown("raw");
+    shown("raw", 4);
     t.c_cc[VMIN] = 0;
     t.c_cc[VTIME] = 1;
     tcsetattr(slave, TCSANOW, &t);
@@ -89,9 +99,15 @@ int main(void) {
     if (child == 0) {
         signal(SIGINT, handler);
         signal(SIGWINCH, handler);
+        sigset_t awaited, before;
+        sigemptyset(&awaited);
+        sigaddset(&awaited, SIGINT);
+        sigaddset(&awaited, SIGWINCH);
+        sigprocmask(SIG_BLOCK, &awaited, &before);
         printf("leader %d foreground %d tty %d\n", getsid(0) == getpid(), tcgetpgrp(0) == getpid(), open("/dev/tty", O_RDWR) >= 0);
         puts("ready");
-        while (!signals[SIGINT]) pause();
+        while (!signals[SIGINT]) sigsuspend(&before);
+        sigprocmask(SIG_SETMASK, &before, NULL);
         printf("interrupted, resized %d\n", signals[SIGWINCH] > 0);
         ioctl(0, TIOCGWINSZ, &now);
         printf("%d lines\n", now.ws_row);
@@ -129,7 +145,6 @@ int main(void) {
         if (strstr(line, "ready")) {
             size.ws_row = 31;
             ioctl(master, TIOCSWINSZ, &size);
-            usleep(20000);
             write(master, "\003", 1);
         }
         if (strstr(line, "in front")) write(master, "q\n", 2);
@@ -141,8 +156,11 @@ int main(void) {
     show_end("child", status);
     /* Whoever hangs up ends the session. */
     child = forkpty(&master, NULL, NULL, NULL);
-    if (child == 0) for (;;) pause();
-    usleep(20000);
+    if (child == 0) {
+        puts("in its session");
+        for (;;) pause();
+    }
+    MUST(read(master, &byte, 1) == 1);
     close(master);
     SHOW(waitpid(child, &status, 0) == child);
     show_end("hung up", status);

@@ -55,6 +55,22 @@ static inline void show_end(const char *who, int status) {
     else if (WIFCONTINUED(status)) printf("%s: continued\n", who);
 }
 
+/* Waits until a process sleeps (proc_pid_stat(5)): one that has nothing more to do than the call it waits in. */
+static inline void asleep(pid_t who) {
+    char name[64], text[512], *state;
+    snprintf(name, sizeof name, "/proc/%d/stat", who);
+    do {
+        int file = open(name, O_RDONLY);
+        MUST(file >= 0);
+        long count = read(file, text, sizeof text - 1);
+        MUST(count > 0);
+        close(file);
+        text[count] = 0;
+        state = strrchr(text, ')');
+        MUST(state != NULL);
+    } while (state[2] != 'S');
+}
+
 /* Runs in a child, and shows how that ended. */
 #define CHILD(name, ...) do { \
     fflush(stdout); \

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, fchmod, mkdirat, openat, symlinkat};
 
-use crate::lab::{Lab, program};
+use crate::lab::{Lab, eventually, program};
 
 /// A lab whose temporary folder is its own; the folder.
 fn lab() -> (Lab, PathBuf) {
@@ -128,15 +128,6 @@ fn cgroups(supervisor: u32) -> Vec<PathBuf> {
 fn mounts() -> BTreeSet<String> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     text.lines().map(str::to_owned).collect()
-}
-
-#[track_caller]
-fn eventually(what: &str, done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 /// Kills a command again and again, each time a little later, and looks from outside what is left.

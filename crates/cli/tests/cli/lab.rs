@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long something that has to come may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder of its own, with data and cache folders beside it.
 pub(crate) struct Lab {
@@ -120,7 +124,6 @@ impl Lab {
     }
 }
 
-/// Whether one of the signals 1, 2, 3 and 15 is ignored here: `SigIgn` of proc_pid_status(5).
 /// Compiled code is kept for all tests: the cache is made for concurrent use. Another user than the one who
 /// built the tests has one of their own.
 fn cache() -> PathBuf {
@@ -132,6 +135,7 @@ fn cache() -> PathBuf {
     }
 }
 
+/// Whether one of the signals 1, 2, 3 and 15 is ignored here: `SigIgn` of proc_pid_status(5).
 fn ignores_signals() -> bool {
     const WATCHED: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -168,6 +172,16 @@ impl Ran {
     pub(crate) fn events(&self) -> Vec<serde_json::Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.stderr.lines().map(parse).collect()
+    }
+}
+
+/// Waits for what has to come.
+#[track_caller]
+pub(crate) fn eventually(what: &str, done: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::yield_now();
     }
 }
 

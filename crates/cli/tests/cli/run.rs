@@ -303,3 +303,30 @@ fn the_denial_in_the_readme_is_what_is_printed() {
     let sample = readme.lines().find(|line| line.starts_with("ringfence: denied ")).unwrap();
     assert_eq!(ran.stderr.trim_end(), sample);
 }
+
+/// What else `nsswitch.conf(5)` names are parts of another C library than the one that is in this file.
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+#[test]
+fn names_are_looked_up_without_loading_parts_of_the_hosts_library() {
+    let lab = Lab::new();
+    lab.write("nsswitch", "hosts: nowhere\n");
+    lab.write("hosts", "93.184.215.14 name.test\n");
+    let inside = |script: &str, args: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        let script = format!("mount --bind nsswitch /etc/nsswitch.conf && mount --bind hosts /etc/hosts && {script}");
+        lab.prepare(&mut command).args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_ringfence")]).args(args);
+        command.output().map(crate::lab::Ran::from)
+    };
+    match inside("true", &[]) {
+        Ok(ran) if ran.code == Some(0) => {}
+        Ok(ran) => return eprintln!("skipped: no mounts of its own: {}", ran.stderr),
+        Err(error) => return eprintln!("skipped: unshare: {error}"),
+    }
+    let probe = program("probe.wasm");
+    for grant in [["--allow", "net.connect=name.test:9"], ["--allow", "net.resolve=name.test"], ["--learn", "new.toml"]]
+    {
+        let ran =
+            inside("exec \"$0\" \"$@\"", &["run", &probe, grant[0], grant[1], "--", "resolve", "name.test"]).unwrap();
+        assert_eq!(ran.stdout, "ok 1 \"93.184.215.14\"\n", "{grant:?}: {}", ran.stderr);
+    }
+}

@@ -72,8 +72,3 @@ pub(crate) fn is_listening(spec: &Spec) -> bool {
 pub(crate) fn is_counted(spec: &Spec) -> bool {
     spec.limits.bandwidth.is_some() && (is_listening(spec) || !spec.permissions.network.connect.is_empty())
 }
-
-/// Whether a capsule may ask for names.
-pub(crate) fn has_names(network: &NetworkPermissions) -> bool {
-    !network.connect.is_empty() || !network.resolve.is_empty()
-}

@@ -51,7 +51,7 @@ impl Opening {
         // To learn what is needed, everything is needed.
         let learn = spec.permissions.learn;
         let wire = (learn || super::has_datagrams(network)).then(Wire::new);
-        let (names, counts) = (learn || super::has_names(network), super::is_counted(spec));
+        let (names, counts) = (spec.permissions.has_names(), super::is_counted(spec));
         let inward = (counts && super::is_listening(spec)).then(Inward::new);
         (learn || super::is_granted(network)).then_some(Opening { names, wire, counts, inward })
     }

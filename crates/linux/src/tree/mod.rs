@@ -7,7 +7,7 @@
 //! Of the host only these appear: what the manifest mounts *and* grants; the system's programs and
 //! libraries, read-only (`/usr`, `/bin`, `/sbin`, `/lib*`); of `/etc` what the loader and libc need;
 //! five devices; the program itself, under `/program`. A mount of which only parts are granted shows
-//! only those parts.
+//! only those parts. What needs no file but its own sees nothing of the system ([`Furniture::Bare`]).
 //!
 //! Sources are named by path in the new namespace, because a mount of the old one cannot be cloned
 //! there, and checked against the identity they had when the plan was made: what was swapped in

@@ -293,7 +293,7 @@ impl Builder {
         }
         self.file("/etc/passwd", users(user, group).into_bytes())?;
         self.file("/etc/group", groups(group).into_bytes())?;
-        if spec.permissions.learn || network::has_names(&spec.permissions.network) {
+        if spec.permissions.has_names() {
             self.file("/etc/resolv.conf", format!("nameserver {}\n", network::NAME_SERVER).into_bytes())?;
         }
         self.file("/etc/hosts", HOSTS.into())?;

@@ -115,7 +115,8 @@ impl Report {
         }
         if spec.permissions.learn {
             let files = "learning: every file operation in its own tree and its mounts was granted";
-            let network = "learning: every network operation to ordinary addresses was granted";
+            let network =
+                "learning: every network operation was granted, but to link-local addresses and metadata services";
             missing.insert(Guarantee::FilesystemConfined, files.to_string());
             missing.insert(Guarantee::NetworkConfined, network.to_string());
         }

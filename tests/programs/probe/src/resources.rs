@@ -3,7 +3,7 @@
 use std::{
     hint,
     io::{self, Read, Write},
-    mem, process, thread,
+    mem, process,
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,6 @@ pub fn run(command: &[&str]) -> Option<Outcome> {
         ["recurse"] => Ok(recurse(0).to_string()),
         ["spin"] => spin(None),
         ["spin-ms", time] => spin(Some(Duration::from_millis(time.parse().ok()?))),
-        ["idle-ms", time] => idle_for(Duration::from_millis(time.parse().ok()?)),
         ["output", bytes] => output(bytes.parse().ok()?),
         ["output-forever"] => output(u64::MAX),
         ["stdin"] => drain_stdin(),
@@ -61,13 +60,6 @@ fn spin(limit: Option<Duration>) -> Outcome {
             return Ok(start.elapsed().as_millis().to_string());
         }
     }
-}
-
-/// Waits for nothing but the clock: what it is for is a limit on the time that passes.
-fn idle_for(time: Duration) -> Outcome {
-    let start = Instant::now();
-    thread::sleep(time);
-    Ok(start.elapsed().as_millis().to_string())
 }
 
 /// Floods stdout with lines of 64 bytes.

@@ -6,12 +6,10 @@ use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-#[cfg(feature = "wasm")]
-use super::listed;
-use super::{Running, eventually, labs};
+use super::{Running, labs};
 #[cfg(feature = "wasm")]
 use crate::lab::program;
-use crate::lab::{Lab, Ran};
+use crate::lab::{Lab, Ran, eventually};
 use crate::pty::Pty;
 
 #[test]
@@ -233,7 +231,7 @@ fn what_a_command_prints_counts_for_the_instance() {
 fn a_level_that_runs_no_further_commands_is_named() {
     let lab = Lab::new();
     let running = Running::begin(&lab, &["--name", "w", &program("probe.wasm"), "--", "random", "1", "+", "spin"]);
-    assert_eq!(listed(&lab)[0]["level"], "wasm");
+    assert_eq!(running.listed(&lab).unwrap()["level"], "wasm");
     for command in [&["exec", "w", "true"][..], &["pause", "w"]] {
         let ran = lab.ringfence(command).exits(121);
         assert!(ran.stderr.contains("w is a wasm program at level wasm"), "{}", ran.stderr);

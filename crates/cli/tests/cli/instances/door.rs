@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with};
 
-use super::{Running, eventually, folder, lab, listed, names};
-use crate::lab::{Lab, Ran, program};
+use super::{Running, folder, lab, names};
+use crate::lab::{Lab, Ran, eventually, program};
 
 #[test]
 fn the_folder_is_private_and_one_that_is_not_is_not_used() {
@@ -26,7 +26,7 @@ fn the_folder_is_private_and_one_that_is_not_is_not_used() {
     assert_eq!(names(&other), [""; 0]);
     // The other place is used then.
     let mut running = Running::shell(&other, &name, &[], "true");
-    assert!(names(&other).is_empty() && listed(&other).iter().any(|found| found["name"] == name.as_str()));
+    assert!(names(&other).is_empty() && running.listed(&other).unwrap()["name"] == name.as_str());
     drop(running.stdin.take());
     running.end().exits(5);
 }
@@ -171,7 +171,7 @@ fn nobody_else_is_let_in() {
     {
         return eprintln!("skipped: not root, or no setpriv or python3");
     }
-    let _running = Running::shell(&lab, "one", &[], "true");
+    let running = Running::shell(&lab, "one", &[], "true");
     // Even who gets past the folders, by a descriptor: the one here is inherited.
     let script = "\
 import socket, sys
@@ -192,5 +192,5 @@ except OSError as error:
     let mut command = std::process::Command::new("sh");
     let ran = Ran::from(command.args(["-c", becomes, script]).arg(&own).output().unwrap());
     assert!(ran.stdout == "said b''\n" || ran.stdout.starts_with("error"), "{} {}", ran.stdout, ran.stderr);
-    assert_eq!(listed(&lab)[0]["state"], "running");
+    assert_eq!(running.listed(&lab).unwrap()["state"], "running");
 }
