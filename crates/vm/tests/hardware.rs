@@ -58,6 +58,9 @@ fn inside() {
     for word in ["vectors", "forged", "fresh", "prompt"] {
         says(Lab::new("/programs/linux").args(&[word]), &format!("ok {word}"));
     }
+    for word in ["both", "flags", "middle", "processes", "rewrites", "takes"] {
+        says(Lab::new("/programs/sites").args(&[word]), "ok");
+    }
     let hostile = |arguments: &[&str]| Lab::new("/programs/hostile").args(arguments);
     says(hostile(&["over-stubs"]), "tried");
     says(hostile(&["flags"]), "returned");
@@ -134,6 +137,7 @@ fn initial_files(kernel: &Kernel, folder: &Path) -> Option<Vec<u8>> {
     for name in ["ordinary", "files", "hostile", "time", "linux"] {
         archive.add_file(&format!("/programs/{name}"), &compiled(&format!("{name}.c"), &["-static"])?).unwrap();
     }
+    archive.add_file("/programs/sites", &compiled("sites.c", &["-static", "-DOFTEN=200"])?).unwrap();
     Some(archive.finish())
 }
 

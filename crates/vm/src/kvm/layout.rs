@@ -104,10 +104,10 @@ pub(super) fn furnish_processor(machine: &Machine, processor: usize, user_port: 
     machine.write(state + 0x66, &0x68_u16.to_le_bytes());
     machine.write(state + 0x68, &[0xff; 72]);
     // A bit that is set denies.
-    let denied = |port: u16| 1_u8 << (port % 8);
-    let mut map = 0xff & !denied(SITE_PORT);
+    let allows = |port: u16| !(1_u8 << (port % 8));
+    let mut map = allows(SITE_PORT);
     if user_port {
-        map &= !denied(SYSCALL_PORT);
+        map &= allows(SYSCALL_PORT);
     }
     machine.write(state + 0x68 + u64::from(SYSCALL_PORT) / 8, &[map]);
 }

@@ -52,12 +52,14 @@ enum Place {
 pub(super) struct Idle {
     vcpu: VcpuFd,
     index: usize,
+    task_kind: u8,
 }
 
 /// A processor that the calling thread runs on.
 pub(crate) struct Processor {
     vcpu: VcpuFd,
     index: usize,
+    task_kind: u8,
     place: Place,
 }
 
@@ -113,13 +115,13 @@ impl Processor {
             doing: "cannot let a processor be interrupted",
             source: kvm_ioctls::Error::new(libc::EIO),
         })?;
-        Ok(Self::again(Idle { vcpu, index }))
+        Ok(Self::again(Idle { vcpu, index, task_kind: machine.task_kind() }))
     }
 
     pub(super) fn again(idle: Idle) -> Self {
-        let Idle { mut vcpu, index } = idle;
+        let Idle { mut vcpu, index, task_kind } = idle;
         vcpu.set_sync_valid_reg(SyncReg::Register);
-        Processor { vcpu, index, place: Place::Program }
+        Processor { vcpu, index, task_kind, place: Place::Program }
     }
 
     /// Nothing of a program is left in one with nobody on it: neither registers nor an exception on its way.
@@ -132,7 +134,7 @@ impl Processor {
     }
 
     pub(super) fn into_idle(self) -> Idle {
-        Idle { vcpu: self.vcpu, index: self.index }
+        Idle { vcpu: self.vcpu, index: self.index, task_kind: self.task_kind }
     }
 
     /// Goes to a program: its page tables, its thread's storage, its registers.
@@ -155,7 +157,7 @@ impl Processor {
             base: layout::task_state(self.index),
             limit: layout::TASK_LIMIT,
             selector: layout::TASK,
-            type_: machine.task_kind(),
+            type_: self.task_kind,
             present: 1,
             ..Default::default()
         };
@@ -300,8 +302,14 @@ impl Processor {
     }
 
     pub(crate) fn set_fs_base(&mut self, base: u64) -> Result<(), MachineError> {
+        self.change_special(|special| special.fs.base = base)
+    }
+
+    fn change_special(&mut self, change: impl FnOnce(&mut kvm_sregs)) -> Result<(), MachineError> {
         let mut special = self.vcpu.get_sregs().map_err(failed("cannot read a processor"))?;
-        special.fs.base = base;
+        change(&mut special);
+        // KVM gives it back as busy always.
+        special.tr.type_ = self.task_kind;
         self.vcpu.set_sregs(&special).map_err(failed("cannot set a processor up"))
     }
 
@@ -312,9 +320,7 @@ impl Processor {
     }
 
     pub(crate) fn set_gs_base(&mut self, base: u64) -> Result<(), MachineError> {
-        let mut special = self.vcpu.get_sregs().map_err(failed("cannot read a processor"))?;
-        special.gs.base = base;
-        self.vcpu.set_sregs(&special).map_err(failed("cannot set a processor up"))
+        self.change_special(|special| special.gs.base = base)
     }
 
     /// The vector registers.

@@ -193,7 +193,7 @@ impl Space {
             let inner = self.inner();
             let (start, area) = inner.areas.find(from)?;
             let is_code = area.protection == Protection::READ | Protection::EXECUTE;
-            (is_code && matches!(area.backing, Backing::File(..))).then(|| start..area.end)?
+            (is_code && matches!(area.backing, Backing::File(..))).then_some(start..area.end)?
         };
         let mut bytes = vec![0; (area.end - from).min(14) as usize];
         self.read(from, &mut bytes).ok()?;

@@ -187,11 +187,7 @@ impl Thread {
             // It waited in vain: there was no processor for who answers.
             POSTED if self.desk.is_some() => self.habits.was_in_vain(),
             REFUSED => self.open_desk(&space),
-            CLOSED if quick::may_be(number) && self.habits.is_often() => {
-                if self.world.machine.takes(Shortcuts::DESK) && self.world.clerk.is_spare() && self.is_sole(&space) {
-                    self.take_desk(&space);
-                }
-            }
+            CLOSED if quick::may_be(number) && self.habits.is_often() && self.has_clerk(&space) => self.take_desk(&space),
             _ => {}
         }
         None
@@ -220,6 +216,11 @@ impl Thread {
         if let Ok(space) = self.process.space() {
             let _ = space.change(DESK, |word| (word == OPEN).then_some(CLOSED));
         }
+    }
+
+    /// Whether there may be somebody who answers.
+    fn has_clerk(&self, space: &Arc<Space>) -> bool {
+        self.world.machine.takes(Shortcuts::DESK) && self.world.clerk.is_spare() && self.is_sole(space)
     }
 
     fn take_desk(&mut self, space: &Arc<Space>) {

@@ -178,8 +178,7 @@ fn made(spec: &Spec) -> BTreeMap<&'static str, Vec<u8>> {
         ("/etc/hosts", system::HOSTS.into()),
         ("/etc/nsswitch.conf", system::NAME_SERVICES.into()),
     ]);
-    let network = &spec.permissions.network;
-    if !network.connect.is_empty() || !network.resolve.is_empty() {
+    if spec.permissions.has_names() {
         made.insert("/etc/resolv.conf", format!("nameserver {}\n", names::SERVER).into_bytes());
     }
     made

@@ -23,7 +23,9 @@
 #define DESK ((volatile uint32_t *)0x61000)
 #define CODE 0x62000ul
 #define END 0x65000ul
+#ifndef OFTEN
 #define OFTEN 3000
+#endif
 
 /* Both kinds of places, and what must survive them. `middle` is where the instruction itself was. */
 __asm__(".globl set, middle, compared, flagged, red\n"

@@ -7,7 +7,7 @@ const PLACES: usize = 64;
 /// Calls that follow each other sooner than this are many.
 const SOON: Duration = Duration::from_micros(300);
 /// How many of them make it worth while to answer them another way.
-const MANY: i32 = 6;
+const MANY: i32 = 3;
 /// How many calls the thread is left alone for after somebody was waited for in vain.
 const PENALTY: i32 = -200;
 
