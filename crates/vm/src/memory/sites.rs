@@ -151,6 +151,17 @@ impl Site {
     }
 }
 
+/// Where a thread is in the code of rewritten places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// About to post a call, or to leave the guest.
+    Before,
+    /// Behind that.
+    Posted,
+    /// Behind the call: for its program right behind the instruction `syscall`, which is here.
+    Behind(u64),
+}
+
 /// How far into its code the comparison of [`Kind::Compared`] is.
 const COMPARE_AT: usize = 15;
 
@@ -200,6 +211,9 @@ impl Space {
         let site = Site::find(&bytes, at, number)?;
         if self.has_sites.load(SeqCst) {
             self.is_ours().then_some(())?;
+        } else if self.machine.is_short(2 * (END - TABLE) / PAGE) {
+            // What a program may have is for what it does itself.
+            return None;
         } else {
             self.make_pages().ok()?;
         }
@@ -263,11 +277,19 @@ impl Space {
         matches!(site, Some((Site { kind: Kind::Set(_), .. }, _)))
     }
 
-    /// Whether an address is in the code, and if so whether a call has been posted when a thread is there.
-    pub(crate) fn in_site_code(&self, at: u64) -> Option<bool> {
+    /// Where in the code of its places an address is, if it is there.
+    pub(crate) fn in_site_code(&self, at: u64) -> Option<Within> {
+        if !(CODE..END).contains(&at) || !self.has_sites.load(SeqCst) || !self.is_ours() {
+            return None;
+        }
         let (code, posted) = site_code();
-        let is_there = (CODE..END).contains(&at) && self.has_sites.load(SeqCst) && self.is_ours();
-        is_there.then(|| (CODE + posted..CODE + code.len() as u64).contains(&at))
+        if (CODE + posted..CODE + code.len() as u64).contains(&at) {
+            return Some(Within::Posted);
+        }
+        let slot = at.checked_sub(FIRST).filter(|by| by % EACH >= COMPARE_AT as u64).map(|by| by / EACH);
+        let next = slot.map(|slot| code_at(slot) + COMPARE_AT as u64);
+        let behind = next.map(|next| (next, self.returned_to(next))).filter(|(next, rip)| next != rip);
+        Some(behind.map_or(Within::Before, |(_, rip)| Within::Behind(rip)))
     }
 
     /// Where a thread is for its program that left the guest by the code, which was to go on at `next`: right behind

@@ -29,8 +29,18 @@ use super::thread::{Next, Thread, raw};
 use super::waiting::Deadlines;
 use super::{Answer, Arguments, table};
 use crate::kvm::{Machine, Registers, Shortcuts};
-use crate::memory::{ANSWER_AT, CALL_AT, CLOSED, LEAVE, REFUSED, Space};
+use crate::memory::{ANSWER_AT, CALL_AT, CLOSED, LEAVE, REFUSED, Space, Within};
 use crate::sys::{ANSWERED, DESK, OPEN, POSTED};
+
+/// What a thread was doing that was interrupted in the code of a rewritten place.
+pub(super) enum Recalled {
+    /// It is behind its call, with the answer.
+    Behind,
+    /// It is making a call.
+    Call,
+    /// It is about to leave the guest.
+    Leaving,
+}
 
 /// The desk of a process with one thread.
 pub(super) struct Desk {
@@ -193,22 +203,40 @@ impl Thread {
         None
     }
 
-    /// It was interrupted in the code of a rewritten place, behind where a call is posted. With what it goes on is
-    /// found out: `Ok` when the call was answered, and the number of the call that it is to make when not. `None`
-    /// while it is about to come out by itself.
-    pub(super) fn recall(&mut self) -> Option<Result<(), u64>> {
+    /// It was interrupted. If that was in the code of a rewritten place, what it was doing there.
+    pub(super) fn recall(&mut self) -> Option<Recalled> {
         let space = self.process.space().ok()?;
+        match self.in_site_code()? {
+            Within::Behind(rip) => {
+                self.context.rip = rip;
+                return Some(Recalled::Behind);
+            }
+            Within::Before => {
+                // As soon as it would post a call.
+                self.close_desk();
+                return Some(Recalled::Leaving);
+            }
+            Within::Posted => {}
+        }
+        Some(self.recall_call(&space).unwrap_or(Recalled::Leaving))
+    }
+
+    /// The same behind where a call is posted; `None` while it is about to come out by itself.
+    fn recall_call(&mut self, space: &Space) -> Option<Recalled> {
         let (_, before) = space.change(DESK, |word| matches!(word, POSTED | ANSWERED).then_some(CLOSED)).ok()?;
-        let number = match before {
+        let recalled = match before {
             OPEN | ANSWERED => {
                 self.context.rax = space.read_u64(ANSWER_AT).ok()?;
-                None
+                Recalled::Behind
             }
-            POSTED => Some(space.read_u64(CALL_AT).ok()?),
+            POSTED => {
+                self.context.rax = space.read_u64(CALL_AT).ok()?;
+                Recalled::Call
+            }
             _ => return None,
         };
-        self.context = at_site(&space, &self.context);
-        Some(number.map_or(Ok(()), Err))
+        self.context = at_site(space, &self.context);
+        Some(recalled)
     }
 
     /// It has to come out as soon as it would post a call.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use ringfence_isolation::{Exit, LostReason};
 use rustix::io::Errno;
 
-use super::desk::{Desk, Habits};
+use super::desk::{Desk, Habits, Recalled};
 use super::process::{Member, Process};
 use super::rseq::Registration;
 use super::signals::{self, Cause};
@@ -15,7 +15,7 @@ use super::waiting::Deadlines;
 use super::world::World;
 use super::{Answer, table};
 use crate::kvm::{Event, Processor, Registers};
-use crate::memory::{Protection, Touch};
+use crate::memory::{Protection, Touch, Within};
 
 /// A thread of a program.
 pub(crate) struct Thread {
@@ -117,22 +117,19 @@ impl Thread {
                 }
                 Event::Interrupted => {
                     counts.kicks.fetch_add(1, Relaxed);
-                    match self.in_site_code().map(|is_posted| if is_posted { self.recall() } else { None }) {
-                        Some(None) => {
-                            self.close_desk();
-                            is_in_stub = true;
-                            continue;
-                        }
-                        Some(Some(Err(number))) => {
+                    match self.recall() {
+                        None => {}
+                        Some(Recalled::Behind) => self.go_on(),
+                        Some(Recalled::Call) => {
                             is_in_stub = false;
-                            self.context.rax = number;
                             self.fence();
                             self.system_call();
                             continue;
                         }
-                        // Its call was answered, and it is behind it.
-                        Some(Some(Ok(()))) if !self.has_to_end() => self.go_on(),
-                        _ => {}
+                        Some(Recalled::Leaving) => {
+                            is_in_stub = true;
+                            continue;
+                        }
                     }
                     // In the stubs nothing can be changed; they are left soon.
                     is_in_stub = !self.is_in_program();
@@ -162,8 +159,8 @@ impl Thread {
         self.is_at_program() && self.context.rip < crate::kvm::USER_STUB
     }
 
-    /// Whether it is in the code of rewritten places, and if so whether it has posted a call.
-    fn in_site_code(&self) -> Option<bool> {
+    /// Where it is in the code of rewritten places, if it is there.
+    pub(super) fn in_site_code(&self) -> Option<Within> {
         self.process.space().ok()?.in_site_code(self.context.rip)
     }
 
@@ -269,7 +266,10 @@ impl Thread {
                 };
                 match touched {
                     Touch::There => {
-                        if self.is_signalled() {
+                        // A handler would use the desk in the middle of that.
+                        if self.in_site_code().is_some() {
+                            self.close_desk();
+                        } else if self.is_signalled() {
                             self.deliver(None);
                         }
                         return self.go_on();
