@@ -55,6 +55,11 @@ impl Counts {
         }
     }
 
+    /// A call that was counted was not made after all.
+    pub(crate) fn uncount(&self, number: u64) {
+        self.calls[(number as u32 as usize).min(NUMBERS)].fetch_sub(1, Relaxed);
+    }
+
     /// What was counted so far.
     fn activity(&self) -> Activity {
         let calls: Vec<u64> = self.calls.iter().map(|count| count.load(Relaxed)).collect();

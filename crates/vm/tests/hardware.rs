@@ -58,7 +58,7 @@ fn inside() {
     for word in ["vectors", "forged", "fresh", "prompt"] {
         says(Lab::new("/programs/linux").args(&[word]), &format!("ok {word}"));
     }
-    for word in ["both", "flags", "middle", "processes", "rewrites", "takes"] {
+    for word in ["both", "flags", "middle", "behind", "processes", "rewrites", "takes", "itself"] {
         says(Lab::new("/programs/sites").args(&[word]), "ok");
     }
     let hostile = |arguments: &[&str]| Lab::new("/programs/hostile").args(arguments);

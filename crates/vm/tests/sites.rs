@@ -50,6 +50,7 @@ fn answers_errors_and_registers_are_right_at_every_kind_of_place() {
     prints(&["both"], "ok");
     prints(&["flags"], "ok");
     prints(&["middle"], "ok");
+    prints(&["behind"], "ok");
 }
 
 #[test]
@@ -57,6 +58,7 @@ fn every_call_is_made_once_however_often_signals_come() {
     prints(&["signals"], "ok");
     prints(&["jumps"], "ok");
     prints(&["waits"], "ok");
+    prints(&["heard"], "ok");
 }
 
 #[test]
@@ -69,6 +71,7 @@ fn programs_may_change_their_code_and_use_the_addresses() {
     prints(&["rewrites"], "ok");
     prints(&["takes"], "ok");
     prints(&["protects"], "ok");
+    prints(&["itself"], "ok");
     for part in ["0", "1", "2", "3"] {
         prints(&["unmaps", part], "ok");
     }
@@ -78,6 +81,10 @@ fn programs_may_change_their_code_and_use_the_addresses() {
 fn nonsense_at_the_desk_and_in_the_code_harms_nobody_else() {
     prints(&["forges"], "survived");
     prints(&["strays"], "survived");
+    prints(&["sealed"], "ok");
+    for port in ["144", "145", "146"] {
+        prints(&["reads", port], "ok");
+    }
 }
 
 #[test]

@@ -188,6 +188,11 @@ impl Processor {
     pub(crate) fn run(&mut self, machine: &Machine) -> Event {
         let port = match self.vcpu.run() {
             Ok(VcpuExit::IoOut(port, _)) => port,
+            // A program may write to these ports and not read them, which KVM cannot tell apart.
+            Ok(VcpuExit::IoIn(..)) => {
+                self.place = Place::Program;
+                return Event::Exception { vector: 13, error: 0, address: 0 };
+            }
             Ok(VcpuExit::Intr) => return self.interrupted(machine),
             Ok(other) => return Event::Broken(format!("{other:?}")),
             Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {

@@ -1,30 +1,29 @@
 //! Places where a program makes system calls, rewritten so that they go through code that need not leave the guest.
 //!
 //! ```text
-//! before   mov $39, %eax; syscall                                   syscall; cmp $-4095, %rax
-//! after    jmp *slot                                                jmp *slot
-//! at slot  mov $39, %eax; rcx = behind the place; jmp common        rcx = next; jmp common; next: cmp …; jmp back
+//! before   syscall; cmp $-4095, %rax                            mov $39, %eax; syscall; ret
+//! after    jmp *slot                                            jmp *slot; ret
+//! at slot  rcx = next; jmp common; next: cmp …; jmp back        mov $39, %eax; rcx = behind the place; jmp common
 //! ```
 //!
-//! Both are seven bytes that hold a whole number of instructions, and change neither the stack nor anything but what
-//! `syscall` changes. Who jumps into the middle of the first finds the third byte of the slot's address, which is no
-//! instruction: [`Space::is_call`] knows what was meant. Nobody jumps into the middle of the second, where a call
-//! returns to, but through the host, and [`Space::landing`] knows where that is now. So that no thread is just
-//! there, places are rewritten while a space has one thread.
+//! Seven bytes of one page that hold whole instructions become one, which changes neither the stack nor anything but
+//! what `syscall` changes. Bytes in the middle at which an instruction began are none that a program may execute, and
+//! what was meant there is known: [`Space::is_call`], [`Space::landing`]. So that no thread is just there, places are
+//! rewritten while a space has one thread.
 //!
-//! Everything about them is in the program's memory and is read from there, so that `fork(2)` and snapshots have it
-//! with the rest. A program can write nonsense there, and only harms itself: the host follows what it finds no
-//! further than to bytes that are as it would have written them.
+//! The slots and their code are in pages that the program can read but not change, and everything about places is read from
+//! there, so that `fork(2)` and snapshots have it with the rest. Before a program gets these addresses for anything
+//! else, every place is what it was and the pages are no longer looked at.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
 use rustix::io::Errno;
 
 use super::area::page;
 use super::{Backing, Placement, Protection, Space};
 use crate::kvm::PAGE;
-use crate::sys::{DESK, site_code};
+use crate::sys::{DESK, SiteCode, site_code};
 
 /// Where a program sees all of it: pages of slots, the desk, code.
 const TABLE: u64 = DESK - PAGE;
@@ -36,9 +35,14 @@ const FIRST: u64 = CODE + 0x100;
 const EACH: u64 = 48;
 /// How many bytes of a place are rewritten.
 const LENGTH: usize = 7;
-/// Behind the slots: what says that these pages are for that, and of which make.
-const MAGIC_AT: u64 = TABLE + PAGE - 8;
-const MAGIC: u64 = 0x3165_7469_7366_7221;
+/// What may be done with each of these ranges.
+const PAGES: [(Range<u64>, Protection); 3] = [
+    (TABLE..DESK, Protection::READ),
+    (DESK..CODE, Protection::READ.union(Protection::WRITE)),
+    (CODE..END, Protection::READ.union(Protection::EXECUTE)),
+];
+/// With less memory left than this many pages none are made for this.
+const SHORT: u64 = 256;
 
 /// A state of the desk, beside those that its code knows: nobody answers.
 pub(crate) const CLOSED: u32 = 0;
@@ -56,7 +60,37 @@ const SET_NUMBER: u8 = 0xb8;
 const SET_RETURN: [u8; 2] = [0x48, 0xb9];
 const SET_BACK: [u8; 2] = [0x49, 0xbb];
 const GO_BACK: [u8; 3] = [0x41, 0xff, 0xe3];
-const JUMP: [u8; 3] = [0xff, 0x24, 0x25];
+/// In the form in which the third byte alone is `in $port, %eax`, of ports that no program has.
+const JUMP: [u8; 3] = [0xff, 0x24, 0xe5];
+const RETURN: u8 = 0xc3;
+/// What instructions begin with that end in four bytes of their own and may have [`SET_NUMBER`] in the middle.
+const LONG: [u8; 4] = [0x69, 0x81, 0xc7, 0xf7];
+/// How many bytes before an instruction `syscall`, and how many from there on, are looked at.
+const BEFORE: usize = 12;
+const BEHIND: usize = 8;
+
+/// What is known of the pages at these addresses.
+pub(super) struct Known(AtomicU8);
+
+impl Known {
+    const NOTHING: u8 = 0;
+    /// Something was mapped there that may be what was captured.
+    const MAPPED: u8 = 1;
+    const OURS: u8 = 2;
+    const NOT_OURS: u8 = 3;
+
+    pub(super) const fn new() -> Known {
+        Known(AtomicU8::new(Known::NOTHING))
+    }
+
+    fn set(&self, known: u8) {
+        self.0.store(known, SeqCst);
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(SeqCst)
+    }
+}
 
 /// A place, and what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,23 +109,23 @@ enum Kind {
 }
 
 impl Site {
-    /// In the bytes from five before an instruction `syscall` on, which is at `at`; `number` is what it asked for.
-    fn find(bytes: &[u8], at: u64, number: u64) -> Option<Site> {
-        let (before, behind) = (bytes.get(..6)?, bytes.get(8..)?);
-        if bytes[6..8] != SYSCALL {
-            return None;
-        }
-        // With a prefix it is another register's.
-        let is_prefixed = before[0] & 0xf0 == 0x40;
-        if before[1] == SET_NUMBER && !is_prefixed && u64::from(u32_at(&before[2..])) == number {
-            return Some(Site { at: at - 5, kind: Kind::Set(number as u32) });
-        }
-        let compared = match behind {
-            [0x3d, ..] => behind.get(..5)?,
-            [0x48, 0x3d, ..] => behind.get(..6)?,
+    /// At an instruction `syscall`, by the bytes before it and those from there on; `number` is what it asked for.
+    fn find(before: &[u8], from: &[u8], at: u64, number: u64) -> Option<Site> {
+        let behind = from.strip_prefix(&SYSCALL)?;
+        let kind = match behind {
+            [0x3d, ..] => Kind::Compared(behind.get(..5)?.to_vec()),
+            [0x48, 0x3d, ..] => Kind::Compared(behind.get(..6)?.to_vec()),
+            [RETURN, ..] => {
+                // A whole function, so that it is known where the instruction begins; not the end of a longer one.
+                let (earlier, set) = before.split_at_checked(before.len().checked_sub(5)?)?;
+                let begins = (at - 5).is_multiple_of(16) && !earlier.iter().any(|byte| LONG.contains(byte));
+                let sets = set[0] == SET_NUMBER && u64::from(u32_at(&set[1..])) == number;
+                (begins && sets).then_some(Kind::Set(number as u32))?
+            }
             _ => return None,
         };
-        Some(Site { at, kind: Kind::Compared(compared.to_vec()) })
+        let at = if let Kind::Set(_) = kind { at - 5 } else { at };
+        (page(at) == page(at + LENGTH as u64 - 1)).then_some(Site { at, kind })
     }
 
     /// What the program had there.
@@ -158,6 +192,8 @@ pub(crate) enum Within {
     Before,
     /// Behind that.
     Posted,
+    /// Behind the answer, which is where it belongs.
+    Answered,
     /// Behind the call: for its program right behind the instruction `syscall`, which is here.
     Behind(u64),
 }
@@ -199,59 +235,114 @@ impl Space {
     }
 
     fn find_and_rewrite(&self, at: u64, number: u64) -> Option<()> {
-        let from = at.checked_sub(6)?;
-        let area = {
-            let inner = self.inner();
-            let (start, area) = inner.areas.find(from)?;
-            let is_code = area.protection == Protection::READ | Protection::EXECUTE;
-            (is_code && matches!(area.backing, Backing::File(..))).then_some(start..area.end)?
-        };
-        let mut bytes = vec![0; (area.end - from).min(14) as usize];
-        self.read(from, &mut bytes).ok()?;
-        let site = Site::find(&bytes, at, number)?;
-        if self.has_sites.load(SeqCst) {
-            self.is_ours().then_some(())?;
-        } else if self.machine.is_short(2 * (END - TABLE) / PAGE) {
-            // What a program may have is for what it does itself.
-            return None;
-        } else {
+        let code = self.code_around(at)?;
+        let from = at.saturating_sub(BEFORE as u64).max(code.start);
+        let (mut before, mut bytes) =
+            (vec![0; (at - from) as usize], vec![0; (code.end - at).min(BEHIND as u64) as usize]);
+        self.read(from, &mut before).ok()?;
+        self.read(at, &mut bytes).ok()?;
+        let site = Site::find(&before, &bytes, at, number)?;
+        if !self.has_sites() {
             self.make_pages().ok()?;
         }
         let slot = (0..MOST).find(|&slot| self.read_u64(slot_at(slot)) == Ok(0))?;
-        self.install(code_at(slot), &site.code(slot)).ok()?;
-        self.install(slot_at(slot), &code_at(slot).to_le_bytes()).ok()?;
-        self.overwrite(site.at, &Site::rewritten(slot));
-        Some(())
+        self.write_down(code_at(slot), &site.code(slot)).ok()?;
+        self.write_down(slot_at(slot), &code_at(slot).to_le_bytes()).ok()?;
+        self.write_down(site.at, &Site::rewritten(slot)).ok()
+    }
+
+    /// The area that holds an address, if it is code that is mapped from a file, privately, to read and execute.
+    fn code_around(&self, at: u64) -> Option<Range<u64>> {
+        let inner = self.inner();
+        let (start, area) = inner.areas.find(at)?;
+        let is_code = area.protection == Protection::READ | Protection::EXECUTE;
+        (is_code && matches!(area.backing, Backing::File(..))).then_some(start..area.end)
     }
 
     fn make_pages(&self) -> Result<(), Errno> {
-        let pages = [(TABLE, DESK, Protection::READ), (DESK, CODE, Protection::READ | Protection::WRITE)];
-        let code = (CODE, END, Protection::READ | Protection::EXECUTE);
+        // What a program may have is for what it does itself.
+        if self.sites.get() != Known::NOTHING || self.machine.is_short(SHORT) {
+            return Err(Errno::NOMEM);
+        }
         if !self.inner().areas.are_free(&(TABLE..END)) {
             return Err(Errno::EXIST);
         }
-        for (start, end, protection) in pages.into_iter().chain([code]) {
-            self.map(Placement::Free(start), end - start, protection, Backing::Anonymous)?;
+        for (range, protection) in PAGES {
+            self.map(Placement::Free(range.start), range.end - range.start, protection, Backing::Anonymous)?;
         }
-        self.install(CODE, site_code().0)?;
-        self.install(MAGIC_AT, &MAGIC.to_le_bytes())
+        self.write_down(CODE, site_code().code)?;
+        self.sites.set(Known::OURS);
+        Ok(())
     }
 
-    /// Whether the pages are there and were made for that.
-    pub(super) fn is_ours(&self) -> bool {
-        self.read_u64(MAGIC_AT) == Ok(MAGIC)
+    /// Something was mapped in a range.
+    pub(super) fn note_mapped(&self, range: &Range<u64>) {
+        if concerns(range) && self.sites.get() == Known::NOTHING {
+            self.sites.set(Known::MAPPED);
+        }
     }
 
-    /// Writes to code, in pages that are the space's own.
-    fn overwrite(&self, at: u64, bytes: &[u8]) {
-        // It was read before.
-        let _ = self.install(at, bytes);
+    /// A child has what this space has.
+    pub(super) fn pass_sites_on(&self, to: &Space) {
+        to.sites.set(self.sites.get());
+        if self.has_sites() {
+            // Nobody sits at the child's desk.
+            let _ = to.install(DESK, &CLOSED.to_le_bytes());
+        }
+    }
+
+    /// Whether the pages are there and were made for that. What comes from a snapshot is looked at once, and only
+    /// taken for it when nothing in it is otherwise than it would have been made.
+    pub(crate) fn has_sites(&self) -> bool {
+        if self.sites.get() == Known::MAPPED {
+            let known = if self.are_as_made() { Known::OURS } else { Known::NOT_OURS };
+            self.sites.set(known);
+        }
+        self.sites.get() == Known::OURS
+    }
+
+    fn are_as_made(&self) -> bool {
+        let is_such = |(range, protection): (Range<u64>, Protection)| {
+            let inner = self.inner();
+            inner.areas.find(range.start).is_some_and(|(start, area)| {
+                let is_all = start == range.start && area.end == range.end;
+                is_all && area.protection == protection && matches!(area.backing, Backing::Anonymous)
+            })
+        };
+        if !PAGES.into_iter().all(is_such) {
+            return false;
+        }
+        let (mut table, mut code) = (vec![0; (DESK - TABLE) as usize], vec![0; (END - CODE) as usize]);
+        if self.read(TABLE, &mut table).is_err() || self.read(CODE, &mut code).is_err() {
+            return false;
+        }
+        let mut made = vec![0; code.len()];
+        made[..site_code().code.len()].copy_from_slice(site_code().code);
+        for slot in 0..MOST {
+            let (at, pointer) = ((code_at(slot) - CODE) as usize, u64_at(&table[slot as usize * 8..]));
+            match pointer {
+                0 => {}
+                _ if pointer != code_at(slot) => return false,
+                _ => {
+                    let Some(site) = Site::of(&code[at..at + EACH as usize]) else { return false };
+                    let canonical = site.code(slot);
+                    made[at..at + canonical.len()].copy_from_slice(&canonical);
+                }
+            }
+        }
+        code == made
+    }
+
+    /// Writes where the program cannot; a machine that is used again knows of it.
+    fn write_down(&self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.install(at, bytes)?;
         let inner = self.inner();
         for number in page(at)..=page(at + bytes.len() as u64 - 1) {
             if let Some(page) = inner.pages.get(&number) {
                 self.machine.note_written(number, page.frame);
             }
         }
+        Ok(())
     }
 
     /// The place that jumps through the slot which these bytes name, with the slot.
@@ -273,16 +364,25 @@ impl Space {
     /// Whether a program that executes at an address means to make a system call: in the middle of a place that was
     /// rewritten, where the instruction for that was.
     pub(crate) fn is_call(&self, at: u64) -> bool {
-        let site = at.checked_sub(5).filter(|_| self.has_sites.load(SeqCst)).and_then(|at| self.site_at(at));
+        let site = at.checked_sub(5).filter(|_| self.has_sites()).and_then(|at| self.site_at(at));
         matches!(site, Some((Site { kind: Kind::Set(_), .. }, _)))
+    }
+
+    /// Whether it means to go on behind one: the host knows where that is.
+    pub(crate) fn is_behind_call(&self, at: u64) -> bool {
+        let site = at.checked_sub(2).filter(|_| self.has_sites()).and_then(|at| self.site_at(at));
+        matches!(site, Some((Site { kind: Kind::Compared(_), .. }, _)))
     }
 
     /// Where in the code of its places an address is, if it is there.
     pub(crate) fn in_site_code(&self, at: u64) -> Option<Within> {
-        if !(CODE..END).contains(&at) || !self.has_sites.load(SeqCst) || !self.is_ours() {
+        if !(CODE..END).contains(&at) || !self.has_sites() {
             return None;
         }
-        let (code, posted) = site_code();
+        let SiteCode { code, posted, answered } = site_code();
+        if at == CODE + answered {
+            return Some(Within::Answered);
+        }
         if (CODE + posted..CODE + code.len() as u64).contains(&at) {
             return Some(Within::Posted);
         }
@@ -306,7 +406,7 @@ impl Space {
 
     /// Where a thread has to go on that is at an address for its program, with this in `rax`.
     pub(crate) fn landing(&self, at: u64, rax: u64) -> u64 {
-        if !self.has_sites.load(SeqCst) {
+        if !self.has_sites() {
             return at;
         }
         // Behind a call whose answer is compared next.
@@ -322,7 +422,7 @@ impl Space {
 
     /// Makes the places in a range what they were, as somebody may write there or look for other code.
     pub(super) fn restore_sites(&self, within: &Range<u64>) {
-        if !self.has_sites.load(SeqCst) || !self.is_ours() {
+        if !self.has_sites() {
             return;
         }
         for slot in 0..MOST {
@@ -333,8 +433,11 @@ impl Space {
             let Some(site) = Site::of(&code) else { continue };
             let place = site.at..site.at.saturating_add(LENGTH as u64);
             let is_within = place.start < within.end && within.start < place.end;
-            if is_within && self.site_at(site.at).is_some_and(|(_, now)| now == slot) {
-                self.overwrite(site.at, &site.original());
+            let is_there =
+                || self.code_around(site.at).is_some() && self.site_at(site.at) == Some((site.clone(), slot));
+            if is_within && is_there() {
+                // It was read there a moment ago.
+                let _ = self.write_down(site.at, &site.original());
             }
         }
     }
@@ -342,10 +445,7 @@ impl Space {
     /// The pages are about to be something else: every place is what it was, and no further one is rewritten.
     pub(super) fn give_sites_up(&self) {
         self.restore_sites(&(0..u64::MAX));
-        if self.has_sites.load(SeqCst) && self.is_ours() {
-            // It was read there a moment ago.
-            let _ = self.install(MAGIC_AT, &[0; 8]);
-        }
+        self.sites.set(Known::NOT_OURS);
     }
 }
 
@@ -359,7 +459,7 @@ mod tests {
         let long = [0x90, 0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x77];
         let short = [0x90, 0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77];
         for (bytes, number, at) in [(&set[..], 39, 0x7f_1000), (&long, 0, 0x7f_1005), (&short, 0, 0x7f_1005)] {
-            let found = Site::find(bytes, 0x7f_1005, number).unwrap();
+            let found = Site::find(&bytes[..6], &bytes[6..], 0x7f_1005, number).unwrap();
             assert_eq!(found.at, at);
             assert_eq!(found.original(), bytes[(found.at + 1 - 0x7f_1000) as usize..][..LENGTH]);
             let code = found.code(3);
@@ -370,21 +470,28 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_place_is_none() {
-        // mov $39, %r8d
-        let other = [0x41, 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0];
-        assert_eq!(Site::find(&other, 0x1005, 39), None);
-        let another_number = [0x90, 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3, 0, 0, 0, 0, 0];
-        assert_eq!(Site::find(&another_number, 0x1005, 40), None);
-        let cut = [0x90, 0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x01];
-        assert_eq!(Site::find(&cut, 0x1005, 0), None);
+        let (call, set) = ([0x0f, 0x05, 0xc3], [0x90, 0xb8, 39, 0, 0, 0]);
+        assert!(Site::find(&set, &call, 0x1005, 39).is_some());
+        assert_eq!(Site::find(&set, &call, 0x1005, 40), None);
+        // In the middle of a function, as at the end of `mov $39, %r8d`, and of `movl $39, -72(%rsp)`.
+        assert_eq!(Site::find(&set, &call, 0x1006, 39), None);
+        assert_eq!(Site::find(&[0xc7, 0x44, 0x24, 0xb8, 39, 0, 0, 0], &call, 0x1005, 39), None);
+        assert_eq!(Site::find(&set, &[0x0f, 0x05, 0x90], 0x1005, 39), None);
+        // Cut off, and over the end of a page.
+        assert_eq!(Site::find(&[], &[0x0f, 0x05, 0x48, 0x3d, 0x01], 0x1005, 0), None);
+        let compared = [0x0f, 0x05, 0x3d, 0, 0xf0, 0xff, 0xff];
+        assert!(Site::find(&[], &compared, 0x1ff9, 0).is_some() && Site::find(&[], &compared, 0x1ffa, 0).is_none());
     }
 
     #[test]
     fn the_middle_of_a_rewritten_place_is_no_instruction() {
-        for slot in [0, MOST - 1] {
+        for slot in 0..MOST {
             // `push %es`, in 64-bit mode undefined: Intel SDM volume 2, appendix A.
             assert_eq!(Site::rewritten(slot)[5], 0x06);
+            // `in $port, %eax`: four ports from one on, which a program would have to have all of.
+            let bytes = Site::rewritten(slot);
+            assert!(bytes[2] == 0xe5 && bytes[3].is_multiple_of(8));
         }
-        const { assert!(slot_at(MOST) <= MAGIC_AT) };
+        const { assert!(slot_at(MOST) <= DESK) };
     }
 }

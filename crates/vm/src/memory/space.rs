@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
@@ -45,8 +44,8 @@ pub(crate) struct Space {
     pub(super) machine: Arc<Machine>,
     pub(super) ledger: Arc<dyn Ledger>,
     inner: Mutex<Inner>,
-    /// Places of its code may have been rewritten: [`super::sites`].
-    pub(super) has_sites: AtomicBool,
+    /// Places of its code may have been rewritten.
+    pub(super) sites: sites::Known,
 }
 
 pub(super) struct Inner {
@@ -102,7 +101,7 @@ impl Space {
         let kept = Kept::new(machine.clone());
         let inner =
             Inner { tables: Some(tables), areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
-        Ok(Space { machine, ledger, inner: Mutex::new(inner), has_sites: AtomicBool::new(false) })
+        Ok(Space { machine, ledger, inner: Mutex::new(inner), sites: sites::Known::new() })
     }
 
     /// One in a machine that is used again: with the pages it had, and no areas yet.
@@ -117,7 +116,7 @@ impl Space {
         let (tables, areas) = (Some(tables), Areas::default());
         let mut inner = Inner { tables, areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
         inner.count();
-        Space { machine, ledger, inner: Mutex::new(inner), has_sites: AtomicBool::new(false) }
+        Space { machine, ledger, inner: Mutex::new(inner), sites: sites::Known::new() }
     }
 
     /// `cr3`.
@@ -172,9 +171,7 @@ impl Space {
         };
         inner.areas.insert(start..start + length, protection, backing);
         inner.count();
-        if sites::concerns(&(start..start + length)) {
-            self.has_sites.store(true, SeqCst);
-        }
+        self.note_mapped(&(start..start + length));
         Ok(start)
     }
 
@@ -488,11 +485,7 @@ impl Space {
         there.count();
         drop(there);
         drop(inner);
-        if self.has_sites.load(SeqCst) && self.is_ours() {
-            copy.has_sites.store(true, SeqCst);
-            // Nobody sits at the child's.
-            let _ = copy.install(crate::sys::DESK, &sites::CLOSED.to_le_bytes());
-        }
+        self.pass_sites_on(&copy);
         Ok(copy)
     }
 }

@@ -88,6 +88,10 @@ impl Desk {
             return false;
         }
         let Ok(space) = state.stand_in.process.space() else { return false };
+        // The frame may be somebody else's by now.
+        if !space.has_sites() || space.load(DESK).map_or(true, |(place, word)| place != self.place || word != POSTED) {
+            return false;
+        }
         let next = state.answer(&space);
         let _ = space.change(DESK, |word| (word == POSTED).then_some(next));
         true
@@ -96,8 +100,15 @@ impl Desk {
     /// Nobody answers any more.
     fn close(&self) {
         if let Ok(space) = lock(&self.state).stand_in.process.space() {
-            let _ = space.change(DESK, |word| (word == OPEN).then_some(CLOSED));
+            close(&space);
         }
+    }
+}
+
+/// Closes the desk of a space, if it has one where nothing lies.
+fn close(space: &Space) {
+    if space.has_sites() {
+        let _ = space.change(DESK, |word| (word == OPEN).then_some(CLOSED));
     }
 }
 
@@ -120,6 +131,8 @@ impl State {
         let answer = table::serve(thread, number, arguments);
         thread.deadlines.over();
         if thread.would_wait.get() && answer.is_err() {
+            // It is made, and counted, once more.
+            thread.world.control.counts().uncount(number);
             return REFUSED;
         }
         thread.world.control.counts().answered.fetch_add(1, SeqCst);
@@ -176,10 +189,15 @@ impl Thread {
         }
     }
 
-    /// It left the guest at a rewritten place. Whether its call was answered before.
-    pub(super) fn leave_site(&mut self) -> Option<(u64, Answer)> {
+    /// It left the guest at a rewritten place. Whether its call was answered before. `was_attended`: somebody could
+    /// have answered.
+    pub(super) fn leave_site(&mut self, was_attended: bool) -> Option<(u64, Answer)> {
         let Ok(space) = self.process.space() else { return None };
         self.context = at_site(&space, &self.context);
+        if !space.has_sites() {
+            self.give_desk_up();
+            return None;
+        }
         let before = space.change(DESK, |word| (word != OPEN).then_some(CLOSED)).map_or(CLOSED, |(_, word)| word);
         let answered = self.desk.as_ref().and_then(|desk| lock(&desk.state).answered.take());
         let number = self.context.rax;
@@ -195,9 +213,11 @@ impl Thread {
                 return Some((number, Ok(answer)));
             }
             // It waited in vain: there was no processor for who answers.
-            POSTED if self.desk.is_some() => self.habits.was_in_vain(),
+            POSTED if was_attended && self.desk.is_some() => self.habits.was_in_vain(),
             REFUSED => self.open_desk(&space),
-            CLOSED if quick::may_be(number) && self.habits.is_often() && self.has_clerk(&space) => self.take_desk(&space),
+            CLOSED if quick::may_be(number) && self.habits.is_often() && self.has_clerk(&space) => {
+                self.take_desk(&space)
+            }
             _ => {}
         }
         None
@@ -216,6 +236,10 @@ impl Thread {
                 self.close_desk();
                 return Some(Recalled::Leaving);
             }
+            Within::Answered => {
+                self.context = at_site(&space, &self.context);
+                return Some(Recalled::Behind);
+            }
             Within::Posted => {}
         }
         Some(self.recall_call(&space).unwrap_or(Recalled::Leaving))
@@ -225,7 +249,7 @@ impl Thread {
     fn recall_call(&mut self, space: &Space) -> Option<Recalled> {
         let (_, before) = space.change(DESK, |word| matches!(word, POSTED | ANSWERED).then_some(CLOSED)).ok()?;
         let recalled = match before {
-            OPEN | ANSWERED => {
+            ANSWERED => {
                 self.context.rax = space.read_u64(ANSWER_AT).ok()?;
                 Recalled::Behind
             }
@@ -242,7 +266,7 @@ impl Thread {
     /// It has to come out as soon as it would post a call.
     pub(super) fn close_desk(&self) {
         if let Ok(space) = self.process.space() {
-            let _ = space.change(DESK, |word| (word == OPEN).then_some(CLOSED));
+            close(&space);
         }
     }
 

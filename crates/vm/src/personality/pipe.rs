@@ -18,7 +18,7 @@ use crate::kvm::Kept;
 const ROOM: usize = 65536;
 const MOST_ROOM: usize = 1 << 20;
 /// A write of at most so much is not divided: `PIPE_BUF`.
-const ATOMIC: usize = 4096;
+pub(super) const ATOMIC: usize = 4096;
 
 /// A pipe.
 pub(super) struct Pipe {
@@ -324,6 +324,11 @@ impl Fifos {
 pub(super) fn open_fifo(thread: &Thread, pipe: &Arc<Pipe>, path: &[u8], flags: u32) -> Result<Arc<Open>, Errno> {
     let world = &thread.world;
     let at_once = flags & libc::O_NONBLOCK as u32 != 0;
+    if thread.processor.is_none() {
+        // The other end would see it come and go.
+        thread.would_wait.set(true);
+        return Err(Errno::INTR);
+    }
     match flags as i32 & libc::O_ACCMODE {
         libc::O_RDONLY => {
             let alone = pipe.alone_at(1);

@@ -97,8 +97,8 @@ impl Thread {
                     self.system_call();
                 }
                 Event::Site => {
+                    let answered = self.leave_site(!is_in_stub);
                     is_in_stub = false;
-                    let answered = self.leave_site();
                     self.fence();
                     match answered {
                         Some((number, answer)) => {
@@ -245,13 +245,17 @@ impl Thread {
     }
 
     fn exception(&mut self, vector: u8, error: u64, address: u64) {
-        // An instruction `syscall` that was rewritten, jumped to in the middle.
-        if vector == 6
+        // The middle of a place that was rewritten, jumped to.
+        if matches!(vector, 6 | 13)
             && let Ok(space) = self.process.space()
-            && space.is_call(self.context.rip)
         {
-            self.context.rip += 2;
-            return self.system_call();
+            if vector == 6 && space.is_call(self.context.rip) {
+                self.context.rip += 2;
+                return self.system_call();
+            }
+            if vector == 13 && space.is_behind_call(self.context.rip) {
+                return self.go_on();
+            }
         }
         let cause = match vector {
             14 => {

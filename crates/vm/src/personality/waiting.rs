@@ -134,7 +134,9 @@ impl Thread {
     ) -> Result<T, Errno> {
         let deadline = self.lasting(deadline);
         loop {
-            self.world.control.hold();
+            if self.processor.is_some() {
+                self.world.control.hold();
+            }
             bells.iter().for_each(|bell| bell.enlist());
             if let Some(found) = check() {
                 return Ok(found);

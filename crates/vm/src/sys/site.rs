@@ -15,6 +15,8 @@ global_asm!(
     ".hidden ringfence_site_code",
     ".globl ringfence_site_posted",
     ".hidden ringfence_site_posted",
+    ".globl ringfence_site_answered",
+    ".hidden ringfence_site_answered",
     ".globl ringfence_site_end",
     ".hidden ringfence_site_end",
     ".balign 16",
@@ -53,6 +55,7 @@ global_asm!(
     "    sahf",
     "    mov rax, [{desk} + 64]",
     "    mov dword ptr [{desk}], {open}",
+    "ringfence_site_answered:",
     "    jmp rcx",
     "ringfence_site_end:",
     ".popsection",
@@ -67,6 +70,7 @@ global_asm!(
 unsafe extern "C" {
     static ringfence_site_code: u8;
     static ringfence_site_posted: u8;
+    static ringfence_site_answered: u8;
     static ringfence_site_end: u8;
 }
 
@@ -83,11 +87,23 @@ pub(crate) const ANSWERED: u32 = 3;
 /// How often the code looks for an answer before it leaves the guest: a few times what leaving it costs.
 const PATIENCE: u32 = 2000;
 
-/// The code, and how far into it a call has been posted.
-pub(crate) fn site_code() -> (&'static [u8], u64) {
-    let (start, posted, end) =
-        (&raw const ringfence_site_code, &raw const ringfence_site_posted, &raw const ringfence_site_end);
+/// The code.
+pub(crate) struct SiteCode {
+    pub(crate) code: &'static [u8],
+    /// How far into it a call has been posted.
+    pub(crate) posted: u64,
+    /// How far into it the answer is where it belongs.
+    pub(crate) answered: u64,
+}
+
+pub(crate) fn site_code() -> SiteCode {
+    let (start, end) = (&raw const ringfence_site_code, &raw const ringfence_site_end);
     // SAFETY: the symbols are in one read-only section, in this order, with the code between them.
     let code = unsafe { std::slice::from_raw_parts(start, end as usize - start as usize) };
-    (code, (posted as usize - start as usize) as u64)
+    let until = |symbol: *const u8| (symbol as usize - start as usize) as u64;
+    SiteCode {
+        code,
+        posted: until(&raw const ringfence_site_posted),
+        answered: until(&raw const ringfence_site_answered),
+    }
 }

@@ -28,7 +28,8 @@
 #endif
 
 /* Both kinds of places, and what must survive them. `middle` is where the instruction itself was. */
-__asm__(".globl set, middle, compared, flagged, red\n"
+__asm__(".globl set, middle, compared, behind, flagged, red, other\n"
+        ".p2align 4\n"
         "set: mov $110, %eax\n"
         "middle: syscall\n"
         "ret\n"
@@ -37,15 +38,14 @@ __asm__(".globl set, middle, compared, flagged, red\n"
         "    mov %rdx, %rsi\n"
         "    mov %rcx, %rdx\n"
         "    syscall\n"
-        "    cmp $-4095, %rax\n"
+        "behind: cmp $-4095, %rax\n"
         "    sbb %rcx, %rcx\n"  /* all ones unless it failed */
         "    and %rcx, %rax\n"
         "    ret\n"
         /* With these flags; which there were afterwards. */
         "flagged: push %rdi\n"
         "    popf\n"
-        "    mov $110, %eax\n"
-        "    syscall\n"
+        "    call set\n"
         "    pushf\n"
         "    pop %rax\n"
         "    ret\n"
@@ -56,14 +56,20 @@ __asm__(".globl set, middle, compared, flagged, red\n"
         "    movq %rsp, %xmm0; movq $77, -8(%rsp); movq $78, -120(%rsp); mov %rsp, -64(%rsp)\n"
         "    mov $110, %eax\n"
         "    syscall\n"
-        "    xor %eax, %eax\n"
+        "    cmp $-4095, %rax\n"
+        "    mov $0, %eax; jae 1f\n"
         "    cmp -64(%rsp), %rsp; jne 1f; cmpq $77, -8(%rsp); jne 1f; cmpq $78, -120(%rsp); jne 1f\n"
         "    lea (%rbx,%rbp), %eax; add %r12d, %eax; add %r13d, %eax; add %r14d, %eax; add %r15d, %eax\n"
         "    add %edi, %eax; add %esi, %eax; add %edx, %eax; add %r10d, %eax; add %r8d, %eax; add %r9d, %eax\n"
         "1:  pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+        "    ret\n"
+        /* Looks like the first kind, and is the end of a longer instruction. */
+        ".p2align 4; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop\n"
+        "other: .byte 0xc7, 0x44, 0x24, 0xb8, 39, 0, 0, 0\n"
+        "    syscall\n"
         "    ret\n");
 extern long set(void), flagged(long), red(void), compared(long, long, long, long);
-extern char middle[];
+extern char middle[], behind[], other[];
 
 static long enter(void *at, long rax) {
     long answer;
@@ -143,6 +149,85 @@ int main(int argc, char **argv) {
         for (int i = 0; i < 100; i++) {
             if (enter(middle, SYS_getppid) != getppid()) return wrong("in the middle", 0, getppid());
             if (enter(middle, SYS_getpid) != getpid()) return wrong("another call", 0, getpid());
+        }
+        puts("ok");
+    } else if (!strcmp(what, "behind")) {
+        for (int i = 0; i < 100; i++) {
+            if (enter(behind, 1234567) != 1234567) return wrong("behind a call", 0, 1234567);
+            if (enter(behind, -5) != 0) return wrong("behind one that failed", 1, 0);
+            if (enter(other, SYS_getpid) != getpid()) return wrong("a longer instruction", 0, getpid());
+        }
+        puts("ok");
+    } else if (!strcmp(what, "heard")) {
+        /* A signal that comes close to a call is heard also by who makes no other one. */
+        struct sigaction action = {.sa_handler = ring};
+        sigaction(SIGALRM, &action, 0);
+        interrupted = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        pid_t child = fork();
+        if (child == 0) {
+            for (int turn = 1; turn <= 1500; turn++) {
+                while (*interrupted != turn) __builtin_ia32_pause();
+                for (volatile int i = 0; i < turn * 7919 % 40000; i++) {}
+                kill(getppid(), SIGALRM);
+            }
+            _exit(0);
+        }
+        for (int turn = 1; turn <= 1500; turn++) {
+            rung = 0;
+            *interrupted = turn;
+            for (int call = 0; call < turn % 8; call++) compared(SYS_getppid, 0, 0, 0);
+            while (!rung) __builtin_ia32_pause();
+        }
+        waitpid(child, 0, 0);
+        puts("ok");
+    } else if (!strcmp(what, "reads")) {
+        /* From the ports, which is a fault like any other. */
+        int port = atoi(argv[2]), status = 0;
+        pid_t child = fork();
+        if (child == 0) {
+            __asm__ volatile("in %%dx, %%al" : : "d"(port) : "eax");
+            _exit(0);
+        }
+        waitpid(child, &status, 0);
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSEGV) return wrong("a port", status, SIGSEGV);
+        puts("ok");
+    } else if (!strcmp(what, "sealed")) {
+        /* What it may only read is not written for it, whatever it says these pages are. */
+        int file = memfd_create("sealed", MFD_ALLOW_SEALING);
+        static char copy[END - TABLE];
+        memcpy(copy, (void *)TABLE, END - TABLE);
+        if (ftruncate(file, END - TABLE) != 0 || write(file, copy, END - TABLE) != END - TABLE) return wrong("write", errno, 0);
+        fcntl(file, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
+        for (unsigned long at = TABLE; at < END; at += 4096) {
+            int protection = at == (unsigned long)DESK ? PROT_READ : at < CODE ? PROT_READ : PROT_READ | PROT_EXEC;
+            if (mmap((void *)at, 4096, protection, MAP_SHARED | MAP_FIXED, file, (off_t)(at - TABLE)) == MAP_FAILED) return wrong("mmap", errno, 0);
+        }
+        if (both() != 0 || fork() == 0) _exit(0);
+        wait(0);
+        munmap((void *)TABLE, END - TABLE);
+        static char now[END - TABLE];
+        if (pread(file, now, sizeof now, 0) != sizeof now || memcmp(now, copy, sizeof now) != 0) return wrong("it was written", 1, 0);
+        puts("ok");
+    } else if (!strcmp(what, "itself")) {
+        /* Pages like those, of its own: signals come all the same. */
+        munmap((void *)TABLE, END - TABLE);
+        mmap((void *)TABLE, END - TABLE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        memset((void *)TABLE, 1, CODE - TABLE);
+        memset((void *)CODE, 0x90, END - CODE);
+        memcpy((void *)(END - 16), "\xeb\xfe", 2);
+        pid_t child = fork();
+        int status = 0;
+        if (child == 0) {
+            alarm(1);
+            ((void (*)(void))CODE)();
+        }
+        waitpid(child, &status, 0);
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGALRM) return wrong("a signal", status, SIGALRM);
+        if (*DESK != 0x01010101) return wrong("its own word", *DESK, 0x01010101);
+        /* A word of its own at the desk stays what it is. */
+        for (uint32_t word = 0; word < 8; word++) {
+            *DESK = word;
+            if (in_order(300) != 0 || *DESK != word) return wrong("a word", *DESK, word);
         }
         puts("ok");
     } else if (!strcmp(what, "signals")) {
@@ -227,7 +312,7 @@ int main(int argc, char **argv) {
         /* Nonsense at the desk harms nobody else. */
         unsigned seed = 1;
         for (int i = 0; i < 3000; i++) {
-            pid_t child = i % 100 == 0 ? fork() : -1;
+            pid_t child = i % 300 == 0 ? fork() : -1;
             if (child == 0) {
                 both();
                 for (int j = 0; j < 200; j++) {

@@ -3,6 +3,7 @@
 
 use crate::memory::concerns_sites;
 use crate::personality::open::{Kind, Open};
+use crate::personality::pipe::ATOMIC;
 use crate::personality::thread::Thread;
 use crate::personality::{Arguments, int};
 
@@ -80,7 +81,7 @@ fn has_content(open: &Open) -> bool {
 /// Whether a write is.
 fn has_room(open: &Open, number: u64, arguments: Arguments) -> bool {
     match &open.kind {
-        Kind::Writer(pipe) => number == 1 && arguments[2] <= pipe.left() as u64,
+        Kind::Writer(pipe) => number == 1 && arguments[2] <= pipe.left().min(ATOMIC) as u64,
         Kind::File(_) | Kind::Memory(_) | Kind::Device(_) => true,
         _ => false,
     }
