@@ -346,9 +346,16 @@ int main(int argc, char **argv) {
         puts("survived");
     } else if (!strcmp(what, "captured")) {
         if (in_order(1000) != 0) return 1;
-        int again = prctl(0x52464e47, 0, 0, 0, 0);
+        int again = prctl(0x52464e47, 0, 0, 0, 0), slots = 0, more = 0;
+        const volatile uint64_t *table = (const volatile uint64_t *)TABLE;
+        for (int slot = 0; slot < 512; slot++) slots += table[slot] != 0;
         if (both() != 0 || in_order(1000) != 0) return 1;
-        printf("ok %d\n", again);
+        /* Places that nobody came to before, and code that changes. */
+        for (int i = 0; i < 100; i++) if (getuid() != geteuid() || getgid() != getegid() || access("/", F_OK) != 0) return 1;
+        for (int slot = 0; slot < 512; slot++) more += table[slot] != 0;
+        printf("ok %d %d %s\n", again, slots, more > slots ? "and more" : "and no more");
+        fflush(stdout);
+        if (again) mprotect((void *)TABLE, 4096, PROT_READ | PROT_WRITE);
     }
     return 0;
 }
