@@ -6,6 +6,7 @@
 
 mod area;
 mod copy;
+mod heap;
 mod pages;
 mod parts;
 mod residence;

@@ -1,5 +1,5 @@
 //! An address space, and changing what is in it: `mmap(2)`, `munmap(2)`, `mprotect(2)`, `mremap(2)`,
-//! `brk(2)`, `madvise(2)`.
+//! `madvise(2)`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use super::{Backing, Protection};
 use crate::kvm::{Imprinted, Kept, Machine, PAGE, Tables, USER_END, USER_STUB};
 
 /// The lowest address a program can map: `vm.mmap_min_addr`.
-const LOWEST: u64 = 0x1_0000;
+pub(super) const LOWEST: u64 = 0x1_0000;
 /// Where mappings go that may be anywhere, from the top downwards.
 pub(crate) const MAPPINGS_END: u64 = USER_END - (64 << 20);
 /// How many areas there can be: `vm.max_map_count`.
@@ -57,8 +57,8 @@ pub(super) struct Inner {
     /// Where content is read to on its way to a page.
     pub(super) buffer: Vec<u8>,
     root: u64,
-    break_start: u64,
-    break_end: u64,
+    pub(super) break_start: u64,
+    pub(super) break_end: u64,
     kept: Kept,
 }
 
@@ -193,7 +193,7 @@ impl Space {
     }
 
     /// Takes everything in a range out; `ENOMEM` when that would make too many areas.
-    fn remove(&self, inner: &mut Inner, range: Range<u64>) -> Result<(), Errno> {
+    pub(super) fn remove(&self, inner: &mut Inner, range: Range<u64>) -> Result<(), Errno> {
         if inner.areas.count() >= MOST_AREAS && inner.areas.would_split(&range) {
             return Err(Errno::NOMEM);
         }
@@ -380,45 +380,6 @@ impl Space {
         Ok(())
     }
 
-    /// Where the heap begins; it is empty.
-    pub(crate) fn set_break(&self, start: u64) {
-        let mut inner = self.inner();
-        let start = start.max(LOWEST);
-        inner.break_start = start;
-        inner.break_end = start;
-    }
-
-    /// `brk(2)`: where the heap ends now.
-    pub(crate) fn move_break(&self, wanted: u64) -> u64 {
-        let mut inner = self.inner();
-        let (start, end) = (inner.break_start, inner.break_end);
-        if wanted < start || wanted >= MAPPINGS_END {
-            return end;
-        }
-        let (now, then) = (end.next_multiple_of(PAGE), wanted.next_multiple_of(PAGE));
-        if then < now {
-            if self.remove(&mut inner, then..now).is_err() {
-                return end;
-            }
-        } else if then > now {
-            if !inner.areas.are_free(&(now..then)) {
-                return end;
-            }
-            // One area as long as nothing else was made of it.
-            match inner.areas.find(now.saturating_sub(1)).map(|(start, area)| (start, area.clone())) {
-                Some((below, area))
-                    if below >= start && area.protection == heap() && matches!(area.backing, Backing::Anonymous) =>
-                {
-                    inner.areas.remove(below..area.end);
-                    inner.areas.insert(below..then, heap(), Backing::Anonymous);
-                }
-                _ => inner.areas.insert(now..then, heap(), Backing::Anonymous),
-            }
-        }
-        inner.break_end = wanted;
-        wanted
-    }
-
     /// What is where: `/proc/self/maps`. `ENOMEM` when there is no memory for the text.
     pub(crate) fn describe(&self) -> Result<Vec<u8>, Errno> {
         let inner = self.inner();
@@ -488,10 +449,6 @@ impl Space {
         self.pass_sites_on(&copy);
         Ok(copy)
     }
-}
-
-fn heap() -> Protection {
-    Protection::READ | Protection::WRITE
 }
 
 /// A range of whole pages that a program may have.

@@ -1,0 +1,50 @@
+//! The heap: `brk(2)`.
+
+use super::space::{LOWEST, MAPPINGS_END};
+use super::{Backing, Protection, Space};
+use crate::kvm::PAGE;
+
+impl Space {
+    /// Where the heap begins; it is empty.
+    pub(crate) fn set_break(&self, start: u64) {
+        let mut inner = self.inner();
+        let start = start.max(LOWEST);
+        inner.break_start = start;
+        inner.break_end = start;
+    }
+
+    /// `brk(2)`: where the heap ends now.
+    pub(crate) fn move_break(&self, wanted: u64) -> u64 {
+        let mut inner = self.inner();
+        let (start, end) = (inner.break_start, inner.break_end);
+        if wanted < start || wanted >= MAPPINGS_END {
+            return end;
+        }
+        let (now, then) = (end.next_multiple_of(PAGE), wanted.next_multiple_of(PAGE));
+        if then < now {
+            if self.remove(&mut inner, then..now).is_err() {
+                return end;
+            }
+        } else if then > now {
+            if !inner.areas.are_free(&(now..then)) {
+                return end;
+            }
+            // One area as long as nothing else was made of it.
+            match inner.areas.find(now.saturating_sub(1)).map(|(start, area)| (start, area.clone())) {
+                Some((below, area))
+                    if below >= start && area.protection == heap() && matches!(area.backing, Backing::Anonymous) =>
+                {
+                    inner.areas.remove(below..area.end);
+                    inner.areas.insert(below..then, heap(), Backing::Anonymous);
+                }
+                _ => inner.areas.insert(now..then, heap(), Backing::Anonymous),
+            }
+        }
+        inner.break_end = wanted;
+        wanted
+    }
+}
+
+fn heap() -> Protection {
+    Protection::READ | Protection::WRITE
+}
