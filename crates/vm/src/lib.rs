@@ -38,6 +38,7 @@ mod snapshot;
 mod sys;
 mod tree;
 mod vdso;
+mod words;
 
 pub use backend::{Examined, Vm};
 pub use kvm::Findings;

@@ -97,7 +97,7 @@ pub(super) fn furnish(machine: &Machine) {
 }
 
 /// Writes the task state segment of one processor: its stack, and which ports a program may use. That of rewritten
-/// places ([`crate::memory::Site`]) any may.
+/// places (`crate::memory::sites`) any may.
 pub(super) fn furnish_processor(machine: &Machine, processor: usize, user_port: bool) {
     let state = TASK_STATES + processor as u64 * PAGE;
     machine.write(state + 4, &(KERNEL + stack_end(processor)).to_le_bytes());

@@ -288,7 +288,7 @@ impl Machine {
     /// Sees to it that there is memory for pages which are about to be touched. KVM then makes its translations
     /// of several at once.
     pub(crate) fn back(&self, run: Range<u64>) {
-        if self.shortcuts.contains(Shortcuts::AHEAD) {
+        if self.takes(Shortcuts::AHEAD) {
             sys::make_ahead(&self.region, run.start * PAGE..run.end * PAGE);
         }
     }
@@ -301,11 +301,6 @@ impl Machine {
     /// Whether a way to be faster is taken.
     pub(crate) fn takes(&self, shortcut: Shortcuts) -> bool {
         self.shortcuts.contains(shortcut)
-    }
-
-    /// Whether more pages are made than the one that is touched.
-    pub(crate) fn makes_around(&self) -> bool {
-        self.shortcuts.contains(Shortcuts::AROUND)
     }
 
     /// Whether so many pages more would come close to what there is.
@@ -334,7 +329,7 @@ impl Machine {
     /// Copies into pages that are empty, whole ones. They are made by writing to the file, which neither faults
     /// nor clears what is overwritten, and then mapped together: both cost several times as much page by page.
     pub(crate) fn fill(&self, run: Range<u64>, from: &[u8]) {
-        if !self.shortcuts.contains(Shortcuts::FILL) {
+        if !self.takes(Shortcuts::FILL) {
             return self.write(run.start * PAGE, from);
         }
         let mut done = 0;

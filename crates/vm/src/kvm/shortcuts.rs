@@ -16,7 +16,7 @@ bitflags::bitflags! {
         const AHEAD = 16;
         /// A machine serves one instance of a snapshot after the other: [`super::Imprint`].
         const AGAIN = 32;
-        /// Places where a program makes system calls again and again are rewritten: [`crate::memory::Site`].
+        /// Places where a program makes system calls again and again are rewritten: `crate::memory::sites`.
         const SITES = 64;
         /// A thread of the host answers such calls without an exit, while there is a processor for it.
         const DESK = 128;

@@ -3,6 +3,8 @@
 
 use kvm_bindings::{CpuId, kvm_xsave};
 
+use crate::words::{u32_at, u64_at};
+
 /// The legacy area, as `FXSAVE` writes it.
 pub(crate) const LEGACY: usize = 512;
 /// With the header of `XSAVE` behind it.
@@ -29,14 +31,6 @@ pub(crate) struct Extent {
 
 fn put<const N: usize>(bytes: &mut [u8], at: usize, word: [u8; N]) {
     bytes[at..at + N].copy_from_slice(&word);
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..at + 4].iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes[at..at + 8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 fn bytes_of(state: &kvm_xsave) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::area::{Area, further, page};
 use super::space::{Inner, Page};
 use super::{Backing, Protection, Space};
-use crate::kvm::{PAGE, Translation, USER_END};
+use crate::kvm::{PAGE, Shortcuts, Translation, USER_END};
 
 /// How many pages are made at once around one that is touched, where content has to be read for each of them.
 const AROUND: u64 = 16;
@@ -48,7 +48,7 @@ impl Space {
 
     /// Makes the pages of a range ahead of time, as long as memory is not short.
     pub(crate) fn populate(&self, start: u64, length: u64) {
-        if !self.machine.makes_around() {
+        if !self.machine.takes(Shortcuts::AROUND) {
             return;
         }
         let mut inner = self.inner();
@@ -82,7 +82,7 @@ impl Space {
         // The window, cut to the area and to what is not there yet.
         let number = page(address);
         let around = match &area.backing {
-            _ if !self.machine.makes_around() => 1,
+            _ if !self.machine.takes(Shortcuts::AROUND) => 1,
             Backing::File(..) if when == When::Touched => AROUND,
             Backing::Anonymous if when == When::Touched && goes_on(inner, number) => AROUND_GOING_ON,
             _ => AROUND_EMPTY,

@@ -24,6 +24,7 @@ use super::area::page;
 use super::{Backing, Placement, Protection, Space};
 use crate::kvm::PAGE;
 use crate::sys::{DESK, SiteCode, site_code};
+use crate::words::{u32_at, u64_at};
 
 /// Where a program sees all of it: pages of slots, the desk, code.
 const TABLE: u64 = DESK - PAGE;
@@ -119,7 +120,7 @@ impl Site {
                 // A whole function, so that it is known where the instruction begins; not the end of a longer one.
                 let (earlier, set) = before.split_at_checked(before.len().checked_sub(5)?)?;
                 let begins = (at - 5).is_multiple_of(16) && !earlier.iter().any(|byte| LONG.contains(byte));
-                let sets = set[0] == SET_NUMBER && u64::from(u32_at(&set[1..])) == number;
+                let sets = set[0] == SET_NUMBER && u64::from(u32_at(set, 1)) == number;
                 (begins && sets).then_some(Kind::Set(number as u32))?
             }
             _ => return None,
@@ -153,7 +154,7 @@ impl Site {
         }
         let next = match self.kind {
             Kind::Set(_) => self.at + LENGTH as u64,
-            Kind::Compared(_) => start + COMPARE_AT as u64,
+            Kind::Compared(_) => compare_at(slot),
         };
         code.extend(SET_RETURN);
         code.extend(next.to_le_bytes());
@@ -173,14 +174,14 @@ impl Site {
     /// The place that code is for.
     fn of(code: &[u8]) -> Option<Site> {
         if code.first() == Some(&SET_NUMBER) {
-            let (number, rest) = (u32_at(code.get(1..5)?), code.get(5..)?.strip_prefix(&SET_RETURN)?);
-            let at = u64_at(rest.get(..8)?).checked_sub(LENGTH as u64)?;
+            let (number, rest) = (u32_at(code.get(..5)?, 1), code.get(5..)?.strip_prefix(&SET_RETURN)?);
+            let at = u64_at(rest.get(..8)?, 0).checked_sub(LENGTH as u64)?;
             return Some(Site { at, kind: Kind::Set(number) });
         }
         let rest = code.get(COMPARE_AT..)?;
         let length = if rest.first() == Some(&0x48) { 6 } else { 5 };
         let (compare, rest) = (rest.get(..length)?, rest.get(length..)?.strip_prefix(&SET_BACK)?);
-        let at = u64_at(rest.get(..8)?).checked_sub(2 + length as u64)?;
+        let at = u64_at(rest.get(..8)?, 0).checked_sub(2 + length as u64)?;
         Some(Site { at, kind: Kind::Compared(compare.to_vec()) })
     }
 }
@@ -209,32 +210,19 @@ fn code_at(slot: u64) -> u64 {
     FIRST + slot * EACH
 }
 
-fn u32_at(bytes: &[u8]) -> u32 {
-    bytes[..4].iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
-}
-
-fn u64_at(bytes: &[u8]) -> u64 {
-    bytes[..8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
-}
-
-/// The same of what a program names.
-pub(crate) fn concerns_sites(start: u64, length: u64) -> bool {
-    concerns(&(start..start.saturating_add(length)))
+fn compare_at(slot: u64) -> u64 {
+    code_at(slot) + COMPARE_AT as u64
 }
 
 /// Whether a range has to do with these pages.
-pub(super) fn concerns(range: &Range<u64>) -> bool {
+pub(crate) fn concerns_sites(range: &Range<u64>) -> bool {
     range.start < END && TABLE < range.end
 }
 
 impl Space {
     /// Rewrites the place of the instruction `syscall` at an address, from which this number was asked for. Only for
-    /// a space with one thread, which is outside. Whether it did.
-    pub(crate) fn rewrite(&self, at: u64, number: u64) -> bool {
-        self.find_and_rewrite(at, number).is_some()
-    }
-
-    fn find_and_rewrite(&self, at: u64, number: u64) -> Option<()> {
+    /// a space with one thread, which is outside. `None` when it is no place for that, or there is no room.
+    pub(crate) fn rewrite(&self, at: u64, number: u64) -> Option<()> {
         let code = self.code_around(at)?;
         let from = at.saturating_sub(BEFORE as u64).max(code.start);
         let (mut before, mut bytes) =
@@ -277,7 +265,7 @@ impl Space {
 
     /// Something was mapped in a range.
     pub(super) fn note_mapped(&self, range: &Range<u64>) {
-        if concerns(range) && self.sites.get() == Known::NOTHING {
+        if concerns_sites(range) && self.sites.get() == Known::NOTHING {
             self.sites.set(Known::MAPPED);
         }
     }
@@ -319,7 +307,7 @@ impl Space {
         let mut made = vec![0; code.len()];
         made[..site_code().code.len()].copy_from_slice(site_code().code);
         for slot in 0..MOST {
-            let (at, pointer) = ((code_at(slot) - CODE) as usize, u64_at(&table[slot as usize * 8..]));
+            let (at, pointer) = ((code_at(slot) - CODE) as usize, u64_at(&table, slot as usize * 8));
             match pointer {
                 0 => {}
                 _ if pointer != code_at(slot) => return false,
@@ -346,12 +334,17 @@ impl Space {
     }
 
     /// The place that jumps through the slot which these bytes name, with the slot.
-    fn jumped_from(&self, bytes: &[u8]) -> Option<(Site, u64)> {
-        let slot = u64::from(u32_at(bytes.strip_prefix(&JUMP)?.get(..4)?)).checked_sub(TABLE)? / 8;
+    fn jumped_from(&self, bytes: &[u8; LENGTH]) -> Option<(Site, u64)> {
+        let slot = u64::from(u32_at(bytes.strip_prefix(&JUMP)?, 0)).checked_sub(TABLE)? / 8;
+        Some((self.site_of(slot)?, slot))
+    }
+
+    /// The place of a slot.
+    fn site_of(&self, slot: u64) -> Option<Site> {
         let mut code = [0; EACH as usize];
         (slot < MOST).then_some(())?;
         self.read(code_at(slot), &mut code).ok()?;
-        Some((Site::of(&code)?, slot))
+        Site::of(&code)
     }
 
     /// The place that was rewritten at an address, with its slot.
@@ -364,14 +357,24 @@ impl Space {
     /// Whether a program that executes at an address means to make a system call: in the middle of a place that was
     /// rewritten, where the instruction for that was.
     pub(crate) fn is_call(&self, at: u64) -> bool {
-        let site = at.checked_sub(5).filter(|_| self.has_sites()).and_then(|at| self.site_at(at));
-        matches!(site, Some((Site { kind: Kind::Set(_), .. }, _)))
+        self.set_before(at).is_some()
     }
 
-    /// Whether it means to go on behind one: the host knows where that is.
-    pub(crate) fn is_behind_call(&self, at: u64) -> bool {
-        let site = at.checked_sub(2).filter(|_| self.has_sites()).and_then(|at| self.site_at(at));
-        matches!(site, Some((Site { kind: Kind::Compared(_), .. }, _)))
+    /// The place with its number whose instruction `syscall` was at an address.
+    fn set_before(&self, at: u64) -> Option<(u64, u32)> {
+        match self.has_sites().then(|| self.site_at(at.checked_sub(5)?))?? {
+            (Site { at, kind: Kind::Set(number) }, _) => Some((at, number)),
+            _ => None,
+        }
+    }
+
+    /// Where the code goes on that belongs right behind the instruction `syscall` of a place, which was before an
+    /// address.
+    pub(crate) fn compared_behind(&self, at: u64) -> Option<u64> {
+        match self.has_sites().then(|| self.site_at(at.checked_sub(2)?))?? {
+            (Site { kind: Kind::Compared(_), .. }, slot) => Some(compare_at(slot)),
+            _ => None,
+        }
     }
 
     /// Where in the code of its places an address is, if it is there.
@@ -386,38 +389,31 @@ impl Space {
         if (CODE + posted..CODE + code.len() as u64).contains(&at) {
             return Some(Within::Posted);
         }
-        let slot = at.checked_sub(FIRST).filter(|by| by % EACH >= COMPARE_AT as u64).map(|by| by / EACH);
-        let next = slot.map(|slot| code_at(slot) + COMPARE_AT as u64);
-        let behind = next.map(|next| (next, self.returned_to(next))).filter(|(next, rip)| next != rip);
-        Some(behind.map_or(Within::Before, |(_, rip)| Within::Behind(rip)))
+        let slot = at.checked_sub(FIRST).map(|by| by / EACH);
+        let behind = slot.filter(|&slot| at >= compare_at(slot)).and_then(|slot| self.call_of(slot));
+        Some(behind.map_or(Within::Before, Within::Behind))
     }
 
     /// Where a thread is for its program that left the guest by the code, which was to go on at `next`: right behind
     /// the instruction `syscall`.
     pub(crate) fn returned_to(&self, next: u64) -> u64 {
-        let slot = next.checked_sub(FIRST + COMPARE_AT as u64).filter(|by| by % EACH == 0).map(|by| by / EACH);
-        let Some(slot) = slot.filter(|&slot| slot < MOST) else { return next };
-        let mut code = [0; EACH as usize];
-        match self.read(code_at(slot), &mut code).ok().and_then(|()| Site::of(&code)) {
-            Some(Site { at, kind: Kind::Compared(_) }) => at + SYSCALL.len() as u64,
-            _ => next,
+        let slot = next.checked_sub(FIRST).map(|by| by / EACH).filter(|&slot| next == compare_at(slot));
+        slot.and_then(|slot| self.call_of(slot)).unwrap_or(next)
+    }
+
+    /// What is right behind the instruction `syscall` of the place of a slot, where the answer is compared next.
+    fn call_of(&self, slot: u64) -> Option<u64> {
+        match self.site_of(slot)? {
+            Site { at, kind: Kind::Compared(_) } => Some(at + SYSCALL.len() as u64),
+            _ => None,
         }
     }
 
     /// Where a thread has to go on that is at an address for its program, with this in `rax`.
     pub(crate) fn landing(&self, at: u64, rax: u64) -> u64 {
-        if !self.has_sites() {
-            return at;
-        }
-        // Behind a call whose answer is compared next.
-        if let Some((Site { kind: Kind::Compared(_), .. }, slot)) = at.checked_sub(2).and_then(|at| self.site_at(at)) {
-            return code_at(slot) + COMPARE_AT as u64;
-        }
-        // Before a call that is made again.
-        match at.checked_sub(5).and_then(|at| self.site_at(at)) {
-            Some((Site { at, kind: Kind::Set(number) }, _)) if u64::from(number) == rax => at,
-            _ => at,
-        }
+        // A call that is made again begins with its number.
+        let again = || self.set_before(at).filter(|&(_, number)| u64::from(number) == rax).map(|(place, _)| place);
+        self.compared_behind(at).or_else(again).unwrap_or(at)
     }
 
     /// Makes the places in a range what they were, as somebody may write there or look for other code.
@@ -425,12 +421,7 @@ impl Space {
         if !self.has_sites() {
             return;
         }
-        for slot in 0..MOST {
-            let mut code = [0; EACH as usize];
-            if self.read(code_at(slot), &mut code).is_err() || code[0] == 0 {
-                return;
-            }
-            let Some(site) = Site::of(&code) else { continue };
+        for (slot, site) in (0..MOST).map_while(|slot| Some((slot, self.site_of(slot)?))) {
             let place = site.at..site.at.saturating_add(LENGTH as u64);
             let is_within = place.start < within.end && within.start < place.end;
             let is_there =

@@ -177,7 +177,7 @@ impl Space {
 
     /// Something else is about to be in a range.
     fn make_way(&self, range: &Range<u64>) {
-        if sites::concerns(range) {
+        if sites::concerns_sites(range) {
             self.give_sites_up();
         }
     }

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::process::lock;
 use crate::snapshot::state;
+use crate::words::u64_at;
 
 /// How many signals of one process or thread wait at most: `RLIMIT_SIGPENDING`.
 const MOST: usize = 1024;
@@ -61,7 +62,7 @@ impl Cause {
 
     /// What a program wrote down.
     pub(super) fn read(signal: i32, bytes: &[u8; 128]) -> Self {
-        let word = |at: usize| bytes[at..at + 8].iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+        let word = |at: usize| u64_at(bytes, at);
         Cause { signal, code: word(8) as u32 as i32, words: [word(16), word(24)] }
     }
 

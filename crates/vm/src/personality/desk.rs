@@ -17,20 +17,19 @@ mod clerk;
 mod habits;
 mod quick;
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, TryLockError};
 
 pub(super) use clerk::Clerk;
 pub(super) use habits::Habits;
 
 use super::process::lock;
-use super::thread::{Next, Thread, raw};
-use super::waiting::Deadlines;
+use super::thread::{Thread, raw};
 use super::{Answer, Arguments, table};
 use crate::kvm::{Machine, Registers, Shortcuts};
 use crate::memory::{ANSWER_AT, CALL_AT, CLOSED, LEAVE, REFUSED, Space, Within};
 use crate::sys::{ANSWERED, DESK, OPEN, POSTED};
+use crate::words::u64_at;
 
 /// What a thread was doing that was interrupted in the code of a rewritten place.
 pub(super) enum Recalled {
@@ -55,18 +54,12 @@ struct State {
     is_inside: bool,
     /// Makes calls in its place.
     stand_in: Thread,
-    /// What it made out of the last call, when the thread has to come out for more than that.
-    answered: Option<(u64, Answer)>,
 }
 
 impl Desk {
-    fn word(&self) -> Option<&AtomicU32> {
-        self.machine.atomic(self.place)
-    }
-
     /// Whether a call is there.
     fn is_posted(&self) -> bool {
-        self.word().is_some_and(|word| word.load(SeqCst) == POSTED)
+        self.machine.atomic(self.place).is_some_and(|word| word.load(SeqCst) == POSTED)
     }
 
     /// The thread is in the guest from here on, or is not any more; waits for an answer that is on its way.
@@ -105,7 +98,7 @@ impl Desk {
     }
 }
 
-/// Closes the desk of a space, if it has one where nothing lies.
+/// Closes the desk of a space, if it has one; not while there is a call or an answer.
 fn close(space: &Space) {
     if space.has_sites() {
         let _ = space.change(DESK, |word| (word == OPEN).then_some(CLOSED));
@@ -119,8 +112,7 @@ impl State {
         if space.read(CALL_AT, &mut call).is_err() {
             return REFUSED;
         }
-        let word =
-            |index: usize| call[index * 8..][..8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        let word = |index: usize| u64_at(&call, index * 8);
         let (number, arguments): (u64, Arguments) = (word(0), std::array::from_fn(|index| word(index + 1)));
         let thread = &mut self.stand_in;
         if thread.world.control.is_paused() || thread.has_to_end() || !quick::is_quick(thread, number, arguments) {
@@ -136,38 +128,16 @@ impl State {
             return REFUSED;
         }
         thread.world.control.counts().answered.fetch_add(1, SeqCst);
-        if thread.is_signalled() || thread.has_to_end() {
-            self.answered = Some((number, answer));
-            return LEAVE;
-        }
-        let raw = raw(answer);
-        // It was read there a moment ago; whoever takes it away does without the answer.
-        let _ = space.write(ANSWER_AT, &raw.to_le_bytes());
-        ANSWERED
+        // The call was read there a moment ago; whoever takes that away does without the answer.
+        let _ = space.write(ANSWER_AT, &raw(answer).to_le_bytes());
+        if thread.is_signalled() || thread.has_to_end() { LEAVE } else { ANSWERED }
     }
 }
 
 impl Thread {
     /// One that makes calls in its place while it is in the guest.
     fn stand_in(&self) -> Thread {
-        Thread {
-            world: self.world.clone(),
-            process: self.process.clone(),
-            member: self.member.clone(),
-            processor: None,
-            context: Registers::default(),
-            next: Next::Return,
-            clear_at_end: 0,
-            robust: 0,
-            alternate: Default::default(),
-            rseq: None,
-            restore_mask: None,
-            deadlines: Deadlines::default(),
-            is_at_marker: false,
-            would_wait: Cell::new(false),
-            habits: Habits::default(),
-            desk: None,
-        }
+        Thread::of(self.world.clone(), self.process.clone(), self.member.clone())
     }
 
     /// Whether nobody else runs in its space.
@@ -199,15 +169,10 @@ impl Thread {
             return None;
         }
         let before = space.change(DESK, |word| (word != OPEN).then_some(CLOSED)).map_or(CLOSED, |(_, word)| word);
-        let answered = self.desk.as_ref().and_then(|desk| lock(&desk.state).answered.take());
         let number = self.context.rax;
         match before {
-            LEAVE if answered.is_some() => {
-                self.open_desk(&space);
-                return answered;
-            }
-            // It gave up, and was answered on its way out.
-            ANSWERED => {
+            // It is to come out with its answer, or gave up and was answered on its way out.
+            LEAVE | ANSWERED => {
                 let answer = space.read_u64(ANSWER_AT).ok()?;
                 self.open_desk(&space);
                 return Some((number, Ok(answer)));
@@ -279,7 +244,7 @@ impl Thread {
         let Ok((place, _)) = space.load(DESK) else { return };
         if self.desk.as_ref().is_none_or(|desk| desk.place != place) {
             self.give_desk_up();
-            let state = Mutex::new(State { is_inside: false, stand_in: self.stand_in(), answered: None });
+            let state = Mutex::new(State { is_inside: false, stand_in: self.stand_in() });
             let desk = Arc::new(Desk { machine: self.world.machine.clone(), place, state });
             if !self.world.clerk.take_on(&self.world, desk.clone()) {
                 return;

@@ -12,6 +12,7 @@ use super::shared::Identity;
 use super::thread::Thread;
 use super::waiting::Bell;
 use super::{Answer, Arguments, int};
+use crate::words::u64_at;
 
 /// How many there can be.
 const MOST: usize = 16384;
@@ -182,7 +183,7 @@ pub(super) fn fcntl(thread: &Thread, open: &Open, command: i32, at: u64) -> Answ
     let space = thread.process.space()?;
     let mut bytes = [0; 32];
     space.read(at, &mut bytes)?;
-    let word = |at: usize| bytes[at..at + 8].iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte)) as i64;
+    let word = |at: usize| u64_at(&bytes, at) as i64;
     let (kind, whence) = (i32::from(i16::from_le_bytes([bytes[0], bytes[1]])), i32::from(bytes[2]));
     let from = match whence {
         libc::SEEK_SET => 0,

@@ -324,9 +324,8 @@ impl Fifos {
 pub(super) fn open_fifo(thread: &Thread, pipe: &Arc<Pipe>, path: &[u8], flags: u32) -> Result<Arc<Open>, Errno> {
     let world = &thread.world;
     let at_once = flags & libc::O_NONBLOCK as u32 != 0;
-    if thread.processor.is_none() {
-        // The other end would see it come and go.
-        thread.would_wait.set(true);
+    // The other end would see it come and go.
+    if thread.must_not_wait() {
         return Err(Errno::INTR);
     }
     match flags as i32 & libc::O_ACCMODE {

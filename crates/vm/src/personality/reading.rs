@@ -9,6 +9,7 @@ use super::socket::message::{gather, scatter};
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
 use crate::kvm::Kept;
+use crate::words::u64_at;
 
 /// How much one call moves at most; the rest is for the next one.
 pub(super) const MOST: u64 = 1 << 20;
@@ -119,8 +120,7 @@ pub(super) fn parts(thread: &Thread, at: u64, count: u64) -> Result<Vec<(u64, u6
     }
     let mut bytes = vec![0; count as usize * 16];
     thread.process.space()?.read(at, &mut bytes)?;
-    let word = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
-    let parts: Vec<(u64, u64)> = bytes.chunks_exact(16).map(|part| (word(&part[..8]), word(&part[8..]))).collect();
+    let parts: Vec<(u64, u64)> = bytes.chunks_exact(16).map(|part| (u64_at(part, 0), u64_at(part, 8))).collect();
     let total = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.1));
     if total.is_none_or(|total| total > i64::MAX as u64) { Err(Errno::INVAL) } else { Ok(parts) }
 }

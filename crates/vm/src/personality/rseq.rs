@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
 use crate::kvm::USER_END;
+use crate::words::u64_at;
 
 /// The size of `struct rseq` when it was new, and its alignment.
 const ORIGINAL: u64 = 32;
@@ -90,7 +91,7 @@ impl Thread {
         }
         let mut bytes = [0; 32];
         space.read(at, &mut bytes)?;
-        let word = |at: usize| bytes[at..at + 8].iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+        let word = |at: usize| u64_at(&bytes, at);
         let version = word(0) as u32;
         let Sequence { start, length, abort } = Sequence { start: word(8), length: word(16), abort: word(24) };
         let end = start.checked_add(length).ok_or(Errno::INVAL)?;

@@ -2,7 +2,6 @@
 
 mod cloning;
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -14,13 +13,12 @@ use ringfence_isolation::{Exit, LostReason};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
-use super::desk::Habits;
 use super::files::Descriptors;
 use super::open::{Kind, Open};
 use super::process::{Image, Member, Parts, Place, Process, lock};
 use super::rseq::Registration;
 use super::signals::{self, Cause};
-use super::thread::{Next, Thread};
+use super::thread::Thread;
 use super::time;
 use super::waiting::Deadlines;
 use super::world::{Counted, FIRST, World};
@@ -347,22 +345,14 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
         Ok(processor) => {
             member.processor.store(processor.number(), SeqCst);
             let mut thread = Thread {
-                world: world.clone(),
-                process: process.clone(),
-                member,
                 processor: Some(processor),
                 context: registers,
-                next: Next::Return,
                 clear_at_end,
                 robust: more.as_ref().map_or(0, |more| more.robust),
                 alternate,
                 rseq,
-                restore_mask: None,
                 deadlines: Deadlines::of(more.and_then(|more| more.waiting).and_then(time::after)),
-                is_at_marker: false,
-                would_wait: Cell::new(false),
-                habits: Habits::default(),
-                desk: None,
+                ..Thread::of(world.clone(), process.clone(), member)
             };
             if let Some(beginning) = beginning {
                 execute_first(&mut thread, beginning);
@@ -379,11 +369,6 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
     }
 }
 
-/// Registers with which a thread begins that may be at a place which was rewritten.
-fn landed(space: &Space, registers: Registers) -> Registers {
-    Registers { rip: space.landing(registers.rip, registers.rax), ..registers }
-}
-
 /// The same on a thread of the host's own.
 fn spawn(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) -> Result<(), Errno> {
     let (process, id, living) = (begin.process.clone(), begin.member.id, world.clone());
@@ -391,4 +376,9 @@ fn spawn(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) -> Resu
     let spawned = world.keep(|| builder.spawn(move || run_with(&living, begin, beginning)));
     // Its place went with what it was to begin with.
     spawned.inspect_err(|_| super::ending::forget(world, &process, id, None))
+}
+
+/// Registers with which a thread begins that may be at a place which was rewritten.
+fn landed(space: &Space, registers: Registers) -> Registers {
+    Registers { rip: space.landing(registers.rip, registers.rax), ..registers }
 }

@@ -69,6 +69,28 @@ pub(super) enum Next {
 }
 
 impl Thread {
+    /// One with nothing of its own yet, and no processor.
+    pub(super) fn of(world: Arc<World>, process: Arc<Process>, member: Arc<Member>) -> Thread {
+        Thread {
+            world,
+            process,
+            member,
+            processor: None,
+            context: Registers::default(),
+            next: Next::Return,
+            clear_at_end: 0,
+            robust: 0,
+            alternate: Default::default(),
+            rseq: None,
+            restore_mask: None,
+            deadlines: Deadlines::default(),
+            is_at_marker: false,
+            would_wait: Cell::new(false),
+            habits: Habits::default(),
+            desk: None,
+        }
+    }
+
     /// Runs it to its end.
     pub(super) fn run(&mut self) {
         if self.is_signalled() {
@@ -173,6 +195,15 @@ impl Thread {
         self.processor.as_mut().ok_or(Errno::IO)
     }
 
+    /// Whether it may not wait, as it makes a call in the place of one that is in the guest; who made it hears of that.
+    pub(super) fn must_not_wait(&self) -> bool {
+        let is_stand_in = self.processor.is_none();
+        if is_stand_in {
+            self.would_wait.set(true);
+        }
+        is_stand_in
+    }
+
     /// Runs the program until it leaves the guest, and finds out where it is then. `None` when everything is over.
     fn run_inside(&mut self, is_in_stub: bool) -> Option<Event> {
         self.go_inside(is_in_stub);
@@ -253,7 +284,7 @@ impl Thread {
                 self.context.rip += 2;
                 return self.system_call();
             }
-            if vector == 13 && space.is_behind_call(self.context.rip) {
+            if vector == 13 && space.compared_behind(self.context.rip).is_some() {
                 return self.go_on();
             }
         }

@@ -112,9 +112,7 @@ impl Thread {
 
     /// Whether a wait is broken off: for a signal, for the end, or to rest.
     pub(super) fn breaks_off(&self, deadline: Option<Instant>) -> bool {
-        if self.processor.is_none() {
-            // Who makes calls in its place does not wait.
-            self.would_wait.set(true);
+        if self.must_not_wait() {
             return true;
         }
         let breaks = self.is_interrupted() || self.world.rest.is_wanted();

@@ -19,7 +19,7 @@ pub(super) fn is_quick(thread: &Thread, number: u64, arguments: Arguments) -> bo
         _ if reads(number) => open().is_ok_and(|open| has_content(&open)),
         _ if writes(number) => open().is_ok_and(|open| has_room(&open, number, arguments)),
         // What these pages hold is changed by the thread itself.
-        _ if maps(number) => !concerns_sites(arguments[0], arguments[1]),
+        _ if maps(number) => !concerns_sites(&(arguments[0]..arguments[0].saturating_add(arguments[1]))),
         _ if asks_a_descriptor(number) => open().is_ok_and(|open| !is_terminal(&open)),
         _ => is_always(number),
     }

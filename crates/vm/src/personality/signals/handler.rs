@@ -10,6 +10,7 @@ use crate::personality::causes::{Cause, bit};
 use crate::personality::process::lock;
 use crate::personality::thread::{Next, Thread};
 use crate::personality::{Answer, Arguments, stopping};
+use crate::words::u64_at;
 
 /// The other stack for handlers: `sigaltstack(2)`.
 #[derive(Clone, Copy, Default)]
@@ -210,7 +211,7 @@ pub(in crate::personality) fn sigreturn(thread: &mut Thread, _: Arguments) -> An
         thread.end_process(libc::SIGSEGV);
         return Ok(0);
     }
-    let word = |at: usize| frame[at..at + 8].iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+    let word = |at: usize| u64_at(&frame, at);
     let mut saved = [0; 18];
     for (index, place) in saved.iter_mut().enumerate() {
         *place = word(REGISTERS_AT + index * 8);

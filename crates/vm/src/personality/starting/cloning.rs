@@ -11,6 +11,7 @@ use crate::personality::process::{Parts, Place, Process, lock};
 use crate::personality::thread::Thread;
 use crate::personality::world::FIRST;
 use crate::personality::{Answer, Arguments};
+use crate::words::u64_at;
 
 /// `CLONE_CLEAR_SIGHAND`, of `clone3(2)` alone.
 const CLEAR_ACTIONS: u64 = 0x1_0000_0000;
@@ -249,8 +250,7 @@ pub(in crate::personality) fn clone3(thread: &mut Thread, [at, size, ..]: Argume
     if bytes[KNOWN as usize..].iter().any(|&byte| byte != 0) {
         return Err(Errno::TOOBIG);
     }
-    let word =
-        |index: usize| bytes[index * 8..index * 8 + 8].iter().rev().fold(0_u64, |word, &b| word << 8 | u64::from(b));
+    let word = |index: usize| u64_at(&bytes, index * 8);
     let [flags, descriptor, child_id, parent_id, signal, stack, length, tls] = std::array::from_fn(word);
     let [ids, count, _] = [8, 9, 10].map(word);
     let has_stack = (stack == 0, length == 0) == (false, false);
