@@ -55,12 +55,18 @@ impl Carrier {
         self.0.promised()
     }
 
-    /// Builds a place with the carrier in it, whose descriptors 0, 1 and 2 are these.
+    /// Builds a place with the carrier in it, whose descriptors 0, 1 and 2 are these. `meanwhile` is done while the
+    /// place is under construction; when it fails, so does this.
     ///
     /// # Errors
-    /// As for [`Prepared::build`].
-    pub fn build(&self, host: Arc<dyn Host>, descriptors: [OwnedFd; 3]) -> Result<Box<dyn Instance>, BuildError> {
-        self.0.0.build_with(host, Streams::of(descriptors))
+    /// As for [`Prepared::build`], and those of `meanwhile`.
+    pub fn build(
+        &self,
+        host: Arc<dyn Host>,
+        descriptors: [OwnedFd; 3],
+        meanwhile: impl FnOnce() -> Result<(), BuildError>,
+    ) -> Result<Box<dyn Instance>, BuildError> {
+        self.0.0.build_with(host, Streams::of(descriptors), meanwhile)
     }
 
     /// Keeps so many places at hand; see [`Prepared::keep_warm`].

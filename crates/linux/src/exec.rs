@@ -15,15 +15,13 @@ use tokio::sync::watch;
 use crate::ending;
 use crate::instance::{Controls, LinuxInstance};
 use crate::launch::{self, Message, Order, Report, Step};
-use crate::pump::{Sink, feed, pump};
+use crate::pump::{STACK, Sink, feed, pump};
 use crate::stdio::CommandStreams;
 use crate::sys;
 use crate::terminal::Terminal;
 
 /// Where a command without a path is looked for, in the place.
 const PATH: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
-/// Enough for a loop around `poll`.
-const STACK: usize = 128 * 1024;
 
 /// What commands of an instance need beside its place.
 pub(crate) struct Means {

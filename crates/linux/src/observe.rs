@@ -23,9 +23,9 @@ impl Observation {
         observation
     }
 
-    /// The promise, with everything the kernel does not confirm taken out, now that all walls are said to stand.
-    /// What AppArmor is asked for shows to pid 2 alone, which looks before it says that it is ready.
-    pub(crate) fn enforced(mut self, promised: &Enforcement, cgroup: &Cgroup) -> Enforcement {
+    /// Looks at everything else, now that all walls are said to stand. What AppArmor is asked for shows to pid 2
+    /// alone, which looks before it says that it is ready.
+    pub(crate) fn of_walls(&mut self, cgroup: &Cgroup) {
         use Guarantee as G;
         // It may have been entered after the clone.
         self.look_at("net", &[G::NetworkConfined]);
@@ -37,8 +37,12 @@ impl Observation {
             let by_cgroup = &[G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];
             self.missing.push((by_cgroup, "the process is not in its cgroup"));
         }
+    }
+
+    /// The promise, with everything the kernel does not confirm taken out.
+    pub(crate) fn enforced(&self, promised: &Enforcement) -> Enforcement {
         let mut enforced = promised.clone();
-        for (guarantees, why) in self.missing {
+        for &(guarantees, why) in &self.missing {
             for &guarantee in guarantees {
                 if matches!(enforced.get(guarantee), Held::By { .. }) {
                     enforced.set(guarantee, Held::not(why));

@@ -21,7 +21,7 @@ use crate::terminal::Terminal;
 /// How long setting a place up may take.
 const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
-/// A built place. Dropping it ends its processes, and then removes its cgroup.
+/// A place whose pid 1 puts the walls up, or has done so. Dropping it ends its processes, and then removes its cgroup.
 pub(crate) struct Place {
     pub(crate) child: Child,
     pub(crate) report: Report,
@@ -29,15 +29,21 @@ pub(crate) struct Place {
     pub(crate) commands: OwnedFd,
     /// What pid 2 waits for.
     pub(crate) gate: OwnedFd,
-    pub(crate) doors: Option<Doors>,
     pub(crate) cgroup: Cgroup,
-    pub(crate) enforced: Enforcement,
     pub(crate) watchman: Watchman,
     pub(crate) terminal: Option<Terminal>,
+    observation: Observation,
+}
+
+/// What there is once every wall stands, and the program's process waits at the gate.
+pub(crate) struct Standing {
+    pub(crate) doors: Option<Doors>,
+    pub(crate) enforced: Enforcement,
 }
 
 impl Place {
-    pub(crate) fn build(ready: &Ready) -> Result<Place, BuildError> {
+    /// Begins to build one: its pid 1 is at work when this returns.
+    pub(crate) fn begin(ready: &Ready) -> Result<Place, BuildError> {
         let apart =
             ready.facts.privilege == Privilege::Root && ready.recipe.clone_flags & libc::CLONE_NEWNET as u64 != 0;
         let mut watchman = match ready.ahead.take().filter(|_| apart) {
@@ -69,13 +75,30 @@ impl Place {
             // When pid 1 is gone, its report says why.
             let _ = launch::pass_network(&gate, &network);
         }
-        let report = Report(report);
-        // Pid 1 is at work meanwhile.
         let observation = Observation::of_clone(pid);
         ready.sweep();
-        let doors = ready.await_ready(&report)?;
-        let enforced = observation.enforced(&ready.promised, &cgroup);
-        Ok(Place { child, report, commands, gate, doors, cgroup, enforced, watchman, terminal })
+        Ok(Place { child, report: Report(report), commands, gate, cgroup, watchman, terminal, observation })
+    }
+
+    /// Waits until it stands.
+    pub(crate) fn stand(&mut self, ready: &Ready) -> Result<Standing, BuildError> {
+        let first = ready.next_message(&self.report, None)?;
+        let (message, doors) = match first {
+            Some((Message::Doors(_), doors)) => {
+                // Nothing but the program's own process is missing now.
+                self.observation.of_walls(&self.cgroup);
+                (ready.next_message(&self.report, doors.as_ref())?.map(|(message, _)| message), doors)
+            }
+            other => (other.map(|(message, _)| message), None),
+        };
+        ready.check_ready(message)?;
+        if ready.recipe.confinement.asks && doors.is_none() {
+            return Err(host_error("the place did not say where it asks", Errno::PROTO));
+        }
+        if doors.is_none() {
+            self.observation.of_walls(&self.cgroup);
+        }
+        Ok(Standing { doors, enforced: self.observation.enforced(&ready.promised) })
     }
 
     /// Whether its processes are there.
@@ -87,22 +110,7 @@ impl Place {
 }
 
 impl Ready {
-    /// Waits until the program's process stands at the gate; what leads from the place to here.
-    fn await_ready(&self, report: &Report) -> Result<Option<Doors>, BuildError> {
-        let first = self.next_message(report, None)?;
-        let (message, doors) = match first {
-            Some((Message::Doors(_), doors)) => {
-                (self.next_message(report, doors.as_ref())?.map(|(message, _)| message), doors)
-            }
-            other => (other.map(|(message, _)| message), None),
-        };
-        self.check_ready(message)?;
-        if self.recipe.confinement.asks && doors.is_none() {
-            return Err(host_error("the place did not say where it asks", Errno::PROTO));
-        }
-        Ok(doors)
-    }
-
+    /// The next thing the place says; while it does, calls that are asked about go on.
     fn next_message(
         &self,
         report: &Report,

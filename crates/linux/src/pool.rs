@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringfence_isolation::BuildError;
 
-use crate::place::Place;
+use crate::place::{Place, Standing};
 use crate::prepared::Ready;
 
 /// How long the building of another place waits after one was taken: a program that was just started goes
@@ -18,7 +18,7 @@ const PRECEDENCE: Duration = Duration::from_millis(5);
 /// The places, and how many there are to be.
 #[derive(Default)]
 pub(crate) struct Pool {
-    places: Mutex<VecDeque<Place>>,
+    places: Mutex<VecDeque<(Place, Standing)>>,
     wanted: AtomicUsize,
     /// Whether a thread is at work that fills it.
     filling: AtomicBool,
@@ -38,13 +38,13 @@ impl Pool {
     }
 
     /// A place that stands, if there is one. Another is built in its stead on a thread of its own.
-    pub(crate) fn take(&self, ready: &Ready) -> Option<Place> {
+    pub(crate) fn take(&self, ready: &Ready) -> Option<(Place, Standing)> {
         if self.wanted.load(Relaxed) == 0 {
             return None;
         }
         let place = loop {
             let place = self.places().pop_front();
-            if place.as_ref().is_none_or(Place::lives) {
+            if place.as_ref().is_none_or(|(place, _)| place.lives()) {
                 break place;
             }
         };
@@ -79,7 +79,7 @@ impl Pool {
     /// Whether fewer stand than there are to be; one that somebody ended does not.
     fn is_short(&self) -> bool {
         let mut places = self.places();
-        places.retain(Place::lives);
+        places.retain(|(place, _)| place.lives());
         places.len() < self.wanted.load(Relaxed)
     }
 
@@ -95,16 +95,17 @@ impl Pool {
 
     fn fill(&self, ready: &Ready) -> Result<(), BuildError> {
         while self.is_short() {
-            let place = Place::build(ready)?;
+            let mut place = Place::begin(ready)?;
+            let standing = place.stand(ready)?;
             let mut places = self.places();
             if places.len() < self.wanted.load(Relaxed) {
-                places.push_back(place);
+                places.push_back((place, standing));
             }
         }
         Ok(())
     }
 
-    fn places(&self) -> MutexGuard<'_, VecDeque<Place>> {
+    fn places(&self) -> MutexGuard<'_, VecDeque<(Place, Standing)>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

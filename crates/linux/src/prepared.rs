@@ -12,8 +12,9 @@ use crate::instance::{Controls, Lines, LinuxInstance};
 use crate::launch::Recipe;
 use crate::learn::Notes;
 use crate::network::Broker;
-use crate::place::{Place, host_error};
+use crate::place::{Place, Standing, host_error};
 use crate::pool::Pool;
+use crate::pump::Pumps;
 use crate::stdio::Streams;
 use crate::supervise::{Ahead, Supervisor, Watched};
 
@@ -62,7 +63,7 @@ impl Prepared for Ready {
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
         let streams =
             Streams::open(&self.spec).map_err(|source| host_error("cannot open the standard streams", source))?;
-        self.build_with(host, streams)
+        self.build_with(host, streams, || Ok(()))
     }
 
     fn keep_warm(&self, count: usize) -> Result<(), BuildError> {
@@ -78,19 +79,26 @@ impl Ready {
         self.swept.call_once(|| sweep(&*self.facts.tree, &self.facts.cgroups));
     }
 
-    /// An instance whose streams are these.
+    /// An instance whose streams are these, with something that is done while its place is under construction.
     pub(crate) fn build_with(
         &self,
         host: Arc<dyn Host>,
         mut streams: Streams,
+        meanwhile: impl FnOnce() -> Result<(), BuildError>,
     ) -> Result<Box<dyn Instance>, BuildError> {
-        let place = match self.pool.take(self) {
-            Some(place) => place,
-            None => Place::build(self)?,
+        let (mut place, standing) = match self.pool.take(self) {
+            Some((place, standing)) => (place, Some(standing)),
+            None => (Place::begin(self)?, None),
         };
-        let Place { child, report, commands, gate, doors, cgroup, enforced, watchman, terminal } = place;
-        let terminal = terminal.map(|terminal| streams.connect(terminal)).transpose();
+        let terminal = place.terminal.take().map(|terminal| streams.connect(terminal)).transpose();
         let terminal = terminal.map_err(|source| host_error("cannot connect the terminal", source))?;
+        let printed = std::mem::take(&mut streams.passed.printed);
+        // Pid 1 is at work meanwhile.
+        let pumps = Pumps::start(printed, &host, &self.executor);
+        let pumps = pumps.map_err(|source| host_error("cannot pass on what is printed", source))?;
+        meanwhile()?;
+        let Standing { doors, enforced } = standing.map_or_else(|| place.stand(self), Ok)?;
+        let Place { child, report, commands, gate, cgroup, watchman, .. } = place;
         let pid = child.pid();
         let pidfd = Arc::new(child.release());
         let lines = Lines { pidfd: pidfd.clone(), commands, gate, streams: Some(streams.inside), terminal };
@@ -106,8 +114,8 @@ impl Ready {
         });
         let means = Means { host: host.clone(), spec: self.spec.clone(), executor: executor.clone() };
         let room = self.recipe.tree.room.clone();
-        let watched = Watched { pidfd, report, cgroup, broker, room };
-        let supervisor = Supervisor::new(host, controls.clone(), watched, streams.passed, self.spec.clone(), executor);
+        let watched = Watched { pidfd, report, cgroup, broker, fed: streams.passed.fed, pumps, room };
+        let supervisor = Supervisor::new(host, controls.clone(), watched, self.spec.clone());
         watchman.watch(supervisor).map_err(|source| host_error("cannot start the supervisor", source))?;
         Ok(Box::new(LinuxInstance::new(controls, enforced, means)))
     }

@@ -1,5 +1,6 @@
 //! From a pipe of the program's to the hal or to a descriptor, and from a descriptor to a pipe of the program's.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +13,12 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ioctl_fionread, read, write};
+use tokio::runtime;
 
+use crate::launch::pair;
+
+/// Enough for a loop around `poll`.
+pub(crate) const STACK: usize = 128 * 1024;
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
 /// How much a pipe takes at once without anybody having to wait, when it says that it takes something: `PIPE_BUF`,
@@ -28,6 +34,48 @@ pub(crate) enum Sink {
     Hal(Handle),
     /// To this descriptor, after it was counted.
     Descriptor(OwnedFd),
+}
+
+/// The threads that pass on what an instance prints, until what was printed has arrived. Dropping them ends them.
+pub(crate) struct Pumps {
+    threads: Vec<thread::JoinHandle<()>>,
+    over: Arc<OwnedFd>,
+    still_there: Option<OwnedFd>,
+}
+
+impl Pumps {
+    /// Starts one for each pipe, to this stream of the hal.
+    pub(crate) fn start(
+        printed: Vec<(OwnedFd, Handle)>,
+        host: &Arc<dyn Host>,
+        executor: &runtime::Handle,
+    ) -> io::Result<Self> {
+        let (over, still_there) = pair()?;
+        let mut pumps = Pumps { threads: Vec::new(), over: Arc::new(over), still_there: Some(still_there) };
+        for (from, to) in printed {
+            let (host, executor, over) = (host.clone(), executor.clone(), pumps.over());
+            let builder = thread::Builder::new().name("ringfence-pump".into()).stack_size(STACK);
+            pumps.threads.push(builder.spawn(move || {
+                // The hal waits with the executor's drivers.
+                let _entered = executor.enter();
+                pump(&from, &over, &host, &Sink::Hal(to), None);
+            })?);
+        }
+        Ok(pumps)
+    }
+
+    /// What closes when the program is gone.
+    pub(crate) fn over(&self) -> Arc<OwnedFd> {
+        self.over.clone()
+    }
+
+    /// Nobody writes any more who counts: waits until everything has arrived.
+    pub(crate) fn finish(&mut self) {
+        self.still_there = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Passes what the program prints on until every writer is gone. When `over` closes, the program is
@@ -193,7 +241,6 @@ fn wait(answer: Answer<'_>) -> Result<Reply, ErrorCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::pair;
 
     #[test]
     fn who_stands_still_is_waited_for_only_as_long_as_somebody_is_there_who_asked() {

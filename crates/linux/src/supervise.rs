@@ -9,26 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringfence_abi::Handle;
 use ringfence_isolation::{Exit, Host, LimitKind, LostReason, Usage, Verdict};
 use ringfence_manifest::Spec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::runtime;
 
 use crate::cgroup::{Alarm, Cgroup, Descriptors};
 use crate::ending::{Known, exceeded, nanoseconds};
 use crate::instance::Controls;
-use crate::launch::{self, Message, Report};
+use crate::launch::{Message, Report};
 use crate::namespaces::make_network;
 use crate::network::Broker;
 use crate::operations::Operations;
-use crate::pump::{Sink, feed, pump};
-use crate::stdio::Passed;
+use crate::pump::{Pumps, STACK, feed};
 use crate::sys::{self, Notification};
 use crate::tree::{Room, is_full};
 
-/// Enough for a loop around `poll`.
-const STACK: usize = 128 * 1024;
 /// How often usage is charged when nothing happens.
 const IDLE: Duration = Duration::from_millis(500);
 /// The same while files of the host can grow up to a limit.
@@ -45,8 +40,8 @@ pub(crate) struct Supervisor {
     cgroup: Arc<Cgroup>,
     descriptors: Descriptors,
     broker: Option<Broker>,
-    executor: runtime::Handle,
-    streams: Passed,
+    fed: Option<(OwnedFd, OwnedFd)>,
+    pumps: Pumps,
     spec: Arc<Spec>,
     charged: Duration,
     operations: Operations,
@@ -86,6 +81,10 @@ pub(crate) struct Watched {
     pub(crate) report: Report,
     pub(crate) cgroup: Arc<Cgroup>,
     pub(crate) broker: Option<Broker>,
+    /// What the program is to read, and the pipe it reads from.
+    pub(crate) fed: Option<(OwnedFd, OwnedFd)>,
+    /// Who passes on what it prints.
+    pub(crate) pumps: Pumps,
     /// How much the host's folders can hold.
     pub(crate) room: Option<Room>,
 }
@@ -168,15 +167,8 @@ impl Watchman {
 }
 
 impl Supervisor {
-    pub(crate) fn new(
-        host: Arc<dyn Host>,
-        controls: Arc<Controls>,
-        watched: Watched,
-        streams: Passed,
-        spec: Arc<Spec>,
-        executor: runtime::Handle,
-    ) -> Self {
-        let Watched { pidfd, report, cgroup, broker, room } = watched;
+    pub(crate) fn new(host: Arc<dyn Host>, controls: Arc<Controls>, watched: Watched, spec: Arc<Spec>) -> Self {
+        let Watched { pidfd, report, cgroup, broker, fed, pumps, room } = watched;
         controls.watch(cgroup.clone());
         let (descriptors, operations) = (Descriptors::new(controls.pid()), Operations::new(controls.pid()));
         Supervisor {
@@ -187,8 +179,8 @@ impl Supervisor {
             cgroup,
             descriptors,
             broker,
-            executor,
-            streams,
+            fed,
+            pumps,
             spec,
             charged: Duration::ZERO,
             operations,
@@ -204,32 +196,18 @@ impl Supervisor {
 
     fn live(mut self) -> Exit {
         let started = Instant::now();
-        let streams = std::mem::take(&mut self.streams);
-        let pumps = launch::pair().map_err(io::Error::from).and_then(|(over, still_there)| {
-            let over = Arc::new(over);
-            if let Some(fed) = streams.fed {
-                start_feeding(fed, over.clone())?;
-            }
-            let pumps = streams.printed.into_iter().map(|stream| self.start_pump(stream, over.clone()));
-            Ok((pumps.collect::<io::Result<Vec<_>>>()?, still_there))
-        });
-        let (pumps, still_there) = match pumps {
-            Ok((pumps, still_there)) => (pumps, Some(still_there)),
-            Err(_) => {
-                self.controls.kill();
-                (Vec::new(), None)
-            }
-        };
+        if let Some(fed) = self.fed.take()
+            && start_feeding(fed, self.pumps.over()).is_err()
+        {
+            self.controls.kill();
+        }
         let verdict = self.watch();
         let ended = sys::wait_for(self.pidfd.as_fd());
         if let Some(broker) = self.broker.take() {
             broker.close();
         }
         // Everything of the place is dead now; nobody writes any more who counts.
-        drop(still_there);
-        for pump in pumps {
-            let _ = pump.join();
-        }
+        self.pumps.finish();
         let counted = self.cgroup.cpu_time().ok().flatten();
         let cpu_time = counted.or(ended.ok()).unwrap_or_default();
         let memory_peak = self.cgroup.memory_peak().ok().flatten().unwrap_or(0);
@@ -389,16 +367,6 @@ impl Supervisor {
         self.charged = cpu_time.max(self.charged);
         self.memory = self.cgroup.memory().ok().flatten().unwrap_or(0);
         self.host.charge(Usage { memory: self.memory, cpu_time: since, ..Usage::default() })
-    }
-
-    fn start_pump(&self, (from, to): (OwnedFd, Handle), over: Arc<OwnedFd>) -> io::Result<thread::JoinHandle<()>> {
-        let (host, executor) = (self.host.clone(), self.executor.clone());
-        let builder = thread::Builder::new().name("ringfence-pump".into()).stack_size(STACK);
-        builder.spawn(move || {
-            // The hal waits with the executor's drivers.
-            let _entered = executor.enter();
-            pump(&from, &over, &host, &Sink::Hal(to), None);
-        })
     }
 
     /// A failure to execute comes before the status it leads to.

@@ -14,7 +14,7 @@ use ringfence_isolation::{
 use ringfence_manifest::{Kind, Permissions, Spec};
 use tokio::runtime::Handle;
 
-use crate::kvm::{self, Findings, Kvm, Missing, Processors, Shortcuts, StubKind};
+use crate::kvm::{Findings, Kvm, Missing, Processors, Shortcuts, StubKind};
 use crate::loader::Elf;
 use crate::pool::{Pool, Wanted};
 use crate::prepared::Ready;
@@ -92,7 +92,8 @@ impl Vm {
     /// When KVM does not work after all, or not as its modules say.
     pub fn findings(&self, examined: &Examined) -> Result<Findings, BuildError> {
         if self.kvm.get().is_none() && !self.has_examined.swap(true, Relaxed) {
-            return Ok(Findings::Seen { software: examined.software, keeps_time: kvm::keeps_time() });
+            let seen = Kvm::seen(&examined.device, examined.software);
+            return seen.map_err(|missing| self.refusal(&missing).into());
         }
         let (kvm, kind) = self.kvm().as_ref().map_err(|missing| self.refusal(missing))?;
         if (*kind == StubKind::User) == examined.software {

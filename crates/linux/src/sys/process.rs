@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -57,11 +58,12 @@ fn never_back<T>(child: fn(&T) -> !, data: &T) -> ! {
 }
 
 /// The stack of a process that shares its parent's memory.
-pub(crate) struct Stack(Vec<u128>);
+pub(crate) struct Stack(Box<[MaybeUninit<u128>]>);
 
 impl Stack {
     pub(crate) fn new(bytes: usize) -> Self {
-        Stack(vec![0; bytes / size_of::<u128>()])
+        // Not touched: every page of it would be copied by the clone.
+        Stack(Box::new_uninit_slice(bytes / size_of::<u128>()))
     }
 }
 
@@ -90,7 +92,7 @@ pub(crate) fn clone_sharing_memory<T>(
         let Start(child, data) = unsafe { &*start.cast::<Start<'_, T>>() };
         never_back(*child, data)
     }
-    let bytes = size_of_val(stack.0.as_slice());
+    let bytes = size_of_val(&*stack.0);
     let room = size_of::<Start<'_, T>>().next_multiple_of(64);
     if bytes < room * 2 {
         return Err(Errno::NOMEM);

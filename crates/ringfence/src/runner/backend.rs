@@ -247,7 +247,8 @@ impl Prepared for Ready {
             Ok((line()?, (Answers::new(answers)?, their_answers), code))
         };
         let ((asks, their_asks), (answers, their_answers), code) = lines().map_err(failed)?;
-        let process = self.carrier.build(Arc::new(Nobody), [their_asks, their_answers, code.into()])?;
+        let descriptors = [their_asks, their_answers, code.into()];
+        let process = self.carrier.build(Arc::new(Nobody), descriptors, || Ok(()))?;
         let enforced = combined(&self.wasm, process.enforced());
         let order = order(&self.spec, &*host);
         let told = Told::new(host, self.spec.limits.clone());

@@ -295,9 +295,10 @@ impl Prepared for Ready {
         let failed =
             |source| BuildError::Host { doing: "cannot make the lines to the monitor", source: Box::new(source) };
         let (Ours { asks, answers, parcels, their_more }, theirs) = self.lines().map_err(failed)?;
-        let process = self.kit.carrier.build(Arc::new(Nobody), theirs)?;
-        let order = self.order(&*host, self.kit.vm.findings(&self.kit.examined)?);
-        self.pack(&order, &parcels, their_more).map_err(failed)?;
+        let process = self.kit.carrier.build(Arc::new(Nobody), theirs, || {
+            let order = self.order(&*host, self.kit.vm.findings(&self.kit.examined)?);
+            self.pack(&order, &parcels, their_more).map_err(failed)
+        })?;
         let enforced = combined(&self.kit.examined.promised, process.enforced());
         let told = Told::new(host, self.spec.limits.clone());
         let executor = self.kit.executor.clone();

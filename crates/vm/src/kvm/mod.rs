@@ -26,7 +26,6 @@ pub(crate) use layout::{USER_END, USER_STUB};
 use machine::TABLE_AREA;
 pub(crate) use machine::{Kept, Machine, MachineError};
 pub use probe::Findings;
-pub(crate) use probe::keeps_time;
 pub(crate) use probe::{Kvm, Missing, Processors, StubKind};
 pub(crate) use processor::{Event, Processor, Registers};
 pub(crate) use shortcuts::Shortcuts;

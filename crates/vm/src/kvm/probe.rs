@@ -49,8 +49,10 @@ pub enum Findings {
         /// The frequency in kilohertz of a counter that guests and the host share.
         counter: Option<u32>,
     },
-    /// It had none: its files alone were looked at. The rest shows in the other's machine.
+    /// It had none. The rest shows in the other's machine.
     Seen {
+        /// As above.
+        cpuid: Vec<[u32; 7]>,
         /// Whether KVM virtualizes in software, by the modules that are loaded.
         software: bool,
         /// Whether Linux keeps its own time by the time stamp counter.
@@ -58,8 +60,32 @@ pub enum Findings {
     },
 }
 
-fn entry(&[function, index, flags, eax, ebx, ecx, edx]: &[u32; 7]) -> kvm_bindings::kvm_cpuid_entry2 {
-    kvm_bindings::kvm_cpuid_entry2 { function, index, flags, eax, ebx, ecx, edx, ..Default::default() }
+/// CPUID for another process.
+fn words(cpuid: &CpuId) -> Vec<[u32; 7]> {
+    let leaves = cpuid.as_slice().iter();
+    leaves.map(|leaf| [leaf.function, leaf.index, leaf.flags, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]).collect()
+}
+
+/// And from it.
+fn leaves(words: &[[u32; 7]]) -> Result<CpuId, Missing> {
+    let leaves = words.iter().map(|&[function, index, flags, eax, ebx, ecx, edx]| kvm_bindings::kvm_cpuid_entry2 {
+        function,
+        index,
+        flags,
+        eax,
+        ebx,
+        ecx,
+        edx,
+        ..Default::default()
+    });
+    let leaves: Vec<_> = leaves.collect();
+    CpuId::from_entries(&leaves).map_err(|_| Missing::new("more of CPUID than KVM takes", TOO_OLD))
+}
+
+/// What KVM's processors can do.
+fn supported(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, Missing> {
+    kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))
 }
 
 /// What a first machine showed.
@@ -102,7 +128,8 @@ impl Kvm {
     /// Opens the device and looks at what it can do.
     pub(crate) fn open(device: &Path, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
         let (kvm, _) = usable(open_device(device)?, device)?;
-        Self::with(kvm, processors, shortcuts, keeps_time())
+        let cpuid = supported(&kvm)?;
+        Ok(Self::with(kvm, cpuid, processors, shortcuts, keeps_time()))
     }
 
     /// The same with the device that somebody else opened, and what that one found out.
@@ -113,15 +140,12 @@ impl Kvm {
         let kind = |software: bool| if software { StubKind::User } else { StubKind::Supervisor };
         match findings {
             Findings::Found { cpuid, software, counter } => {
-                let entries: Vec<_> = cpuid.iter().map(entry).collect();
-                let cpuid = CpuId::from_entries(&entries);
-                let cpuid = cpuid.map_err(|_| Missing::new("more of CPUID than KVM takes", TOO_OLD))?;
                 let found = Found { kind: kind(*software), counter: *counter }.into();
-                let (spare, processors, shortcuts) = (Mutex::default(), Processors::Real, Shortcuts::all());
-                Ok(Kvm { kvm, cpuid, found, spare, keeper, processors, shortcuts, keeps_time: false })
+                let kvm = Self::with(kvm, leaves(cpuid)?, Processors::Real, Shortcuts::all(), false);
+                Ok(Kvm { found, keeper, ..kvm })
             }
-            Findings::Seen { software, keeps_time } => {
-                let kvm = Self::with(kvm, Processors::Real, Shortcuts::all(), *keeps_time)?;
+            Findings::Seen { cpuid, software, keeps_time } => {
+                let kvm = Self::with(kvm, leaves(cpuid)?, Processors::Real, Shortcuts::all(), *keeps_time);
                 match kvm.stub_kind()? == kind(*software) {
                     true => Ok(Kvm { keeper, ..kvm }),
                     false => Err(Missing::new("KVM virtualizes in another way than its modules say", NO_DEVICE)),
@@ -133,9 +157,14 @@ impl Kvm {
     /// What was found out, for another process.
     pub(crate) fn findings(&self) -> Result<Findings, Missing> {
         let software = self.stub_kind()? == StubKind::User;
-        let cpuid = self.cpuid.as_slice().iter();
-        let cpuid = cpuid.map(|leaf| [leaf.function, leaf.index, leaf.flags, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]);
-        Ok(Findings::Found { cpuid: cpuid.collect(), software, counter: self.counter() })
+        Ok(Findings::Found { cpuid: words(&self.cpuid), software, counter: self.counter() })
+    }
+
+    /// The same without a machine: what the device itself and files of the system say.
+    pub(crate) fn seen(device: &OwnedFd, software: bool) -> Result<Findings, Missing> {
+        let device = device.try_clone().map_err(|error| Missing::new(error.to_string(), NO_DEVICE))?;
+        let cpuid = words(&supported(&crate::sys::kvm_from(device.into()))?);
+        Ok(Findings::Seen { cpuid, software, keeps_time: keeps_time() })
     }
 
     /// Opens the device for another process, which is to make the machine; the kind of stub when the
@@ -147,16 +176,8 @@ impl Kvm {
         Ok((opened, kind))
     }
 
-    fn with(
-        kvm: kvm_ioctls::Kvm,
-        processors: Processors,
-        shortcuts: Shortcuts,
-        keeps_time: bool,
-    ) -> Result<Kvm, Missing> {
-        let cpuid = kvm
-            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))?;
-        Ok(Kvm {
+    fn with(kvm: kvm_ioctls::Kvm, cpuid: CpuId, processors: Processors, shortcuts: Shortcuts, keeps_time: bool) -> Kvm {
+        Kvm {
             kvm,
             cpuid,
             found: OnceLock::new(),
@@ -165,7 +186,7 @@ impl Kvm {
             processors,
             shortcuts,
             keeps_time,
-        })
+        }
     }
 
     /// `type` of the descriptor of a task state: `kvm_segment`.
@@ -303,7 +324,7 @@ impl Kvm {
 }
 
 /// Whether Linux keeps its own time by the time stamp counter.
-pub(crate) fn keeps_time() -> bool {
+fn keeps_time() -> bool {
     let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     source.is_ok_and(|source| source.trim_ascii() == b"tsc")
 }

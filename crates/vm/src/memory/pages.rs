@@ -7,7 +7,8 @@ use super::space::{Inner, Page};
 use super::{Backing, Protection, Space};
 use crate::kvm::{PAGE, Shortcuts, Translation, USER_END};
 
-/// How many pages are made at once around one that is touched, where content has to be read for each of them.
+/// How many pages are made at once where content has to be read for each of them: around one that is touched, and also
+/// ahead of time, because what they are read into is memory of the host's that is touched too.
 const AROUND: u64 = 16;
 /// How many where they are empty, and cost nothing before they are touched themselves.
 const AROUND_EMPTY: u64 = 64;
@@ -83,7 +84,7 @@ impl Space {
         let number = page(address);
         let around = match &area.backing {
             _ if !self.machine.takes(Shortcuts::AROUND) => 1,
-            Backing::File(..) if when == When::Touched => AROUND,
+            Backing::File(..) => AROUND,
             Backing::Anonymous if when == When::Touched && goes_on(inner, number) => AROUND_GOING_ON,
             _ => AROUND_EMPTY,
         };
