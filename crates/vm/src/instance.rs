@@ -28,8 +28,18 @@ pub(crate) struct VmInstance {
     control: Arc<Control>,
     phase: Mutex<Phase>,
     has_terminal: bool,
-    /// Who has its machine after it.
-    used: Option<Arc<Used>>,
+    after: After,
+}
+
+/// What becomes of an instance's machine after it.
+#[derive(Clone)]
+enum After {
+    /// It is given back.
+    GivenBack,
+    /// It ends with its process, which gives it back at once, and faster than this could piece by piece.
+    WithProcess,
+    /// Others have it.
+    Used(Arc<Used>),
 }
 
 /// How far an instance has come.
@@ -50,6 +60,11 @@ impl VmInstance {
         let has_terminal = world.has_console();
         let phase = Mutex::new(Phase::Built(Box::new((world, first))));
         let (executor, enforced) = (ready.executor.clone(), ready.promised.clone());
+        let after = match used {
+            Some(used) => After::Used(used),
+            None if ready.kvm.is_for_one() => After::WithProcess,
+            None => After::GivenBack,
+        };
         VmInstance {
             ready: Some(ready).filter(|ready| ready.is_captured),
             executor,
@@ -57,7 +72,7 @@ impl VmInstance {
             control,
             phase,
             has_terminal,
-            used,
+            after,
         }
     }
 
@@ -67,7 +82,7 @@ impl VmInstance {
 }
 
 /// The first thread: runs the program, and outlives every other thread of the instance.
-fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Handle, used: Option<&Arc<Used>>) {
+fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Handle, after: &After) {
     let _last = LastWord(control.clone());
     // Emptied before the world is let go of, so that nobody else ever holds it last.
     let clock = Arc::new(Mutex::new(Some(Arc::downgrade(&world))));
@@ -91,11 +106,22 @@ fn live(world: Arc<World>, first: First, control: &Arc<Control>, executor: &Hand
     charging.abort();
     *clock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     control.charge();
-    let machine = used.map(|used| (used, world.machine().clone()));
+    let machine = world.machine().clone();
     drop(world);
-    // Nobody else has it, unless somebody is looking at the world at this moment.
-    let left =
-        machine.filter(|_| control.is_sound()).and_then(|(used, machine)| used.take_over(Arc::into_inner(machine)?));
+    let left = match after {
+        After::GivenBack => {
+            drop(machine);
+            None
+        }
+        After::WithProcess => {
+            std::mem::forget(machine);
+            None
+        }
+        // Nobody else has it, unless somebody is looking at the world at this moment.
+        After::Used(used) => {
+            Some(machine).filter(|_| control.is_sound()).and_then(Arc::into_inner).and_then(|left| used.take_over(left))
+        }
+    };
     control.end(match status {
         Some(status) => Exit::Returned(status),
         None => Exit::Lost(LostReason::Backend("its first process ended without a status".into())),
@@ -125,8 +151,8 @@ impl Instance for VmInstance {
                 *phase = Phase::Started(started.clone());
                 let (control, executor) = (self.control.clone(), self.executor.clone());
                 let thread = std::thread::Builder::new().name("microvm".into());
-                let used = self.used.clone();
-                if let Err(error) = thread.spawn(move || live(world, first, &control, &executor, used.as_ref())) {
+                let after = self.after.clone();
+                if let Err(error) = thread.spawn(move || live(world, first, &control, &executor, &after)) {
                     // What its process has refers to the world, and the world to it.
                     if let Some(world) = started.upgrade() {
                         personality::clear(&world);

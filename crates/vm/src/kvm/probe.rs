@@ -35,6 +35,8 @@ pub(crate) struct Kvm {
     shortcuts: Shortcuts,
     /// Whether Linux keeps its own time by the time stamp counter.
     keeps_time: bool,
+    /// Whether this process is there for one machine, and ends with it.
+    is_for_one: bool,
 }
 
 /// What one process knows of KVM, for another one that makes a machine.
@@ -135,19 +137,17 @@ impl Kvm {
     /// The same with the device that somebody else opened, and what that one found out.
     pub(crate) fn passed(device: OwnedFd, findings: &Findings) -> Result<Kvm, Missing> {
         let kvm = crate::sys::kvm_from(device.into());
-        // One machine is all there will be.
-        let keeper = None.into();
         let kind = |software: bool| if software { StubKind::User } else { StubKind::Supervisor };
         match findings {
             Findings::Found { cpuid, software, counter } => {
                 let found = Found { kind: kind(*software), counter: *counter }.into();
                 let kvm = Self::with(kvm, leaves(cpuid)?, Processors::Real, Shortcuts::all(), false);
-                Ok(Kvm { found, keeper, ..kvm })
+                Ok(Kvm { found, is_for_one: true, ..kvm })
             }
             Findings::Seen { cpuid, software, keeps_time } => {
                 let kvm = Self::with(kvm, leaves(cpuid)?, Processors::Real, Shortcuts::all(), *keeps_time);
                 match kvm.stub_kind()? == kind(*software) {
-                    true => Ok(Kvm { keeper, ..kvm }),
+                    true => Ok(Kvm { is_for_one: true, ..kvm }),
                     false => Err(Missing::new("KVM virtualizes in another way than its modules say", NO_DEVICE)),
                 }
             }
@@ -186,6 +186,7 @@ impl Kvm {
             processors,
             shortcuts,
             keeps_time,
+            is_for_one: false,
         }
     }
 
@@ -245,6 +246,11 @@ impl Kvm {
             && std::fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(is_quick)
     }
 
+    /// Whether this process is there for one machine, and ends with it.
+    pub(crate) fn is_for_one(&self) -> bool {
+        self.is_for_one
+    }
+
     /// Which ways to be faster are taken.
     pub(super) fn shortcuts(&self) -> Shortcuts {
         self.shortcuts
@@ -260,6 +266,9 @@ impl Kvm {
     /// stops every processor of the host: nobody who runs one instance after the other is to pay for that
     /// twice each.
     pub(super) fn keep_branch(&self) {
+        if self.is_for_one {
+            return;
+        }
         self.keeper.get_or_init(|| {
             let vm = self.create_vm().ok()?;
             Some((vm.create_vcpu(0).ok()?, vm))

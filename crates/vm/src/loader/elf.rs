@@ -14,7 +14,7 @@ const MOST_HEADERS: usize = 128;
 const LOAD: u32 = 1;
 const INTERPRETER: u32 = 3;
 /// What is made of a segment before the program runs: leaving the guest for each page costs more.
-const POPULATED: u64 = 256 << 10;
+const POPULATED: u64 = 512 << 10;
 /// The same of what is empty in the file.
 const POPULATED_EMPTY: u64 = 128 << 10;
 
