@@ -27,15 +27,21 @@ pub const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 /// `nsswitch.conf(5)` of a program: names of hosts are asked for as DNS does it.
 pub const NAME_SERVICES: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
 
-/// `passwd(5)` with the one user there is, and nobody.
+/// The users and groups that every system has (Linux Standard Base 5.0, "Required Users & Groups"), and nobody.
+const OTHERS: [(&str, u32); 3] = [("daemon", 1), ("bin", 2), ("nobody", 65534)];
+
+/// `passwd(5)` with the one user there is, and those whose names programs expect.
 pub fn users(user: u32, group: u32) -> String {
     let name = name(user);
-    format!("{name}:x:{user}:{group}:{name}:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n")
+    let others = OTHERS.map(|(name, number)| format!("{name}:x:{number}:{number}:{name}:/:/usr/sbin/nologin\n"));
+    format!("{name}:x:{user}:{group}:{name}:/:/bin/sh\n{}", others.concat())
 }
 
-/// `group(5)` with the one group there is, and nobody's.
+/// `group(5)` with the one group there is, and those whose names programs expect.
 pub fn groups(group: u32) -> String {
-    format!("{}:x:{group}:\nnogroup:x:65534:\n", name(group))
+    let others = OTHERS.map(|(name, number)| (if name == "nobody" { "nogroup" } else { name }, number));
+    let others = others.map(|(name, number)| format!("{name}:x:{number}:\n"));
+    format!("{}:x:{group}:\n{}", name(group), others.concat())
 }
 
 /// What a user and a group of this number are called.

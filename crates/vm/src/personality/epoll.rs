@@ -18,6 +18,16 @@ use crate::kvm::Kept;
 
 /// How many descriptors a set holds.
 const MOST: usize = 4096;
+/// The most that may be asked for at once: `EP_MAX_EVENTS`.
+const MOST_EVENTS: i32 = i32::MAX / 12;
+/// What may stand beside `EPOLLEXCLUSIVE`.
+const EXCLUSIVE: i32 = libc::EPOLLIN
+    | libc::EPOLLOUT
+    | libc::EPOLLERR
+    | libc::EPOLLHUP
+    | libc::EPOLLWAKEUP
+    | libc::EPOLLET
+    | libc::EPOLLEXCLUSIVE;
 /// What is told without being asked for.
 const ALWAYS: i16 = HUP | ERR;
 
@@ -204,6 +214,11 @@ impl Set {
         (number, open): (i32, &Arc<Open>),
         (events, data): (u32, u64),
     ) -> Result<(), Errno> {
+        let is_exclusive = events & libc::EPOLLEXCLUSIVE as u32 != 0;
+        let is_beside = events & !(EXCLUSIVE as u32) != 0 || matches!(open.kind, Kind::Set(_));
+        if is_exclusive && (operation == libc::EPOLL_CTL_MOD || operation == libc::EPOLL_CTL_ADD && is_beside) {
+            return Err(Errno::INVAL);
+        }
         if let Kind::Set(inner) = &open.kind
             && operation == libc::EPOLL_CTL_ADD
             && inner.leads_to(has_to_end, self)
@@ -227,6 +242,9 @@ impl Set {
             (libc::EPOLL_CTL_MOD | libc::EPOLL_CTL_DEL, None) => return Err(Errno::NOENT),
             (libc::EPOLL_CTL_MOD, Some(at)) => {
                 let mut before = lock(&members[at].wish);
+                if before.has(libc::EPOLLEXCLUSIVE) {
+                    return Err(Errno::INVAL);
+                }
                 wish.turn = before.turn + 1;
                 *before = wish;
             }
@@ -275,7 +293,10 @@ pub(super) fn control(thread: &mut Thread, [set, operation, number, event, ..]: 
 }
 
 fn wait(thread: &Thread, set: u64, at: u64, most: u64, until: Option<Instant>) -> Answer {
-    let most = usize::try_from(int(most)).ok().filter(|&most| most > 0).ok_or(Errno::INVAL)?.min(MOST);
+    if !(1..=MOST_EVENTS).contains(&int(most)) {
+        return Err(Errno::INVAL);
+    }
+    let most = (int(most) as usize).min(MOST);
     let open = thread.process.descriptors().get(int(set))?;
     let Kind::Set(set) = &open.kind else { return Err(Errno::INVAL) };
     let found = thread.watch(until, |watch| Some(set.take(watch, most)).filter(|found| !found.is_empty()));

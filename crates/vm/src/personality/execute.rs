@@ -15,6 +15,8 @@ use crate::loader::{self, Command};
 
 /// How many bytes of arguments and environment there can be: `ARG_MAX`.
 const MOST: u64 = 2 << 20;
+/// How long one of them can be, with its end: `MAX_ARG_STRLEN`.
+const LONGEST: u64 = 128 << 10;
 /// How many texts.
 const TEXTS: usize = 1 << 16;
 
@@ -54,7 +56,7 @@ fn texts(thread: &Thread, at: u64, taken: &mut Taken) -> Result<Vec<Vec<u8>>, Er
         if pointer == 0 {
             return Ok(texts);
         }
-        let text = space.text_of(pointer, left)?;
+        let text = space.text_of(pointer, left.min(LONGEST))?;
         left -= text.len() as u64;
         taken.add(thread, &text)?;
         texts.push(text);
@@ -122,6 +124,7 @@ pub(super) fn execute(
     };
     let found = thread.absolute(libc::AT_FDCWD, &path)?;
     let status = thread.status_at(&found, true)?;
+    thread.may_pass(&found)?;
     thread.may_use(&found, true, super::owners::SEARCH)?;
     if !status.is_executable() {
         return Err(Errno::ACCESS);

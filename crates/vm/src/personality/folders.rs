@@ -349,6 +349,7 @@ pub(super) fn fchdir(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     let open = thread.process.descriptors().get(int(number))?;
     match open.kind {
         Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_) => {
+            thread.may_search(&open)?;
             lock(&thread.process.place()).folder = open.path.clone();
             Ok(0)
         }

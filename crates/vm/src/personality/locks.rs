@@ -41,6 +41,8 @@ struct Held {
 #[derive(Default)]
 pub(super) struct Locks {
     held: Mutex<HashMap<Identity, Vec<Held>>>,
+    /// Who waits for whom. Taken while what is held is.
+    waiting: Mutex<Vec<(Owner, Owner)>>,
     count: AtomicUsize,
     /// Rung when one is given up.
     bell: Bell,
@@ -68,6 +70,21 @@ fn cut(held: &mut Vec<Held>, wanted: &Held) {
     *held = cut.flatten().collect();
 }
 
+/// Puts an owner's locks in the order of their places, where its first one was, and joins those of one sort that touch.
+fn join(held: &mut Vec<Held>, owner: Owner) {
+    let Some(at) = held.iter().position(|held| held.owner == owner) else { return };
+    let mut own: Vec<Held> = held.extract_if(.., |held| held.owner == owner).collect();
+    own.sort_by_key(|held| held.start);
+    own.dedup_by(|next, last| {
+        let touches = last.exclusive == next.exclusive && last.end.checked_add(1) == Some(next.start);
+        if touches {
+            last.end = next.end;
+        }
+        touches
+    });
+    held.splice(at..at, own);
+}
+
 impl Locks {
     /// Sets one, or gives it up; whoever is in the way otherwise.
     fn set(&self, file: Identity, wanted: Held, release: bool) -> Result<Option<Held>, Errno> {
@@ -84,6 +101,7 @@ impl Locks {
         cut(held, &wanted);
         if !release {
             held.push(wanted);
+            join(held, wanted.owner);
         }
         let after = held.len();
         if after == 0 {
@@ -147,14 +165,41 @@ impl Locks {
         match (self.set(file, wanted, false)?, wait) {
             (None, _) => Ok(0),
             (Some(_), false) => Err(Errno::AGAIN),
-            (Some(_), true) => thread
-                .wait(&[&self.bell], None, || match self.set(file, wanted, false) {
-                    Ok(Some(_)) => None,
+            (Some(other), true) => {
+                self.await_other(wanted.owner, other.owner)?;
+                let got = thread.wait(&[&self.bell], None, || match self.set(file, wanted, false) {
+                    Ok(Some(other)) => self.await_other(wanted.owner, other.owner).err().map(Err),
                     Ok(None) => Some(Ok(0)),
                     Err(errno) => Some(Err(errno)),
-                })
-                .flatten(),
+                });
+                self.await_nobody(wanted.owner);
+                got.flatten()
+            }
         }
+    }
+
+    /// From here on `one` waits for `other`; `EDEADLK` when that one waits for the first already. Of processes only, as
+    /// everywhere: `fcntl(2)`.
+    fn await_other(&self, one: Owner, other: Owner) -> Result<(), Errno> {
+        if !matches!((one, other), (Owner::Process(_), Owner::Process(_))) {
+            return Ok(());
+        }
+        let mut waiting = lock(&self.waiting);
+        waiting.retain(|(waits, _)| *waits != one);
+        let mut last = other;
+        for _ in 0..waiting.len() {
+            match waiting.iter().find(|(waits, _)| *waits == last) {
+                Some((_, next)) if *next == one => return Err(Errno::DEADLK),
+                Some((_, next)) => last = *next,
+                None => break,
+            }
+        }
+        waiting.push((one, other));
+        Ok(())
+    }
+
+    fn await_nobody(&self, one: Owner) {
+        lock(&self.waiting).retain(|(waits, _)| *waits != one);
     }
 }
 
@@ -191,21 +236,27 @@ pub(super) fn fcntl(thread: &Thread, open: &Open, command: i32, at: u64) -> Answ
         libc::SEEK_END => open.size()?,
         _ => return Err(Errno::INVAL),
     };
+    let is_of_open = matches!(command, libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW);
+    if is_of_open && bytes[24..28] != [0; 4] {
+        return Err(Errno::INVAL);
+    }
     let start = from.checked_add_signed(word(8)).ok_or(Errno::INVAL)?;
     let (start, end) = match word(16) {
+        _ if start > i64::MAX as u64 => return Err(Errno::OVERFLOW),
         0 => (start, u64::MAX),
-        length if length > 0 => (start, start.checked_add_signed(length - 1).ok_or(Errno::OVERFLOW)?),
+        length if length > 0 => {
+            let end = start.checked_add_signed(length - 1).filter(|&end| end <= i64::MAX as u64);
+            (start, end.ok_or(Errno::OVERFLOW)?)
+        }
         length => (start.checked_add_signed(length).ok_or(Errno::INVAL)?, start.checked_sub(1).ok_or(Errno::INVAL)?),
     };
-    let owner = match command {
-        libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW => Owner::Open(open.address()),
-        _ => Owner::Process(thread.process.id),
-    };
+    let owner = if is_of_open { Owner::Open(open.address()) } else { Owner::Process(thread.process.id) };
     let mode = open.flags() as i32 & libc::O_ACCMODE;
     let wanted = Held { owner, start, end, exclusive: kind == libc::F_WRLCK };
     let (file, locks) = (open.identity()?, &thread.world.locks);
     match (command, kind) {
         (_, kind) if ![libc::F_RDLCK, libc::F_WRLCK, libc::F_UNLCK].contains(&kind) => Err(Errno::INVAL),
+        (libc::F_GETLK, libc::F_UNLCK) => Err(Errno::INVAL),
         (libc::F_GETLK | libc::F_OFD_GETLK, _) => {
             let other =
                 lock(&locks.held).get(&file).and_then(|held| held.iter().find(|one| conflict(one, &wanted)).copied());
@@ -247,6 +298,29 @@ mod tests {
         assert_eq!(locks.set(file, held(3, 9, 20, true), false), Ok(Some(held(1, 0, 9, false))));
         assert_eq!(locks.set(file, held(3, 10, 20, true), false), Ok(None));
         assert_eq!(locks.set((1, 2), held(3, 0, 20, true), false), Ok(None));
+    }
+
+    #[test]
+    fn locks_of_one_sort_that_touch_are_one_and_lie_in_their_order() {
+        let (locks, file) = (Locks::default(), (1, 1));
+        for (start, end) in [(10, 14), (30, 39), (5, 9), (12, 20)] {
+            locks.set(file, held(1, start, end, true), false).unwrap();
+        }
+        locks.set(file, held(1, 21, 25, false), false).unwrap();
+        let all: Vec<_> =
+            locks.captured().into_iter().map(|(_, _, start, end, exclusive)| (start, end, exclusive)).collect();
+        assert_eq!(all, [(5, 20, true), (21, 25, false), (30, 39, true)]);
+        assert_eq!(locks.count.load(SeqCst), 3);
+    }
+
+    #[test]
+    fn who_waits_for_who_waits_for_it_is_told() {
+        let (locks, process) = (Locks::default(), Owner::Process);
+        assert_eq!(locks.await_other(process(1), process(2)), Ok(()));
+        assert_eq!(locks.await_other(process(2), process(3)), Ok(()));
+        assert_eq!(locks.await_other(process(3), process(1)), Err(Errno::DEADLK));
+        locks.await_nobody(process(2));
+        assert_eq!(locks.await_other(process(3), process(1)), Ok(()));
     }
 
     #[test]

@@ -123,6 +123,10 @@ impl Kind {
 
 /// The flags of `open(2)` that `fcntl(2)` can change.
 const CHANGEABLE: u32 = (libc::O_APPEND | libc::O_NONBLOCK) as u32;
+/// And of a file.
+const CHANGEABLE_OF_FILES: u32 = CHANGEABLE | (libc::O_DIRECT | libc::O_NOATIME) as u32;
+/// Those that only say how it is opened: `open(2)`.
+const OF_OPENING: u32 = (libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY | libc::O_TRUNC | libc::O_CLOEXEC) as u32;
 
 impl Open {
     pub(super) fn new(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Arc<Self> {
@@ -150,7 +154,7 @@ impl Open {
 
     /// For a moment only, and not counted.
     pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
-        let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !(libc::O_CLOEXEC as u32)));
+        let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !OF_OPENING));
         let kept = Kept::of(&world.machine, EACH + path.len() + kind.bytes());
         Open {
             world: world.clone(),
@@ -231,7 +235,11 @@ impl Open {
     }
 
     pub(super) fn set_flags(&self, flags: u32) {
-        let changeable = if self.becomes_ready() { CHANGEABLE | libc::O_ASYNC as u32 } else { CHANGEABLE };
+        let changeable = match &self.kind {
+            _ if self.becomes_ready() => CHANGEABLE | libc::O_ASYNC as u32,
+            Kind::File(_) | Kind::System(_) | Kind::Memory(_) => CHANGEABLE_OF_FILES,
+            _ => CHANGEABLE,
+        };
         self.flags.store(self.flags() & !changeable | flags & changeable, SeqCst);
     }
 

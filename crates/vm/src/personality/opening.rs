@@ -74,6 +74,9 @@ impl Thread {
                 }
             }
         };
+        if text.split(|&byte| byte == b'/').any(|name| name.len() > LONGEST_NAME) {
+            return Err(Errno::NAMETOOLONG);
+        }
         let written = if text.starts_with(b"/") { text.to_vec() } else { [&folder, &b"/"[..], text].concat() };
         Ok(Path { normal: special::by_number(self, normal(&folder, text)), written })
     }
@@ -281,6 +284,11 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
     openat(thread, [folder, path, flags, mode, 0, 0])
 }
 
+/// `O_LARGEFILE` as Linux keeps it for whatever is opened by a program of 64 bits.
+const LARGE_FILE: u32 = 0o100_000;
+/// How long a name can be: `NAME_MAX`.
+const LONGEST_NAME: usize = 255;
+
 /// What `O_PATH` can be said with.
 const PATH_FLAGS: i32 = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
 
@@ -296,7 +304,7 @@ fn flags_of(flags: u32) -> Result<u32, Errno> {
         0 => makes == libc::O_CREAT | libc::O_DIRECTORY,
         _ => makes != libc::O_TMPFILE || flags & libc::O_ACCMODE == libc::O_RDONLY,
     };
-    if contradicts { Err(Errno::INVAL) } else { Ok(flags as u32) }
+    if contradicts { Err(Errno::INVAL) } else { Ok(flags as u32 | LARGE_FILE) }
 }
 
 /// `openat(2)`

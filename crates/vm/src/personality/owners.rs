@@ -179,6 +179,12 @@ impl Thread {
         credentials.users[3] == super::credentials::first() || credentials.allow(status, wanted)
     }
 
+    /// Whether it may go into a folder that is open: `EACCES`.
+    pub(super) fn may_search(&self, open: &Open) -> Result<(), Errno> {
+        let Some(credentials) = self.stranger() else { return Ok(()) };
+        if credentials.allow(&self.status_of(open)?, SEARCH) { Ok(()) } else { Err(Errno::ACCESS) }
+    }
+
     /// Whether it may make or remove a name: `EACCES`, or `EPERM` in a folder where each has only its own.
     pub(super) fn may_name(&self, path: &Path) -> Result<(), Errno> {
         let Some(credentials) = self.stranger() else { return Ok(()) };
@@ -232,13 +238,20 @@ fn opened(thread: &Thread, path: &Path, follow: bool) -> Result<Option<Arc<Open>
     number.map(|number| thread.process.descriptors().get(number)).transpose()
 }
 
+/// The mode that something gets for this one: who is not in its group does not let it run as that group.
+fn settable(thread: &Thread, status: &Status, mode: u64) -> u32 {
+    let credentials = lock(&thread.process.credentials);
+    let may = credentials.is_privileged() || credentials.has(status.owner().1);
+    mode as u32 & if may { 0o7777 } else { 0o7777 & !libc::S_ISGID }
+}
+
 fn set_mode(thread: &Thread, path: &Path, follow: bool, mode: u64) -> Answer {
     if let Some(open) = opened(thread, path, follow)? {
         return set_mode_of(thread, &open, mode);
     }
     let status = thread.status_at(path, follow)?;
     thread.may_change(&status)?;
-    let mode = mode as u32 & 0o7777;
+    let mode = settable(thread, &status, mode);
     if let Way::Memory(spot) = thread.lead(path, follow)? {
         let node = spot.found()?;
         node.state().mode = mode;
@@ -256,7 +269,7 @@ fn set_mode(thread: &Thread, path: &Path, follow: bool, mode: u64) -> Answer {
 fn set_mode_of(thread: &Thread, open: &Open, mode: u64) -> Answer {
     let status = thread.status_of(open)?;
     thread.may_change(&status)?;
-    let mode = mode as u32 & 0o7777;
+    let mode = settable(thread, &status, mode);
     match &open.kind {
         Kind::Memory(node) | Kind::MemoryFolder(node) => {
             node.state().mode = mode;

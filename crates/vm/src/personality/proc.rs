@@ -130,14 +130,20 @@ fn system(path: &str) -> Option<Kind> {
         "" => Some(Kind::Listing(names(&["devices"]))),
         "/devices" => Some(Kind::Listing(names(&["system"]))),
         "/devices/system" => Some(Kind::Listing(names(&["cpu"]))),
-        "/devices/system/cpu" => Some(Kind::Listing(names(&["online", "possible", "present"]))),
+        "/devices/system/cpu" => {
+            let each = (0..processors()).map(|number| format!("cpu{number}").into_bytes());
+            Some(Kind::Listing(names(&["online", "possible", "present"]).into_iter().chain(each).collect()))
+        }
         // Each thread that asks has a number of its own: `rseq(2)`.
         "/devices/system/cpu/possible" => text(format!("0-{}\n", super::MOST_THREADS - 1)),
         "/devices/system/cpu/online" | "/devices/system/cpu/present" => {
             let last = processors() - 1;
             text(if last == 0 { "0\n".to_owned() } else { format!("0-{last}\n") })
         }
-        _ => None,
+        _ => {
+            let number = path.strip_prefix("/devices/system/cpu/cpu")?.parse::<usize>().ok()?;
+            (number < processors()).then(|| Kind::Listing(Vec::new()))
+        }
     }
 }
 
@@ -305,8 +311,7 @@ fn of_process(thread: &Thread, process: &Arc<Process>, who: u32, path: &str) -> 
 fn described(thread: &Thread, open: &Open) -> String {
     let position = *lock(&open.position);
     let inode = thread.status_of(open).map_or(0, |status| status.identity().1);
-    // How it was made is not kept.
-    let flags = open.flags() & !(libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY | libc::O_TRUNC) as u32;
+    let flags = open.flags();
     let mut lines = format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{inode}\n");
     // Writing to a string cannot fail.
     let _ = match &open.kind {
