@@ -129,6 +129,7 @@ pub(super) fn execute(
     if !status.is_executable() {
         return Err(Errno::ACCESS);
     }
+    thread.may_run(status.identity())?;
     let file = thread.open_program(&path)?;
     let mut random = [0; 16];
     world.call(Call::Random { into: &mut random })?;
@@ -149,7 +150,8 @@ pub(super) fn execute(
     process.set_descriptors(descriptors);
     let actions = lock(&process.actions()).after_exec();
     *lock(&process.actions) = Arc::new(std::sync::Mutex::new(actions));
-    process.set_image(Image::new(&world.machine, loaded.path, loaded.arguments));
+    let identity = (loaded.path == found.normal).then(|| status.identity());
+    process.set_image(Image::new(&world.machine, loaded.path, loaded.arguments).of(identity));
     process.has_executed.store(true, SeqCst);
     process.has_left.store(true, SeqCst);
     process.left.ring();

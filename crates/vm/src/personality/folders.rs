@@ -275,6 +275,7 @@ pub(super) fn truncate(thread: &mut Thread, [path, size, ..]: Arguments) -> Answ
     let path = thread.path(libc::AT_FDCWD, path)?;
     i64::try_from(size).map_err(|_| Errno::INVAL)?;
     thread.may_use(&path, true, owners::WRITE)?;
+    thread.may_rewrite(&path, true)?;
     let open = thread.open(&path, libc::O_WRONLY as u32, true)?;
     if size > open.size()? {
         thread.may_be_long(size)?;

@@ -10,6 +10,7 @@ mod alarms;
 mod asking;
 mod attributes;
 mod barriers;
+mod busy;
 mod capture;
 mod causes;
 mod commands;

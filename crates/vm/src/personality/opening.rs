@@ -328,6 +328,9 @@ pub(super) fn openat(thread: &mut Thread, [folder, path, flags, mode, ..]: Argum
     }
     if !has(libc::O_PATH) {
         thread.may_use(&path, follow, wanted)?;
+        if wanted & owners::WRITE != 0 {
+            thread.may_rewrite(&path, follow)?;
+        }
     }
     if has(libc::O_CREAT) {
         thread.may_make(&path, follow)?;

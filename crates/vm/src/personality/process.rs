@@ -12,6 +12,7 @@ use super::causes::Queue;
 use super::credentials::Credentials;
 use super::files::Descriptors;
 use super::limits::Limits;
+use super::shared::Identity;
 use super::signals::Actions;
 use super::stopping::Halt;
 use super::waiting::Bell;
@@ -148,6 +149,8 @@ pub(super) struct Place {
 pub(super) struct Image {
     pub(super) path: Vec<u8>,
     pub(super) arguments: Vec<Vec<u8>>,
+    /// Which file it is, where that is known.
+    pub(super) identity: Option<Identity>,
     _kept: Option<Kept>,
 }
 
@@ -156,7 +159,12 @@ impl Image {
     pub(super) fn new(machine: &Arc<Machine>, path: Vec<u8>, arguments: Vec<Vec<u8>>) -> Image {
         let each = size_of::<Vec<u8>>() + 16;
         let bytes = path.len() + arguments.iter().map(|text| text.len() + each).sum::<usize>();
-        Image { path, arguments, _kept: Some(Kept::of(machine, bytes)) }
+        Image { path, arguments, identity: None, _kept: Some(Kept::of(machine, bytes)) }
+    }
+
+    /// The same, of this file.
+    pub(super) fn of(self, identity: Option<Identity>) -> Image {
+        Image { identity, ..self }
     }
 }
 
