@@ -125,6 +125,15 @@ impl Internet {
         if target.is_ipv4() && self.options.is_only_ipv6() { Err(Errno::NETUNREACH) } else { Ok(target) }
     }
 
+    /// The same of a peer: the unspecified address means the host itself (`ip(7)`), and is judged as that.
+    fn destination(&self, address: SocketAddr) -> Result<SocketAddr, Errno> {
+        let mut target = self.target(address)?;
+        if target.ip().is_unspecified() {
+            target.set_ip(if target.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        Ok(target)
+    }
+
     /// The local address that the system would choose.
     fn any(ipv6: bool) -> SocketAddr {
         let ip: IpAddr = if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };

@@ -74,7 +74,7 @@ impl Internet {
             Phase::Connecting => return self.connected(thread, open),
             _ => {}
         }
-        let address = self.target(address)?;
+        let address = self.destination(address)?;
         if address == names::server() {
             if self.stream {
                 return Err(Errno::CONNREFUSED);

@@ -77,7 +77,7 @@ impl Internet {
 
     fn send_datagram(&self, thread: &Thread, from: &[u8], to: Option<SocketAddr>) -> Result<usize, Errno> {
         let phase = lock(&self.state).phase;
-        let to = to.map(|to| self.target(to)).transpose()?;
+        let to = to.map(|to| self.destination(to)).transpose()?;
         if to == Some(names::server()) || (to.is_none() && phase == Phase::Asking) {
             if let Some(answer) = names::ask(thread, from)? {
                 let mut state = lock(&self.state);
