@@ -20,3 +20,47 @@ fn end(words: &[&str]) {
 fn the_unspecified_address_means_the_host_itself() {
     end(&["unspecified"]);
 }
+
+#[test]
+fn a_name_in_memory_is_a_node_that_stays_until_it_is_unlinked() {
+    end(&["nodes", "chosen", "strangers"]);
+}
+
+#[test]
+fn a_name_on_a_folder_of_the_host_can_be_removed() {
+    let Some(lab) = Lab::compiled("sockets.c", &["/data"]) else { return };
+    let lab = lab.mount("/data", ringfence_manifest::MountMode::ReadWrite).grant_all("/data");
+    lab.prints("ok /data");
+    assert_eq!(std::fs::read_dir(lab.host("/data")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_name_in_memory_needs_what_a_file_there_needs() {
+    let Some(lab) = Lab::compiled("sockets.c", &["ungranted"]) else { return };
+    lab.prints("ok ungranted");
+}
+
+#[test]
+fn messages_are_taken_and_refused_as_they_are_written() {
+    end(&["headers"]);
+}
+
+#[test]
+fn who_is_at_the_other_end_is_known() {
+    end(&["credentials"]);
+}
+
+#[test]
+fn settings_are_kept_or_refused() {
+    end(&["settings"]);
+}
+
+#[test]
+fn a_stream_is_let_go_of_and_connected_again() {
+    end(&["dissolved"]);
+}
+
+#[test]
+fn a_datagram_is_sent_when_there_is_no_more_of_it() {
+    end(&["more"]);
+}

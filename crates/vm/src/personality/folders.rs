@@ -119,10 +119,15 @@ pub(super) fn unlinkat(thread: &mut Thread, [folder, path, flags, ..]: Arguments
         }
     };
     let (watched, known) = (thread.watched(&path.normal), thread.known_at(&path));
-    let (directory, written) = (thread.root()?, &path.written);
-    match flags {
-        0 => thread.world.call(Call::Unlink { directory, path: written })?,
-        _ => thread.world.call(Call::RemoveDirectory { directory, path: written })?,
+    let written = &path.written;
+    let removed = thread.root().and_then(|directory| match flags {
+        0 => thread.world.call(Call::Unlink { directory, path: written }),
+        _ => thread.world.call(Call::RemoveDirectory { directory, path: written }),
+    });
+    match removed {
+        // Where no node is made for the name of a socket, the name is all there is to remove.
+        Err(_) if flags == 0 && thread.world.names.unlink(&path) => return Ok(0),
+        removed => removed?,
     };
     known.into_iter().for_each(|identity| thread.world.forget_owner(identity));
     watched.into_iter().for_each(|what| thread.unlinked(&path.normal, what));

@@ -184,6 +184,7 @@ fn from_memory(thread: &Thread, node: &Node, path: &[u8], after: u64) -> Result<
             Body::Folder(_) => libc::DT_DIR,
             Body::Link(_) => libc::DT_LNK,
             Body::Fifo => libc::DT_FIFO,
+            Body::Socket => libc::DT_SOCK,
         };
         Named { name, kind, cookie: MEMORY + number, stage: Stage::Hal(number) }
     };

@@ -139,6 +139,7 @@ impl Thread {
                         let pipe = world.fifos.of(world, node.number);
                         return super::pipe::open_fifo(self, &pipe, &spot.path, flags);
                     }
+                    Body::Socket if !path_only => return Err(Errno::NXIO),
                     Body::File(content) if has(libc::O_TRUNC) && !path_only => {
                         content.set_size(0);
                         node.touched(world.now());

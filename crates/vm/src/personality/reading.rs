@@ -339,7 +339,10 @@ pub(super) fn syncfs(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     thread.process.descriptors().file(int(number)).map(|_| 0)
 }
 
-/// `ioctl(2)`: what terminals are asked for, and `FIONREAD`, `FIOCLEX`, `FIONBIO`, `FIOASYNC`.
+/// Whether a stream is at the mark: `sockatmark(3)`.
+const SIOCATMARK: u64 = 0x8905;
+
+/// `ioctl(2)`: what terminals are asked for, and `FIONREAD`, `FIOCLEX`, `FIONBIO`, `FIOASYNC`, `SIOCATMARK`.
 pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -> Answer {
     let descriptors = thread.process.descriptors();
     let open = descriptors.file(int(number))?;
@@ -361,6 +364,10 @@ pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -
             open.set_flags(if on { open.flags() | flag } else { open.flags() & !flag });
             Ok(0)
         }
+        SIOCATMARK => match &open.kind {
+            Kind::Socket(socket) if socket.has_marks() => thread.process.space()?.write_u32(at, 0).map(|()| 0),
+            _ => Err(Errno::NOTTY),
+        },
         _ => super::terminal::ioctl(thread, &open, request, at),
     }
 }

@@ -79,6 +79,7 @@ impl Status {
             Body::Folder(_) => (libc::S_IFDIR, 0),
             Body::Link(target) => (libc::S_IFLNK, target.len() as u64),
             Body::Fifo => (libc::S_IFIFO, 0),
+            Body::Socket => (libc::S_IFSOCK, 0),
         };
         let links = if node.is_folder() { 2 } else { state.names };
         let mode = kind | state.mode;
@@ -223,11 +224,15 @@ impl Thread {
         if path.normal == b"/" && !self.is_known(path) {
             return Ok(Status::made(libc::S_IFDIR | 0o555, 0, b"/"));
         }
-        let directory = self.root()?;
-        match self.world.call(Call::StatAt { directory, path: &path.written, follow }) {
+        let looked =
+            self.root().and_then(|directory| self.world.call(Call::StatAt { directory, path: &path.written, follow }));
+        match looked {
             Ok(Reply::Stat(stat)) => Ok(self.world.dressed(Status::of_hal(&stat))),
             Ok(_) => Err(Errno::IO),
-            Err(errno) => Err(self.unseen(path, errno)),
+            Err(errno) => match self.world.names.mode_at(path) {
+                Some(mode) => Ok(Status::made(libc::S_IFSOCK | mode, 0, &path.normal)),
+                None => Err(self.unseen(path, errno)),
+            },
         }
     }
 

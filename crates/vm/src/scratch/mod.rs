@@ -220,6 +220,11 @@ impl Scratch {
         self.make(spot, Body::Fifo, mode, now).map(drop)
     }
 
+    /// A name of a Unix socket: `unix(7)`.
+    pub(crate) fn make_socket(&self, spot: &Spot, mode: u32, now: Timestamp) -> Result<Arc<Node>, Errno> {
+        self.make(spot, Body::Socket, mode, now)
+    }
+
     /// `link(2)`
     pub(crate) fn link(&self, node: &Arc<Node>, spot: &Spot, now: Timestamp) -> Result<(), Errno> {
         let _naming = self.naming();

@@ -29,6 +29,8 @@ pub(crate) enum Body {
     Link(Vec<u8>),
     /// A named pipe; whoever has it open keeps what is in it.
     Fifo,
+    /// A name of a Unix socket; the socket itself is whoever's has it open.
+    Socket,
 }
 
 /// What `stat(2)` says of it, and its seals.
@@ -96,7 +98,7 @@ impl Node {
             Body::File(segment) => Ok(segment),
             Body::Folder(_) => Err(Errno::ISDIR),
             Body::Link(_) => Err(Errno::INVAL),
-            Body::Fifo => Err(Errno::INVAL),
+            Body::Fifo | Body::Socket => Err(Errno::INVAL),
         }
     }
 

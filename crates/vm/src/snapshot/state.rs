@@ -131,6 +131,8 @@ pub(crate) enum Body {
     Link(Vec<u8>),
     /// A named pipe.
     Fifo,
+    /// A name of a Unix socket.
+    Socket,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

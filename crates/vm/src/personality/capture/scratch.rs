@@ -25,6 +25,7 @@ impl Capturing<'_> {
                 Body::File(segment) => state::Body::File(self.segment(segment)?),
                 Body::Link(target) => state::Body::Link(target.clone()),
                 Body::Fifo => state::Body::Fifo,
+                Body::Socket => state::Body::Socket,
                 Body::Folder(_) => {
                     let (names, is_removed) = node.names().map_err(unread(b"a folder in memory"))?.captured();
                     let mut named = Vec::with_capacity(names.len());

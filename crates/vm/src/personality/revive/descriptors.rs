@@ -59,8 +59,8 @@ impl Reviving<'_> {
                 let node = at(&self.nodes, *node, "files in memory")?.clone();
                 match &node.body {
                     Body::Folder(_) => Kind::MemoryFolder(node),
-                    // What is open of a named pipe is its path alone: what is in it is a pipe.
-                    Body::File(_) | Body::Fifo => Kind::Memory(node),
+                    // What is open of a named pipe or a socket is its path alone: what is in it is a pipe.
+                    Body::File(_) | Body::Fifo | Body::Socket => Kind::Memory(node),
                     Body::Link(_) => return Err(Invalid("files in memory")),
                 }
             }

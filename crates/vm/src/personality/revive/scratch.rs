@@ -32,6 +32,7 @@ impl Reviving<'_> {
                     self.thing(node, Body::Link(target.clone()))?
                 }
                 (state::Body::Fifo, None) => self.thing(node, Body::Fifo)?,
+                (state::Body::Socket, None) => self.thing(node, Body::Socket)?,
                 (state::Body::Folder(names, _), None) => match top {
                     Some(path) if !names.is_empty() => return Err(ReviveError::Mounted(shown(path))),
                     _ => self.thing(node, Body::folder())?,

@@ -50,6 +50,8 @@ fn parse(bytes: &[u8]) -> Result<Target, Errno> {
             let scope = bytes.get(24..28).and_then(|part| part.try_into().ok()).map_or(0, u32::from_le_bytes);
             Ok(Target::Internet(SocketAddrV6::new(Ipv6Addr::from(address), port, 0, scope).into()))
         }
+        // `struct sockaddr_un`
+        libc::AF_UNIX if bytes.len() > 110 => Err(Errno::INVAL),
         libc::AF_UNIX => Ok(Target::Unix(match rest {
             [0, ..] => rest.to_vec(),
             path => path.split(|&byte| byte == 0).next().unwrap_or_default().to_vec(),
@@ -93,13 +95,18 @@ pub(super) fn unix(name: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Gives an address to a program: as much as there is room for, and how long it is.
+/// Gives an address to a program that wants it.
 pub(super) fn write(space: &Space, at: u64, length_at: u64, address: &[u8]) -> Result<(), Errno> {
-    if at == 0 {
-        return Ok(());
-    }
+    if at == 0 { Ok(()) } else { give(space, at, length_at, address) }
+}
+
+/// Gives an address to a program: as much as there is room for, and how long it is.
+pub(super) fn give(space: &Space, at: u64, length_at: u64, address: &[u8]) -> Result<(), Errno> {
     let room = usize::try_from(space.read_u32(length_at)? as i32).map_err(|_| Errno::INVAL)?;
-    space.write(at, &address[..address.len().min(room)])?;
+    let part = &address[..address.len().min(room)];
+    if !part.is_empty() {
+        space.write(at, part)?;
+    }
     space.write_u32(length_at, address.len() as u32)
 }
 

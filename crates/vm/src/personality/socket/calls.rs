@@ -6,10 +6,13 @@ use ringfence_abi::Shutdown;
 use rustix::io::Errno;
 
 use super::super::open::{Kind, Open};
+use super::super::process::lock;
 use super::super::reading::held;
 use super::super::thread::Thread;
 use super::super::{Answer, Arguments, int};
 use super::address::{self, Target};
+use super::credentials::Who;
+use super::link::Beside;
 use super::unix::Style;
 use super::{How, Internet, LONGEST_DATAGRAM, MOST, Socket, Unix};
 
@@ -55,7 +58,10 @@ fn kind_of(family: i32, kind: i32, protocol: i32) -> Result<Style, Errno> {
     if !(0..KINDS).contains(&bare) {
         return Err(Errno::INVAL);
     }
+    // `IPPROTO_MAX`
+    const PROTOCOLS: i32 = 263;
     match family {
+        libc::AF_INET | libc::AF_INET6 if !(0..PROTOCOLS).contains(&protocol) => Err(Errno::INVAL),
         libc::AF_UNIX => match bare {
             _ if protocol != 0 && protocol != libc::AF_UNIX => Err(Errno::PROTONOSUPPORT),
             // Told as datagrams: `unix(7)`.
@@ -65,6 +71,8 @@ fn kind_of(family: i32, kind: i32, protocol: i32) -> Result<Style, Errno> {
         libc::AF_INET | libc::AF_INET6 => match bare {
             libc::SOCK_STREAM if protocol == 0 || protocol == libc::IPPROTO_TCP => Ok(Style::Stream),
             libc::SOCK_DGRAM if protocol == 0 || protocol == libc::IPPROTO_UDP => Ok(Style::Datagram),
+            // What `ping_group_range` of `icmp(7)` says when nobody is in it.
+            libc::SOCK_DGRAM if protocol == libc::IPPROTO_ICMP && family == libc::AF_INET => Err(Errno::ACCESS),
             libc::SOCK_RAW if protocol != 0 => Err(Errno::PERM),
             libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_RAW => Err(Errno::PROTONOSUPPORT),
             _ => Err(Errno::SOCKTNOSUPPORT),
@@ -121,6 +129,7 @@ pub(in crate::personality) fn bind(thread: &mut Thread, [number, at, length, ..]
     match (socket_of(&open)?, target) {
         (Socket::Internet(socket), Target::Internet(address)) => socket.bind(thread, address),
         (Socket::Unix(socket), Target::Unix(name)) => socket.bind(thread, &name),
+        (Socket::Unix(_), _) => Err(Errno::INVAL),
         _ => Err(Errno::AFNOSUPPORT),
     }
     .map(|()| 0)
@@ -131,7 +140,7 @@ pub(in crate::personality) fn listen(thread: &mut Thread, [number, backlog, ..]:
     let open = get(thread, number)?;
     match socket_of(&open)? {
         Socket::Internet(socket) => socket.listen(thread, int(backlog)),
-        Socket::Unix(socket) => socket.listen(int(backlog)),
+        Socket::Unix(socket) => socket.listen(thread, int(backlog)),
     }
     .map(|()| 0)
 }
@@ -165,6 +174,7 @@ pub(in crate::personality) fn connect(thread: &mut Thread, [number, at, length, 
         (Socket::Internet(socket), Target::Internet(address)) => socket.connect(thread, &open, address),
         (Socket::Internet(socket), Target::Nobody) => socket.disconnect(&thread.world),
         (Socket::Unix(socket), Target::Unix(name)) => socket.connect(thread, &name),
+        (Socket::Unix(socket), Target::Nobody) => socket.disconnect(),
         (Socket::Unix(_), _) => Err(Errno::INVAL),
         _ => Err(Errno::AFNOSUPPORT),
     }
@@ -182,7 +192,7 @@ pub(in crate::personality) fn sendto(
     let _held = held(thread, &open, content.len())?;
     space.read(at, &mut content)?;
     let to = if to == 0 { None } else { Some(address::read(&space, to, to_length)?) };
-    send(thread, &open, &content, Vec::new(), to, flags)
+    send(thread, &open, &content, Beside::of(thread), to, flags)
 }
 
 /// Sends to an address or the peer.
@@ -190,7 +200,7 @@ pub(super) fn send(
     thread: &Thread,
     open: &Open,
     content: &[u8],
-    opens: Vec<Arc<Open>>,
+    beside: Beside,
     to: Option<Target>,
     flags: u64,
 ) -> Answer {
@@ -201,8 +211,11 @@ pub(super) fn send(
         (Socket::Internet(socket), Some(Target::Internet(to))) => {
             socket.send(thread, open, content, Some(to).filter(|_| !socket.stream), how)
         }
-        (Socket::Unix(socket), None) => socket.send(thread, open, content, opens, None, how),
-        (Socket::Unix(socket), Some(Target::Unix(name))) => socket.send(thread, open, content, opens, Some(&name), how),
+        (Socket::Unix(socket), None) => socket.send(thread, open, content, beside, None, how),
+        (Socket::Unix(socket), Some(Target::Unix(name))) => {
+            socket.send(thread, open, content, beside, Some(&name), how)
+        }
+        (Socket::Unix(_), _) => return Err(Errno::INVAL),
         _ => return Err(Errno::AFNOSUPPORT),
     };
     sent.map(|count| count as u64)
@@ -230,27 +243,34 @@ pub(super) struct Got {
     pub(super) from: Vec<u8>,
     pub(super) opens: Vec<Arc<Open>>,
     pub(super) stream: bool,
+    /// Who sent it, for those who want to know.
+    pub(super) who: Option<Who>,
 }
 
 pub(super) fn receive(thread: &Thread, open: &Open, into: &mut [u8], flags: u64) -> Result<Got, Errno> {
     let how = How::new(open, flags);
-    if how.has(libc::MSG_OOB) {
-        return Err(Errno::INVAL);
+    let socket = socket_of(open)?;
+    match socket {
+        Socket::Internet(_) if how.has(libc::MSG_ERRQUEUE) => return Err(Errno::AGAIN),
+        Socket::Internet(socket) if how.has(libc::MSG_OOB) && socket.stream => return Err(Errno::INVAL),
+        Socket::Unix(socket) if how.has(libc::MSG_OOB) => {
+            return Err(if socket.style == Style::Stream { Errno::INVAL } else { Errno::OPNOTSUPP });
+        }
+        _ => {}
     }
-    if how.has(libc::MSG_ERRQUEUE) {
-        return Err(Errno::AGAIN);
-    }
-    Ok(match socket_of(open)? {
+    Ok(match socket {
         Socket::Internet(socket) => {
             let got = socket.receive(thread, open, into, how)?;
             let from = got.from.map(|from| address::internet(from, socket.ipv6)).unwrap_or_default();
-            Got { count: got.count, whole: got.whole, from, opens: Vec::new(), stream: socket.stream }
+            Got { count: got.count, whole: got.whole, from, opens: Vec::new(), stream: socket.stream, who: None }
         }
         Socket::Unix(socket) => {
             let got = socket.receive(thread, open, into, how)?;
             let stream = socket.style == Style::Stream;
-            let from = if socket.style == Style::Datagram { address::unix(&got.sender) } else { Vec::new() };
-            Got { count: got.count, whole: got.whole, from, opens: got.opens, stream }
+            // Who has no name leaves none.
+            let from = if got.sender.is_empty() { Vec::new() } else { address::unix(&got.sender) };
+            let who = got.who.filter(|_| socket.options.is_set(libc::SOL_SOCKET, libc::SO_PASSCRED));
+            Got { count: got.count, whole: got.whole, from, opens: got.opens, stream, who }
         }
     })
 }
@@ -278,7 +298,7 @@ pub(in crate::personality) fn getsockname(thread: &mut Thread, [number, at, leng
         Socket::Internet(socket) => socket.local(&thread.world)?,
         Socket::Unix(socket) => socket.local(),
     };
-    address::write(&*thread.process.space()?, at, length, &local).map(|()| 0)
+    address::give(&*thread.process.space()?, at, length, &local).map(|()| 0)
 }
 
 /// `getpeername(2)`
@@ -288,7 +308,7 @@ pub(in crate::personality) fn getpeername(thread: &mut Thread, [number, at, leng
         Socket::Internet(socket) => socket.peer(&thread.world)?,
         Socket::Unix(socket) => socket.peer()?,
     };
-    address::write(&*thread.process.space()?, at, length, &peer).map(|()| 0)
+    address::give(&*thread.process.space()?, at, length, &peer).map(|()| 0)
 }
 
 /// `setsockopt(2)`
@@ -297,11 +317,24 @@ pub(in crate::personality) fn setsockopt(
     [number, level, name, at, length, _]: Arguments,
 ) -> Answer {
     let open = get(thread, number)?;
-    let mut value = vec![0; length.min(LONGEST_DATAGRAM as u64) as usize];
+    let length = usize::try_from(int(length)).map_err(|_| Errno::INVAL)?;
+    let mut value = vec![0; length.min(LONGEST_DATAGRAM)];
     thread.process.space()?.read(at, &mut value)?;
-    let (level, name) = (int(level), int(name));
+    let (level, name) = match (int(level), int(name)) {
+        // Past the limits that nobody sets here: for user 0.
+        (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE | libc::SO_RCVBUFFORCE)
+            if !lock(&thread.process.credentials).is_privileged() =>
+        {
+            return Err(Errno::PERM);
+        }
+        (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE) => (libc::SOL_SOCKET, libc::SO_SNDBUF),
+        (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE) => (libc::SOL_SOCKET, libc::SO_RCVBUF),
+        other => other,
+    };
     match socket_of(&open)? {
+        Socket::Internet(socket) if !socket.has_level(level) => Err(Errno::NOPROTOOPT),
         Socket::Internet(socket) => socket.options.set(&thread.world, socket.handle(), level, name, &value),
+        Socket::Unix(_) if level != libc::SOL_SOCKET => Err(Errno::OPNOTSUPP),
         Socket::Unix(socket) => socket.options.set(&thread.world, None, level, name, &value),
     }
     .map(|()| 0)
@@ -345,9 +378,13 @@ fn option(thread: &Thread, socket: &Socket, level: i32, name: i32) -> Result<Vec
         (Socket::Unix(_), libc::SOL_SOCKET, libc::SO_PROTOCOL) => number(0),
         (Socket::Internet(socket), libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => number(socket.is_listening().into()),
         (Socket::Unix(socket), libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => number(socket.is_listening().into()),
-        (Socket::Unix(_), libc::SOL_SOCKET, libc::SO_PEERCRED) => {
-            let user = rustix::process::getuid().as_raw();
-            Ok([thread.process.id, user, user].map(u32::to_le_bytes).concat())
+        (Socket::Unix(socket), libc::SOL_SOCKET, libc::SO_PEERCRED) => {
+            Ok(socket.peer_is().unwrap_or(Who::NOBODY).to_bytes())
+        }
+        (Socket::Internet(_), libc::SOL_SOCKET, libc::SO_PEERCRED) => Ok(Who::NOBODY.to_bytes()),
+        (Socket::Unix(_), level, _) if level != libc::SOL_SOCKET => Err(Errno::OPNOTSUPP),
+        (Socket::Internet(socket), level, _) if !socket.has_level(level) => {
+            Err(if socket.ipv6 { Errno::NOPROTOOPT } else { Errno::OPNOTSUPP })
         }
         (Socket::Internet(socket), ..) => socket.options.get(world, socket.handle(), level, name),
         (Socket::Unix(socket), ..) => socket.options.get(world, None, level, name),

@@ -45,6 +45,15 @@ struct State {
     /// What was looked at and not taken, and who sent it.
     ahead: VecDeque<(Vec<u8>, Option<SocketAddr>)>,
     kept: Option<Kept>,
+    more: Option<More>,
+}
+
+/// The beginning of a datagram, of which more is to come: `MSG_MORE`.
+struct More {
+    bytes: Vec<u8>,
+    /// To whom, as the first part said.
+    to: Option<SocketAddr>,
+    kept: Kept,
 }
 
 impl State {
@@ -87,6 +96,17 @@ impl Internet {
         let socket = Internet::new(ipv6, true);
         *lock(&socket.state) = State { handle: Some((handle, ipv6)), phase: Phase::Connected, ..State::default() };
         socket
+    }
+
+    /// Whether there are settings of this level.
+    pub(super) fn has_level(&self, level: i32) -> bool {
+        match level {
+            libc::SOL_SOCKET | libc::IPPROTO_IP => true,
+            libc::IPPROTO_TCP => self.stream,
+            libc::IPPROTO_UDP => !self.stream,
+            libc::IPPROTO_IPV6 => self.ipv6,
+            _ => false,
+        }
     }
 
     pub(super) fn handle(&self) -> Option<Handle> {

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::super::open::Open;
 use super::super::process::lock;
 use super::super::waiting::Bell;
+use super::credentials::Who;
 use crate::kvm::{Kept, Machine};
 
 /// How much it holds.
@@ -58,7 +59,9 @@ impl State {
     fn count(&mut self) {
         // What is left of the first is still counted.
         self.bytes = self.messages.iter().map(|message| message.bytes.len() - message.taken).sum();
-        let beside = |message: &Message| EACH + message.sender.len() + size_of::<Arc<Open>>() * message.opens.len();
+        let beside = |message: &Message| {
+            EACH + message.beside.sender.len() + size_of::<Arc<Open>>() * message.beside.opens.len()
+        };
         let held: usize = self.messages.iter().map(|message| message.bytes.len() + beside(message)).sum();
         self.kept.set(EMPTY + held);
     }
@@ -69,8 +72,17 @@ struct Message {
     bytes: Vec<u8>,
     /// How much of it was taken.
     taken: usize,
-    opens: Vec<Arc<Open>>,
-    sender: Vec<u8>,
+    beside: Beside,
+}
+
+/// What goes with bytes.
+#[derive(Clone, Default)]
+pub(super) struct Beside {
+    pub(super) opens: Vec<Arc<Open>>,
+    /// The name of the socket that sends.
+    pub(super) sender: Vec<u8>,
+    /// Who sends, as it says of itself.
+    pub(super) who: Who,
 }
 
 /// What was taken.
@@ -81,6 +93,8 @@ pub(super) struct Taken {
     pub(super) whole: usize,
     pub(super) opens: Vec<Arc<Open>>,
     pub(super) sender: Vec<u8>,
+    /// Who sent it; nobody at the end.
+    pub(super) who: Option<Who>,
 }
 
 /// The links of an instance. What lies in them may refer to what holds them: at the end they are emptied.
@@ -115,13 +129,7 @@ impl Queues {
 
 impl Link {
     /// Puts something in; `None` when there is no room now. Of a stream, as much as fits.
-    pub(super) fn put(
-        &self,
-        from: &[u8],
-        opens: &mut Vec<Arc<Open>>,
-        sender: &[u8],
-        stream: bool,
-    ) -> Option<Result<usize, Errno>> {
+    pub(super) fn put(&self, from: &[u8], beside: &mut Beside, stream: bool) -> Option<Result<usize, Errno>> {
         let mut state = lock(&self.state);
         if state.reader_is_gone || state.writer_is_gone {
             return Some(Err(Errno::PIPE));
@@ -138,8 +146,8 @@ impl Link {
         if stream && count == 0 {
             return Some(Ok(0));
         }
-        let message =
-            Message { bytes: from[..count].to_vec(), taken: 0, opens: std::mem::take(opens), sender: sender.to_vec() };
+        let opens = std::mem::take(&mut beside.opens);
+        let message = Message { bytes: from[..count].to_vec(), taken: 0, beside: Beside { opens, ..beside.clone() } };
         state.messages.push_back(message);
         state.count();
         drop(state);
@@ -147,8 +155,9 @@ impl Link {
         Some(Ok(count))
     }
 
-    /// Takes something out; `None` when there is nothing yet. Descriptors end what a stream gives at once.
-    pub(super) fn take(&self, into: &mut [u8], stream: bool, peek: bool) -> Option<Taken> {
+    /// Takes something out; `None` when there is nothing yet. Descriptors end what a stream gives at once, and
+    /// `apart` another sender does.
+    pub(super) fn take(&self, into: &mut [u8], stream: bool, apart: bool, peek: bool) -> Option<Taken> {
         let mut state = lock(&self.state);
         if state.messages.is_empty() {
             return (state.writer_is_gone || state.reader_is_gone).then(Taken::default);
@@ -156,7 +165,8 @@ impl Link {
         let mut taken = Taken::default();
         let mut at = 0;
         while let Some(message) = state.messages.get_mut(at) {
-            if at > 0 && (!stream || !message.opens.is_empty()) {
+            let is_others = apart && taken.who != Some(message.beside.who);
+            if at > 0 && (!stream || !message.beside.opens.is_empty() || is_others) {
                 break;
             }
             let rest = &message.bytes[message.taken..];
@@ -165,8 +175,9 @@ impl Link {
             taken.whole += rest.len();
             taken.count += count;
             if at == 0 {
-                taken.sender = message.sender.clone();
-                taken.opens = if peek { message.opens.clone() } else { std::mem::take(&mut message.opens) };
+                let beside = &mut message.beside;
+                (taken.sender, taken.who) = (beside.sender.clone(), Some(beside.who));
+                taken.opens = if peek { beside.opens.clone() } else { std::mem::take(&mut beside.opens) };
             }
             let is_used_up = !stream || count == rest.len();
             if !peek {
@@ -197,7 +208,7 @@ impl Link {
         state.count();
         drop(state);
         self.bell.ring();
-        close_all(gone.into_iter().flat_map(|message| message.opens));
+        close_all(gone.into_iter().flat_map(|message| message.beside.opens));
     }
 
     pub(super) fn close_writer(&self) {

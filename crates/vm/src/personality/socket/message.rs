@@ -10,6 +10,8 @@ use super::super::thread::Thread;
 use super::super::{Answer, Arguments, int, time};
 use super::address;
 use super::calls::{receive, send, socket_of};
+use super::credentials::Who;
+use super::link::Beside;
 use super::{MOST, Socket};
 use crate::memory::Space;
 
@@ -19,6 +21,10 @@ const DESCRIPTORS: usize = 253;
 const MESSAGES: u64 = 1024;
 /// The size of a `struct mmsghdr`.
 const EACH: u64 = 64;
+/// The size of a `struct cmsghdr`.
+const HEAD: usize = 16;
+/// How long the control messages of one call may be: `optmem_max` of `socket(7)`.
+const CONTROL: u64 = 20480;
 
 /// A `struct msghdr`, copied.
 struct Header {
@@ -36,6 +42,12 @@ impl Header {
             *word = space.read_u64(at.wrapping_add(index as u64 * 8))?;
         }
         let [name, name_length, at, count, control, control_length] = words;
+        if name != 0 && (name_length as i32) < 0 {
+            return Err(Errno::INVAL);
+        }
+        if count > MESSAGES {
+            return Err(Errno::MSGSIZE);
+        }
         let parts = parts(thread, at, count)?;
         Ok(Header { name, name_length: name_length as u32, parts, control, control_length })
     }
@@ -69,13 +81,17 @@ pub(in crate::personality) fn scatter(space: &Space, parts: &[(u64, u64)], mut c
     Ok(())
 }
 
-/// The descriptors in a control message.
-fn descriptors(thread: &Thread, space: &Space, header: &Header) -> Result<Vec<Arc<Open>>, Errno> {
+/// What a control message says goes with the bytes.
+fn beside(thread: &Thread, space: &Space, header: &Header) -> Result<Beside, Errno> {
     let mut opens = Vec::new();
-    if header.control == 0 || header.control_length < 16 {
-        return Ok(opens);
+    let mut beside = Beside::of(thread);
+    if header.control_length > CONTROL {
+        return Err(Errno::NOBUFS);
     }
-    let mut bytes = vec![0; header.control_length.min(4096) as usize];
+    if header.control == 0 || header.control_length < 16 {
+        return Ok(beside);
+    }
+    let mut bytes = vec![0; header.control_length as usize];
     space.read(header.control, &mut bytes)?;
     let own = thread.process.descriptors();
     let mut rest = &bytes[..];
@@ -89,29 +105,35 @@ fn descriptors(thread: &Thread, space: &Space, header: &Header) -> Result<Vec<Ar
                     opens.push(own.get(i32::from_le_bytes([part[0], part[1], part[2], part[3]]))?);
                 }
             }
-            // Who sends is known.
-            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {}
-            _ => return Err(Errno::INVAL),
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => beside.who = Who::claimed(thread, data)?,
+            (libc::SOL_SOCKET, _) => return Err(Errno::INVAL),
+            // Another level's.
+            _ => {}
         }
         rest = rest.get(length.next_multiple_of(8)..).unwrap_or_default();
     }
-    if opens.len() > DESCRIPTORS { Err(Errno::INVAL) } else { Ok(opens) }
+    if opens.len() > DESCRIPTORS {
+        return Err(Errno::INVAL);
+    }
+    beside.opens = opens;
+    Ok(beside)
 }
 
 fn send_one(thread: &Thread, open: &Open, at: u64, flags: u64) -> Answer {
     let space = thread.process.space()?;
     let header = Header::read(thread, &space, at)?;
-    let opens = match socket_of(open)? {
-        Socket::Unix(_) => descriptors(thread, &space, &header)?,
-        Socket::Internet(_) => Vec::new(),
+    let beside = match socket_of(open)? {
+        Socket::Unix(_) => beside(thread, &space, &header)?,
+        Socket::Internet(_) => Beside::default(),
     };
     let content = gather(&space, &header.parts, header.length())?;
     let _held = held(thread, open, content.len())?;
     let to = match header.name {
         0 => None,
+        _ if header.name_length == 0 => None,
         at => Some(address::read(&space, at, header.name_length.into())?),
     };
-    send(thread, open, &content, opens, to, flags)
+    send(thread, open, &content, beside, to, flags)
 }
 
 /// `sendmsg(2)`
@@ -150,47 +172,78 @@ fn receive_one(thread: &Thread, open: &Open, at: u64, flags: u64) -> Answer {
     let mut said = if got.whole > got.count && !got.stream { libc::MSG_TRUNC } else { 0 };
     if header.name != 0 {
         let room = got.from.len().min(header.name_length as usize);
-        space.write(header.name, &got.from[..room])?;
+        if room > 0 {
+            space.write(header.name, &got.from[..room])?;
+        }
         space.write_u32(at.wrapping_add(8), got.from.len() as u32)?;
     }
-    let (control, is_cut) = give(thread, &space, &header, got.opens, int(flags) & libc::MSG_CMSG_CLOEXEC != 0)?;
+    let close_on_exec = int(flags) & libc::MSG_CMSG_CLOEXEC;
+    said |= close_on_exec;
+    let (count, whole) = (got.count, got.whole);
+    let is_whole = int(flags) & libc::MSG_TRUNC != 0 && !got.stream;
+    let (control, is_cut) = give(thread, &space, &header, got.who, got.opens, close_on_exec != 0)?;
     if is_cut {
         said |= libc::MSG_CTRUNC;
     }
     space.write_u64(at.wrapping_add(40), control)?;
     space.write_u32(at.wrapping_add(48), said as u32)?;
-    Ok(if int(flags) & libc::MSG_TRUNC != 0 && !got.stream { got.whole } else { got.count } as u64)
+    Ok(if is_whole { whole } else { count } as u64)
 }
 
-/// Gives a process the descriptors that came: the length of the control message, and whether some did not
-/// fit.
+/// Gives a process who sent something, if it wants to know, and the descriptors that came: the length of the control
+/// messages, and whether some did not fit.
 fn give(
     thread: &Thread,
     space: &Space,
     header: &Header,
+    who: Option<Who>,
     opens: Vec<Arc<Open>>,
     close_on_exec: bool,
 ) -> Result<(u64, bool), Errno> {
-    if opens.is_empty() {
-        return Ok((0, false));
+    let room = if header.control == 0 { 0 } else { header.control_length.min(CONTROL) };
+    let (mut bytes, mut is_cut) = (Vec::new(), false);
+    if let Some(who) = who {
+        is_cut |= put(&mut bytes, room, libc::SCM_CREDENTIALS, &who.to_bytes());
     }
-    let room = if header.control == 0 { 0 } else { header.control_length.saturating_sub(16) / 4 } as usize;
-    let is_cut = opens.len() > room;
-    let own = thread.process.descriptors();
-    let mut numbers = Vec::new();
-    for open in opens.into_iter().take(room) {
-        numbers.extend((own.add(open, 0, close_on_exec)? as u32).to_le_bytes());
+    if !opens.is_empty() {
+        let most = (room as usize).saturating_sub(bytes.len() + HEAD) / 4;
+        let own = thread.process.descriptors();
+        let mut numbers = Vec::new();
+        is_cut |= opens.len() > most;
+        for open in opens.into_iter().take(most) {
+            match own.add(open, 0, close_on_exec) {
+                Ok(number) => numbers.extend((number as u32).to_le_bytes()),
+                // There is no room for it in the table: it is lost, as on Linux.
+                Err(_) => {
+                    is_cut = true;
+                    break;
+                }
+            }
+        }
+        if !numbers.is_empty() {
+            is_cut |= put(&mut bytes, room, libc::SCM_RIGHTS, &numbers);
+        }
     }
-    if numbers.is_empty() {
-        return Ok((0, is_cut));
+    if !bytes.is_empty() {
+        space.write(header.control, &bytes)?;
     }
-    let length = 16 + numbers.len();
-    let mut bytes = (length as u64).to_le_bytes().to_vec();
+    Ok((bytes.len() as u64, is_cut))
+}
+
+/// Appends a control message of the sockets' own level, as far as there is room; whether it was cut.
+fn put(bytes: &mut Vec<u8>, room: u64, kind: i32, data: &[u8]) -> bool {
+    let left = (room as usize).saturating_sub(bytes.len());
+    if left < HEAD {
+        return true;
+    }
+    let length = (HEAD + data.len()).min(left);
+    let start = bytes.len();
+    bytes.extend((length as u64).to_le_bytes());
     bytes.extend(libc::SOL_SOCKET.to_le_bytes());
-    bytes.extend(libc::SCM_RIGHTS.to_le_bytes());
-    bytes.extend(numbers);
-    space.write(header.control, &bytes)?;
-    Ok(((length as u64).next_multiple_of(8).min(header.control_length), is_cut))
+    bytes.extend(kind.to_le_bytes());
+    bytes.extend(&data[..length - HEAD]);
+    bytes.resize(start + length.next_multiple_of(8).min(left), 0);
+    length < HEAD + data.len()
 }
 
 /// `recvmsg(2)`

@@ -9,6 +9,7 @@
 
 mod address;
 pub(super) mod calls;
+mod credentials;
 mod internet;
 mod link;
 pub(super) mod message;
@@ -20,7 +21,8 @@ use rustix::io::Errno;
 
 pub(super) use internet::Internet;
 pub(super) use link::Queues;
-pub(super) use unix::{Names, Unix};
+pub(in crate::personality) use unix::Names;
+pub(super) use unix::Unix;
 
 use super::open::Open;
 use super::readiness::Watch;
@@ -79,7 +81,7 @@ impl Socket {
         let how = How::new(open, 0);
         match self {
             Socket::Internet(socket) => socket.send(thread, open, from, None, how),
-            Socket::Unix(socket) => socket.send(thread, open, from, Vec::new(), None, how),
+            Socket::Unix(socket) => socket.send(thread, open, from, link::Beside::of(thread), None, how),
         }
     }
 
@@ -88,6 +90,14 @@ impl Socket {
         match self {
             Socket::Internet(socket) => socket.length(),
             Socket::Unix(socket) => socket.length(),
+        }
+    }
+
+    /// Whether what is read next is behind bytes out of band, of which there are none: `SIOCATMARK`.
+    pub(super) fn has_marks(&self) -> bool {
+        match self {
+            Socket::Internet(socket) => socket.stream,
+            Socket::Unix(socket) => socket.style == unix::Style::Stream,
         }
     }
 
@@ -103,7 +113,7 @@ impl Socket {
     pub(super) fn close(&self, world: &super::World) {
         match self {
             Socket::Internet(socket) => socket.close(world),
-            Socket::Unix(socket) => socket.close(),
+            Socket::Unix(socket) => socket.close(world),
         }
     }
 }

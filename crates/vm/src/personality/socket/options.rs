@@ -13,7 +13,20 @@ use super::internet::until;
 
 /// The settings that are kept and change nothing here: they are advice, or what they change is as they
 /// would have it.
-const KEPT: [(i32, i32); 25] = [
+const KEPT: &[(i32, i32)] = &[
+    (libc::SOL_SOCKET, libc::SO_TIMESTAMP),
+    (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS),
+    (libc::SOL_SOCKET, libc::SO_RXQ_OVFL),
+    (libc::SOL_SOCKET, libc::SO_NO_CHECK),
+    (libc::SOL_SOCKET, libc::SO_BUSY_POLL),
+    (libc::IPPROTO_TCP, libc::TCP_LINGER2),
+    (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP),
+    (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT),
+    (libc::IPPROTO_IP, libc::IP_RECVTTL),
+    (libc::IPPROTO_IP, libc::IP_RECVTOS),
+    (libc::IPPROTO_IP, libc::IP_MULTICAST_TTL),
+    (libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP),
+    (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT),
     (libc::SOL_SOCKET, libc::SO_REUSEADDR),
     (libc::SOL_SOCKET, libc::SO_REUSEPORT),
     (libc::SOL_SOCKET, libc::SO_BROADCAST),
@@ -97,6 +110,8 @@ impl Options {
             if fraction >= 1_000_000 {
                 return Err(Errno::DOM);
             }
+        } else if (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) && value.len() < 8 {
+            return Err(Errno::INVAL);
         } else if let Some(option) = of_hal(level, name, number(value)?) {
             if let Some(socket) = handle {
                 world.call(Call::SetOption { socket, option })?;
@@ -140,8 +155,13 @@ impl Options {
     }
 
     pub(super) fn is_only_ipv6(&self) -> bool {
-        let kept = lock(&self.0).get(&(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY)).cloned();
-        kept.and_then(|value| number(&value).ok()).is_some_and(|value| value != 0)
+        self.is_set(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY)
+    }
+
+    /// Whether a setting that is kept is on.
+    pub(super) fn is_set(&self, level: i32, name: i32) -> bool {
+        let kept = lock(&self.0);
+        kept.get(&(level, name)).and_then(|value| number(value).ok()).is_some_and(|value| value != 0)
     }
 
     fn patience(&self, name: i32) -> Option<Instant> {

@@ -1,8 +1,10 @@
 //! Unix sockets within a capsule: `unix(7)`, `socketpair(2)`.
 
-use std::collections::{BTreeMap, VecDeque};
+mod naming;
+
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 use ringfence_abi::{Interest, Shutdown};
 use rustix::io::Errno;
@@ -13,9 +15,14 @@ use super::super::readiness::{HUP, IN, OUT, RDHUP, Watch};
 use super::super::signals::Cause;
 use super::super::thread::Thread;
 use super::super::waiting::Bell;
-use super::link::{EMPTY, Link, Taken};
+use super::credentials::Who;
+use super::link::{Beside, EMPTY, Link, Taken};
 use super::options::Options;
 use super::{How, Socket};
+use crate::personality::world::World;
+
+use naming::Held;
+pub(in crate::personality) use naming::Names;
 
 /// Which boundaries a socket keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +51,10 @@ struct Ends {
     /// Its peer's name.
     peer: Vec<u8>,
     queue: Option<Arc<Queue>>,
+    /// Under what it is found.
+    held: Option<Held>,
+    /// Who its peer is: `SO_PEERCRED`.
+    peer_is: Option<Who>,
     /// It sends no more: `shutdown(2)`.
     is_silent: bool,
 }
@@ -54,6 +65,8 @@ pub(super) struct Queue {
     waiting: Mutex<VecDeque<Unix>>,
     /// How many; 0 before `listen(2)`.
     most: AtomicUsize,
+    /// Who listens.
+    by: Mutex<Option<Who>>,
     bell: Bell,
 }
 
@@ -62,16 +75,6 @@ impl Queue {
         self.most.load(SeqCst)
     }
 }
-
-/// What is behind a name.
-enum Named {
-    Listening(Weak<Queue>),
-    Datagrams(Weak<Link>),
-}
-
-/// The names of Unix sockets in an instance. A name with a path is the name alone: no file is made.
-#[derive(Default)]
-pub(crate) struct Names(Mutex<BTreeMap<Vec<u8>, Named>>);
 
 impl Thread {
     fn link(&self) -> Arc<Link> {
@@ -93,14 +96,16 @@ impl Unix {
     /// Two sockets that are each other's peer.
     pub(super) fn pair(thread: &Thread, style: Style) -> [Unix; 2] {
         let (one, two) = (thread.link(), thread.link());
-        [Unix::joined(style, one.clone(), two.clone()), Unix::joined(style, two, one)]
+        let pair = [Unix::joined(style, one.clone(), two.clone()), Unix::joined(style, two, one)];
+        pair.iter().for_each(|socket| lock(&socket.ends).peer_is = Some(Who::now(thread)));
+        pair
     }
 
     fn is_stream(&self) -> bool {
         self.style == Style::Stream
     }
 
-    pub(super) fn close(&self) {
+    pub(super) fn close(&self, world: &World) {
         let mut ends = lock(&self.ends);
         if let Some(receive) = &ends.receive {
             receive.close_reader();
@@ -109,70 +114,52 @@ impl Unix {
         if let (Some(send), false) = (&ends.send, self.style == Style::Datagram && !ends.peer.is_empty()) {
             send.close_writer();
         }
-        let queue = ends.queue.take();
+        let (queue, held) = (ends.queue.take(), ends.held.take());
         drop(ends);
+        held.into_iter().for_each(|held| world.names.let_go(&held));
         if let Some(queue) = queue {
             let waiting = std::mem::take(&mut *lock(&queue.waiting));
-            waiting.iter().for_each(Unix::close);
+            waiting.iter().for_each(|socket| socket.close(world));
         }
-    }
-
-    /// `bind(2)`
-    pub(super) fn bind(&self, thread: &Thread, name: &[u8]) -> Result<(), Errno> {
-        let mut names = lock(&thread.world.names.0);
-        names.retain(|_, named| match named {
-            Named::Listening(queue) => queue.strong_count() > 0,
-            Named::Datagrams(link) => link.strong_count() > 0,
-        });
-        let mut ends = lock(&self.ends);
-        if !ends.name.is_empty() || name.is_empty() {
-            return Err(Errno::INVAL);
-        }
-        if names.contains_key(name) {
-            return Err(Errno::ADDRINUSE);
-        }
-        let named = if self.style == Style::Datagram {
-            let link = ends.receive.get_or_insert_with(|| thread.link());
-            Named::Datagrams(Arc::downgrade(link))
-        } else {
-            let queue = Arc::<Queue>::default();
-            let named = Named::Listening(Arc::downgrade(&queue));
-            ends.queue = Some(queue);
-            named
-        };
-        names.insert(name.to_vec(), named);
-        ends.name = name.to_vec();
-        Ok(())
     }
 
     /// `listen(2)`
-    pub(super) fn listen(&self, backlog: i32) -> Result<(), Errno> {
-        let ends = lock(&self.ends);
+    pub(super) fn listen(&self, thread: &Thread, backlog: i32) -> Result<(), Errno> {
+        let mut ends = lock(&self.ends);
         if self.style == Style::Datagram || ends.name.is_empty() {
             return Err(if self.style == Style::Datagram { Errno::OPNOTSUPP } else { Errno::INVAL });
         }
         let most = backlog.clamp(1, 4096).unsigned_abs() as usize;
         // Again, it changes how many may wait; those who do stay.
-        ends.queue.as_ref().ok_or(Errno::INVAL)?.most.store(most, SeqCst);
+        let queue = ends.queue.as_ref().ok_or(Errno::INVAL)?;
+        let who = Who::now(thread);
+        queue.most.store(most, SeqCst);
+        *lock(&queue.by) = Some(who);
+        ends.peer_is = Some(who);
         Ok(())
     }
 
     /// `connect(2)`
     pub(super) fn connect(&self, thread: &Thread, name: &[u8]) -> Result<(), Errno> {
+        self.name_for_credentials(thread)?;
         thread.world.may_keep(2 * EMPTY)?;
-        let names = lock(&thread.world.names.0);
-        let missing = if name.first() == Some(&0) { Errno::CONNREFUSED } else { Errno::NOENT };
+        let found = thread.world.names.find(thread, name)?;
         let mut ends = lock(&self.ends);
-        match (names.get(name).ok_or(missing)?, self.style) {
-            (Named::Datagrams(link), Style::Datagram) => {
-                ends.send = Some(link.upgrade().ok_or(Errno::CONNREFUSED)?);
-                ends.peer = name.to_vec();
+        match (found.to, self.style) {
+            (naming::To::Datagrams(link), Style::Datagram) => {
+                ends.send = Some(link);
+                ends.peer = found.name;
             }
-            (Named::Listening(queue), Style::Stream | Style::Packets) => {
+            (naming::To::Listening(queue), Style::Stream | Style::Packets) => {
+                if queue.most() == 0 {
+                    return Err(Errno::CONNREFUSED);
+                }
                 if ends.send.is_some() {
                     return Err(Errno::ISCONN);
                 }
-                let queue = queue.upgrade().filter(|queue| queue.most() > 0).ok_or(Errno::CONNREFUSED)?;
+                if ends.queue.as_ref().is_some_and(|own| own.most() > 0) {
+                    return Err(Errno::INVAL);
+                }
                 let mut waiting = lock(&queue.waiting);
                 if waiting.len() >= queue.most() {
                     return Err(Errno::AGAIN);
@@ -181,13 +168,15 @@ impl Unix {
                 let other = Unix::joined(self.style, one.clone(), two.clone());
                 {
                     let mut others = lock(&other.ends);
-                    others.name = name.to_vec();
+                    others.name = found.name.clone();
                     others.peer = ends.name.clone();
+                    others.peer_is = Some(Who::now(thread));
                 }
                 waiting.push_back(other);
                 drop(waiting);
                 (ends.receive, ends.send) = (Some(two), Some(one));
-                ends.peer = name.to_vec();
+                ends.peer = found.name;
+                ends.peer_is = *lock(&queue.by);
                 queue.bell.ring();
             }
             _ => return Err(Errno::PROTOTYPE),
@@ -196,8 +185,32 @@ impl Unix {
         Ok(())
     }
 
+    /// Who wants credentials can be answered: it has a name (`SO_PASSCRED` of `unix(7)`).
+    fn name_for_credentials(&self, thread: &Thread) -> Result<(), Errno> {
+        let wanted = self.options.is_set(libc::SOL_SOCKET, libc::SO_PASSCRED);
+        if wanted && lock(&self.ends).name.is_empty() { self.bind(thread, &[]) } else { Ok(()) }
+    }
+
+    /// Of a datagram socket: nobody is its peer any more.
+    pub(super) fn disconnect(&self) -> Result<(), Errno> {
+        if self.style != Style::Datagram {
+            return Err(Errno::INVAL);
+        }
+        let mut ends = lock(&self.ends);
+        (ends.send, ends.peer) = (None, Vec::new());
+        Ok(())
+    }
+
+    /// Who is at the other end, as it was then: `SO_PEERCRED`.
+    pub(super) fn peer_is(&self) -> Option<Who> {
+        lock(&self.ends).peer_is
+    }
+
     /// `accept(2)`
     pub(super) fn accept(&self, thread: &Thread, open: &Open, flags: u32) -> Result<(Arc<Open>, Vec<u8>), Errno> {
+        if self.style == Style::Datagram {
+            return Err(Errno::OPNOTSUPP);
+        }
         let queue = lock(&self.ends).queue.clone().filter(|queue| queue.most() > 0).ok_or(Errno::INVAL)?;
         let take = || lock(&queue.waiting).pop_front();
         open.attempted(Interest::Readable);
@@ -213,36 +226,43 @@ impl Unix {
     }
 
     fn destination(&self, thread: &Thread, to: Option<&[u8]>) -> Result<Arc<Link>, Errno> {
-        if lock(&self.ends).is_silent {
-            return Err(Errno::PIPE);
-        }
+        let (send, is_silent) = {
+            let ends = lock(&self.ends);
+            (ends.send.clone(), ends.is_silent)
+        };
         match to {
-            Some(name) if self.style == Style::Datagram => match lock(&thread.world.names.0).get(name) {
-                Some(Named::Datagrams(link)) => link.upgrade().ok_or(Errno::CONNREFUSED),
-                Some(Named::Listening(_)) => Err(Errno::PROTOTYPE),
-                None => Err(Errno::NOENT),
+            Some(_) if self.style == Style::Stream => {
+                Err(if send.is_some() { Errno::ISCONN } else { Errno::OPNOTSUPP })
+            }
+            _ if is_silent => Err(Errno::PIPE),
+            Some(name) if self.style == Style::Datagram => match thread.world.names.find(thread, name)?.to {
+                naming::To::Datagrams(link) => Ok(link),
+                naming::To::Listening(_) => Err(Errno::PROTOTYPE),
             },
-            _ => lock(&self.ends).send.clone().ok_or(Errno::NOTCONN),
+            _ => send.ok_or(Errno::NOTCONN),
         }
     }
 
-    /// Sends bytes, and descriptors with them.
+    /// Sends bytes, and what goes with them.
     pub(super) fn send(
         &self,
         thread: &Thread,
         open: &Open,
         from: &[u8],
-        mut opens: Vec<Arc<Open>>,
+        mut beside: Beside,
         to: Option<&[u8]>,
         how: How,
     ) -> Result<usize, Errno> {
+        if how.has(libc::MSG_OOB) {
+            return Err(Errno::OPNOTSUPP);
+        }
         let link = self.destination(thread, to)?;
         thread.world.may_keep(from.len())?;
-        let name = lock(&self.ends).name.clone();
+        beside.sender = lock(&self.ends).name.clone();
         let until = self.options.send_until();
         let mut done = 0;
         loop {
-            let put = link.put(&from[done..], &mut opens, &name, self.is_stream());
+            let put = link.put(&from[done..], &mut beside, self.is_stream());
             let result = match (put, how.at_once) {
                 (Some(put), _) => put,
                 (None, true) => {
@@ -250,7 +270,7 @@ impl Unix {
                     Err(Errno::AGAIN)
                 }
                 (None, false) => {
-                    let put = || link.put(&from[done..], &mut opens, &name, self.is_stream());
+                    let put = || link.put(&from[done..], &mut beside, self.is_stream());
                     thread.wait(&[&link.bell], until, put).and_then(|put| put)
                 }
             };
@@ -283,10 +303,12 @@ impl Unix {
         };
         open.attempted(Interest::Readable);
         let until = self.options.receive_until();
+        // Who wants to know who sent something is not given the bytes of two at once.
+        let apart = self.options.is_set(libc::SOL_SOCKET, libc::SO_PASSCRED);
         let all = self.is_stream() && how.has(libc::MSG_WAITALL) && !how.has(libc::MSG_PEEK);
         let mut done = Taken::default();
         loop {
-            let mut take = || link.take(&mut into[done.count..], self.is_stream(), how.has(libc::MSG_PEEK));
+            let mut take = || link.take(&mut into[done.count..], self.is_stream(), apart, how.has(libc::MSG_PEEK));
             let taken = match (take(), how.at_once) {
                 (Some(taken), _) => Ok(taken),
                 (None, true) => Err(Errno::AGAIN),
@@ -300,8 +322,9 @@ impl Unix {
                         whole: done.whole + taken.whole,
                         opens: done.opens.into_iter().chain(taken.opens).collect(),
                         sender: taken.sender,
+                        who: taken.who,
                     };
-                    if !all || is_end || done.count == into.len() {
+                    if !all || apart || is_end || done.count == into.len() {
                         return Ok(done);
                     }
                 }
@@ -315,7 +338,10 @@ impl Unix {
     /// `shutdown(2)`
     pub(super) fn shut_down(&self, how: Shutdown) -> Result<(), Errno> {
         let mut ends = lock(&self.ends);
-        let Some(send) = ends.send.clone() else { return Err(Errno::NOTCONN) };
+        let Some(send) = ends.send.clone() else {
+            ends.is_silent |= self.style == Style::Datagram && how != Shutdown::Receive;
+            return Ok(());
+        };
         if let (Some(receive), true) = (&ends.receive, how != Shutdown::Send) {
             receive.close_reader();
         }
@@ -381,7 +407,8 @@ impl Unix {
         if let Some(link) = &ends.send {
             watch.enlist(&link.bell);
             let is_gone = connected && !link.has_reader();
-            if is_gone && ends.receive.as_ref().is_some_and(|link| !link.has_writer()) {
+            let is_over = |link: &Arc<Link>| !link.has_writer() || !link.has_reader();
+            if connected && is_over(link) && ends.receive.as_ref().is_some_and(is_over) {
                 found |= HUP;
             }
             if is_gone || link.has_room() {

@@ -6,6 +6,7 @@ use ringfence_abi::{Call, ErrorCode, Interest, Reply, Shutdown, SocketOption};
 use rustix::io::Errno;
 
 use super::{Internet, Phase, would_block};
+use crate::personality::credentials::first;
 use crate::personality::errno;
 use crate::personality::open::{Kind, Open};
 use crate::personality::process::lock;
@@ -13,6 +14,9 @@ use crate::personality::readiness::{IN, OUT};
 use crate::personality::socket::{Socket, address, names};
 use crate::personality::thread::Thread;
 use crate::personality::world::World;
+
+/// The lowest port that everybody may have: `ip_unprivileged_port_start` of `ip(7)`.
+const LOWEST_PORT: u16 = 1024;
 
 impl Internet {
     /// `bind(2)`
@@ -22,6 +26,10 @@ impl Internet {
             return Err(Errno::INVAL);
         }
         let address = self.target(address)?;
+        // Who became somebody else has no right to the lower ports: `ip(7)`.
+        if (1..LOWEST_PORT).contains(&address.port()) && lock(&thread.process.credentials).users[1] != first() {
+            return Err(Errno::ACCESS);
+        }
         if self.stream || !address.ip().is_unspecified() || address.port() != 0 {
             let handle = self.open(&thread.world, address.is_ipv6())?;
             if let Err(errno) = thread.world.call(Call::Bind { socket: handle, address }) {
@@ -197,10 +205,18 @@ impl Internet {
         }
     }
 
-    /// Of a datagram socket: nobody is its peer any more.
+    /// Nobody is its peer any more; a stream can be connected again.
     pub(in crate::personality::socket) fn disconnect(&self, world: &World) -> Result<(), Errno> {
         if self.stream {
-            return Err(Errno::OPNOTSUPP);
+            let phase = lock(&self.state).phase;
+            if !matches!(phase, Phase::Fresh | Phase::Bound) {
+                self.fail(world);
+                let mut state = lock(&self.state);
+                state.error = None;
+                state.ahead.clear();
+                state.kept = None;
+            }
+            return Ok(());
         }
         if let Some(socket) = self.handle() {
             world.call(Call::Disconnect { socket })?;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use ringfence_abi::{Call, ErrorCode, Interest, Reply};
 use rustix::io::Errno;
 
-use super::{AHEAD, ANSWERS, Internet, Phase, Received, State, would_block};
+use super::{AHEAD, ANSWERS, Internet, More, Phase, Received, State, would_block};
+use crate::kvm::Kept;
 use crate::personality::errno;
 use crate::personality::open::Open;
 use crate::personality::process::lock;
@@ -28,11 +29,17 @@ impl Internet {
             return Err(Errno::OPNOTSUPP);
         }
         let until = self.options.send_until();
+        if !self.stream && how.has(libc::MSG_MORE) {
+            return self.begin(thread, from, to);
+        }
+        let begun = if self.stream { None } else { lock(&self.state).more.take() };
+        let begun = begun.map(|more| more.and(thread, from)).transpose()?;
+        let (datagram, to) = begun.as_ref().map_or((from, to), |more| (&more.bytes[..], more.to));
         let mut done = 0;
         loop {
             let sent = match self.stream {
                 true => self.send_some(thread, &from[done..]),
-                false => self.send_datagram(thread, from, to),
+                false => self.send_datagram(thread, datagram, to).map(|_| from.len()),
             };
             let result = match sent {
                 Ok(count) => {
@@ -64,6 +71,20 @@ impl Internet {
                 Err(errno) => return Err(errno),
             }
         }
+    }
+
+    /// A part of a datagram, which is sent with its last one: `MSG_MORE` of `send(2)`.
+    fn begin(&self, thread: &Thread, from: &[u8], to: Option<SocketAddr>) -> Result<usize, Errno> {
+        let mut state = lock(&self.state);
+        let has_peer = matches!(state.phase, Phase::Connected | Phase::Asking);
+        let more = match state.more.take() {
+            Some(more) => more,
+            None if to.is_none() && !has_peer => return Err(Errno::DESTADDRREQ),
+            None => More { bytes: Vec::new(), to, kept: Kept::new(thread.world.machine.clone()) },
+        };
+        // One that would be too long is none.
+        state.more = Some(more.and(thread, from)?);
+        Ok(from.len())
     }
 
     fn send_some(&self, thread: &Thread, from: &[u8]) -> Result<usize, Errno> {
@@ -208,6 +229,19 @@ impl Internet {
 
     pub(in crate::personality::socket) fn length(&self) -> usize {
         lock(&self.state).ahead.front().map_or(0, |(ahead, _)| ahead.len())
+    }
+}
+
+impl More {
+    /// The same with this behind it.
+    fn and(mut self, thread: &Thread, from: &[u8]) -> Result<More, Errno> {
+        if self.bytes.len() + from.len() > LONGEST_DATAGRAM {
+            return Err(Errno::MSGSIZE);
+        }
+        thread.world.may_keep(from.len())?;
+        self.bytes.extend_from_slice(from);
+        self.kept.set(self.bytes.len());
+        Ok(self)
     }
 }
 
