@@ -51,6 +51,11 @@ fn who_is_at_the_other_end_is_known() {
 }
 
 #[test]
+fn who_cannot_wait_to_be_accepted_waits_for_that() {
+    end(&["crowded"]);
+}
+
+#[test]
 fn settings_are_kept_or_refused() {
     end(&["settings"]);
 }

@@ -162,6 +162,33 @@ static void strangers(void) {
     MUST(wait(&status) > 0 && status == 0);
 }
 
+/* Who finds that too many wait to be accepted waits as well. */
+static void crowded(void) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "\0crowded"};
+    int server = socket(AF_UNIX, SOCK_STREAM, 0), clients[4], status;
+    MUST(bind(server, (Any)&at, 10) == 0 && listen(server, 1) == 0);
+    for (int each = 0; each < 4; each++) clients[each] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    MUST(connect(clients[0], (Any)&at, 10) == 0 && connect(clients[1], (Any)&at, 10) == 0);
+    FAILS(connect(clients[2], (Any)&at, 10), EAGAIN);
+    int child = fork();
+    if (!child) {
+        int client = socket(AF_UNIX, SOCK_STREAM, 0);
+        MUST(close(server) == 0 && connect(client, (Any)&at, 10) == 0 && write(client, "x", 1) == 1);
+        _exit(0);
+    }
+    for (int each = 0; each < 3; each++) MUST(accept(server, NULL, NULL) >= 0);
+    MUST(wait(&status) == child && status == 0);
+    /* Nobody accepts any more. */
+    MUST(connect(clients[2], (Any)&at, 10) == 0 && connect(clients[3], (Any)&at, 10) == 0);
+    if (!(child = fork())) {
+        close(server);
+        FAILS(connect(socket(AF_UNIX, SOCK_STREAM, 0), (Any)&at, 10), ECONNREFUSED);
+        _exit(0);
+    }
+    close(server);
+    MUST(wait(&status) == child && status == 0);
+}
+
 /* Without a name one is chosen. */
 static void chosen(void) {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
@@ -373,6 +400,7 @@ int main(int count, char **words) {
         if (!strcmp(word, "unspecified")) unspecified();
         else if (!strcmp(word, "nodes")) nodes();
         else if (!strcmp(word, "strangers")) strangers();
+        else if (!strcmp(word, "crowded")) crowded();
         else if (!strcmp(word, "chosen")) chosen();
         else if (!strcmp(word, "headers")) headers();
         else if (!strcmp(word, "settings")) settings();

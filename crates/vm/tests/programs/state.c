@@ -9,9 +9,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -54,6 +56,9 @@ static int processes(void) {
     sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = 8});
     syscall(SYS_tgkill, getpid(), getpid(), SIGUSR1);
     if (mkfifo("/tmp/fifo", 0600)) return fail("mkfifo");
+    struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "/tmp/name"};
+    int server = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (bind(server, (void *)&at, sizeof at) || close(server)) return fail("bind");
     int both = open("/tmp/fifo", O_RDWR);
     if (write(both, "through", 7) != 7) return fail("/tmp/fifo");
     pid_t stopped = fork();
@@ -79,6 +84,11 @@ static int processes(void) {
     long long used = now(CLOCK_PROCESS_CPUTIME_ID), mine = now(CLOCK_THREAD_CPUTIME_ID);
     int clone = marker();
     if (now(CLOCK_PROCESS_CPUTIME_ID) < used || now(CLOCK_THREAD_CPUTIME_ID) < mine) return puts("used less");
+    struct stat node;
+    server = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (stat("/tmp/name", &node) || !S_ISSOCK(node.st_mode)) return fail("/tmp/name");
+    if (!bind(server, (void *)&at, sizeof at) || errno != EADDRINUSE || unlink("/tmp/name")) return puts("free");
+    if (bind(server, (void *)&at, sizeof at) || close(server)) return fail("bind");
     struct rlimit limits;
     getrlimit(RLIMIT_NOFILE, &limits);
     prctl(PR_GET_NAME, name);

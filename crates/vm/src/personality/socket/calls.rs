@@ -173,7 +173,7 @@ pub(in crate::personality) fn connect(thread: &mut Thread, [number, at, length, 
     match (socket_of(&open)?, target) {
         (Socket::Internet(socket), Target::Internet(address)) => socket.connect(thread, &open, address),
         (Socket::Internet(socket), Target::Nobody) => socket.disconnect(&thread.world),
-        (Socket::Unix(socket), Target::Unix(name)) => socket.connect(thread, &name),
+        (Socket::Unix(socket), Target::Unix(name)) => socket.connect(thread, &open, &name),
         (Socket::Unix(socket), Target::Nobody) => socket.disconnect(),
         (Socket::Unix(_), _) => Err(Errno::INVAL),
         _ => Err(Errno::AFNOSUPPORT),

@@ -137,6 +137,7 @@ impl Options {
         match (level, name) {
             (libc::SOL_SOCKET, libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) => Ok(vec![0; 16]),
             (libc::SOL_SOCKET, libc::SO_LINGER) => Ok(vec![0; 8]),
+            (libc::SOL_SOCKET, libc::SO_RCVLOWAT | libc::SO_SNDLOWAT) => Ok(1_i32.to_le_bytes().to_vec()),
             (libc::SOL_SOCKET, libc::SO_RCVBUF | libc::SO_SNDBUF) => Ok(212_992_i32.to_le_bytes().to_vec()),
             (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => Ok(1460_i32.to_le_bytes().to_vec()),
             _ if of_hal(level, name, 1).is_some() || KEPT.contains(&(level, name)) => Ok(vec![0; 4]),

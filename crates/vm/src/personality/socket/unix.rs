@@ -68,6 +68,8 @@ pub(super) struct Queue {
     /// Who listens.
     by: Mutex<Option<Who>>,
     bell: Bell,
+    /// Rung when more can wait, or nobody can any more.
+    room: Bell,
 }
 
 impl Queue {
@@ -118,7 +120,11 @@ impl Unix {
         drop(ends);
         held.into_iter().for_each(|held| world.names.let_go(&held));
         if let Some(queue) = queue {
-            let waiting = std::mem::take(&mut *lock(&queue.waiting));
+            let mut waiting = lock(&queue.waiting);
+            // Nobody joins any more.
+            queue.most.store(0, SeqCst);
+            let waiting = std::mem::take(&mut *waiting);
+            queue.room.ring();
             waiting.iter().for_each(|socket| socket.close(world));
         }
     }
@@ -129,60 +135,77 @@ impl Unix {
         if self.style == Style::Datagram || ends.name.is_empty() {
             return Err(if self.style == Style::Datagram { Errno::OPNOTSUPP } else { Errno::INVAL });
         }
-        let most = backlog.clamp(1, 4096).unsigned_abs() as usize;
+        // Above `somaxconn` as that; one more may wait: `listen(2)`.
+        let most = backlog.cast_unsigned().min(4096) as usize + 1;
         // Again, it changes how many may wait; those who do stay.
         let queue = ends.queue.as_ref().ok_or(Errno::INVAL)?;
         let who = Who::now(thread);
         queue.most.store(most, SeqCst);
+        queue.room.ring();
         *lock(&queue.by) = Some(who);
         ends.peer_is = Some(who);
         Ok(())
     }
 
-    /// `connect(2)`
-    pub(super) fn connect(&self, thread: &Thread, name: &[u8]) -> Result<(), Errno> {
+    /// `connect(2)`: waits while nobody else can wait to be accepted, unless it must not.
+    pub(super) fn connect(&self, thread: &Thread, open: &Open, name: &[u8]) -> Result<(), Errno> {
         self.name_for_credentials(thread)?;
         thread.world.may_keep(2 * EMPTY)?;
         let found = thread.world.names.find(thread, name)?;
-        let mut ends = lock(&self.ends);
-        match (found.to, self.style) {
+        match (&found.to, self.style) {
             (naming::To::Datagrams(link), Style::Datagram) => {
-                ends.send = Some(link);
+                let mut ends = lock(&self.ends);
+                ends.send = Some(link.clone());
                 ends.peer = found.name;
             }
             (naming::To::Listening(queue), Style::Stream | Style::Packets) => {
-                if queue.most() == 0 {
-                    return Err(Errno::CONNREFUSED);
+                let join = || self.join(thread, queue, &found.name);
+                match (join(), open.is_nonblocking()) {
+                    (Some(joined), _) => joined?,
+                    (None, true) => return Err(Errno::AGAIN),
+                    (None, false) => match thread.wait(&[&queue.room], self.options.send_until(), join) {
+                        Err(Errno::TIMEDOUT) => return Err(Errno::AGAIN),
+                        joined => joined??,
+                    },
                 }
-                if ends.send.is_some() {
-                    return Err(Errno::ISCONN);
-                }
-                if ends.queue.as_ref().is_some_and(|own| own.most() > 0) {
-                    return Err(Errno::INVAL);
-                }
-                let mut waiting = lock(&queue.waiting);
-                if waiting.len() >= queue.most() {
-                    return Err(Errno::AGAIN);
-                }
-                let (one, two) = (thread.link(), thread.link());
-                let other = Unix::joined(self.style, one.clone(), two.clone());
-                {
-                    let mut others = lock(&other.ends);
-                    others.name = found.name.clone();
-                    others.peer = ends.name.clone();
-                    others.peer_is = Some(Who::now(thread));
-                }
-                waiting.push_back(other);
-                drop(waiting);
-                (ends.receive, ends.send) = (Some(two), Some(one));
-                ends.peer = found.name;
-                ends.peer_is = *lock(&queue.by);
-                queue.bell.ring();
             }
             _ => return Err(Errno::PROTOTYPE),
         }
         self.bell.ring();
         Ok(())
+    }
+
+    /// Becomes one of those who wait to be accepted under this name; `None` when too many do.
+    fn join(&self, thread: &Thread, queue: &Queue, name: &[u8]) -> Option<Result<(), Errno>> {
+        let mut ends = lock(&self.ends);
+        let mut waiting = lock(&queue.waiting);
+        if queue.most() == 0 {
+            return Some(Err(Errno::CONNREFUSED));
+        }
+        if ends.send.is_some() {
+            return Some(Err(Errno::ISCONN));
+        }
+        if ends.queue.as_ref().is_some_and(|own| own.most() > 0) {
+            return Some(Err(Errno::INVAL));
+        }
+        if waiting.len() >= queue.most() {
+            return None;
+        }
+        let (one, two) = (thread.link(), thread.link());
+        let other = Unix::joined(self.style, one.clone(), two.clone());
+        {
+            let mut others = lock(&other.ends);
+            others.name = name.to_vec();
+            others.peer = ends.name.clone();
+            others.peer_is = Some(Who::now(thread));
+        }
+        waiting.push_back(other);
+        drop(waiting);
+        (ends.receive, ends.send) = (Some(two), Some(one));
+        ends.peer = name.to_vec();
+        ends.peer_is = *lock(&queue.by);
+        queue.bell.ring();
+        Some(Ok(()))
     }
 
     /// Who wants credentials can be answered: it has a name (`SO_PASSCRED` of `unix(7)`).
@@ -219,6 +242,7 @@ impl Unix {
             (None, true) => return Err(Errno::AGAIN),
             (None, false) => thread.wait(&[&queue.bell], None, take)?,
         };
+        queue.room.ring();
         let peer = lock(&accepted.ends).peer.clone();
         let kind = Kind::Socket(Box::new(Socket::Unix(accepted)));
         let accepted = Open::new(&thread.world, kind, b"socket:[1]", flags | libc::O_RDWR as u32);
