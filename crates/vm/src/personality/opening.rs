@@ -168,8 +168,9 @@ impl Thread {
             && (how.exclusive || (is_new(&stat, before) && world.owner(stat.identity).is_none()))
         {
             // Known from the beginning, so that it is not taken for a new one again.
-            let mode = mode & 0o7777 & !lock(&self.process.place()).mask;
-            self.own(stat.identity, Some(mode), u32::MAX)?;
+            let inherited = self.inherited(&path.normal);
+            let mode = self.mode_of_new(mode & 0o7777 & !lock(&self.process.place()).mask, inherited);
+            self.own(stat.identity, Some(mode), u32::MAX, inherited)?;
         }
         let names = if path.normal == b"/" { world.names_at_the_top() } else { Vec::new() };
         let kind = if is_folder { Kind::Folder(handle, names) } else { Kind::File(handle) };

@@ -233,7 +233,7 @@ impl Pipe {
     pub(super) fn write(&self, thread: &Thread, from: &[u8], at_once: bool) -> Result<usize, Errno> {
         thread.world.may_keep(from.len().min(self.left()))?;
         let mut done = 0;
-        while done < from.len() || from.is_empty() {
+        while done < from.len() {
             let rest = &from[done..];
             let written = match (self.try_write(rest), at_once) {
                 (Some(written), _) => written,
@@ -251,9 +251,6 @@ impl Pipe {
                 Err(_) => break,
             }
             self.bell.ring();
-            if from.is_empty() {
-                break;
-            }
         }
         Ok(done)
     }

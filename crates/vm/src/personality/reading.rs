@@ -63,6 +63,13 @@ fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option
     space.read(at, &mut content)?;
     let count = match offset {
         None => open.write(thread, &content)?,
+        // Linux appends all the same: `pwrite(2)`, "Bugs".
+        Some(_) if open.appends() => {
+            let before = *lock(&open.position);
+            let count = open.write(thread, &content);
+            *lock(&open.position) = before;
+            count?
+        }
         Some(offset) => open.write_at(offset, &content)?,
     };
     if count > 0 {

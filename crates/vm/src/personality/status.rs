@@ -465,6 +465,11 @@ impl Status {
         FileType::from_raw_mode(self.mode) == FileType::Directory
     }
 
+    /// Whether it is a named pipe.
+    pub(super) fn is_fifo(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Fifo
+    }
+
     /// Whether it is a symbolic link.
     pub(super) fn is_link(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::Symlink
