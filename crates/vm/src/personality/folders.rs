@@ -12,7 +12,7 @@ use super::opening::Path;
 use super::process::lock;
 use super::status::SHOWN;
 use super::thread::Thread;
-use super::{Answer, Arguments, int, owners};
+use super::{Answer, Arguments, int, moves, owners};
 use crate::scratch::Spot;
 
 /// A path that is not seen from a folder that is open.
@@ -177,11 +177,13 @@ pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, 
                 to.found()?;
                 thread.world.judge(&to.path, FileUse::Move(&from.path))?;
                 thread.world.scratch.exchange(&from, &to, thread.world.now())?;
+                moves::follow(&thread.world, &[(&from.path, &to.path), (&to.path, &from.path)]);
                 return Ok(0);
             }
             let watched = (thread.watched(&from.path), thread.watched(&to.path));
             thread.world.scratch.rename(&from, &to, flags == 0, thread.world.now())?;
             tell_move(thread, (&from.path, &to.path), watched);
+            moves::follow(&thread.world, &[(&from.path, &to.path)]);
             return Ok(0);
         }
         _ => return Err(Errno::XDEV),
@@ -201,6 +203,7 @@ pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, 
     let call = Call::Rename { from_directory: root, from: &from.written, to_directory: root, to: &to.written };
     thread.world.call(call)?;
     replaced.into_iter().for_each(|identity| thread.world.forget_owner(identity));
+    moves::follow(&thread.world, &[(&from.normal, &to.normal)]);
     tell_move(thread, (&from.normal, &to.normal), watched);
     Ok(0)
 }
@@ -395,6 +398,10 @@ pub(super) fn mknodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
 /// `getcwd(2)`
 pub(super) fn getcwd(thread: &mut Thread, [at, length, ..]: Arguments) -> Answer {
     let mut folder = lock(&thread.process.place()).folder.clone();
+    if thread.world.scratch.has(&folder) {
+        // It may have been removed.
+        thread.status_at(&thread.absolute(libc::AT_FDCWD, &folder)?, true)?;
+    }
     folder.push(0);
     if (folder.len() as u64) > length {
         return Err(Errno::RANGE);
@@ -408,7 +415,7 @@ pub(super) fn chdir(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
     let path = thread.path(libc::AT_FDCWD, path)?;
     let open = thread.open(&path, (libc::O_DIRECTORY | libc::O_PATH) as u32, true)?;
     thread.may_use(&path, true, owners::SEARCH)?;
-    lock(&thread.process.place()).folder = open.path.clone();
+    lock(&thread.process.place()).folder = open.place();
     Ok(0)
 }
 
@@ -418,7 +425,7 @@ pub(super) fn fchdir(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     match open.kind {
         Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_) => {
             thread.may_search(&open)?;
-            lock(&thread.process.place()).folder = open.path.clone();
+            lock(&thread.process.place()).folder = open.place();
             Ok(0)
         }
         _ => Err(Errno::NOTDIR),

@@ -106,8 +106,9 @@ fn list(thread: &mut Thread, [number, at, length, ..]: Arguments, kind_first: bo
             if node.state().names == 0 {
                 return Err(Errno::NOENT);
             }
-            thread.world.judge(&open.path, FileUse::With(Permission::FsList))?;
-            from_memory(thread, node, &open.path, *position)?
+            let place = open.place();
+            thread.world.judge(&place, FileUse::With(Permission::FsList))?;
+            from_memory(thread, node, &place, *position)?
         }
         Kind::Folder(..) | Kind::Listing(_) => thread.entries(&open, *stage)?,
         _ => return Err(Errno::NOTDIR),

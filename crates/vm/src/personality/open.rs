@@ -16,7 +16,7 @@ use super::inotify::Watches;
 use super::listing::Stage;
 use super::locks::Owner;
 use super::pipe::Pipe;
-use super::process::Process;
+use super::process::{Process, lock};
 use super::shared::Identity;
 use super::signalfd::Signals;
 use super::socket::Socket;
@@ -32,8 +32,10 @@ use crate::tree::HostFile;
 pub(super) struct Open {
     world: Arc<World>,
     pub(super) kind: Kind,
-    /// Where it is, for the program.
+    /// Where it was when it was opened, for the program.
     pub(super) path: Vec<u8>,
+    /// Where a folder is that was moved since.
+    moved: Mutex<Option<Vec<u8>>>,
     pub(super) position: Mutex<u64>,
     /// Of a folder, how far it was listed.
     pub(super) stage: Mutex<Stage>,
@@ -176,6 +178,7 @@ impl Open {
             world: world.clone(),
             kind,
             path: path.to_vec(),
+            moved: Mutex::default(),
             position,
             stage: Mutex::new(Stage::Dots(0)),
             flags,
@@ -268,6 +271,16 @@ impl Open {
             _ => CHANGEABLE,
         };
         self.flags.store(self.flags() & !changeable | flags & changeable, SeqCst);
+    }
+
+    /// Where it is now.
+    pub(super) fn place(&self) -> Vec<u8> {
+        lock(&self.moved).clone().unwrap_or_else(|| self.path.clone())
+    }
+
+    /// It is elsewhere from here on.
+    pub(super) fn move_to(&self, place: Vec<u8>) {
+        *lock(&self.moved) = Some(place);
     }
 
     /// Whether it is something that Linux sends `SIGIO` for.

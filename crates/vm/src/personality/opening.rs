@@ -67,9 +67,7 @@ impl Thread {
             number => {
                 let open = self.process.descriptors().get(number)?;
                 match open.kind {
-                    Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_) => {
-                        open.path.clone()
-                    }
+                    Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_) => open.place(),
                     _ => return Err(Errno::NOTDIR),
                 }
             }

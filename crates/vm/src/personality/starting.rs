@@ -281,7 +281,7 @@ fn execute_first(thread: &mut Thread, beginning: Beginning) {
     if let Some(folder) = folder {
         let path = thread.absolute(libc::AT_FDCWD, folder.as_bytes());
         match path.and_then(|path| thread.open(&path, (libc::O_DIRECTORY | libc::O_PATH) as u32, true)) {
-            Ok(open) => lock(&thread.process.place()).folder = open.path.clone(),
+            Ok(open) => lock(&thread.process.place()).folder = open.place(),
             Err(errno) => {
                 // Who asked may have gone.
                 let _ = failed.send(Failed::Folder(folder, errno));
