@@ -162,11 +162,15 @@ pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, 
     if is_dots(from)? || is_dots(to)? {
         return Err(Errno::BUSY);
     }
+    let is_folder = space.text(from)?.ends_with(b"/") || space.text(to)?.ends_with(b"/");
     let (from, to) = match (thread.changeable(from_folder, from)?, thread.changeable(to_folder, to)?) {
         (Way::Path(from), Way::Path(to)) => (from, to),
         (Way::Memory(from), Way::Memory(to)) => {
             thread.may(&from, Permission::FsDelete)?;
             thread.may(&to, Permission::FsCreate)?;
+            if is_folder && !from.found()?.is_folder() {
+                return Err(Errno::NOTDIR);
+            }
             from.found()?;
             thread.world.judge(&from.path, FileUse::Move(&to.path))?;
             if to.node.is_some() {
