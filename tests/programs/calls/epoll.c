@@ -71,4 +71,22 @@ int main(void) {
     epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &in);
     close(ends[1]);
     ready(set, 100);
+    struct epoll_event one[1], alone = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+    SHOW(epoll_wait(set, one, INT_MAX, 0));
+    MUST(pipe(ends) == 0);
+    SHOW(epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &alone));
+    SHOW(epoll_ctl(set, EPOLL_CTL_MOD, ends[0], &in));
+    SHOW(epoll_ctl(set, EPOLL_CTL_DEL, ends[0], NULL));
+    alone.events |= EPOLLRDHUP;
+    SHOW(epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &alone));
+    alone.events = EPOLLIN | EPOLLEXCLUSIVE;
+    SHOW(epoll_ctl(set, EPOLL_CTL_ADD, epoll_create1(0), &alone));
+    SHOW(epoll_ctl(set, EPOLL_CTL_ADD, open("/dev/zero", O_RDONLY), &in));
+    int inner = epoll_create1(0);
+    epoll_ctl(inner, EPOLL_CTL_ADD, ends[0], &nested);
+    for (int depth = 0; depth < 6; depth++) {
+        int next = epoll_create1(0);
+        SHOW(epoll_ctl(next, EPOLL_CTL_ADD, inner, &nested));
+        inner = next;
+    }
 }
