@@ -101,7 +101,7 @@ pub(super) fn getsid(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
 
 /// `setpgid(2)`
 pub(super) fn setpgid(thread: &mut Thread, [id, group, ..]: Arguments) -> Answer {
-    if int(group) < 0 {
+    if int(group) < 0 || (int(group) == 0 && int(id) < 0) {
         return Err(Errno::INVAL);
     }
     let wanted = process(thread, id)?;
@@ -198,6 +198,34 @@ pub(super) fn arch_prctl(thread: &mut Thread, [code, at, ..]: Arguments) -> Answ
         0x1011 => Ok(1),
         0x1012 => Err(Errno::NODEV),
         _ => Err(Errno::INVAL),
+    }
+}
+
+/// `unshare(2)`: what nobody shares need not be set apart; there are no namespaces.
+pub(super) fn unshare(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
+    const APART: i32 = libc::CLONE_FILES | libc::CLONE_FS | libc::CLONE_SYSVSEM;
+    const SPACES: i32 = libc::CLONE_NEWNS
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWUSER
+        | libc::CLONE_NEWCGROUP
+        | 0x80;
+    const OF_MEMORY: i32 = libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_VM;
+    let flags = int(flags);
+    let is_alone = lock(&thread.process.threads).len() == 1;
+    match () {
+        () if flags & !(APART | SPACES | OF_MEMORY) != 0 => Err(Errno::INVAL),
+        () if flags & SPACES != 0 => Err(Errno::PERM),
+        () if flags & OF_MEMORY != 0 && !is_alone => Err(Errno::INVAL),
+        () => {
+            // One is the process's own, and one is looked at here.
+            let is_shared = |count: usize| !is_alone || count > 2;
+            let files = flags & libc::CLONE_FILES != 0 && is_shared(Arc::strong_count(&thread.process.descriptors()));
+            let place = flags & libc::CLONE_FS != 0 && is_shared(Arc::strong_count(&thread.process.place()));
+            if files || place { Err(Errno::NOSYS) } else { Ok(0) }
+        }
     }
 }
 

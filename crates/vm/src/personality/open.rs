@@ -211,7 +211,7 @@ impl Open {
     /// How often what can be read and what can be written may have changed.
     pub(super) fn changes(&self) -> [u64; 2] {
         let rings = match &self.kind {
-            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => pipe.bell.rings(),
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => return pipe.news(),
             Kind::Socket(socket) => socket.changes(),
             Kind::Terminal(terminal) | Kind::Master(terminal) => terminal.bell.rings(),
             Kind::Counter(counter) => counter.bell.rings(),
