@@ -14,6 +14,7 @@ use super::special;
 use super::thread::Thread;
 use super::{Answer, Arguments, int, owners};
 use crate::memory::Content;
+use crate::scratch::Spot;
 use crate::tree::{HostFile, normal};
 
 /// How many links a path may lead through: `path_resolution(7)`.
@@ -101,12 +102,59 @@ impl Thread {
         Err(Errno::LOOP)
     }
 
+    /// Opens what is open once more, with a position and flags of its own: `proc_pid_fd(5)`. What has neither, and a file of
+    /// the hal's that has no name any more, is what it was.
+    fn open_anew(&self, open: Arc<Open>, flags: u32, mode: u32) -> Result<Found, Errno> {
+        let flags = flags & !((libc::O_CREAT | libc::O_EXCL) as u32);
+        let new = |kind: Kind| Ok(Found::Open(Open::new(&self.world, kind, &open.path, flags)));
+        match &open.kind {
+            Kind::Memory(node) if flags & libc::O_PATH as u32 == 0 => {
+                let place = open.place();
+                // Where it is, is asked for as if it were opened there; a memory file is nowhere.
+                if self.world.scratch.has(&place) {
+                    let spot = Spot::of(place, node.clone());
+                    return self.open_memory(&spot, flags, mode).map(Found::Open);
+                }
+                if flags & libc::O_DIRECTORY as u32 != 0 {
+                    return Err(Errno::NOTDIR);
+                }
+                if flags & libc::O_TRUNC as u32 != 0 {
+                    super::memory_files::set_size(&self.world, node, 0)?;
+                }
+                new(Kind::Memory(node.clone()))
+            }
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => match flags as i32 & libc::O_ACCMODE {
+                libc::O_RDONLY => new(Kind::Reader(pipe.clone())),
+                libc::O_WRONLY => new(Kind::Writer(pipe.clone())),
+                _ => new(Kind::Both(pipe.clone())),
+            },
+            Kind::File(_) | Kind::Folder(..) | Kind::System(_) | Kind::SystemFolder(_) | Kind::MemoryFolder(_) => {
+                let path = self.absolute(libc::AT_FDCWD, &open.place())?;
+                // The name may be another file's by now, which is left as it is.
+                let cuts = flags & libc::O_TRUNC as u32 != 0;
+                match self.open_as(&path, flags & !(libc::O_TRUNC as u32), mode, true) {
+                    Ok(again) if again.identity() == open.identity() => {
+                        if cuts {
+                            again.set_size(0)?;
+                        }
+                        Ok(Found::Open(again))
+                    }
+                    Ok(_) | Err(Errno::NOENT) => Ok(Found::Open(open)),
+                    Err(errno) => Err(errno),
+                }
+            }
+            Kind::Socket(_) | Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) => Err(Errno::NXIO),
+            _ => Ok(Found::Open(open)),
+        }
+    }
+
     /// One step of it: a link of `/proc` or one that leads out of memory is where to go on.
     fn open_or_follow(&self, path: &Path, flags: u32, mode: u32, follow: bool) -> Result<Found, Errno> {
         let has = |flag: i32| flags & flag as u32 != 0;
         let world = &self.world;
         if let Some(number) = special::descriptor(self, &path.normal) {
-            return self.process.descriptors().get(number).map(Found::Open);
+            let open = self.process.descriptors().get(number)?;
+            return self.open_anew(open, flags, mode);
         }
         let changes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 || has(libc::O_TRUNC);
         if let Some(opened) = super::terminal::open(self, &path.normal, flags) {

@@ -66,6 +66,11 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
+    /// Something that is open, where it was opened.
+    pub(crate) fn of(path: Vec<u8>, node: Arc<Node>) -> Spot {
+        Spot { path, node: Some(node), parent: None }
+    }
+
     fn name(&self) -> &[u8] {
         self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
     }
