@@ -44,6 +44,7 @@ mod proc;
 mod process;
 mod readiness;
 mod reading;
+mod resolve;
 mod rest;
 mod revive;
 mod robust;

@@ -12,7 +12,7 @@ use super::open::{Charged, Kind, Mapped, Open};
 use super::process::lock;
 use super::special;
 use super::thread::Thread;
-use super::{Answer, Arguments, int, owners};
+use super::{Answer, Arguments, int, owners, resolve};
 use crate::memory::Content;
 use crate::scratch::Spot;
 use crate::tree::{HostFile, normal};
@@ -300,8 +300,6 @@ pub(super) fn creat(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer 
 /// `openat2(2)`: `struct open_how` is copied first, and what follows what is known has to be zero.
 pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Arguments) -> Answer {
     const HOW: u64 = 24;
-    const NO_MAGIC_LINKS: u64 = 2;
-    const KNOWN: u64 = 0x3f;
     let space = thread.process.space()?;
     match size {
         ..HOW => return Err(Errno::INVAL),
@@ -318,17 +316,27 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
     let word = |at: u64| space.read_u64(how.wrapping_add(at));
     let (flags, mode, resolve) = (word(0)?, word(8)?, word(16)?);
     const OF_A_PATH: i32 = libc::O_PATH | PATH_FLAGS;
+    /// Every flag of `open(2)`.
+    const FLAGS: u64 = 0x7f_ffc3;
     if flags & libc::O_PATH as u64 != 0 && flags & !(OF_A_PATH as u64) != 0 {
         return Err(Errno::INVAL);
     }
     let makes = flags & (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64 != 0;
-    if flags > u64::from(u32::MAX) || resolve & !KNOWN != 0 || mode & !0o7777 != 0 || (mode != 0 && !makes) {
+    if flags & !FLAGS != 0 || resolve & !resolve::KNOWN != 0 || mode & !0o7777 != 0 || (mode != 0 && !makes) {
         return Err(Errno::INVAL);
     }
-    if resolve & !NO_MAGIC_LINKS != 0 {
-        return Err(Errno::NOSYS);
+    if resolve == 0 {
+        return openat(thread, [folder, path, flags, mode, 0, 0]);
     }
-    openat(thread, [folder, path, flags, mode, 0, 0])
+    let flags = flags_of(flags as u32)?;
+    let text = space.text(path)?;
+    if text.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    let follow = flags & libc::O_NOFOLLOW as u32 == 0;
+    let path = thread.resolve(int(folder), &text, resolve, follow)?;
+    thread.may_pass(&path)?;
+    open_path(thread, path, flags, mode)
 }
 
 /// `O_LARGEFILE` as Linux keeps it for whatever is opened by a program of 64 bits.
@@ -358,6 +366,10 @@ fn flags_of(flags: u32) -> Result<u32, Errno> {
 pub(super) fn openat(thread: &mut Thread, [folder, path, flags, mode, ..]: Arguments) -> Answer {
     let flags = flags_of(flags as u32)?;
     let path = thread.path(int(folder), path)?;
+    open_path(thread, path, flags, mode)
+}
+
+fn open_path(thread: &mut Thread, path: Path, flags: u32, mode: u64) -> Answer {
     let follow = flags & libc::O_NOFOLLOW as u32 == 0;
     // What is new is told as such.
     let has = |flag: i32| flags & flag as u32 == flag as u32;
