@@ -301,11 +301,15 @@ pub(super) fn lseek(thread: &mut Thread, [number, by, whence, ..]: Arguments) ->
         libc::SEEK_SET => 0,
         libc::SEEK_CUR => *position,
         libc::SEEK_END => open.size()?,
-        // Everything is content.
+        // Of files that are not in memory, everything is content.
         libc::SEEK_DATA | libc::SEEK_HOLE => {
             let (size, at) = (open.size()?, offset(by as u64).map_err(|_| Errno::NXIO)?);
             if at >= size {
                 return Err(Errno::NXIO);
+            }
+            if let Kind::Memory(node) = &open.kind {
+                *position = node.content()?.seek(at, int(whence) == libc::SEEK_DATA).ok_or(Errno::NXIO)?;
+                return Ok(*position);
             }
             *position = if int(whence) == libc::SEEK_DATA { at } else { size };
             return Ok(*position);
