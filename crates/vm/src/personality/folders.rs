@@ -366,7 +366,7 @@ pub(super) fn mknod(thread: &mut Thread, [path, mode, device, ..]: Arguments) ->
     mknodat(thread, [HERE, path, mode, device, 0, 0])
 }
 
-/// `mknodat(2)`: files, and in memory named pipes; nobody makes a device.
+/// `mknodat(2)`: files, and in memory named pipes and names of sockets; nobody makes a device.
 pub(super) fn mknodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) -> Answer {
     let mode = mode as u32;
     match mode & libc::S_IFMT {
@@ -378,13 +378,17 @@ pub(super) fn mknodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
             thread.made_at(&open.path, false);
             Ok(0)
         }
-        libc::S_IFIFO => match thread.changeable(folder, path)? {
+        kind @ (libc::S_IFIFO | libc::S_IFSOCK) => match thread.changeable(folder, path)? {
             Way::Memory(spot) => {
                 thread.may(&spot, Permission::FsCreate)?;
                 let mask = lock(&thread.process.place()).mask;
                 let inherited = thread.inherited(&spot.path);
                 let mode = thread.mode_of_new(mode & 0o7777 & !mask, inherited);
-                thread.world.scratch.make_fifo(&spot, mode, thread.world.now())?;
+                let (scratch, now) = (&thread.world.scratch, thread.world.now());
+                match kind {
+                    libc::S_IFIFO => scratch.make_fifo(&spot, mode, now)?,
+                    _ => scratch.make_socket(&spot, mode, now).map(drop)?,
+                }
                 owned(thread, &spot.path, None, inherited);
                 thread.made_at(&spot.path, false);
                 Ok(0)
@@ -399,7 +403,7 @@ pub(super) fn mknodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
                 Err(errno) => Err(errno),
             },
         },
-        libc::S_IFCHR | libc::S_IFBLK | libc::S_IFSOCK | libc::S_IFDIR => Err(Errno::PERM),
+        libc::S_IFCHR | libc::S_IFBLK | libc::S_IFDIR => Err(Errno::PERM),
         _ => Err(Errno::INVAL),
     }
 }

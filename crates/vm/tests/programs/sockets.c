@@ -131,6 +131,8 @@ static void nodes(void) {
     server = binds(SOCK_STREAM, "other");
     MUST(server >= 0 && unlink("other") == 0 && binds(SOCK_STREAM, "other") >= 0);
     FAILS(connects(SOCK_STREAM, "other"), ECONNREFUSED);
+    MUST(mknod("made", S_IFSOCK | 0700, 0) == 0 && stat("made", &status) == 0 && S_ISSOCK(status.st_mode));
+    FAILS(connects(SOCK_STREAM, "made"), ECONNREFUSED);
     /* A mailbox that is gone, and one in its place. */
     char text[8];
     int box = binds(SOCK_DGRAM, "box"), sender = connects(SOCK_DGRAM, "box");

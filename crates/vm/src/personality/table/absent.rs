@@ -235,7 +235,7 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("prctl", "names, signals at the parent's end, adopting, dumpable; slack is kept and changes nothing"),
     ("execve", "with several threads, only from the first one; from another it answers EAGAIN"),
     ("execveat", "as execve"),
-    ("mknod", "named pipes and files in folders in memory (/tmp, /dev/shm); no devices"),
+    ("mknod", "named pipes, names of sockets and files in folders in memory (/tmp, /dev/shm); no devices"),
     ("mknodat", "as mknod"),
     (
         "openat2",

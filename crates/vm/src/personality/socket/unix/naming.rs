@@ -148,9 +148,10 @@ impl Thread {
     /// Makes the node of a name in memory, as a file is made there.
     fn make_socket(&self, path: &Path, spot: &Spot) -> Result<Key, Errno> {
         let mask = lock(&self.process.place()).mask;
+        let inherited = self.inherited(&spot.path);
         let made = self.world.scratch.make_socket(spot, 0o777 & !mask, self.world.now());
         let node = made.map_err(|errno| if errno == Errno::EXIST { Errno::ADDRINUSE } else { errno })?;
-        if let Err(errno) = self.own((MEMORY_DEVICE, node.number), None, 0) {
+        if let Err(errno) = self.own((MEMORY_DEVICE, node.number), None, 0, inherited) {
             // Nobody else's, so nobody's.
             if let Ok(Way::Memory(spot)) = self.lead(path, false) {
                 let _ = self.world.scratch.remove(&spot, false, self.world.now());
