@@ -249,7 +249,7 @@ fn programs_read_the_facts_of_their_instance_in_proc_and_nothing_of_the_host() {
     let script = "cd /proc; for f in filesystems self/status self/stat self/limits self/mounts meminfo stat loadavg uptime \
                   sys/kernel/osrelease 2/comm; do read -r line < $f || echo missing $f; done; \
                   shown=$(/bin/busybox ps); echo \"$shown\" | /bin/busybox wc -l; \
-                  for f in kcore kallsyms 1/environ sys/kernel/core_pattern ../etc/selinux/config ../sys/class/net; do \
+                  for f in kcore kallsyms 1/environ sys/kernel/modprobe ../etc/selinux/config ../sys/class/net; do \
                   [ -e $f ] && echo there $f; done; echo done";
     let Some(lab) = Lab::shell(script) else { return };
     let outcome = lab.run();

@@ -36,6 +36,9 @@ static void own_image(char **words) {
     MUST(readlink("/proc/self/exe", path, sizeof path) > 0);
     MUST(mkdir("/tmp/there", 0755) == 0 && chdir("/tmp/there") == 0);
     MUST(rename("/tmp/there", "/tmp/moved") == 0 && symlink("/proc/self/cwd", "/tmp/there") == 0);
+    MUST(open("/proc/self/cwd", O_RDONLY) >= 0 && stat("/proc/self/cwd", &status) == 0);
+    /* A folder that is gone is known by its name alone. */
+    MUST(chdir("/tmp/moved") == 0 && rmdir("/tmp/moved") == 0 && symlink("/proc/self/cwd", "/tmp/moved") == 0);
     MUST(open("/proc/self/cwd", O_RDONLY) == -1 && errno == ELOOP);
     MUST(stat("/proc/self/cwd", &status) == -1 && errno == ELOOP);
 }
