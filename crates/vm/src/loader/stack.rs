@@ -26,7 +26,8 @@ pub(super) fn build(
     interpreter: u64,
     vdso: Option<u64>,
 ) -> Result<u64, Errno> {
-    let protection = Protection::READ | Protection::WRITE;
+    let mut protection = Protection::READ | Protection::WRITE;
+    protection.set(Protection::EXECUTE, program.runs_on_stack);
     space.map(Placement::Fixed(STACK_END - STACK), STACK, protection, Backing::Anonymous)?;
     space.populate(STACK_END - POPULATED, POPULATED);
     // Strings from the top downwards, then what points to them.

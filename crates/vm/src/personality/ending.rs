@@ -61,7 +61,10 @@ fn over(world: &World, process: &Arc<Process>) {
     process.alarms.clear(true);
     process.set_descriptors(Arc::default());
     process.set_space(None);
+    let name = process.name();
     process.set_image(Image::default());
+    // Whoever looks at what is left of it sees that.
+    process.name_it(Some(name));
     world.locks.release(Owner::Process(process.id), None);
     world.shared.settle();
     if process.session.load(SeqCst) == process.id {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::open::{EACH_TEXT, Kind, bytes_of};
 use super::process::{Image, lock};
 use super::thread::{Next, Thread};
-use super::{Answer, Arguments, int};
+use super::{Answer, Arguments, identity, int};
 use crate::kvm::Kept;
 use crate::loader::{self, Command};
 
@@ -157,6 +157,8 @@ pub(super) fn execute(
     process.left.ring();
     (thread.clear_at_end, thread.alternate, thread.rseq) = (0, Default::default(), None);
     process.barriers.store(0, SeqCst);
+    process.keeps_capabilities.store(false, SeqCst);
+    process.persona.fetch_and(!identity::READ_IMPLIES_EXEC, SeqCst);
     process.last_signal.store(libc::SIGCHLD, SeqCst);
     thread.context = loaded.registers;
     let processor = thread.processor()?;

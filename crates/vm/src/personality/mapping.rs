@@ -1,18 +1,26 @@
 //! Memory: `mmap(2)`, `munmap(2)`, `mprotect(2)`, `mremap(2)`, `brk(2)`, `madvise(2)`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use rustix::io::Errno;
 
 use super::open::{Charged, Kind, Mapped};
 use super::special::Device;
 use super::thread::Thread;
+use super::identity::READ_IMPLIES_EXEC;
 use super::{Answer, Arguments, int};
 use crate::memory::{Backing, Content, Placement, Protection, Reach, Segment};
 
-fn protection(argument: u64) -> Result<Protection, Errno> {
-    // PROT_GROWSDOWN and PROT_GROWSUP are not here.
-    Protection::from_bits(u8::try_from(argument).map_err(|_| Errno::INVAL)?).ok_or(Errno::INVAL)
+/// What an argument asks for: what of it is nothing of memory says nothing, and a personality may add to it.
+fn protection(thread: &Thread, argument: u64) -> Protection {
+    let mut protection = Protection::from_bits_truncate(argument as u8);
+    let runs = thread.process.persona.load(SeqCst) & READ_IMPLIES_EXEC != 0;
+    protection.set(
+        Protection::EXECUTE,
+        protection.contains(Protection::EXECUTE) || runs && protection.contains(Protection::READ),
+    );
+    protection
 }
 
 /// The flags of `mmap(2)` that `MAP_SHARED_VALIDATE` admits.
@@ -33,7 +41,7 @@ const AHEAD: u64 = 16 << 20;
 
 /// `mmap(2)`
 pub(super) fn mmap(thread: &mut Thread, [at, length, wanted, flags, number, offset]: Arguments) -> Answer {
-    let protection = protection(wanted)?;
+    let protection = protection(thread, wanted);
     let flags = int(flags);
     let has = |flag: i32| flags & flag == flag;
     if !offset.is_multiple_of(crate::kvm::PAGE) {
@@ -113,7 +121,11 @@ pub(super) fn munmap(thread: &mut Thread, [start, length, ..]: Arguments) -> Ans
 
 /// `mprotect(2)`
 pub(super) fn mprotect(thread: &mut Thread, [start, length, wanted, ..]: Arguments) -> Answer {
-    thread.process.space()?.protect(start, length, protection(wanted)?).map(|()| 0)
+    const SEMAPHORES: u64 = 8;
+    if wanted & !(u64::from(Protection::all().bits()) | SEMAPHORES) != 0 {
+        return Err(Errno::INVAL);
+    }
+    thread.process.space()?.protect(start, length, protection(thread, wanted)).map(|()| 0)
 }
 
 /// `mremap(2)`

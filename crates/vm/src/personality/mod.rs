@@ -31,6 +31,7 @@ mod listing;
 mod locks;
 mod mapping;
 mod memory_files;
+mod notes;
 mod open;
 mod opening;
 mod outside;

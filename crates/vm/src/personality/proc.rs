@@ -16,7 +16,7 @@ use super::thread::Thread;
 const TICK: u128 = 10;
 
 /// The files of a process.
-const OF_A_PROCESS: [&str; 20] = [
+const OF_A_PROCESS: [&str; 22] = [
     "cgroup",
     "cmdline",
     "comm",
@@ -30,12 +30,14 @@ const OF_A_PROCESS: [&str; 20] = [
     "mounts",
     "oom_score",
     "oom_score_adj",
+    "personality",
     "root",
     "sched",
     "stat",
     "statm",
     "status",
     "task",
+    "timerslack_ns",
     "wchan",
 ];
 /// Those that stand beside the processes.
@@ -273,7 +275,7 @@ fn of_process(thread: &Thread, process: &Arc<Process>, who: u32, path: &str) -> 
     match path {
         "" => Some(Kind::Listing(names(&OF_A_PROCESS))),
         "cmdline" => text(image.arguments.iter().flat_map(|text| text.iter().copied().chain([0])).collect::<Vec<u8>>()),
-        "comm" => text([process.name(), b"\n".to_vec()].concat()),
+        "comm" => text([process.name_of(who), b"\n".to_vec()].concat()),
         "stat" => text(stat(process, who)),
         "statm" => {
             let (size, resident) = sizes(process);
@@ -281,7 +283,13 @@ fn of_process(thread: &Thread, process: &Arc<Process>, who: u32, path: &str) -> 
         }
         "status" => text(status(process, who)),
         "cgroup" => text("0::/\n"),
-        "oom_score" | "oom_score_adj" | "wchan" => text("0\n"),
+        "oom_score" | "wchan" => text("0\n"),
+        "oom_score_adj" => text(format!("{}\n", lock(&process.oom)[0])),
+        "personality" if mine => text(format!("{:08x}\n", process.persona.load(SeqCst))),
+        "timerslack_ns" => {
+            let slack = lock(&process.threads).get(&who).map_or(0, |member| member.slack.load(SeqCst));
+            text(format!("{slack}\n"))
+        }
         "mounts" => text(mounts(thread, false)),
         "mountinfo" => text(mounts(thread, true)),
         "limits" => text(limits(process)),
@@ -354,7 +362,7 @@ fn stat(process: &Process, who: u32) -> String {
     format!(
         "{who} ({}) {} {parent} {group} {session} 0 -1 0 0 0 0 0 {used} 0 {children} 0 {} {niceness} {threads} 0 0 {size} {} \
          18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
-        String::from_utf8_lossy(&process.name()),
+        String::from_utf8_lossy(&process.name_of(who)),
         state(process, who),
         20 + niceness,
         resident / 4096,
@@ -386,7 +394,7 @@ fn status(process: &Process, who: u32) -> String {
          SigQ:\t0/1024\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{ignored:016x}\n\
          SigCgt:\t{caught:016x}\nCapInh:\t{none}\nCapPrm:\t{none}\nCapEff:\t{none}\nCapBnd:\t{none}\nCapAmb:\t{none}\n\
          NoNewPrivs:\t{}\nSeccomp:\t0\n",
-        String::from_utf8_lossy(&process.name()),
+        String::from_utf8_lossy(&process.name_of(who)),
         lock(&process.place()).mask,
         state,
         threads.len(),

@@ -284,6 +284,10 @@ pub(crate) struct Process {
     pub(crate) groups: [u32; 4],
     #[serde(deserialize_with = "bounded::list")]
     pub(crate) more_groups: Vec<u32>,
+    /// `oom_score_adj` and the least it may be, `personality(2)`, `PR_SET_KEEPCAPS`, `PR_SET_THP_DISABLE`.
+    pub(crate) oom: [i32; 2],
+    pub(crate) persona: u32,
+    pub(crate) keeps: (bool, bool),
     /// What it has registered for `membarrier(2)`.
     pub(crate) barriers: i32,
     /// Processor time of all its threads so far, and of children that were waited for.
@@ -341,6 +345,10 @@ pub(crate) struct Thread {
     #[serde(deserialize_with = "bounded::list")]
     pub(crate) signals: Vec<Cause>,
     pub(crate) blocked: u64,
+    /// Its name, of another than the first.
+    pub(crate) name: Vec<u8>,
+    /// How much later it may be woken, and the same for who says 0.
+    pub(crate) slack: [u64; 2],
     /// rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8 to r15, rip, rflags.
     pub(crate) registers: [u64; 18],
     /// `fs` and `gs`.
