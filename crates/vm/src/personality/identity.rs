@@ -174,7 +174,9 @@ pub(super) fn getrusage(thread: &mut Thread, [whose, at, ..]: Arguments) -> Answ
     let mut bytes = [0; 144];
     bytes[..8].copy_from_slice(&used.as_secs().to_le_bytes());
     bytes[8..16].copy_from_slice(&u64::from(used.subsec_micros()).to_le_bytes());
-    bytes[32..40].copy_from_slice(&(thread.world.machine.used() / 1024).to_le_bytes());
+    let [own, children] = thread.process.peaks();
+    let peak = if int(whose) == libc::RUSAGE_CHILDREN { children } else { own };
+    bytes[32..40].copy_from_slice(&(peak / 1024).to_le_bytes());
     thread.process.space()?.write(at, &bytes).map(|()| 0)
 }
 

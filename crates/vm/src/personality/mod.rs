@@ -37,6 +37,7 @@ mod opening;
 mod outside;
 mod owners;
 mod pidfd;
+mod pinning;
 mod pipe;
 mod polling;
 mod prctl;

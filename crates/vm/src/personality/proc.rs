@@ -16,7 +16,7 @@ use super::thread::Thread;
 const TICK: u128 = 10;
 
 /// The files of a process.
-const OF_A_PROCESS: [&str; 22] = [
+const OF_A_PROCESS: [&str; 23] = [
     "cgroup",
     "cmdline",
     "comm",
@@ -33,6 +33,7 @@ const OF_A_PROCESS: [&str; 22] = [
     "personality",
     "root",
     "sched",
+    "smaps",
     "stat",
     "statm",
     "status",
@@ -294,7 +295,7 @@ fn of_process(thread: &Thread, process: &Arc<Process>, who: u32, path: &str) -> 
         "mountinfo" => text(mounts(thread, true)),
         "limits" => text(limits(process)),
         // Made when it is opened.
-        "maps" if mine => text(Vec::new()),
+        "maps" | "smaps" if mine => text(Vec::new()),
         "fd" | "fdinfo" if mine => Some(Kind::Listing(
             process.descriptors().numbers().iter().map(|number| number.to_string().into_bytes()).collect(),
         )),
@@ -380,6 +381,7 @@ fn status(process: &Process, who: u32) -> String {
     let (id, parent) = (process.id, process.parent.load(SeqCst));
     let first = threads.get(&who).or_else(|| threads.values().next());
     let of_first = |read: fn(&super::process::Member) -> u64| first.map_or(0, |member| read(member));
+    let locked = process.space().map_or(0, |space| space.locked(0..u64::MAX).bytes);
     let (ignored, caught) = super::signals::sets(process);
     let word = match state {
         'Z' => "zombie",
@@ -390,7 +392,8 @@ fn status(process: &Process, who: u32) -> String {
     format!(
         "Name:\t{}\nUmask:\t{:04o}\nState:\t{} ({word})\nTgid:\t{id}\nNgid:\t0\nPid:\t{who}\nPPid:\t{parent}\nTracerPid:\t0\n\
          Uid:\t{users}\nGid:\t{groups}\nFDSize:\t64\nGroups:\t{more}\n\
-         VmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmHWM:\t{resident:8} kB\nVmRSS:\t{resident:8} kB\nThreads:\t{}\n\
+         VmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmLck:\t{locked:8} kB\nVmPin:\t       0 kB\n\
+         VmHWM:\t{peak:8} kB\nVmRSS:\t{resident:8} kB\nVmSwap:\t       0 kB\nThreads:\t{}\n\
          SigQ:\t0/1024\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{ignored:016x}\n\
          SigCgt:\t{caught:016x}\nCapInh:\t{none}\nCapPrm:\t{none}\nCapEff:\t{none}\nCapBnd:\t{none}\nCapAmb:\t{none}\n\
          NoNewPrivs:\t{}\nSeccomp:\t0\n",
@@ -404,6 +407,8 @@ fn status(process: &Process, who: u32) -> String {
         u32::from(process.gains_nothing.load(SeqCst)),
         size = size / 1024,
         resident = resident / 1024,
+        locked = locked / 1024,
+        peak = process.peaks()[0] / 1024,
         none = "0000000000000000",
     )
 }

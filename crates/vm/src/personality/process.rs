@@ -59,6 +59,9 @@ pub(super) struct Process {
     /// Processor time of its threads that have ended, and of children that were waited for.
     pub(super) ended_time: Mutex<Duration>,
     pub(super) children_time: Mutex<Duration>,
+    /// The most memory it had at once before it began another program or ended, and the most of children that were
+    /// waited for, in bytes: `getrusage(2)`.
+    peaks: Mutex<[u64; 2]>,
     /// `getrlimit(2)`
     pub(super) limits: Mutex<Limits>,
     /// `setpriority(2)`
@@ -238,6 +241,7 @@ impl Process {
             has_executed: AtomicBool::new(false),
             ended_time: Mutex::default(),
             children_time: Mutex::default(),
+            peaks: Mutex::default(),
             limits: Mutex::new(parts.limits),
             niceness: AtomicI32::new(parts.niceness),
             name: Mutex::default(),
@@ -274,7 +278,29 @@ impl Process {
     /// Gives it other memory, or none.
     pub(super) fn set_space(&self, space: Option<Arc<Space>>) {
         let old = std::mem::replace(&mut *lock(&self.space), space);
+        if let Some(old) = &old {
+            let mut peaks = lock(&self.peaks);
+            peaks[0] = peaks[0].max(old.peak());
+        }
         drop(old);
+    }
+
+    /// The most memory it had at once, and the most of children that were waited for, in bytes.
+    pub(super) fn peaks(&self) -> [u64; 2] {
+        let now = self.space().map_or(0, |space| space.peak());
+        let [own, children] = *lock(&self.peaks);
+        [own.max(now), children]
+    }
+
+    /// It had so much.
+    pub(super) fn set_peaks(&self, peaks: [u64; 2]) {
+        *lock(&self.peaks) = peaks;
+    }
+
+    /// A child was waited for that had so much, as had those it waited for.
+    pub(super) fn had_child(&self, peak: u64) {
+        let mut peaks = lock(&self.peaks);
+        peaks[1] = peaks[1].max(peak);
     }
 
     /// Processor time of all its threads so far.

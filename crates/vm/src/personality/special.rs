@@ -177,9 +177,11 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
 /// The same, opened: with its content, however long that takes to make.
 pub(super) fn open(thread: &Thread, path: &[u8]) -> Result<Option<Kind>, Errno> {
     let kind = match look(thread, path) {
-        Some(Kind::Text(_)) if own(thread, path).is_some_and(|of_process| of_process == b"maps") => {
-            Some(Kind::Text(thread.process.space()?.describe()?))
-        }
+        Some(Kind::Text(made)) => Some(Kind::Text(match own(thread, path) {
+            Some(b"maps") => thread.process.space()?.describe()?,
+            Some(b"smaps") => thread.process.space()?.describe_pages()?,
+            _ => made,
+        })),
         other => other,
     };
     if let Some(Kind::Text(text)) = &kind {

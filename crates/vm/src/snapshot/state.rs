@@ -212,6 +212,8 @@ pub(crate) struct Space {
     pub(crate) areas: Vec<Area>,
     /// Where the heap begins and ends.
     pub(crate) heap: (u64, u64),
+    /// What is said of everything that is mapped from now on.
+    pub(crate) future: u8,
     /// Runs of pages that are there, by number and length.
     #[serde(deserialize_with = "bounded::list")]
     pub(crate) present: Vec<(u64, u64)>,
@@ -225,6 +227,8 @@ pub(crate) struct Area {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) protection: u8,
+    /// What else is said of it: bits of `memory::Marks`.
+    pub(crate) marks: u8,
     pub(crate) backing: Backing,
 }
 
@@ -292,6 +296,8 @@ pub(crate) struct Process {
     pub(crate) barriers: i32,
     /// Processor time of all its threads so far, and of children that were waited for.
     pub(crate) used: (Duration, Duration),
+    /// The most memory it had at once, and the most of those that were waited for, in bytes.
+    pub(crate) peaks: [u64; 2],
     /// How it ended, when it has: nothing below is there then.
     pub(crate) over: Option<i32>,
     pub(crate) has_left: bool,

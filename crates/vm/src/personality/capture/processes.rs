@@ -58,6 +58,7 @@ impl Capturing<'_> {
             keeps: (process.keeps_capabilities.load(SeqCst), process.no_huge_pages.load(SeqCst)),
             barriers: process.barriers.load(SeqCst),
             used: (process.cpu_time(), *lock(&process.children_time)),
+            peaks: process.peaks(),
             over,
             has_left: process.has_left.load(SeqCst),
             space,

@@ -84,6 +84,7 @@ impl Reviving<'_> {
             *lock(&process.credentials) = credentials.ok_or(Invalid("users"))?;
             *lock(&process.ended_time) = captured.used.0.min(LONGEST);
             *lock(&process.children_time) = captured.used.1.min(LONGEST);
+            process.set_peaks(captured.peaks);
             process.queue.revive(&process.pending, &captured.signals).ok_or(Invalid("signals"))?;
             process.has_left.store(captured.has_left, SeqCst);
             if let Some(status) = captured.over {
