@@ -33,7 +33,9 @@ impl Space {
             // One area as long as nothing else was made of it.
             match inner.areas.find(now.saturating_sub(1)).map(|(start, area)| (start, area.clone())) {
                 Some((below, area))
-                    if below >= start && (area.protection, area.marks) == (heap(), marks) && matches!(area.backing, Backing::Anonymous) =>
+                    if below >= start
+                        && (area.protection, area.marks) == (heap(), marks)
+                        && matches!(area.backing, Backing::Anonymous) =>
                 {
                     inner.areas.remove(below..area.end);
                     inner.areas.insert(below..then, heap(), Backing::Anonymous, marks);

@@ -72,11 +72,7 @@ impl Space {
         })
     }
 
-    fn describe_areas(
-        &self,
-        more: usize,
-        each: impl Fn(&Inner, u64, &Area, &mut Vec<u8>),
-    ) -> Result<Vec<u8>, Errno> {
+    fn describe_areas(&self, more: usize, each: impl Fn(&Inner, u64, &Area, &mut Vec<u8>)) -> Result<Vec<u8>, Errno> {
         let inner = self.inner();
         let length = |area: &Area| match &area.backing {
             Backing::File(file, _) => AREA + more + file.path().len(),

@@ -5,15 +5,13 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use rustix::io::Errno;
 
+use super::identity::READ_IMPLIES_EXEC;
 use super::open::{Charged, Kind, Mapped};
 use super::special::Device;
 use super::thread::Thread;
-use super::identity::READ_IMPLIES_EXEC;
 use super::{Answer, Arguments, int};
 use crate::kvm::{PAGE, USER_END};
-use crate::memory::{
-    Advice, Backing, Content, LOCKS, Marks, Placement, Protection, Reach, Segment, Touch,
-};
+use crate::memory::{Advice, Backing, Content, LOCKS, Marks, Placement, Protection, Reach, Segment, Touch};
 
 /// What an argument asks for: what of it is nothing of memory says nothing, and a personality may add to it.
 fn protection(thread: &Thread, argument: u64) -> Protection {
@@ -185,7 +183,7 @@ pub(super) fn mprotect(thread: &mut Thread, [start, length, wanted, ..]: Argumen
     match wanted & (DOWN | UP) {
         DOWN => {
             let from = space.grown_from(start, length)?;
-            space.protect(from, length + start.saturating_sub(from), protection)
+            space.protect(from, (start + length).saturating_sub(from), protection)
         }
         // Nothing grows upwards.
         UP if space.covers(start, PAGE) => Err(Errno::INVAL),
@@ -206,7 +204,7 @@ pub(super) fn mremap(thread: &mut Thread, [old, length, wanted, flags, new, ..]:
         3 => Some(Placement::Fixed(new)),
         _ => return Err(Errno::INVAL),
     };
-    if kept && rounded(length) != rounded(wanted) {
+    if kept && (rounded(length) != rounded(wanted) || !new.is_multiple_of(PAGE)) {
         return Err(Errno::INVAL);
     }
     let space = thread.process.space()?;

@@ -320,7 +320,9 @@ pub(super) fn faccessat2(thread: &mut Thread, [folder, path, mode, flags, ..]: A
     let status = thread.status_at(&path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
     let is_file = FileType::from_raw_mode(status.mode) == FileType::RegularFile;
     match mode {
-        mode if mode & 2 != 0 && path.is_system(thread) => Err(Errno::ROFS),
+        mode if mode & 2 != 0 && path.is_system(thread) && super::notes::of(thread, &path.normal).is_none() => {
+            Err(Errno::ROFS)
+        }
         mode if !thread.may_really(&status, mode as u32, flags & libc::AT_EACCESS != 0) => Err(Errno::ACCESS),
         mode if mode & 1 != 0 && is_file && status.mode & 0o111 == 0 => Err(Errno::ACCESS),
         _ => Ok(0),

@@ -17,8 +17,8 @@ use super::{
     futex, identity, inotify, limits, listing, locks, mapping, memory_files,
 };
 use super::{
-    opening, owners, pidfd, pinning, pipe, polling, prctl, reading, robust, rseq, scheduling, signalfd, signals, splicing,
-    stamps, starting, status, time, timer, transfer,
+    opening, owners, pidfd, pinning, pipe, polling, prctl, reading, robust, rseq, scheduling, signalfd, signals,
+    splicing, stamps, starting, status, time, timer, transfer,
 };
 
 /// Serves one call.

@@ -7,9 +7,7 @@ use rustix::io::Errno;
 use super::ReviveError::{self, Invalid};
 use super::{Reviving, at, shown};
 use crate::kvm::{PAGE, USER_END};
-use crate::memory::{
-    Backing, Content, LOCKS, Marks, Placement, Protection, Reach, Segment, Space,
-};
+use crate::memory::{Backing, Content, LOCKS, Marks, Placement, Protection, Reach, Segment, Space};
 use crate::personality::capture::{file_is, open_is};
 use crate::personality::open::{Charged, Kind, Mapped};
 use crate::snapshot::state::{self, FileIs, Index};
