@@ -48,7 +48,7 @@ struct Arguments {
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// Where tests begin: a folder of the host's, or one that the level itself keeps
-    #[arg(long, value_enum, default_value = "host")]
+    #[arg(long, value_enum, default_value = "tmp")]
     files: Files,
     /// Standard output has to be the same, too
     #[arg(long)]

@@ -37,7 +37,7 @@ enum RunError {
     Start(#[from] StartError),
 }
 
-/// Runs it with a fresh folder, `/tmp`, the folder of tests and nothing else.
+/// Runs it with a fresh folder, `/tmp`, the folder of tests, the loopback network and nothing else.
 pub(crate) fn run(test: &Test, place: &Place, runtime: &Runtime) -> Result<Behaviour, Unable> {
     let work = tempfile::tempdir().map_err(|error| Unable::Folder(format!("no folder: {error}")))?;
     let report = report(test, place, work.path(), runtime).map_err(|error| Unable::Refused(explain(&error)))?;
@@ -59,12 +59,17 @@ fn report(test: &Test, place: &Place, work: &Path, runtime: &Runtime) -> Result<
         .overrides(begin)
         .level(place.level.as_str())
         .limit(format!("wall_time={}s", place.time.as_secs()))
+        // Tests find out themselves how many there can be.
+        .limit("open_files=none")
         .mount(format!("{folder}:{folder}:ro"))
         .allow(format!("fs.read,fs.list={folder}"))
         .mount(format!("{}:/work:rw", work.display()))
         .allow(format!("{ALL}=/work"))
         .allow(format!("{ALL}=/tmp"))
         .allow(format!("{ALL}=/dev/shm"))
+        .allow("net.connect=127.0.0.1:*")
+        .allow("net.connect=[::1]:*")
+        .allow("net.listen=*:*")
         .args(&test.arguments)
         .stdin(StreamIn::Null)
         .stdout(StreamOut::Capture)

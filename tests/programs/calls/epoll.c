@@ -71,4 +71,45 @@ int main(void) {
     epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &in);
     close(ends[1]);
     ready(set, 100);
+    struct epoll_event one[1], alone = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+    SHOW(epoll_wait(set, one, INT_MAX, 0));
+    MUST(pipe(ends) == 0);
+    SHOW(epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &alone));
+    SHOW(epoll_ctl(set, EPOLL_CTL_MOD, ends[0], &in));
+    SHOW(epoll_ctl(set, EPOLL_CTL_DEL, ends[0], NULL));
+    alone.events |= EPOLLRDHUP;
+    SHOW(epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &alone));
+    alone.events = EPOLLIN | EPOLLEXCLUSIVE;
+    SHOW(epoll_ctl(set, EPOLL_CTL_ADD, epoll_create1(0), &alone));
+    SHOW(epoll_ctl(set, EPOLL_CTL_ADD, open("/dev/zero", O_RDONLY), &in));
+    /* Edges: what is left after a part was read is no news, nor is more room where there was some. */
+    int edges = epoll_create1(0);
+    MUST(pipe2(ends, O_NONBLOCK) == 0);
+    struct epoll_event edge = {.events = EPOLLIN | EPOLLET};
+    epoll_ctl(edges, EPOLL_CTL_ADD, ends[0], &edge);
+    write(ends[1], "abcd", 4);
+    SHOW(epoll_wait(edges, one, 1, 0));
+    read(ends[0], buffer, 1);
+    SHOW(epoll_wait(edges, one, 1, 0));
+    write(ends[1], "e", 1);
+    SHOW(epoll_wait(edges, one, 1, 0));
+    epoll_ctl(edges, EPOLL_CTL_DEL, ends[0], NULL);
+    static char page[4096];
+    edge.events = EPOLLOUT | EPOLLET;
+    epoll_ctl(edges, EPOLL_CTL_ADD, ends[1], &edge);
+    SHOW(epoll_wait(edges, one, 1, 0));
+    while (read(ends[0], page, sizeof page) > 0) {}
+    while (write(ends[1], page, sizeof page) > 0) {}
+    SHOW(epoll_wait(edges, one, 1, 0));
+    read(ends[0], page, sizeof page);
+    SHOW(epoll_wait(edges, one, 1, 0));
+    read(ends[0], page, sizeof page);
+    SHOW(epoll_wait(edges, one, 1, 0));
+    int inner = epoll_create1(0);
+    epoll_ctl(inner, EPOLL_CTL_ADD, ends[0], &nested);
+    for (int depth = 0; depth < 6; depth++) {
+        int next = epoll_create1(0);
+        SHOW(epoll_ctl(next, EPOLL_CTL_ADD, inner, &nested));
+        inner = next;
+    }
 }

@@ -1,5 +1,6 @@
 /* open(2), creat(2), close(2) */
 #include "show.h"
+#include <sys/socket.h>
 int main(void) {
     char name[300];
     memset(name, 'n', sizeof name - 1);
@@ -45,4 +46,28 @@ int main(void) {
     SHOW(open("a", O_PATH));
     SHOW(read(8, buffer, 1));
     SHOW(fchmod(8, 0600));
+
+    /* proc_pid_fd(5): what is open is opened once more, with a position and a mode of its own. */
+    int named = open("again", O_RDWR | O_CREAT, 0600), memory = memfd_create("x", 0), ends[2], both[] = {named, memory};
+    MUST(pipe(ends) == 0);
+    for (int index = 0; index < 2; index++) {
+        char path[64], text[8] = "";
+        write(both[index], "abcdef", 6);
+        sprintf(path, "/proc/self/fd/%d", both[index]);
+        int reader = open(path, O_RDONLY);
+        SHOW(read(reader, text, 3));
+        SHOW(lseek(both[index], 0, SEEK_CUR));
+        SHOW(write(reader, "x", 1));
+        SHOW(open(path, O_RDONLY | O_DIRECTORY));
+        close(open(path, O_WRONLY | O_TRUNC));
+        SHOW(lseek(both[index], 0, SEEK_END));
+        sprintf(path, "/dev/fd/%d", ends[index]);
+        SHOW(write(open(path, O_WRONLY), "p", 1));
+        SHOW(read(open(path, O_RDONLY), text, 1));
+    }
+    int pair[2];
+    char path[64];
+    socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+    sprintf(path, "/proc/self/fd/%d", pair[0]);
+    SHOW(open(path, O_RDWR));
 }

@@ -103,6 +103,10 @@ int main(void) {
     close(open("file", O_RDONLY));
     CHILD("no longer", struct flock other = { .l_type = F_WRLCK }; SHOW(fcntl(file, F_GETLK, &other)); SHOW(other.l_type));
 
+    /* What nobody shares is set apart already. */
+    SHOW(unshare(CLONE_FILES | CLONE_FS | CLONE_SYSVSEM));
+    SHOW(unshare(0x10));
+
     /* The upper half of the number of a call is not looked at. */
     long answer, call = 1L << 32 | SYS_getppid;
     __asm__ volatile("syscall" : "=a"(answer) : "a"(call) : "rcx", "r11", "memory");

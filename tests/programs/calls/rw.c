@@ -1,5 +1,8 @@
 /* read(2), pread(2), readv(2), preadv2(2), lseek(2) */
 #include "show.h"
+static int ftrunc(int file) {
+    return ftruncate(file, 1 << 20) || pwrite(file, "x", 1, 16384) != 1 ? -1 : 0;
+}
 int main(void) {
     int f = open("f", O_RDWR | O_CREAT, 0600), r = open("f", O_RDONLY), w = open("f", O_WRONLY);
     char a[16] = {0}, b[16] = {0};
@@ -55,4 +58,13 @@ int main(void) {
     SHOW(write(n, a, 16));
     SHOW(write(full, a, 1));
     SHOW(lseek(n, 5, SEEK_SET));
+
+    /* A file with holes; on some file systems it is all data. */
+    int holes = open("holes", O_RDWR | O_CREAT, 0600);
+    MUST(ftrunc(holes) == 0);
+    SHOW(lseek(holes, 1 << 20, SEEK_DATA));
+    SHOW(lseek(holes, 1 << 20, SEEK_HOLE));
+    SHOW(lseek(holes, -1, SEEK_HOLE));
+    SHOW(lseek(holes, 16384, SEEK_DATA) >= 16384);
+    SHOW(lseek(holes, 16384 + 5, SEEK_DATA));
 }

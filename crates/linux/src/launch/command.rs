@@ -82,12 +82,18 @@ pub(crate) fn own_memory(bytes: u64) -> [(Resource, Rlimit); 3] {
     [(Resource::Data, fixed(bytes)), (Resource::Stack, fixed(FIRST_STACK)), (Resource::As, space)]
 }
 
+/// Whether a program of the host's would be started to take a core, whatever the limit: `core(5)`.
+fn cores_start_programs() -> bool {
+    std::fs::read("/proc/sys/kernel/core_pattern").map_or(true, |pattern| pattern.starts_with(b"|"))
+}
+
 /// `setrlimit(2)`: what has no other mechanism, and belts for what has.
 pub(crate) fn resources(spec: &Spec) -> Vec<(Resource, Rlimit)> {
     let fixed = |value: u64| Rlimit { current: Some(value), maximum: Some(value) };
     // One byte is too little for a core file, and the one size that keeps the kernel from starting a
     // program of the host's to take the core (`core(5)`). The others give a share of the processor.
-    let mut resources = vec![(Resource::Core, fixed(1)), (Resource::Rtprio, fixed(0)), (Resource::Nice, fixed(0))];
+    let core = if getrlimit(Resource::Core).maximum == Some(0) && !cores_start_programs() { 0 } else { 1 };
+    let mut resources = vec![(Resource::Core, fixed(core)), (Resource::Rtprio, fixed(0)), (Resource::Nice, fixed(0))];
     if let Some(files) = spec.limits.open_files {
         let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         // The standard streams are not counted, and the one that is too many shows that the limit tripped.

@@ -117,6 +117,23 @@ impl Segment {
         self.state().size.unwrap_or(0)
     }
 
+    /// Where data begins, or a hole, from an offset within a file on: pages that are there, and those that are not.
+    /// `None` when there is no more data. `lseek(2)`, `SEEK_DATA`.
+    pub(crate) fn seek(&self, from: u64, data: bool) -> Option<u64> {
+        let state = self.state();
+        let size = state.size.unwrap_or(0);
+        let first = from / PAGE;
+        let found = match data {
+            true => state.frames.range(first..).next().map(|(&index, _)| index)?,
+            false => {
+                let there = state.frames.range(first..).map(|(&index, _)| index).zip(first..);
+                first + there.take_while(|(index, wanted)| index == wanted).count() as u64
+            }
+        };
+        let at = from.max(found * PAGE);
+        if data { Some(at).filter(|&at| at < size) } else { Some(at.min(size)) }
+    }
+
     /// Reads; less only at the end.
     pub(crate) fn read_at(&self, offset: u64, into: &mut [u8]) -> usize {
         let state = self.state();

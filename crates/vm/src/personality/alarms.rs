@@ -363,7 +363,8 @@ pub(super) fn create(thread: &mut Thread, [clock, event, at, ..]: Arguments) -> 
             let signal = space.read_u32(event.wrapping_add(8))? as i32;
             let to = match space.read_u32(event.wrapping_add(12))? as i32 {
                 libc::SIGEV_NONE => (0, None),
-                libc::SIGEV_SIGNAL => (signal, None),
+                // The C library makes the thread itself.
+                libc::SIGEV_SIGNAL | libc::SIGEV_THREAD if signal != 0 => (signal, None),
                 libc::SIGEV_THREAD_ID => {
                     let id = space.read_u32(event.wrapping_add(16))?;
                     if !lock(&thread.process.threads).contains_key(&id) {

@@ -14,6 +14,6 @@ pub(super) fn of_path(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
 
 /// The same of a descriptor.
 pub(super) fn of_descriptor(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
-    thread.process.descriptors().get(int(number))?;
+    thread.process.descriptors().file(int(number))?;
     Err(Errno::OPNOTSUPP)
 }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use tokio::sync::{oneshot, watch};
 
 use super::files::Descriptors;
+use super::limits::Limits;
 use super::open::{Kind, Open};
 use super::outside::{Over, Source, drain, feed};
 use super::pipe::Pipe;
@@ -240,7 +241,9 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
         (Some(streams), None) => Streams::own(world, streams),
         (Some(streams), Some(size)) => Streams::of_terminal(world, id, size, streams).map_err(none)?,
     };
+    let limits = Limits::of_spec(&world.spec);
     let descriptors = Descriptors::default();
+    descriptors.set_most(limits.of(libc::RLIMIT_NOFILE)[0]);
     for (kind, path, flags) in kinds {
         descriptors.add(Open::new(world, kind, &path, flags as u32), 0, false).map_err(none)?;
     }
@@ -257,7 +260,7 @@ pub(crate) fn begin(world: &Arc<World>, command: Command) -> Result<Begun, CallE
             mask: 0o022,
         })),
         image: Arc::default(),
-        limits: Default::default(),
+        limits,
         niceness: 0,
     });
     let (tell_end, ended) = oneshot::channel();

@@ -192,7 +192,7 @@ impl Set {
             return true;
         }
         let mut level = self.inner();
-        for _ in 1..DEPTH {
+        for _ in 1..DEPTH - 1 {
             let mut below = HashMap::new();
             for open in level.values() {
                 let Kind::Set(inner) = &open.kind else { continue };

@@ -188,23 +188,41 @@ pub(super) fn dup3(thread: &mut Thread, [from, to, flags, ..]: Arguments) -> Ans
 const F_SETOWN_EX: i32 = 15;
 const F_GETOWN_EX: i32 = 16;
 const F_OWNER_PID: u32 = 1;
+/// From `linux/fcntl.h`.
+const F_DUPFD_QUERY: i32 = 1027;
 const F_OWNER_PGRP: u32 = 2;
+
+/// Whether a process, or a group where it is negative, is there to be told; `ESRCH`.
+fn check_owner(thread: &Thread, owner: i32) -> Result<(), Errno> {
+    let processes = thread.world.processes();
+    let is_there = match owner {
+        0 => true,
+        owner if owner > 0 => processes.contains_key(&owner.unsigned_abs()),
+        group => processes.values().any(|process| process.group.load(SeqCst) == group.unsigned_abs()),
+    };
+    if is_there { Ok(()) } else { Err(Errno::SRCH) }
+}
 
 /// Who is to be told when something becomes ready: `fcntl(2)`, "Managing signals". It is kept.
 fn owner(thread: &Thread, open: &Open, command: i32, argument: u64) -> Answer {
     let space = thread.process.space()?;
     match command {
         libc::F_SETOWN if int(argument) == i32::MIN => return Err(Errno::INVAL),
-        libc::F_SETOWN => open.set_owner(int(argument)),
+        libc::F_SETOWN => {
+            check_owner(thread, int(argument))?;
+            open.set_owner(int(argument));
+        }
         libc::F_GETOWN => return Ok(open.owner() as u64),
         // `struct f_owner_ex`: what sort of number, and the number.
         F_SETOWN_EX => {
             let (sort, number) = (space.read_u32(argument)?, space.read_u32(argument.wrapping_add(4))? as i32);
-            open.set_owner(match sort {
+            let owner = match sort {
                 F_OWNER_PID => number,
                 F_OWNER_PGRP => number.checked_neg().ok_or(Errno::INVAL)?,
                 _ => return Err(Errno::INVAL),
-            });
+            };
+            check_owner(thread, owner)?;
+            open.set_owner(owner);
         }
         _ => {
             let sort = if open.owner() < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
@@ -231,6 +249,7 @@ pub(super) fn fcntl(thread: &mut Thread, [number, command, argument, ..]: Argume
         }
         libc::F_GETFD => descriptors.close_on_exec_of(int(number), None).map(u64::from),
         libc::F_SETFD => descriptors.close_on_exec_of(int(number), Some(argument & 1 != 0)).map(|_| 0),
+        F_DUPFD_QUERY => descriptors.get(int(argument)).map(|other| u64::from(Arc::ptr_eq(&open, &other))),
         libc::F_GETFL => Ok(u64::from(open.flags())),
         libc::F_SETFL => {
             open.set_flags(argument as u32);

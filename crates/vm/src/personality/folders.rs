@@ -7,12 +7,12 @@ use rustix::io::Errno;
 
 use super::inotify::Watched;
 use super::memory_files::Way;
-use super::open::Kind;
+use super::open::{Kind, Open};
 use super::opening::Path;
 use super::process::lock;
 use super::status::SHOWN;
 use super::thread::Thread;
-use super::{Answer, Arguments, int, owners};
+use super::{Answer, Arguments, int, moves, owners};
 use crate::scratch::Spot;
 
 /// A path that is not seen from a folder that is open.
@@ -57,30 +57,37 @@ pub(super) fn mkdirat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
         Way::Path(path) => path,
         Way::Memory(spot) => {
             thread.may(&spot, Permission::FsCreate)?;
-            let mode = mode as u32 & !lock(&thread.process.place()).mask;
+            let inherited = thread.inherited(&spot.path);
+            let mode = mode as u32 & 0o1777 & !lock(&thread.process.place()).mask | passed_on(inherited);
             thread.world.scratch.make_folder(&spot, mode, thread.world.now())?;
-            owned(thread, &spot.path, None);
+            owned(thread, &spot.path, None, inherited);
             thread.made_at(&spot.path, true);
             return Ok(0);
         }
     };
     thread.world.call(Call::CreateDirectory { directory: thread.root()?, path: &path.written })?;
-    let mode = mode as u32 & 0o1777 & !lock(&thread.process.place()).mask;
-    owned(thread, &path.normal, Some(mode));
+    let inherited = thread.inherited(&path.normal);
+    let mode = mode as u32 & 0o1777 & !lock(&thread.process.place()).mask | passed_on(inherited);
+    owned(thread, &path.normal, Some(mode), inherited);
     thread.made_at(&path.normal, true);
     Ok(0)
 }
 
-/// A new folder belongs to whoever made it, and has this mode.
-fn owned(thread: &Thread, path: &[u8], mode: Option<u32>) {
-    let is_plain = mode.is_none_or(|mode| mode == SHOWN);
+/// What a folder that inherits its group passes on itself.
+fn passed_on(inherited: Option<u32>) -> u32 {
+    if inherited.is_some() { libc::S_ISGID } else { 0 }
+}
+
+/// What is new belongs to whoever made it, or to the group it inherits, and has this mode.
+fn owned(thread: &Thread, path: &[u8], mode: Option<u32>, inherited: Option<u32>) {
+    let is_plain = mode.is_none_or(|mode| mode == SHOWN) && inherited.is_none();
     let first = super::credentials::first();
     if is_plain && thread.process.file_ids() == (first, first) {
         return;
     }
     // It is there whether more is known of it or not.
     if let Ok(status) = thread.absolute(libc::AT_FDCWD, path).and_then(|path| thread.status_at(&path, false)) {
-        let _ = thread.own(status.identity(), mode, SHOWN);
+        let _ = thread.own(status.identity(), mode, SHOWN, inherited);
     }
 }
 
@@ -142,26 +149,53 @@ pub(super) fn renameat(thread: &mut Thread, [from_folder, from, to_folder, to, .
 /// `renameat2(2)`
 pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, flags, _]: Arguments) -> Answer {
     const NO_REPLACE: u64 = libc::RENAME_NOREPLACE as u64;
-    if flags & !NO_REPLACE != 0 {
+    const EXCHANGE: u64 = libc::RENAME_EXCHANGE as u64;
+    if flags & !(NO_REPLACE | EXCHANGE) != 0 || flags == NO_REPLACE | EXCHANGE {
         return Err(Errno::INVAL);
     }
+    let space = thread.process.space()?;
+    let is_dots = |at: u64| {
+        let text = space.text(at)?;
+        let name = text.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        Ok::<_, Errno>(name == b"." || name == b"..")
+    };
+    if is_dots(from)? || is_dots(to)? {
+        return Err(Errno::BUSY);
+    }
+    let is_folder = space.text(from)?.ends_with(b"/") || space.text(to)?.ends_with(b"/");
     let (from, to) = match (thread.changeable(from_folder, from)?, thread.changeable(to_folder, to)?) {
         (Way::Path(from), Way::Path(to)) => (from, to),
         (Way::Memory(from), Way::Memory(to)) => {
             thread.may(&from, Permission::FsDelete)?;
             thread.may(&to, Permission::FsCreate)?;
+            if is_folder && !from.found()?.is_folder() {
+                return Err(Errno::NOTDIR);
+            }
             from.found()?;
             thread.world.judge(&from.path, FileUse::Move(&to.path))?;
             if to.node.is_some() {
                 thread.may(&to, Permission::FsDelete)?;
             }
+            if flags == EXCHANGE {
+                thread.may(&from, Permission::FsCreate)?;
+                to.found()?;
+                thread.world.judge(&to.path, FileUse::Move(&from.path))?;
+                thread.world.scratch.exchange(&from, &to, thread.world.now())?;
+                moves::follow(&thread.world, &[(&from.path, &to.path), (&to.path, &from.path)]);
+                return Ok(0);
+            }
             let watched = (thread.watched(&from.path), thread.watched(&to.path));
             thread.world.scratch.rename(&from, &to, flags == 0, thread.world.now())?;
             tell_move(thread, (&from.path, &to.path), watched);
+            moves::follow(&thread.world, &[(&from.path, &to.path)]);
             return Ok(0);
         }
         _ => return Err(Errno::XDEV),
     };
+    if flags == EXCHANGE {
+        // The hal has no such call.
+        return Err(Errno::INVAL);
+    }
     let root = thread.root()?;
     let watched = (thread.watched(&from.normal), thread.watched(&to.normal));
     let moved = thread.known_at(&from);
@@ -173,6 +207,7 @@ pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, 
     let call = Call::Rename { from_directory: root, from: &from.written, to_directory: root, to: &to.written };
     thread.world.call(call)?;
     replaced.into_iter().for_each(|identity| thread.world.forget_owner(identity));
+    moves::follow(&thread.world, &[(&from.normal, &to.normal)]);
     tell_move(thread, (&from.normal, &to.normal), watched);
     Ok(0)
 }
@@ -215,6 +250,17 @@ pub(super) fn linkat(thread: &mut Thread, [from_folder, from, to_folder, to, fla
     if int(flags) & !(libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH) != 0 {
         return Err(Errno::INVAL);
     }
+    let text = thread.process.space()?.text(from)?;
+    let number = match text.is_empty() {
+        true if int(flags) & libc::AT_EMPTY_PATH != 0 => Some(int(from_folder)),
+        true => return Err(Errno::NOENT),
+        false => {
+            super::special::descriptor(thread, &thread.absolute(int(from_folder), &text)?.normal).filter(|_| follow)
+        }
+    };
+    if let Some(number) = number {
+        return link_open(thread, &*thread.process.descriptors().get(number)?, to_folder, to);
+    }
     let from = thread.changeable_path(thread.path(int(from_folder), from)?, follow)?;
     let (from, to) = match (from, thread.changeable(to_folder, to)?) {
         (Way::Path(from), Way::Path(to)) => (from, to),
@@ -233,6 +279,26 @@ pub(super) fn linkat(thread: &mut Thread, [from_folder, from, to_folder, to, fla
     let call = Call::Link { from_directory: root, from: &from.written, follow, to_directory: root, to: &to.written };
     thread.world.call(call)?;
     tell_link(thread, &to.normal);
+    Ok(0)
+}
+
+/// A file in memory that is open gets a name, which it may have been made without: `O_TMPFILE` of `open(2)`.
+fn link_open(thread: &Thread, open: &Open, to_folder: u64, to: u64) -> Answer {
+    let to = thread.changeable(to_folder, to)?;
+    let (Kind::Memory(node), Way::Memory(to)) = (&open.kind, to) else { return Err(Errno::XDEV) };
+    let names = node.state().names;
+    if !open.may_be_named(names) {
+        return Err(Errno::NOENT);
+    }
+    thread.may(&to, Permission::FsCreate)?;
+    if open.check_access(false).is_ok() {
+        thread.may(&to, Permission::FsRead)?;
+    }
+    if open.check_access(true).is_ok() {
+        thread.may(&to, Permission::FsWrite)?;
+    }
+    thread.world.scratch.link(&node, &to, thread.world.now())?;
+    tell_link(thread, &to.path);
     Ok(0)
 }
 
@@ -259,7 +325,9 @@ pub(super) fn symlinkat(thread: &mut Thread, [target, folder, path, ..]: Argumen
         Way::Path(path) => path,
         Way::Memory(spot) => {
             thread.may(&spot, Permission::FsCreate)?;
+            let inherited = thread.inherited(&spot.path);
             thread.world.scratch.make_link(&spot, &target, thread.world.now())?;
+            owned(thread, &spot.path, None, inherited);
             thread.made_at(&spot.path, false);
             return Ok(0);
         }
@@ -276,6 +344,9 @@ pub(super) fn truncate(thread: &mut Thread, [path, size, ..]: Arguments) -> Answ
     i64::try_from(size).map_err(|_| Errno::INVAL)?;
     thread.may_use(&path, true, owners::WRITE)?;
     thread.may_rewrite(&path, true)?;
+    if thread.status_at(&path, true)?.is_fifo() {
+        return Err(Errno::INVAL);
+    }
     let open = thread.open(&path, libc::O_WRONLY as u32, true)?;
     if size > open.size()? {
         thread.may_be_long(size)?;
@@ -306,7 +377,10 @@ pub(super) fn mknodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
             Way::Memory(spot) => {
                 thread.may(&spot, Permission::FsCreate)?;
                 let mask = lock(&thread.process.place()).mask;
-                thread.world.scratch.make_fifo(&spot, mode & 0o7777 & !mask, thread.world.now())?;
+                let inherited = thread.inherited(&spot.path);
+                let mode = thread.mode_of_new(mode & 0o7777 & !mask, inherited);
+                thread.world.scratch.make_fifo(&spot, mode, thread.world.now())?;
+                owned(thread, &spot.path, None, inherited);
                 thread.made_at(&spot.path, false);
                 Ok(0)
             }
@@ -320,7 +394,7 @@ pub(super) fn mknodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
                 Err(errno) => Err(errno),
             },
         },
-        libc::S_IFCHR | libc::S_IFBLK | libc::S_IFSOCK => Err(Errno::PERM),
+        libc::S_IFCHR | libc::S_IFBLK | libc::S_IFSOCK | libc::S_IFDIR => Err(Errno::PERM),
         _ => Err(Errno::INVAL),
     }
 }
@@ -328,6 +402,10 @@ pub(super) fn mknodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
 /// `getcwd(2)`
 pub(super) fn getcwd(thread: &mut Thread, [at, length, ..]: Arguments) -> Answer {
     let mut folder = lock(&thread.process.place()).folder.clone();
+    if thread.world.scratch.has(&folder) {
+        // It may have been removed.
+        thread.status_at(&thread.absolute(libc::AT_FDCWD, &folder)?, true)?;
+    }
     folder.push(0);
     if (folder.len() as u64) > length {
         return Err(Errno::RANGE);
@@ -341,7 +419,7 @@ pub(super) fn chdir(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
     let path = thread.path(libc::AT_FDCWD, path)?;
     let open = thread.open(&path, (libc::O_DIRECTORY | libc::O_PATH) as u32, true)?;
     thread.may_use(&path, true, owners::SEARCH)?;
-    lock(&thread.process.place()).folder = open.path.clone();
+    lock(&thread.process.place()).folder = open.place();
     Ok(0)
 }
 
@@ -351,7 +429,7 @@ pub(super) fn fchdir(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     match open.kind {
         Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_) => {
             thread.may_search(&open)?;
-            lock(&thread.process.place()).folder = open.path.clone();
+            lock(&thread.process.place()).folder = open.place();
             Ok(0)
         }
         _ => Err(Errno::NOTDIR),

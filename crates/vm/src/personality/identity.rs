@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::process::{Process, lock};
 use super::thread::Thread;
+use super::world::OUTSIDE;
 use super::{Answer, Arguments, int};
 
 /// `getpid(2)`
@@ -28,34 +29,43 @@ pub(super) fn getppid(thread: &mut Thread, _: Arguments) -> Answer {
 /// The version of `struct __user_cap_header_struct` with 64 capabilities.
 const CAPABILITIES: u32 = 0x2008_0522;
 
+/// How many bytes a version has for capabilities.
+fn capability_bytes(version: u32) -> Option<usize> {
+    match version {
+        0x1998_0330 => Some(12),
+        0x2007_1026 | CAPABILITIES => Some(24),
+        _ => None,
+    }
+}
+
 /// `capget(2)`: nobody has a capability.
 pub(super) fn capget(thread: &mut Thread, [header, data, ..]: Arguments) -> Answer {
     let space = thread.process.space()?;
     let (version, id) = (space.read_u32(header)?, space.read_u32(header.wrapping_add(4))? as i32);
-    if version != CAPABILITIES {
+    let Some(length) = capability_bytes(version) else {
         space.write_u32(header, CAPABILITIES)?;
         return if data == 0 { Ok(0) } else { Err(Errno::INVAL) };
-    }
+    };
     if id < 0 {
         return Err(Errno::INVAL);
     }
     let is_thread = |process: &Arc<Process>| lock(&process.threads).contains_key(&id.unsigned_abs());
-    if id != 0 && !thread.world.processes().values().any(is_thread) {
+    if id != 0 && id != OUTSIDE as i32 && !thread.world.processes().values().any(is_thread) {
         return Err(Errno::SRCH);
     }
-    if data == 0 { Ok(0) } else { space.write(data, &[0; 24]).map(|()| 0) }
+    if data == 0 { Ok(0) } else { space.write(data, &[0; 24][..length]).map(|()| 0) }
 }
 
 /// `capset(2)`: none is had.
 pub(super) fn capset(thread: &mut Thread, [header, data, ..]: Arguments) -> Answer {
     let space = thread.process.space()?;
     let (version, id) = (space.read_u32(header)?, space.read_u32(header.wrapping_add(4))?);
-    if version != CAPABILITIES {
+    let Some(length) = capability_bytes(version) else {
         space.write_u32(header, CAPABILITIES)?;
         return Err(Errno::INVAL);
-    }
+    };
     let mut wanted = [0; 24];
-    space.read(data, &mut wanted)?;
+    space.read(data, &mut wanted[..length])?;
     let mine = id == 0 || id == thread.process.id;
     if mine && wanted.iter().all(|&byte| byte == 0) { Ok(0) } else { Err(Errno::PERM) }
 }
@@ -75,17 +85,23 @@ fn process(thread: &Thread, id: u64) -> Result<Arc<Process>, Errno> {
 
 /// `getpgid(2)`
 pub(super) fn getpgid(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
+    if id as u32 == OUTSIDE {
+        return Ok(OUTSIDE.into());
+    }
     Ok(process(thread, id)?.group.load(SeqCst).into())
 }
 
 /// `getsid(2)`
 pub(super) fn getsid(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
+    if id as u32 == OUTSIDE {
+        return Ok(OUTSIDE.into());
+    }
     Ok(process(thread, id)?.session.load(SeqCst).into())
 }
 
 /// `setpgid(2)`
 pub(super) fn setpgid(thread: &mut Thread, [id, group, ..]: Arguments) -> Answer {
-    if int(id) < 0 || int(group) < 0 {
+    if int(group) < 0 || (int(group) == 0 && int(id) < 0) {
         return Err(Errno::INVAL);
     }
     let wanted = process(thread, id)?;
@@ -189,7 +205,38 @@ pub(super) fn arch_prctl(thread: &mut Thread, [code, at, ..]: Arguments) -> Answ
             let base = thread.processor()?.fs_base().map_err(|_| Errno::IO)?;
             thread.process.space()?.write_u64(at, base).map(|()| 0)
         }
+        // `ARCH_GET_CPUID`: it does not fault; `ARCH_SET_CPUID`: nor can it.
+        0x1011 => Ok(1),
+        0x1012 => Err(Errno::NODEV),
         _ => Err(Errno::INVAL),
+    }
+}
+
+/// `unshare(2)`: what nobody shares need not be set apart; there are no namespaces.
+pub(super) fn unshare(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
+    const APART: i32 = libc::CLONE_FILES | libc::CLONE_FS | libc::CLONE_SYSVSEM;
+    const SPACES: i32 = libc::CLONE_NEWNS
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWUSER
+        | libc::CLONE_NEWCGROUP
+        | 0x80;
+    const OF_MEMORY: i32 = libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_VM;
+    let flags = int(flags);
+    let is_alone = lock(&thread.process.threads).len() == 1;
+    match () {
+        () if flags & !(APART | SPACES | OF_MEMORY) != 0 => Err(Errno::INVAL),
+        () if flags & SPACES != 0 => Err(Errno::PERM),
+        () if flags & OF_MEMORY != 0 && !is_alone => Err(Errno::INVAL),
+        () => {
+            // One is the process's own, and one is looked at here.
+            let is_shared = |count: usize| !is_alone || count > 2;
+            let files = flags & libc::CLONE_FILES != 0 && is_shared(Arc::strong_count(&thread.process.descriptors()));
+            let place = flags & libc::CLONE_FS != 0 && is_shared(Arc::strong_count(&thread.process.place()));
+            if files || place { Err(Errno::NOSYS) } else { Ok(0) }
+        }
     }
 }
 

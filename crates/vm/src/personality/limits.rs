@@ -1,5 +1,6 @@
 //! Limits that a process sets for itself: `getrlimit(2)`. Those of the manifest lie over them.
 
+use ringfence_isolation::Spec;
 use rustix::io::Errno;
 
 use super::files::MOST;
@@ -12,6 +13,9 @@ use super::{Answer, Arguments, alarms};
 /// How many resources there are.
 const RESOURCES: usize = 16;
 
+/// Standard input, output and error, which are not counted.
+const STREAMS: u64 = 3;
+
 /// The soft and the hard limit of each resource.
 #[derive(Clone, Copy)]
 pub(super) struct Limits([[u64; 2]; RESOURCES]);
@@ -22,16 +26,28 @@ impl Default for Limits {
         let mut both = |resource: u32, limit: u64| limits.0[resource as usize] = [limit; 2];
         both(libc::RLIMIT_STACK, crate::loader::STACK);
         both(libc::RLIMIT_NOFILE, MOST as u64);
-        both(libc::RLIMIT_CORE, 0);
         both(libc::RLIMIT_NPROC, super::MOST_THREADS.into());
         both(libc::RLIMIT_SIGPENDING, 1024);
         both(libc::RLIMIT_NICE, 0);
         both(libc::RLIMIT_RTPRIO, 0);
+        // None is ever written.
+        limits.0[libc::RLIMIT_CORE as usize][0] = 0;
         limits
     }
 }
 
 impl Limits {
+    /// Those that a program begins with: it meets its own limit on what is open before the manifest's ends it, unless
+    /// it goes one too far.
+    pub(super) fn of_spec(spec: &Spec) -> Limits {
+        let mut limits = Limits::default();
+        if let Some(files) = spec.limits.open_files {
+            let most = files.saturating_add(STREAMS + 1).min(MOST as u64);
+            limits.0[libc::RLIMIT_NOFILE as usize] = [most; 2];
+        }
+        limits
+    }
+
     /// As words: the soft and the hard one of each resource.
     pub(super) fn words(&self) -> [[u64; 2]; RESOURCES] {
         self.0

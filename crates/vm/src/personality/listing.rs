@@ -35,6 +35,8 @@ struct Named {
     cookie: u64,
     /// Where listing goes on behind it.
     stage: Stage,
+    /// The number of what it names, where that is known.
+    inode: Option<u64>,
 }
 
 impl Thread {
@@ -70,7 +72,7 @@ impl Named {
             Stage::Dots(at) => at,
             Stage::Hal(at) | Stage::Extra(at) => at + 2,
         };
-        Named { name: name.to_vec(), kind, cookie, stage }
+        Named { name: name.to_vec(), kind, cookie, stage, inode: None }
     }
 }
 
@@ -106,8 +108,9 @@ fn list(thread: &mut Thread, [number, at, length, ..]: Arguments, kind_first: bo
             if node.state().names == 0 {
                 return Err(Errno::NOENT);
             }
-            thread.world.judge(&open.path, FileUse::With(Permission::FsList))?;
-            from_memory(thread, node, &open.path, *position)?
+            let place = open.place();
+            thread.world.judge(&place, FileUse::With(Permission::FsList))?;
+            from_memory(thread, node, &place, *position)?
         }
         Kind::Folder(..) | Kind::Listing(_) => thread.entries(&open, *stage)?,
         _ => return Err(Errno::NOTDIR),
@@ -124,7 +127,8 @@ fn list(thread: &mut Thread, [number, at, length, ..]: Arguments, kind_first: bo
             break;
         }
         let start = bytes.len();
-        bytes.extend_from_slice(&inode(&entry.name).to_le_bytes());
+        let inode = entry.inode.unwrap_or_else(|| number_of(&entry.name));
+        bytes.extend_from_slice(&inode.to_le_bytes());
         bytes.extend_from_slice(&entry.cookie.to_le_bytes());
         bytes.extend_from_slice(&(size as u16).to_le_bytes());
         if kind_first {
@@ -144,7 +148,8 @@ fn list(thread: &mut Thread, [number, at, length, ..]: Arguments, kind_first: bo
     Ok(bytes.len() as u64)
 }
 
-fn inode(name: &[u8]) -> u64 {
+/// A number for a name whose own is not known without looking.
+fn number_of(name: &[u8]) -> u64 {
     name.iter().fold(7, |hash: u64, &byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte))) | 1
 }
 
@@ -156,7 +161,7 @@ fn from_hal(entry: ringfence_abi::Entry) -> Named {
         _ => libc::DT_UNKNOWN,
     };
     // Zero is the beginning.
-    Named { name: entry.name, kind, cookie: entry.cookie.max(1), stage: Stage::Hal(entry.cookie) }
+    Named { name: entry.name, kind, cookie: entry.cookie.max(1), stage: Stage::Hal(entry.cookie), inode: None }
 }
 
 fn listed(names: &[Vec<u8>], after: u64) -> Vec<Named> {
@@ -173,8 +178,13 @@ fn from_memory(thread: &Thread, node: &Node, path: &[u8], after: u64) -> Result<
     over.extend(thread.world.scratch.names_in(path));
     over.truncate(MEMORY as usize);
     if after < over.len() as u64 {
-        let entry =
-            |(name, cookie): (Vec<u8>, u64)| Named { name, kind: libc::DT_DIR, cookie, stage: Stage::Hal(cookie) };
+        let entry = |(name, cookie): (Vec<u8>, u64)| Named {
+            name,
+            kind: libc::DT_DIR,
+            cookie,
+            stage: Stage::Hal(cookie),
+            inode: None,
+        };
         return Ok(over.into_iter().zip(1..).skip(after as usize).map(entry).collect());
     }
     let there = node.names()?.after(after.saturating_sub(MEMORY), BATCH);
@@ -185,7 +195,7 @@ fn from_memory(thread: &Thread, node: &Node, path: &[u8], after: u64) -> Result<
             Body::Link(_) => libc::DT_LNK,
             Body::Fifo => libc::DT_FIFO,
         };
-        Named { name, kind, cookie: MEMORY + number, stage: Stage::Hal(number) }
+        Named { name, kind, cookie: MEMORY + number, stage: Stage::Hal(number), inode: Some(node.number) }
     };
     Ok(there.into_iter().map(entry).collect())
 }
@@ -205,7 +215,7 @@ fn from_host(folder: &rustix::fd::OwnedFd, after: u64) -> Result<Vec<Named>, Err
         };
         let name = entry.file_name().to_bytes().to_vec();
         let cookie = entry.next_entry_cookie();
-        named.push(Named { name, kind, cookie, stage: Stage::Hal(cookie) });
+        named.push(Named { name, kind, cookie, stage: Stage::Hal(cookie), inode: Some(entry.ino()) });
         if entries.is_buffer_empty() {
             break;
         }

@@ -155,8 +155,10 @@ impl Thread {
                 match create {
                     true if has(libc::O_DIRECTORY) => return Err(Errno::INVAL),
                     true => {
+                        let inherited = self.inherited(&spot.path);
+                        let mode = self.mode_of_new(mode, inherited);
                         let node = world.scratch.create(spot, mode, world.now())?;
-                        self.own((super::status::MEMORY_DEVICE, node.number), None, 0)?;
+                        self.own((super::status::MEMORY_DEVICE, node.number), None, 0, inherited)?;
                         node
                     }
                     false => return Err(Errno::NOENT),

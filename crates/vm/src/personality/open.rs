@@ -16,7 +16,7 @@ use super::inotify::Watches;
 use super::listing::Stage;
 use super::locks::Owner;
 use super::pipe::Pipe;
-use super::process::Process;
+use super::process::{Process, lock};
 use super::shared::Identity;
 use super::signalfd::Signals;
 use super::socket::Socket;
@@ -32,8 +32,10 @@ use crate::tree::HostFile;
 pub(super) struct Open {
     world: Arc<World>,
     pub(super) kind: Kind,
-    /// Where it is, for the program.
+    /// Where it was when it was opened, for the program.
     pub(super) path: Vec<u8>,
+    /// Where a folder is that was moved since.
+    moved: Mutex<Option<Vec<u8>>>,
     pub(super) position: Mutex<u64>,
     /// Of a folder, how far it was listed.
     pub(super) stage: Mutex<Stage>,
@@ -51,6 +53,16 @@ pub(super) struct Open {
     attempts: [AtomicU64; 2],
     /// Who asked to be told by a signal when it becomes ready: kept, and no signal comes.
     owner: AtomicI32,
+    naming: Naming,
+}
+
+/// When a file has names: `open(2)`, `O_TMPFILE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Naming {
+    AtFirst,
+    /// It was made without one, and may get one.
+    Later,
+    Never,
 }
 
 /// What the host keeps for a text beside what is in it: where it is, and what the allocator adds.
@@ -126,7 +138,7 @@ const CHANGEABLE: u32 = (libc::O_APPEND | libc::O_NONBLOCK) as u32;
 /// And of a file.
 const CHANGEABLE_OF_FILES: u32 = CHANGEABLE | (libc::O_DIRECT | libc::O_NOATIME) as u32;
 /// Those that only say how it is opened: `open(2)`.
-const OF_OPENING: u32 = (libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY | libc::O_TRUNC | libc::O_CLOEXEC) as u32;
+const OF_OPENING: u32 = (libc::O_CREAT | libc::O_NOCTTY | libc::O_TRUNC | libc::O_CLOEXEC) as u32;
 
 impl Open {
     pub(super) fn new(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Arc<Self> {
@@ -154,12 +166,19 @@ impl Open {
 
     /// For a moment only, and not counted.
     pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
-        let (position, flags) = (Mutex::new(0), AtomicU32::new(flags & !OF_OPENING));
+        let (position, wanted) = (Mutex::new(0), flags);
+        let naming = match wanted & (libc::O_TMPFILE | libc::O_EXCL) as u32 {
+            both if both == (libc::O_TMPFILE | libc::O_EXCL) as u32 => Naming::Never,
+            one if one == libc::O_TMPFILE as u32 => Naming::Later,
+            _ => Naming::AtFirst,
+        };
+        let flags = AtomicU32::new(wanted & !(OF_OPENING | libc::O_EXCL as u32));
         let kept = Kept::of(&world.machine, EACH + path.len() + kind.bytes());
         Open {
             world: world.clone(),
             kind,
             path: path.to_vec(),
+            moved: Mutex::default(),
             position,
             stage: Mutex::new(Stage::Dots(0)),
             flags,
@@ -171,6 +190,16 @@ impl Open {
             was_begun: AtomicBool::new(false),
             attempts: Default::default(),
             owner: AtomicI32::new(0),
+            naming,
+        }
+    }
+
+    /// Whether it may get another name, when it has so many: `linkat(2)`.
+    pub(super) fn may_be_named(&self, names: u64) -> bool {
+        match self.naming {
+            Naming::AtFirst => names > 0,
+            Naming::Later => true,
+            Naming::Never => false,
         }
     }
 
@@ -182,7 +211,7 @@ impl Open {
     /// How often what can be read and what can be written may have changed.
     pub(super) fn changes(&self) -> [u64; 2] {
         let rings = match &self.kind {
-            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => pipe.bell.rings(),
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => return pipe.news(),
             Kind::Socket(socket) => socket.changes(),
             Kind::Terminal(terminal) | Kind::Master(terminal) => terminal.bell.rings(),
             Kind::Counter(counter) => counter.bell.rings(),
@@ -207,6 +236,7 @@ impl Open {
                 | Kind::Text(_)
                 | Kind::Memory(_)
                 | Kind::MemoryFolder(_)
+                | Kind::Device(Device::Null | Device::Zero | Device::Full)
         )
     }
 
@@ -243,6 +273,16 @@ impl Open {
         self.flags.store(self.flags() & !changeable | flags & changeable, SeqCst);
     }
 
+    /// Where it is now.
+    pub(super) fn place(&self) -> Vec<u8> {
+        lock(&self.moved).clone().unwrap_or_else(|| self.path.clone())
+    }
+
+    /// It is elsewhere from here on.
+    pub(super) fn move_to(&self, place: Vec<u8>) {
+        *lock(&self.moved) = Some(place);
+    }
+
     /// Whether it is something that Linux sends `SIGIO` for.
     pub(super) fn becomes_ready(&self) -> bool {
         let is_pipe = matches!(self.kind, Kind::Reader(_) | Kind::Writer(_) | Kind::Both(_));
@@ -256,6 +296,11 @@ impl Open {
 
     pub(super) fn set_owner(&self, owner: i32) {
         self.owner.store(owner, SeqCst);
+    }
+
+    /// Whether it is a file that is only written to at its end.
+    pub(super) fn appends(&self) -> bool {
+        matches!(self.kind, Kind::File(_) | Kind::Memory(_)) && self.flags() & libc::O_APPEND as u32 != 0
     }
 
     /// Whether it only names a file: `O_PATH`.

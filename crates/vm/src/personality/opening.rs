@@ -12,8 +12,9 @@ use super::open::{Charged, Kind, Mapped, Open};
 use super::process::lock;
 use super::special;
 use super::thread::Thread;
-use super::{Answer, Arguments, int, owners};
+use super::{Answer, Arguments, int, owners, resolve};
 use crate::memory::Content;
+use crate::scratch::Spot;
 use crate::tree::{HostFile, normal};
 
 /// How many links a path may lead through: `path_resolution(7)`.
@@ -67,9 +68,7 @@ impl Thread {
             number => {
                 let open = self.process.descriptors().get(number)?;
                 match open.kind {
-                    Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_) => {
-                        open.path.clone()
-                    }
+                    Kind::Folder(..) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::MemoryFolder(_) => open.place(),
                     _ => return Err(Errno::NOTDIR),
                 }
             }
@@ -103,12 +102,59 @@ impl Thread {
         Err(Errno::LOOP)
     }
 
+    /// Opens what is open once more, with a position and flags of its own: `proc_pid_fd(5)`. What has neither, and a file of
+    /// the hal's that has no name any more, is what it was.
+    fn open_anew(&self, open: Arc<Open>, flags: u32, mode: u32) -> Result<Found, Errno> {
+        let flags = flags & !((libc::O_CREAT | libc::O_EXCL) as u32);
+        let new = |kind: Kind| Ok(Found::Open(Open::new(&self.world, kind, &open.path, flags)));
+        match &open.kind {
+            Kind::Memory(node) if flags & libc::O_PATH as u32 == 0 => {
+                let place = open.place();
+                // Where it is, is asked for as if it were opened there; a memory file is nowhere.
+                if self.world.scratch.has(&place) {
+                    let spot = Spot::of(place, node.clone());
+                    return self.open_memory(&spot, flags, mode).map(Found::Open);
+                }
+                if flags & libc::O_DIRECTORY as u32 != 0 {
+                    return Err(Errno::NOTDIR);
+                }
+                if flags & libc::O_TRUNC as u32 != 0 {
+                    super::memory_files::set_size(&self.world, node, 0)?;
+                }
+                new(Kind::Memory(node.clone()))
+            }
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => match flags as i32 & libc::O_ACCMODE {
+                libc::O_RDONLY => new(Kind::Reader(pipe.clone())),
+                libc::O_WRONLY => new(Kind::Writer(pipe.clone())),
+                _ => new(Kind::Both(pipe.clone())),
+            },
+            Kind::File(_) | Kind::Folder(..) | Kind::System(_) | Kind::SystemFolder(_) | Kind::MemoryFolder(_) => {
+                let path = self.absolute(libc::AT_FDCWD, &open.place())?;
+                // The name may be another file's by now, which is left as it is.
+                let cuts = flags & libc::O_TRUNC as u32 != 0;
+                match self.open_as(&path, flags & !(libc::O_TRUNC as u32), mode, true) {
+                    Ok(again) if again.identity() == open.identity() => {
+                        if cuts {
+                            again.set_size(0)?;
+                        }
+                        Ok(Found::Open(again))
+                    }
+                    Ok(_) | Err(Errno::NOENT) => Ok(Found::Open(open)),
+                    Err(errno) => Err(errno),
+                }
+            }
+            Kind::Socket(_) | Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) => Err(Errno::NXIO),
+            _ => Ok(Found::Open(open)),
+        }
+    }
+
     /// One step of it: a link of `/proc` or one that leads out of memory is where to go on.
     fn open_or_follow(&self, path: &Path, flags: u32, mode: u32, follow: bool) -> Result<Found, Errno> {
         let has = |flag: i32| flags & flag as u32 != 0;
         let world = &self.world;
         if let Some(number) = special::descriptor(self, &path.normal) {
-            return self.process.descriptors().get(number).map(Found::Open);
+            let open = self.process.descriptors().get(number)?;
+            return self.open_anew(open, flags, mode);
         }
         let changes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 || has(libc::O_TRUNC);
         if let Some(opened) = super::terminal::open(self, &path.normal, flags) {
@@ -168,8 +214,9 @@ impl Thread {
             && (how.exclusive || (is_new(&stat, before) && world.owner(stat.identity).is_none()))
         {
             // Known from the beginning, so that it is not taken for a new one again.
-            let mode = mode & 0o7777 & !lock(&self.process.place()).mask;
-            self.own(stat.identity, Some(mode), u32::MAX)?;
+            let inherited = self.inherited(&path.normal);
+            let mode = self.mode_of_new(mode & 0o7777 & !lock(&self.process.place()).mask, inherited);
+            self.own(stat.identity, Some(mode), u32::MAX, inherited)?;
         }
         let names = if path.normal == b"/" { world.names_at_the_top() } else { Vec::new() };
         let kind = if is_folder { Kind::Folder(handle, names) } else { Kind::File(handle) };
@@ -253,8 +300,6 @@ pub(super) fn creat(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer 
 /// `openat2(2)`: `struct open_how` is copied first, and what follows what is known has to be zero.
 pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Arguments) -> Answer {
     const HOW: u64 = 24;
-    const NO_MAGIC_LINKS: u64 = 2;
-    const KNOWN: u64 = 0x3f;
     let space = thread.process.space()?;
     match size {
         ..HOW => return Err(Errno::INVAL),
@@ -271,17 +316,27 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
     let word = |at: u64| space.read_u64(how.wrapping_add(at));
     let (flags, mode, resolve) = (word(0)?, word(8)?, word(16)?);
     const OF_A_PATH: i32 = libc::O_PATH | PATH_FLAGS;
+    /// Every flag of `open(2)`.
+    const FLAGS: u64 = 0x7f_ffc3;
     if flags & libc::O_PATH as u64 != 0 && flags & !(OF_A_PATH as u64) != 0 {
         return Err(Errno::INVAL);
     }
     let makes = flags & (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64 != 0;
-    if flags > u64::from(u32::MAX) || resolve & !KNOWN != 0 || mode & !0o7777 != 0 || (mode != 0 && !makes) {
+    if flags & !FLAGS != 0 || resolve & !resolve::KNOWN != 0 || mode & !0o7777 != 0 || (mode != 0 && !makes) {
         return Err(Errno::INVAL);
     }
-    if resolve & !NO_MAGIC_LINKS != 0 {
-        return Err(Errno::NOSYS);
+    if resolve == 0 {
+        return openat(thread, [folder, path, flags, mode, 0, 0]);
     }
-    openat(thread, [folder, path, flags, mode, 0, 0])
+    let flags = flags_of(flags as u32)?;
+    let text = space.text(path)?;
+    if text.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    let follow = flags & libc::O_NOFOLLOW as u32 == 0;
+    let path = thread.resolve(int(folder), &text, resolve, follow)?;
+    thread.may_pass(&path)?;
+    open_path(thread, path, flags, mode)
 }
 
 /// `O_LARGEFILE` as Linux keeps it for whatever is opened by a program of 64 bits.
@@ -311,6 +366,10 @@ fn flags_of(flags: u32) -> Result<u32, Errno> {
 pub(super) fn openat(thread: &mut Thread, [folder, path, flags, mode, ..]: Arguments) -> Answer {
     let flags = flags_of(flags as u32)?;
     let path = thread.path(int(folder), path)?;
+    open_path(thread, path, flags, mode)
+}
+
+fn open_path(thread: &mut Thread, path: Path, flags: u32, mode: u64) -> Answer {
     let follow = flags & libc::O_NOFOLLOW as u32 == 0;
     // What is new is told as such.
     let has = |flag: i32| flags & flag as u32 == flag as u32;

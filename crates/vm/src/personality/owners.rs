@@ -110,11 +110,39 @@ impl Thread {
         (credentials.users[3] != super::credentials::first()).then(|| credentials.clone())
     }
 
-    /// Something was made: it belongs to who made it, and has this mode. `shown` is what is shown anyway.
-    pub(super) fn own(&self, identity: Identity, mode: Option<u32>, shown: u32) -> Result<(), Errno> {
+    /// The group that is passed on to what is made at a path, when the folder it is made in says so: `inode(7)`, the
+    /// set-group-ID bit.
+    pub(super) fn inherited(&self, path: &[u8]) -> Option<u32> {
+        let end = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0).max(1);
+        // Only in memory, or where a program gave it, has a folder such a mode.
+        if self.world.owners.count.load(SeqCst) == 0 && !self.world.scratch.has(&path[..end]) {
+            return None;
+        }
+        let folder = self.absolute(libc::AT_FDCWD, &path[..end]).and_then(|path| self.status_at(&path, true)).ok()?;
+        (folder.mode() & libc::S_ISGID != 0).then_some(folder.owner().1)
+    }
+
+    /// The mode a new file gets: who is not in the group that it inherits does not let it run as that group.
+    pub(super) fn mode_of_new(&self, mode: u32, inherited: Option<u32>) -> u32 {
+        const RUNS: u32 = libc::S_ISGID | libc::S_IXGRP;
+        let Some(group) = inherited.filter(|_| mode & RUNS == RUNS) else { return mode };
+        let credentials = lock(&self.process.credentials);
+        if credentials.is_privileged() || credentials.has(group) { mode } else { mode & !libc::S_ISGID }
+    }
+
+    /// Something was made: it belongs to who made it, or to the group it inherits, and has this mode. `shown` is what
+    /// is shown anyway.
+    pub(super) fn own(
+        &self,
+        identity: Identity,
+        mode: Option<u32>,
+        shown: u32,
+        inherited: Option<u32>,
+    ) -> Result<(), Errno> {
         self.world.forget_owner(identity);
         let mode = mode.filter(|&mode| mode != shown);
         let (user, group) = self.process.file_ids();
+        let group = inherited.unwrap_or(group);
         let first = super::credentials::first();
         if mode.is_none() && (user, group) == (first, first) {
             return Ok(());
@@ -332,14 +360,14 @@ fn given(thread: &Thread, status: &Status, user: u64, group: u64) -> Result<(Own
     let may = credentials.is_privileged()
         || (user == u32::MAX && group == u32::MAX)
         || (owner == credentials.users[3] && keeps(user, owner) && (keeps(group, its_group) || credentials.has(group)));
-    if !may {
+    let is_own = credentials.is_privileged() || owner == credentials.users[3];
+    if !may || (!is_own && !status.is_folder() && status.mode() & SET_IDS != 0) {
         return Err(Errno::PERM);
     }
     let choose = |wanted: u32, is: u32| if wanted == u32::MAX { is } else { wanted };
-    let is_changed = !(user == u32::MAX && group == u32::MAX);
     let mode = status.mode() & 0o7777;
     let taken = match () {
-        () if status.is_folder() || !is_changed => 0,
+        () if status.is_folder() => 0,
         () if mode & libc::S_IXGRP != 0 => SET_IDS,
         // Without it the bit stands for locks.
         () => libc::S_ISUID,

@@ -20,7 +20,9 @@ pub(super) fn add(thread: &Thread, process: &Arc<Process>, flags: u32) -> Answer
 /// `pidfd_open(2)`
 pub(super) fn open(thread: &mut Thread, [id, flags, ..]: Arguments) -> Answer {
     let flags = flags as u32;
-    if flags & !(libc::O_NONBLOCK as u32) != 0 || int(id) <= 0 {
+    // `PIDFD_THREAD`
+    let known = (libc::O_NONBLOCK | libc::O_EXCL) as u32;
+    if flags & !known != 0 || int(id) <= 0 {
         return Err(Errno::INVAL);
     }
     let process = thread.world.process(id as u32).ok_or(Errno::SRCH)?;
@@ -37,12 +39,19 @@ pub(super) fn send_signal(thread: &mut Thread, [number, signal, info, flags, ..]
         Kind::Process(process) => process.clone(),
         // The folder of a process stands for it, too.
         Kind::Listing(_) => {
-            let number =
-                open.path.strip_prefix(b"/proc/").and_then(|rest| std::str::from_utf8(rest).ok()?.parse().ok());
+            let name = open.path.strip_prefix(b"/proc/").and_then(|rest| std::str::from_utf8(rest).ok());
+            let number = match name {
+                Some("self") => Some(thread.process.id),
+                name => name.and_then(|name| name.parse().ok()),
+            };
             thread.world.process(number.ok_or(Errno::BADF)?).ok_or(Errno::SRCH)?
         }
         _ => return Err(Errno::BADF),
     };
+    // What is told has to be of the signal that is sent.
+    if info != 0 && thread.process.space()?.read_u32(info)? != signal as u32 {
+        return Err(Errno::INVAL);
+    }
     let is_there = thread.world.process(process.id).is_some_and(|found| Arc::ptr_eq(&found, &process));
     if !is_there && process.is_over.load(SeqCst) {
         return Err(Errno::SRCH);

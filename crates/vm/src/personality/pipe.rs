@@ -1,6 +1,7 @@
 //! Pipes: `pipe(2)`, `pipe(7)`.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 
 use rustix::io::Errno;
@@ -25,6 +26,8 @@ pub(super) struct Pipe {
     state: Mutex<State>,
     /// Rung at every change.
     pub(super) bell: Bell,
+    /// How often there was more to read, and how often there was room again.
+    news: [AtomicU64; 2],
 }
 
 struct State {
@@ -48,7 +51,16 @@ impl Pipe {
     pub(super) fn new(world: &World) -> Pipe {
         let kept = Kept::new(world.machine.clone());
         let state = State { content: VecDeque::new(), room: ROOM, readers: 0, writers: 0, opened: [0; 2], kept };
-        Pipe { state: Mutex::new(state), bell: Bell::default() }
+        Pipe { state: Mutex::new(state), bell: Bell::default(), news: Default::default() }
+    }
+
+    /// How often there was news for who reads, and for who writes: `epoll(7)`, "Level-triggered and edge-triggered".
+    pub(super) fn news(&self) -> [u64; 2] {
+        [0, 1].map(|direction: usize| self.news[direction].load(SeqCst))
+    }
+
+    fn tell(&self, direction: usize) {
+        self.news[direction].fetch_add(1, SeqCst);
     }
 
     /// What is in it, and how much it holds.
@@ -93,11 +105,13 @@ impl Pipe {
 
     pub(super) fn close_reader(&self) {
         lock(&self.state).readers -= 1;
+        self.tell(1);
         self.bell.ring();
     }
 
     pub(super) fn close_writer(&self) {
         lock(&self.state).writers -= 1;
+        self.tell(0);
         self.bell.ring();
     }
 
@@ -138,6 +152,7 @@ impl Pipe {
         }
         state.room = room;
         drop(state);
+        self.tell(1);
         self.bell.ring();
         Ok(room as u64)
     }
@@ -155,6 +170,9 @@ impl Pipe {
             return None;
         }
         let count = most.min(state.content.len());
+        if count > 0 && state.room - state.content.len() < ATOMIC {
+            self.tell(1);
+        }
         let taken: Vec<u8> = state.content.drain(..count).collect();
         let left = state.content.len();
         state.kept.set(left);
@@ -195,6 +213,9 @@ impl Pipe {
             return None;
         }
         let count = into.len().min(state.content.len());
+        if count > 0 && state.room - state.content.len() < ATOMIC {
+            self.tell(1);
+        }
         for (place, byte) in into.iter_mut().zip(state.content.drain(..count)) {
             *place = byte;
         }
@@ -217,6 +238,7 @@ impl Pipe {
         let count = from.len().min(room);
         state.content.extend(&from[..count]);
         state.count();
+        self.tell(0);
         Some(Ok(count))
     }
 
@@ -233,7 +255,7 @@ impl Pipe {
     pub(super) fn write(&self, thread: &Thread, from: &[u8], at_once: bool) -> Result<usize, Errno> {
         thread.world.may_keep(from.len().min(self.left()))?;
         let mut done = 0;
-        while done < from.len() || from.is_empty() {
+        while done < from.len() {
             let rest = &from[done..];
             let written = match (self.try_write(rest), at_once) {
                 (Some(written), _) => written,
@@ -251,9 +273,6 @@ impl Pipe {
                 Err(_) => break,
             }
             self.bell.ring();
-            if from.is_empty() {
-                break;
-            }
         }
         Ok(done)
     }

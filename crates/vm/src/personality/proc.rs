@@ -58,26 +58,32 @@ const OF_ALL: [&str; 13] = [
     "version",
 ];
 /// Settings of a kernel, as they are for a program that cannot change them.
-const SETTINGS: [(&str, &str); 21] = [
+const SETTINGS: [(&str, &str); 27] = [
     ("fs/file-max", "9223372036854775807"),
     ("fs/inotify/max_queued_events", "4096"),
     ("fs/inotify/max_user_instances", "128"),
     ("fs/inotify/max_user_watches", "8192"),
     ("fs/nr_open", "4096"),
     ("fs/pipe-max-size", "1048576"),
+    ("fs/pipe-user-pages-hard", "0"),
+    ("fs/pipe-user-pages-soft", "0"),
     ("kernel/cap_last_cap", "40"),
+    ("kernel/core_pattern", "core"),
     ("kernel/ngroups_max", "65536"),
     ("kernel/osrelease", "6.1.0"),
     ("kernel/ostype", "Linux"),
     ("kernel/overflowgid", "65534"),
     ("kernel/overflowuid", "65534"),
     ("kernel/pid_max", "4194304"),
+    ("kernel/random/entropy_avail", "256"),
     ("kernel/randomize_va_space", "2"),
+    ("kernel/sched_rr_timeslice_ms", "100"),
     ("kernel/tainted", "0"),
     ("kernel/threads-max", "128"),
     ("kernel/version", "#1 ringfence microvm"),
     ("net/core/somaxconn", "4096"),
     ("vm/max_map_count", "65530"),
+    ("vm/min_free_kbytes", "0"),
     ("vm/mmap_min_addr", "65536"),
     ("vm/overcommit_memory", "0"),
 ];

@@ -16,7 +16,40 @@ pub(super) const MOST: u64 = 1 << 20;
 /// How many parts `readv(2)` takes: `IOV_MAX`.
 const PARTS: u64 = 1024;
 
+/// And of what has places, where nobody expects less than all of it: `MAX_RW_COUNT`.
+const WHOLE: u64 = 0x7fff_f000;
+/// What is less than this is all there was, or all there was room for.
+const PART: u64 = 256 << 10;
+
+/// Moves it in parts, as long as each is moved whole.
+fn in_parts(
+    thread: &Thread,
+    open: &Open,
+    (at, length, offset): (u64, u64, Option<u64>),
+    part: impl Fn(u64, u64, Option<u64>) -> Answer,
+) -> Answer {
+    let whole = length.min(if open.has_position() { WHOLE } else { MOST });
+    let mut done = part(at, whole.min(MOST), offset)?;
+    let mut last = done;
+    while done < whole && last >= PART && !thread.is_interrupted() {
+        match part(at.wrapping_add(done), (whole - done).min(MOST), offset.map(|offset| offset + done)) {
+            Ok(count) => (done, last) = (done + count, count),
+            // It is told of when it is met again.
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
 fn read_into(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
+    in_parts(thread, open, (at, length, offset), |at, length, offset| read_part(thread, open, at, length, offset))
+}
+
+fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
+    in_parts(thread, open, (at, length, offset), |at, length, offset| write_part(thread, open, at, length, offset))
+}
+
+fn read_part(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
     open.check_access(false)?;
     let space = thread.process.space()?;
     // Found out before anything is read, which could not be given back.
@@ -53,7 +86,7 @@ pub(super) fn held(thread: &Thread, open: &Open, bytes: usize) -> Result<Option<
     thread.world.may_keep(0).map(|()| Some(kept))
 }
 
-fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
+fn write_part(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option<u64>) -> Answer {
     open.check_access(true)?;
     let space = thread.process.space()?;
     let length = thread.may_write(open, offset, length.min(MOST))?;
@@ -63,6 +96,13 @@ fn write_from(thread: &Thread, open: &Open, at: u64, length: u64, offset: Option
     space.read(at, &mut content)?;
     let count = match offset {
         None => open.write(thread, &content)?,
+        // Linux appends all the same: `pwrite(2)`, "Bugs".
+        Some(_) if open.appends() => {
+            let before = *lock(&open.position);
+            let count = open.write(thread, &content);
+            *lock(&open.position) = before;
+            count?
+        }
         Some(offset) => open.write_at(offset, &content)?,
     };
     if count > 0 {
@@ -261,11 +301,15 @@ pub(super) fn lseek(thread: &mut Thread, [number, by, whence, ..]: Arguments) ->
         libc::SEEK_SET => 0,
         libc::SEEK_CUR => *position,
         libc::SEEK_END => open.size()?,
-        // Everything is content.
+        // Of files that are not in memory, everything is content.
         libc::SEEK_DATA | libc::SEEK_HOLE => {
             let (size, at) = (open.size()?, offset(by as u64).map_err(|_| Errno::NXIO)?);
             if at >= size {
                 return Err(Errno::NXIO);
+            }
+            if let Kind::Memory(node) = &open.kind {
+                *position = node.content()?.seek(at, int(whence) == libc::SEEK_DATA).ok_or(Errno::NXIO)?;
+                return Ok(*position);
             }
             *position = if int(whence) == libc::SEEK_DATA { at } else { size };
             return Ok(*position);

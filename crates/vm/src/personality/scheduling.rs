@@ -65,6 +65,7 @@ pub(super) fn sched_setaffinity(thread: &mut Thread, [id, length, at, ..]: Argum
     let length = usize::try_from(length).unwrap_or(8).min(8);
     thread.process.space()?.read(at, &mut mask[..length])?;
     let member = if int(id) < 0 { Err(Errno::SRCH) } else { member(thread, id) }?;
+    may_schedule(thread, &*check(thread, id)?)?;
     let wanted = u64::from_le_bytes(mask) & processors();
     if wanted == 0 {
         return Err(Errno::INVAL);
@@ -76,6 +77,14 @@ pub(super) fn sched_setaffinity(thread: &mut Thread, [id, length, at, ..]: Argum
 /// `sched_getscheduler(2)`
 pub(super) fn sched_getscheduler(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
     check(thread, id).map(|process| process.policy.load(SeqCst) as u64)
+}
+
+/// Whether a process is one's own to say where and when it runs; `EPERM`.
+fn may_schedule(thread: &Thread, process: &Process) -> Result<(), Errno> {
+    let mine = lock(&thread.process.credentials).clone();
+    let theirs = lock(&process.credentials).clone();
+    let may = mine.is_privileged() || [theirs.users[0], theirs.users[1]].contains(&mine.users[1]);
+    if may { Ok(()) } else { Err(Errno::PERM) }
 }
 
 /// Gives a process a policy, which the host knows nothing of. Only user 0 gets one of real time: `sched(7)`.
@@ -91,11 +100,7 @@ fn set_policy(thread: &Thread, process: &Process, policy: i32, priority: u32) ->
         }
         _ => return Err(Errno::INVAL),
     }
-    let mine = lock(&thread.process.credentials).clone();
-    let theirs = lock(&process.credentials).clone();
-    if !mine.is_privileged() && ![theirs.users[0], theirs.users[1]].contains(&mine.users[1]) {
-        return Err(Errno::PERM);
-    }
+    may_schedule(thread, process)?;
     process.policy.store(policy, SeqCst);
     process.priority.store(priority, SeqCst);
     Ok(0)
@@ -150,8 +155,12 @@ pub(super) fn sched_get_priority_min(thread: &mut Thread, arguments: Arguments) 
 
 /// `sched_rr_get_interval(2)`: a slice as an ordinary process has one.
 pub(super) fn sched_rr_get_interval(thread: &mut Thread, [id, at, ..]: Arguments) -> Answer {
-    check(thread, id)?;
-    thread.process.space()?.write(at, &[0_u64, 4_000_000].map(u64::to_le_bytes).concat()).map(|()| 0)
+    let slice = match check(thread, id)?.policy.load(SeqCst) & !libc::SCHED_RESET_ON_FORK {
+        libc::SCHED_FIFO => 0,
+        libc::SCHED_RR => 100_000_000,
+        _ => 4_000_000,
+    };
+    thread.process.space()?.write(at, &[0_u64, slice].map(u64::to_le_bytes).concat()).map(|()| 0)
 }
 
 /// How long `struct sched_attr` is, of the first version.

@@ -110,13 +110,13 @@ pub(super) fn descriptor(thread: &Thread, path: &[u8]) -> Option<i32> {
 fn shown(open: &Open) -> Vec<u8> {
     match &open.kind {
         Kind::Memory(node) if node.state().names == 0 && open.path.starts_with(b"/") => {
-            let mut path = open.path.clone();
+            let mut path = open.place();
             if !path.ends_with(b" (deleted)") {
                 path.extend_from_slice(b" (deleted)");
             }
             path
         }
-        _ => open.path.clone(),
+        _ => open.place(),
     }
 }
 

@@ -27,6 +27,13 @@ fn is_pipe(open: &Open) -> bool {
     matches!(open.kind, Kind::Reader(_) | Kind::Writer(_))
 }
 
+/// Whether content passes between it and a pipe.
+fn is_spliced(open: &Open) -> bool {
+    let has_content = matches!(open.kind, Kind::File(_) | Kind::System(_) | Kind::Memory(_) | Kind::Text(_));
+    let flows = matches!(open.kind, Kind::Stream(_) | Kind::Socket(_) | Kind::Device(_) | Kind::Terminal(_));
+    is_pipe(open) || has_content || flows || matches!(open.kind, Kind::Both(_) | Kind::Master(_))
+}
+
 /// `splice(2)`
 pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, flags]: Arguments) -> Answer {
     if length == 0 {
@@ -40,6 +47,9 @@ pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, fla
     from.check_access(false)?;
     to.check_access(true)?;
     if !(is_pipe(&from) || is_pipe(&to)) {
+        return Err(Errno::INVAL);
+    }
+    if !(is_spliced(&from) && is_spliced(&to)) {
         return Err(Errno::INVAL);
     }
     if (is_pipe(&from) && from_at != 0) || (is_pipe(&to) && to_at != 0) {

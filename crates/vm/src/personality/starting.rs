@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::files::Descriptors;
+use super::limits::Limits;
 use super::open::{Kind, Open};
 use super::process::{Image, Member, Parts, Place, Process, lock};
 use super::rseq::Registration;
@@ -109,6 +110,8 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     };
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     let descriptors = standard_streams(world)?;
+    let limits = Limits::of_spec(spec);
+    descriptors.set_most(limits.of(libc::RLIMIT_NOFILE)[0]);
     let counted = world.begin_thread()?;
     let id = counted.id;
     debug_assert_eq!(id, FIRST);
@@ -123,7 +126,7 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
         actions: Arc::default(),
         place: Arc::new(Mutex::new(Place { folder, mask: 0o022 })),
         image: Arc::new(Image::new(&world.machine, loaded.path, loaded.arguments)),
-        limits: Default::default(),
+        limits,
         niceness: 0,
     });
     let member = member(id, 0);
@@ -280,7 +283,7 @@ fn execute_first(thread: &mut Thread, beginning: Beginning) {
     if let Some(folder) = folder {
         let path = thread.absolute(libc::AT_FDCWD, folder.as_bytes());
         match path.and_then(|path| thread.open(&path, (libc::O_DIRECTORY | libc::O_PATH) as u32, true)) {
-            Ok(open) => lock(&thread.process.place()).folder = open.path.clone(),
+            Ok(open) => lock(&thread.process.place()).folder = open.place(),
             Err(errno) => {
                 // Who asked may have gone.
                 let _ = failed.send(Failed::Folder(folder, errno));

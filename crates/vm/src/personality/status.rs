@@ -334,6 +334,38 @@ pub(super) fn readlink(thread: &mut Thread, [path, at, length, ..]: Arguments) -
     readlinkat(thread, [libc::AT_FDCWD as u64, path, at, length, 0, 0])
 }
 
+impl Thread {
+    /// Where a link leads: `readlink(2)`.
+    pub(super) fn target(&self, path: &Path) -> Result<Vec<u8>, Errno> {
+        if let Some(target) = special::link(self, &path.normal) {
+            return target;
+        }
+        let path = match self.lead(path, false)? {
+            Way::Path(path) => path,
+            Way::Memory(spot) => {
+                self.world.judge(&spot.path, FileUse::Look)?;
+                let Body::Link(target) = &spot.found()?.body else { return Err(Errno::INVAL) };
+                return Ok(target.clone());
+            }
+        };
+        if special::look(self, &path.normal).is_some() {
+            return Err(Errno::INVAL);
+        }
+        if path.is_system(self) {
+            let looked = self.world.system.look(&path.normal, false)?;
+            if FileType::from_raw_mode(looked.stat.st_mode) != FileType::Symlink {
+                return Err(Errno::INVAL);
+            }
+            return Ok(rustix::fs::readlinkat(&looked.place, c"", Vec::new())?.into_bytes());
+        }
+        match self.world.call(Call::ReadLink { directory: self.root()?, path: &path.written }) {
+            Ok(Reply::Bytes(target)) => Ok(target),
+            Ok(_) => Err(Errno::IO),
+            Err(errno) => Err(self.unseen(&path, errno)),
+        }
+    }
+}
+
 /// `readlinkat(2)`
 pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Arguments) -> Answer {
     if int(length) <= 0 {
@@ -349,38 +381,7 @@ pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Ar
         space.write(at, part)?;
         return Ok(part.len() as u64);
     }
-    let path = thread.path(int(folder), path)?;
-    let path = match special::link(thread, &path.normal) {
-        Some(_) => Way::Path(path),
-        None => thread.lead(&path, false)?,
-    };
-    let path = match path {
-        Way::Path(path) => path,
-        Way::Memory(spot) => {
-            thread.world.judge(&spot.path, FileUse::Look)?;
-            let Body::Link(target) = &spot.found()?.body else { return Err(Errno::INVAL) };
-            let part = &target[..target.len().min(int(length).unsigned_abs() as usize)];
-            thread.process.space()?.write(at, part)?;
-            return Ok(part.len() as u64);
-        }
-    };
-    let target = if let Some(target) = special::link(thread, &path.normal) {
-        target?
-    } else if special::look(thread, &path.normal).is_some() {
-        return Err(Errno::INVAL);
-    } else if path.is_system(thread) {
-        let looked = thread.world.system.look(&path.normal, false)?;
-        if FileType::from_raw_mode(looked.stat.st_mode) != FileType::Symlink {
-            return Err(Errno::INVAL);
-        }
-        rustix::fs::readlinkat(&looked.place, c"", Vec::new())?.into_bytes()
-    } else {
-        match thread.world.call(Call::ReadLink { directory: thread.root()?, path: &path.written }) {
-            Ok(Reply::Bytes(target)) => target,
-            Ok(_) => return Err(Errno::IO),
-            Err(errno) => return Err(thread.unseen(&path, errno)),
-        }
-    };
+    let target = thread.target(&thread.path(int(folder), path)?)?;
     let part = &target[..target.len().min(int(length).unsigned_abs() as usize)];
     thread.process.space()?.write(at, part)?;
     Ok(part.len() as u64)
@@ -477,6 +478,11 @@ impl Status {
     /// Whether it is a folder.
     pub(super) fn is_folder(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::Directory
+    }
+
+    /// Whether it is a named pipe.
+    pub(super) fn is_fifo(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Fifo
     }
 
     /// Whether it is a symbolic link.

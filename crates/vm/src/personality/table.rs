@@ -280,6 +280,7 @@ calls! {
     269 "faccessat" => status::faccessat;
     270 "pselect6" => polling::pselect;
     271 "ppoll" => polling::ppoll;
+    272 "unshare" => identity::unshare;
     273 "set_robust_list" => robust::set;
     274 "get_robust_list" => robust::get;
     275 "splice" => splicing::splice;

@@ -31,6 +31,9 @@ use crate::scratch::Scratch;
 use crate::tree::{HostFile, System};
 use crate::vdso::Vdso;
 
+/// The number of whoever began the instance: the parent of its first process, and of those whose own has ended.
+pub(super) const OUTSIDE: u32 = 1;
+
 /// The first process; 1 is whoever started it.
 pub(super) const FIRST: u32 = 2;
 /// How many processes may be over and not asked for: `pid_max` of `proc(5)`.

@@ -66,6 +66,11 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
+    /// Something that is open, where it was opened.
+    pub(crate) fn of(path: Vec<u8>, node: Arc<Node>) -> Spot {
+        Spot { path, node: Some(node), parent: None }
+    }
+
     fn name(&self) -> &[u8] {
         self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
     }
@@ -170,7 +175,9 @@ impl Scratch {
 
     /// A file without a name.
     pub(crate) fn nameless(&self, mode: u32, now: Timestamp) -> Result<Arc<Node>, Errno> {
-        self.node(self.content(), mode, now)
+        let node = self.node(self.content(), mode, now)?;
+        node.state().names = 0;
+        Ok(node)
     }
 
     fn content(&self) -> Body {
@@ -318,6 +325,32 @@ impl Scratch {
         target.touched(now);
         drop(naming);
         drop(replaced);
+        Ok(())
+    }
+}
+
+impl Scratch {
+    /// `RENAME_EXCHANGE` of `rename(2)`: each gets the name of the other.
+    pub(crate) fn exchange(&self, one: &Spot, other: &Spot, now: Timestamp) -> Result<(), Errno> {
+        let _naming = self.naming();
+        let (one, other) = (&self.again(one)?, &self.again(other)?);
+        let (first, second) = (one.found()?, other.found()?);
+        let (source, target) = (one.parent()?, other.parent()?);
+        if self.top(&one.path).map(|top| top.0) != self.top(&other.path).map(|top| top.0) {
+            return Err(Errno::XDEV);
+        }
+        if one.path != other.path && (covers(&one.path, &other.path) || covers(&other.path, &one.path)) {
+            return Err(Errno::INVAL);
+        }
+        source.names()?.remove(one.name());
+        target.names()?.remove(other.name());
+        source.names()?.insert(one.name(), second.clone());
+        target.names()?.insert(other.name(), first.clone());
+        for node in [first, second] {
+            node.changed(now);
+        }
+        source.touched(now);
+        target.touched(now);
         Ok(())
     }
 }

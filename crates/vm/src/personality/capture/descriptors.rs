@@ -38,13 +38,7 @@ impl Capturing<'_> {
         // Its place is taken before what it refers to gets its own.
         let position = *lock(&open.position);
         let kind = state::Kind::Listing(Vec::new());
-        self.opens.push(state::Open {
-            kind,
-            path: open.path.clone(),
-            flags: open.flags(),
-            owner: open.owner(),
-            position,
-        });
+        self.opens.push(state::Open { kind, path: open.place(), flags: open.flags(), owner: open.owner(), position });
         self.open.push(open.clone());
         if !matches!(*lock(&open.stage), Stage::Dots(0)) {
             return Err(CaptureError::Holds(format!("the folder {} is being listed", shown(&open.path))));

@@ -8,7 +8,7 @@ use super::{IGNORE, checked};
 use crate::personality::causes::{Cause, bit};
 use crate::personality::process::{Member, Process, lock};
 use crate::personality::thread::Thread;
-use crate::personality::world::World;
+use crate::personality::world::{OUTSIDE, World};
 use crate::personality::{Answer, Arguments, int, stopping};
 
 /// A signal for a process. `EAGAIN` when too many wait.
@@ -78,6 +78,12 @@ pub(in crate::personality) fn kill(thread: &mut Thread, [to, signal, ..]: Argume
         0 => Some(thread.process.group.load(SeqCst)),
         -1 => None,
         to if to < 0 => Some(to.unsigned_abs()),
+        to if to.unsigned_abs() == OUTSIDE => {
+            check()?;
+            // It hears nothing it has not asked for: `kill(2)`.
+            let may = lock(&thread.process.credentials).is_privileged();
+            return if may { Ok(0) } else { Err(Errno::PERM) };
+        }
         to => {
             let number = to.unsigned_abs();
             // The number of any of its threads will do.

@@ -83,7 +83,6 @@ pub(super) const ABSENT: &[(&str, &str, Calls)] = &[
             (161, "chroot"),
             (165, "mount"),
             (166, "umount2"),
-            (272, "unshare"),
             (308, "setns"),
             (428, "open_tree"),
             (429, "move_mount"),

@@ -1,0 +1,103 @@
+//! Walking a path by rules: `openat2(2)`, "resolve".
+
+use std::collections::VecDeque;
+
+use rustix::io::Errno;
+
+use super::opening::Path;
+use super::special;
+use super::thread::Thread;
+
+const NO_XDEV: u64 = 0x01;
+const NO_MAGICLINKS: u64 = 0x02;
+const NO_SYMLINKS: u64 = 0x04;
+const BENEATH: u64 = 0x08;
+const IN_ROOT: u64 = 0x10;
+const CACHED: u64 = 0x20;
+/// All of them.
+pub(super) const KNOWN: u64 = 0x3f;
+/// How many links a path may lead through: `path_resolution(7)`.
+const MOST_LINKS: usize = 40;
+
+impl Thread {
+    /// Where a path leads from a folder by these rules, each step looked at: what comes of it has no links, but the
+    /// last name where that is not to be `follow`ed.
+    pub(super) fn resolve(&self, folder: i32, text: &[u8], rules: u64, follow: bool) -> Result<Path, Errno> {
+        let has = |rule: u64| rules & rule != 0;
+        if has(CACHED) {
+            // Nothing is known without looking.
+            return Err(Errno::AGAIN);
+        }
+        if has(BENEATH) && has(IN_ROOT) {
+            return Err(Errno::INVAL);
+        }
+        let start = names(&self.absolute(folder, b".")?.normal);
+        let (device, _) = self.status_at(&self.at(&start)?, true)?.identity();
+        let top = if has(IN_ROOT) { start.clone() } else { Vec::new() };
+        let floor = if has(BENEATH) { start.len() } else { top.len() };
+        let mut at = if text.starts_with(b"/") { top.clone() } else { start };
+        if text.starts_with(b"/") && has(BENEATH) {
+            return Err(Errno::XDEV);
+        }
+        let mut left: VecDeque<Vec<u8>> = names(text).into();
+        let mut links = 0;
+        while let Some(name) = left.pop_front() {
+            if name == b".." {
+                match at.len() > floor {
+                    true => drop(at.pop()),
+                    false if has(BENEATH) => return Err(Errno::XDEV),
+                    false => {}
+                }
+                continue;
+            }
+            at.push(name);
+            let here = self.at(&at)?;
+            let goes_on = !left.is_empty() || follow;
+            let is_magic = special::link(self, &here.normal).is_some();
+            if is_magic && goes_on {
+                match () {
+                    () if has(NO_MAGICLINKS) || has(NO_SYMLINKS) => return Err(Errno::LOOP),
+                    () if has(BENEATH) || has(IN_ROOT) || has(NO_XDEV) => return Err(Errno::XDEV),
+                    () => {}
+                }
+            }
+            let status = match self.status_at(&here, false) {
+                // It may be about to be made.
+                Err(Errno::NOENT) if left.is_empty() => break,
+                other => other?,
+            };
+            if has(NO_XDEV) && status.identity().0 != device {
+                return Err(Errno::XDEV);
+            }
+            if status.is_link() && goes_on && !is_magic {
+                links += 1;
+                if has(NO_SYMLINKS) || links > MOST_LINKS {
+                    return Err(Errno::LOOP);
+                }
+                let target = self.target(&here)?;
+                at.pop();
+                if target.starts_with(b"/") {
+                    if has(BENEATH) {
+                        return Err(Errno::XDEV);
+                    }
+                    at.clone_from(&top);
+                }
+                for name in names(&target).into_iter().rev() {
+                    left.push_front(name);
+                }
+            } else if !left.is_empty() && !status.is_folder() && !is_magic {
+                return Err(Errno::NOTDIR);
+            }
+        }
+        self.at(&at)
+    }
+
+    fn at(&self, names: &[Vec<u8>]) -> Result<Path, Errno> {
+        let path = [b"/", &names.join(&b'/')[..]].concat();
+        self.absolute(libc::AT_FDCWD, &path)
+    }
+}
+
+fn names(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec).collect()
+}
