@@ -208,7 +208,7 @@ impl Areas {
         self.cut(range.start);
         self.cut(range.end);
         for (_, area) in self.0.range_mut(range.clone()) {
-            area.marks = area.marks - less | more;
+            area.marks = (area.marks - less) | more;
         }
         self.join(range);
     }
