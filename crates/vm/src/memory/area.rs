@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_child_has_nothing_locked_and_not_what_it_was_not_to_have() {
-        let mut areas = areas(&[0x1000..0x9000]);
+        let mut areas = areas(&[0x1000..0x5000, 0x5000..0x9000]);
         areas.mark(0x1000..0x3000, Marks::LOCKED | Marks::WIPED, Marks::empty());
         areas.mark(0x4000..0x5000, Marks::NOT_FORKED, Marks::empty());
         let theirs = areas.forked();

@@ -28,6 +28,13 @@ impl Space {
         Ok(found)
     }
 
+    /// How many bytes are mapped, and how many of them are there.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        let inner = self.inner();
+        let mapped = inner.areas.iter().map(|(start, area)| area.end - start).sum();
+        (mapped, inner.pages.len() as u64 * PAGE)
+    }
+
     /// What is where: `/proc/self/maps`. `ENOMEM` when there is no memory for the text.
     pub(crate) fn describe(&self) -> Result<Vec<u8>, Errno> {
         self.describe_areas(0, |_, _, _, _| {})

@@ -438,13 +438,6 @@ impl Space {
         Ok(())
     }
 
-    /// How many bytes are mapped, and how many of them are there.
-    pub(crate) fn sizes(&self) -> (u64, u64) {
-        let inner = self.inner();
-        let mapped = inner.areas.iter().map(|(start, area)| area.end - start).sum();
-        (mapped, inner.pages.len() as u64 * PAGE)
-    }
-
     /// A copy for a child, with its own pages where they are private. Where they are shared it finds the
     /// same when it touches them.
     pub(crate) fn duplicate(&self) -> Result<Space, Errno> {
