@@ -34,6 +34,16 @@ fn sessions_names_limits_signals_timers_and_descriptors_of_processes_are_there_a
     }
 }
 
+#[test]
+fn what_a_program_said_of_itself_and_of_its_memory_is_there_again() {
+    let Some(lab) = program("told") else { return };
+    let same = "second 700 40000 1 8 70000 5";
+    lab.prints(&format!("0 {same}"));
+    let file = lab.saved(Point::Marker);
+    let plan = lab.restored(&file).unwrap_or_else(|error| panic!("{}", explain(&error)));
+    assert_eq!(printed(&plan), format!("1 {same}\n"));
+}
+
 /// Starts it on a backend, from its beginning or from a file, and captures it while it runs.
 fn caught(lab: &Lab, backend: &Vm, file: Option<&std::path::Path>) -> Result<Box<dyn Prepared>, CallError> {
     let spec = Arc::new(lab.spec.clone());

@@ -69,4 +69,19 @@ int main(void) {
     SHOW(brk(top));
     SHOW(sbrk(0) == top);
     SHOW(sbrk(P) == top && zero(top, P));
+    char *low = mmap(NULL, P, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    SHOW(low != MAP_FAILED && (unsigned long)low + P <= 1UL << 31);
+    TELL(mmap(NULL, 2UL << 30, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_32BIT, -1, 0));
+    int z = open("/dev/zero", O_RDWR);
+    char *zeroes = mmap(NULL, P, PROT_READ | PROT_WRITE, MAP_SHARED, z, 0);
+    MUST(zeroes != MAP_FAILED);
+    CHILD("zeroes are shared", zeroes[0] = 3);
+    SHOW(zeroes[0]);
+    f = open("f", O_RDWR);
+    TELL(mmap(NULL, -1UL, PROT_READ, MAP_PRIVATE, f, 0));
+    TELL(mmap(NULL, P, PROT_READ, MAP_SHARED, f, -P));
+    TELL(mmap(NULL, P, PROT_READ | 8, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    TELL(mmap(NULL, P, PROT_READ | PROT_GROWSDOWN, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    TELL(mmap(NULL, 2 << 20, PROT_READ, MAP_PRIVATE | MAP_HUGETLB, f, 0));
+    SHOW(msync(shared, -1UL, MS_SYNC));
 }

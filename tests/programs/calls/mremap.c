@@ -35,4 +35,21 @@ int main(void) {
     char text[6] = {0};
     pread(f, text, 5, 2 * P);
     puts(text);
+    char *twice = mremap(shared, 0, P, MREMAP_MAYMOVE);
+    MUST(twice != MAP_FAILED);
+    shared[0] = '!';
+    SHOW(twice != shared && twice[0] == '!');
+    TELL(mremap(b + 4 * P, 0, P, MREMAP_MAYMOVE));
+    char *from = mmap(NULL, 2 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    strcpy(from, "moved");
+    char *to = mremap(from, 2 * P, 2 * P, MREMAP_MAYMOVE | 4 /* MREMAP_DONTUNMAP */, NULL);
+    MUST(to != MAP_FAILED);
+    puts(to);
+    SHOW(from[0]);
+    TELL(mremap(from, 2 * P, P, MREMAP_MAYMOVE | 4, NULL));
+    TELL(mremap(from, 2 * P, 2 * P, 4, NULL));
+    TELL(mremap(from, 2 * P, 2 * P, MREMAP_MAYMOVE | 4, to + 1));
+    SHOW(mremap(to, 2 * P, 2 * P, MREMAP_MAYMOVE | MREMAP_FIXED | 4, from) == from);
+    puts(from);
+    SHOW(to[0]);
 }

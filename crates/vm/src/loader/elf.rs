@@ -13,6 +13,7 @@ const PROGRAM_HEADER: usize = 56;
 const MOST_HEADERS: usize = 128;
 const LOAD: u32 = 1;
 const INTERPRETER: u32 = 3;
+const STACK: u32 = 0x6474_e551;
 /// What is made of a segment before the program runs: leaving the guest for each page costs more.
 const POPULATED: u64 = 512 << 10;
 /// The same of what is empty in the file.
@@ -26,6 +27,7 @@ pub(crate) struct Elf {
     headers_at: u64,
     headers: u64,
     segments: Vec<Segment>,
+    runs_on_stack: bool,
     pub(crate) interpreter: Option<Vec<u8>>,
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Placed {
     pub(crate) headers: (u64, u64),
     /// The entry of the program itself.
     pub(crate) own_entry: u64,
+    /// Whether it runs code on its stack: `PT_GNU_STACK` of `elf(5)`.
+    pub(crate) runs_on_stack: bool,
 }
 
 /// Why a file is no program for this level; the capsule's fault.
@@ -124,11 +128,13 @@ impl Elf {
             headers_at,
             headers: count as u64,
             segments: Vec::new(),
+            runs_on_stack: false,
             interpreter: None,
         };
         for header in headers.chunks_exact(PROGRAM_HEADER) {
             match u32_at(header, 0) {
                 LOAD => elf.segments.push(Segment::read(header)?),
+                STACK => elf.runs_on_stack = u32_at(header, 4) & 1 != 0,
                 INTERPRETER => elf.interpreter = Some(interpreter(file, header)?),
                 _ => {}
             }
@@ -151,7 +157,8 @@ impl Elf {
             }
         }
         let entry = base.wrapping_add(self.entry);
-        Ok(Placed { base, entry, end, headers: (headers, self.headers), own_entry: entry })
+        let headers = (headers, self.headers);
+        Ok(Placed { base, entry, end, headers, own_entry: entry, runs_on_stack: self.runs_on_stack })
     }
 }
 

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::Command;
 use super::elf::Placed;
 use crate::kvm::{PAGE, USER_END};
-use crate::memory::{Backing, Placement, Protection, Space};
+use crate::memory::{Backing, Marks, Placement, Protection, Space};
 
 /// The end of the stack.
 const STACK_END: u64 = USER_END - (32 << 20);
@@ -26,8 +26,10 @@ pub(super) fn build(
     interpreter: u64,
     vdso: Option<u64>,
 ) -> Result<u64, Errno> {
-    let protection = Protection::READ | Protection::WRITE;
-    space.map(Placement::Fixed(STACK_END - STACK), STACK, protection, Backing::Anonymous)?;
+    let mut protection = Protection::READ | Protection::WRITE;
+    protection.set(Protection::EXECUTE, program.runs_on_stack);
+    let at = Placement::Fixed(STACK_END - STACK);
+    space.map_marked(at, STACK, protection, Backing::Anonymous, Marks::GROWS_DOWN)?;
     space.populate(STACK_END - POPULATED, POPULATED);
     // Strings from the top downwards, then what points to them.
     let mut texts = Texts { bytes: Vec::new() };

@@ -19,6 +19,28 @@ bitflags::bitflags! {
     }
 }
 
+bitflags::bitflags! {
+    /// What else a program said of an area.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Marks: u8 {
+        /// Its pages are there: `mlock(2)`.
+        const LOCKED = 1;
+        /// Those that were touched: `MLOCK_ONFAULT` of `mlock2(2)`.
+        const ON_FAULT = 2;
+        /// It begins further down when something right below it is touched: `MAP_GROWSDOWN` of `mmap(2)`.
+        const GROWS_DOWN = 4;
+        /// A child does not have it: `MADV_DONTFORK` of `madvise(2)`.
+        const NOT_FORKED = 8;
+        /// A child has it empty: `MADV_WIPEONFORK`.
+        const WIPED = 16;
+    }
+}
+
+/// What of it says that it is locked.
+pub(crate) const LOCKS: Marks = Marks::LOCKED.union(Marks::ON_FAULT);
+/// How far an area that grows stays from what is below it: `stack_guard_gap` of Linux.
+pub(super) const GUARD: u64 = 256 * PAGE;
+
 /// Where the content of a file comes from.
 pub(crate) trait Content: Send + Sync {
     /// Fills as much as there is from `offset` on; less only at the end of the file.
@@ -54,8 +76,22 @@ impl Backing {
         !(matches!(self, Backing::Shared(_, _, Reach::ReadOnly)) && protection.contains(Protection::WRITE))
     }
 
+    /// Whether another goes on where this one ends, so many bytes further on.
+    fn goes_on_in(&self, other: &Backing, bytes: u64) -> bool {
+        match (self, other) {
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::File(one, at), Backing::File(other, next)) => {
+                Arc::ptr_eq(one, other) && at.checked_add(bytes) == Some(*next)
+            }
+            (Backing::Shared(one, at, reach), Backing::Shared(other, next, theirs)) => {
+                Arc::ptr_eq(one, other) && reach == theirs && at.checked_add(bytes) == Some(*next)
+            }
+            _ => false,
+        }
+    }
+
     /// The same, seen from `bytes` further on.
-    fn advanced(&self, bytes: u64) -> Backing {
+    pub(super) fn advanced(&self, bytes: u64) -> Backing {
         match self {
             Backing::Anonymous => Backing::Anonymous,
             Backing::File(content, offset) => Backing::File(content.clone(), further(*offset, bytes)),
@@ -77,6 +113,7 @@ pub(super) struct Area {
     pub(super) end: u64,
     pub(super) protection: Protection,
     pub(super) backing: Backing,
+    pub(super) marks: Marks,
 }
 
 /// The areas of an address space, by their starts.
@@ -90,8 +127,18 @@ impl Areas {
         (address < area.end).then_some((start, area))
     }
 
-    pub(super) fn insert(&mut self, range: Range<u64>, protection: Protection, backing: Backing) {
-        self.0.insert(range.start, Area { end: range.end, protection, backing });
+    pub(super) fn insert(&mut self, range: Range<u64>, protection: Protection, backing: Backing, marks: Marks) {
+        self.0.insert(range.start, Area { end: range.end, protection, backing, marks });
+    }
+
+    /// The area an address is in or the next one above it, with its start.
+    pub(super) fn next(&self, address: u64) -> Option<(u64, &Area)> {
+        self.find(address).or_else(|| self.0.range(address..).next().map(|(&start, area)| (start, area)))
+    }
+
+    /// The last area that ends at or below an address where there is none.
+    pub(super) fn below(&self, address: u64) -> Option<&Area> {
+        self.0.range(..address).next_back().map(|(_, area)| area)
     }
 
     /// Cuts areas in two at an address, if one goes over it.
@@ -139,7 +186,9 @@ impl Areas {
             if area.end <= end && end - area.end >= length && end - length >= within.start {
                 return Some(end - length);
             }
-            end = end.min(start);
+            // What grows has room for that.
+            let room = if area.marks.contains(Marks::GROWS_DOWN) { GUARD } else { 0 };
+            end = end.min(start.saturating_sub(room));
         }
         (end >= within.start && end - within.start >= length).then(|| end - length)
     }
@@ -148,9 +197,53 @@ impl Areas {
     pub(super) fn protect(&mut self, range: Range<u64>, protection: Protection) {
         self.cut(range.start);
         self.cut(range.end);
-        for (_, area) in self.0.range_mut(range) {
+        for (_, area) in self.0.range_mut(range.clone()) {
             area.protection = protection;
         }
+        self.join(range);
+    }
+
+    /// Says more and less of what is in a range.
+    pub(super) fn mark(&mut self, range: Range<u64>, more: Marks, less: Marks) {
+        self.cut(range.start);
+        self.cut(range.end);
+        for (_, area) in self.0.range_mut(range.clone()) {
+            area.marks = (area.marks - less) | more;
+        }
+        self.join(range);
+    }
+
+    /// Makes one of areas that differ in nothing and lie side by side, in a range and at its edges.
+    fn join(&mut self, range: Range<u64>) {
+        let Some((mut start, _)) = self.find(range.start.saturating_sub(1)).or_else(|| self.next(range.start)) else {
+            return;
+        };
+        while let Some((end, length)) = self.0.get(&start).map(|area| (area.end, area.end - start)) {
+            if end > range.end {
+                return;
+            }
+            let (Some(one), Some(other)) = (self.0.get(&start), self.0.get(&end)) else {
+                let Some((next, _)) = self.next(end) else { return };
+                start = next;
+                continue;
+            };
+            let alike = (one.protection, one.marks) == (other.protection, other.marks);
+            if !alike || !one.backing.goes_on_in(&other.backing, length) {
+                start = end;
+                continue;
+            }
+            let further = other.end;
+            self.0.remove(&end);
+            if let Some(area) = self.0.get_mut(&start) {
+                area.end = further;
+            }
+        }
+    }
+
+    /// What a child has: nothing of it is locked.
+    pub(super) fn forked(&self) -> Areas {
+        let kept = self.0.iter().filter(|(_, area)| !area.marks.contains(Marks::NOT_FORKED));
+        Areas(kept.map(|(&start, area)| (start, Area { marks: area.marks - LOCKS, ..area.clone() })).collect())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Area)> {
@@ -200,7 +293,7 @@ mod tests {
     fn areas(ranges: &[Range<u64>]) -> Areas {
         let mut areas = Areas::default();
         for range in ranges {
-            areas.insert(range.clone(), Protection::READ, Backing::Anonymous);
+            areas.insert(range.clone(), Protection::READ, Backing::Anonymous, Marks::empty());
         }
         areas
     }
@@ -220,6 +313,28 @@ mod tests {
         assert_eq!(areas.gap(0x1000, 0x1000..0xa000), Some(0x9000));
         assert_eq!(areas.gap(0x3000, 0x1000..0xa000), Some(0x5000));
         assert_eq!(areas.gap(0x4000, 0x1000..0xa000), None);
+    }
+
+    #[test]
+    fn what_is_alike_again_is_one_area_again() {
+        let mut areas = areas(&[0x1000..0x9000, 0xa000..0xb000]);
+        areas.mark(0x3000..0x5000, Marks::LOCKED, Marks::empty());
+        areas.protect(0x4000..0x6000, Protection::empty());
+        assert_eq!(areas.count(), 6);
+        areas.mark(0x1000..0xb000, Marks::empty(), LOCKS);
+        areas.protect(0x2000..0x9000, Protection::READ);
+        assert_eq!(areas.count(), 2);
+        assert_eq!(areas.find(0x8000).map(|(start, area)| (start, area.end)), Some((0x1000, 0x9000)));
+    }
+
+    #[test]
+    fn a_child_has_nothing_locked_and_not_what_it_was_not_to_have() {
+        let mut areas = areas(&[0x1000..0x5000, 0x5000..0x9000]);
+        areas.mark(0x1000..0x3000, Marks::LOCKED | Marks::WIPED, Marks::empty());
+        areas.mark(0x4000..0x5000, Marks::NOT_FORKED, Marks::empty());
+        let theirs = areas.forked();
+        assert!(theirs.cover(0x1000..0x4000) && theirs.are_free(&(0x4000..0x5000)) && theirs.cover(0x5000..0x9000));
+        assert_eq!(theirs.find(0x1000).map(|(_, area)| area.marks), Some(Marks::WIPED));
     }
 
     #[test]

@@ -17,6 +17,7 @@ impl Space {
     pub(crate) fn move_break(&self, wanted: u64) -> u64 {
         let mut inner = self.inner();
         let (start, end) = (inner.break_start, inner.break_end);
+        let marks = inner.future;
         if wanted < start || wanted >= MAPPINGS_END {
             return end;
         }
@@ -32,12 +33,14 @@ impl Space {
             // One area as long as nothing else was made of it.
             match inner.areas.find(now.saturating_sub(1)).map(|(start, area)| (start, area.clone())) {
                 Some((below, area))
-                    if below >= start && area.protection == heap() && matches!(area.backing, Backing::Anonymous) =>
+                    if below >= start
+                        && (area.protection, area.marks) == (heap(), marks)
+                        && matches!(area.backing, Backing::Anonymous) =>
                 {
                     inner.areas.remove(below..area.end);
-                    inner.areas.insert(below..then, heap(), Backing::Anonymous);
+                    inner.areas.insert(below..then, heap(), Backing::Anonymous, marks);
                 }
-                _ => inner.areas.insert(now..then, heap(), Backing::Anonymous),
+                _ => inner.areas.insert(now..then, heap(), Backing::Anonymous, marks),
             }
         }
         inner.break_end = wanted;

@@ -4,6 +4,7 @@
 //! it is first touched, together with some around it. The host's own maps are the truth; page tables
 //! are written from them and never read.
 
+mod advice;
 mod area;
 mod copy;
 mod heap;
@@ -14,7 +15,8 @@ mod segment;
 mod sites;
 mod space;
 
-pub(crate) use area::{Backing, Content, Protection, Reach};
+pub(crate) use advice::Advice;
+pub(crate) use area::{Backing, Content, LOCKS, Marks, Protection, Reach};
 pub(crate) use pages::Touch;
 pub(crate) use parts::Region;
 pub(crate) use segment::{Origin, Quota, Segment, Source};

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::area::{Area, further, page};
-use super::space::{Inner, Page};
-use super::{Backing, Protection, Space};
+use super::area::{Area, GUARD, further, page};
+use super::space::{Inner, LOWEST, Page};
+use super::{Backing, Marks, Protection, Space};
 use crate::kvm::{PAGE, Shortcuts, Translation, USER_END};
 
 /// How many pages are made at once where content has to be read for each of them: around one that is touched, and also
@@ -16,6 +16,9 @@ const AROUND_EMPTY: u64 = 64;
 const AROUND_GOING_ON: u64 = 512;
 /// For how many pages at once KVM makes its translations, where there is memory for them: `PTE_PREFETCH_NUM`.
 const PREFETCHED: u64 = 8;
+
+/// How long an area can become that grows: as the first stack.
+const STACK: u64 = crate::loader::STACK;
 
 /// Why pages are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +65,67 @@ impl Space {
         }
     }
 
+    /// Makes exactly the pages of a range that are not there yet, each of which has to be for this. What hinders that is
+    /// told: memory that is short as well.
+    pub(crate) fn populate_all(&self, start: u64, length: u64, wanted: Protection) -> Result<(), Touch> {
+        let mut inner = self.inner();
+        let end = start.saturating_add(length);
+        let range = page(start)..page(end.saturating_add(PAGE - 1));
+        let mut at = start;
+        while at < end {
+            let Some((_, area)) = inner.areas.find(at) else { return Err(Touch::Nothing) };
+            if area.protection.is_empty() {
+                return Err(Touch::Forbidden);
+            }
+            let is_there = inner.pages.contains_key(&page(at)) && area.protection.contains(wanted);
+            if !is_there {
+                if self.machine.is_short(AROUND_EMPTY) {
+                    return Err(Touch::NoMemory);
+                }
+                match self.make_in(&mut inner, at, wanted, When::Ahead, &range) {
+                    Touch::There => {}
+                    other => return Err(other),
+                }
+            }
+            at = (page(at) + 1) * PAGE;
+        }
+        Ok(())
+    }
+
     pub(super) fn make(&self, inner: &mut Inner, address: u64, wanted: Protection) -> Touch {
         self.make_around(inner, address, wanted, When::Touched)
     }
 
+    /// Begins an area further down that grows, and in which an address below it would be. It stays as far from what is
+    /// below as in Linux.
+    fn grow(&self, inner: &mut Inner, address: u64) -> Option<()> {
+        let from = page(address) * PAGE;
+        let (start, area) = inner.areas.next(address)?;
+        let grows = area.marks.contains(Marks::GROWS_DOWN) && from >= LOWEST && area.end - from <= STACK;
+        let is_clear = inner.areas.below(address).is_none_or(|below| {
+            below.protection.is_empty() || below.marks.contains(Marks::GROWS_DOWN) || from >= below.end + GUARD
+        });
+        if !grows || !is_clear || !matches!(area.backing, Backing::Anonymous) {
+            return None;
+        }
+        let (end, protection, marks) = (area.end, area.protection, area.marks);
+        inner.areas.remove(start..end);
+        inner.areas.insert(from..end, protection, Backing::Anonymous, marks);
+        self.note_mapped(&(from..start));
+        Some(())
+    }
+
     fn make_around(&self, inner: &mut Inner, address: u64, wanted: Protection, when: When) -> Touch {
+        self.make_in(inner, address, wanted, when, &(0..u64::MAX))
+    }
+
+    /// Makes a page, and none but those that are in some.
+    fn make_in(&self, inner: &mut Inner, address: u64, wanted: Protection, when: When, only: &Range<u64>) -> Touch {
         if address >= USER_END {
             return Touch::Nothing;
+        }
+        if inner.areas.find(address).is_none() && when == When::Touched {
+            self.grow(inner, address);
         }
         let Some((start, area)) = inner.areas.find(address) else { return Touch::Nothing };
         let allowed = area.protection;
@@ -83,13 +140,15 @@ impl Space {
         // The window, cut to the area and to what is not there yet.
         let number = page(address);
         let around = match &area.backing {
+            // What is locked when it is touched is what is touched.
+            _ if area.marks.contains(Marks::ON_FAULT) => 1,
             _ if !self.machine.takes(Shortcuts::AROUND) => 1,
             Backing::File(..) => AROUND,
             Backing::Anonymous if when == When::Touched && goes_on(inner, number) => AROUND_GOING_ON,
             _ => AROUND_EMPTY,
         };
-        let first = (number / around * around).max(page(start));
-        let end = (number / around * around + around).min(page(area.end));
+        let first = (number / around * around).max(page(start)).max(only.start);
+        let end = (number / around * around + around).min(page(area.end)).min(only.end);
         let before = inner.pages.range(first..number).next_back().map_or(first, |(&there, _)| there + 1);
         let behind = inner.pages.range(number..end).next().map_or(end, |(&there, _)| there);
         match &area.backing {

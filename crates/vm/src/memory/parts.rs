@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use super::pages::translation;
-use super::{Backing, Protection, Space};
+use super::{Backing, Marks, Protection, Space};
 use crate::kvm::{Imprint, Imprinted, Original, PAGE};
 
 /// An area with its place.
@@ -12,6 +12,7 @@ pub(crate) struct Region {
     pub(crate) range: Range<u64>,
     pub(crate) protection: Protection,
     pub(crate) backing: Backing,
+    pub(crate) marks: Marks,
 }
 
 /// Everything in an address space.
@@ -21,6 +22,8 @@ pub(crate) struct Parts {
     pub(crate) pages: Vec<(u64, u64)>,
     /// Where the heap begins and ends.
     pub(crate) heap: (u64, u64),
+    /// What is said of everything that is mapped from now on.
+    pub(crate) future: Marks,
 }
 
 impl Space {
@@ -30,12 +33,14 @@ impl Space {
             range: start..area.end,
             protection: area.protection,
             backing: area.backing.clone(),
+            marks: area.marks,
         };
         let own = inner.pages.iter().filter(|(_, page)| page.own);
         Parts {
             regions: inner.areas.iter().map(region).collect(),
             pages: own.map(|(&number, page)| (number, page.frame)).collect(),
             heap: inner.heap(),
+            future: inner.future,
         }
     }
 

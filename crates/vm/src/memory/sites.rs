@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use rustix::io::Errno;
 
 use super::area::page;
-use super::{Backing, Placement, Protection, Space};
+use super::{Backing, Marks, Placement, Protection, Space};
 use crate::kvm::PAGE;
 use crate::sys::{DESK, SiteCode, site_code};
 use crate::words::{u32_at, u64_at};
@@ -294,7 +294,9 @@ impl Space {
             let inner = self.inner();
             inner.areas.find(range.start).is_some_and(|(start, area)| {
                 let is_all = start == range.start && area.end == range.end;
-                is_all && area.protection == protection && matches!(area.backing, Backing::Anonymous)
+                // Children have it as well.
+                let is_inherited = !area.marks.intersects(Marks::NOT_FORKED | Marks::WIPED);
+                is_all && is_inherited && area.protection == protection && matches!(area.backing, Backing::Anonymous)
             })
         };
         if !PAGES.into_iter().all(is_such) {

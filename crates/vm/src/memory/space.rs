@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use super::area::{Area, Areas, page, runs};
+use super::area::{Area, Areas, LOCKS, Marks, page, runs};
 use super::sites;
 use super::{Backing, Protection};
 use crate::kvm::{Imprinted, Kept, Machine, PAGE, Tables, USER_END, USER_STUB};
@@ -17,9 +17,9 @@ pub(super) const LOWEST: u64 = 0x1_0000;
 /// Where mappings go that may be anywhere, from the top downwards.
 pub(crate) const MAPPINGS_END: u64 = USER_END - (64 << 20);
 /// How many areas there can be: `vm.max_map_count`.
-const MOST_AREAS: usize = 65530;
+pub(super) const MOST_AREAS: usize = 65530;
 /// About what the host keeps for an area, and for a page that is there.
-const AREA: usize = 96;
+pub(super) const AREA: usize = 96;
 const ENTRY: usize = 40;
 
 /// Who decides how much memory may be held.
@@ -37,7 +37,12 @@ pub(crate) enum Placement {
     Fixed(u64),
     /// Here if nothing is there.
     Free(u64),
+    /// Below 2 GiB, here if possible: `MAP_32BIT` of `mmap(2)`.
+    Low(u64),
 }
+
+/// Where that is.
+const LOW: Range<u64> = 0x4000_0000..0x8000_0000;
 
 /// One address space. The threads of a process share it, and a child of `vfork(2)` does for a while.
 pub(crate) struct Space {
@@ -59,6 +64,10 @@ pub(super) struct Inner {
     root: u64,
     pub(super) break_start: u64,
     pub(super) break_end: u64,
+    /// What is said of everything that is mapped from now on: `mlockall(2)`.
+    pub(super) future: Marks,
+    /// The most pages that were there at once.
+    pub(super) peak: usize,
     kept: Kept,
 }
 
@@ -67,10 +76,17 @@ impl Inner {
     pub(super) fn count(&mut self) {
         let lists = self.areas.count() * AREA + self.pages.len() * ENTRY;
         self.kept.set(lists + self.buffer.capacity());
+        self.peak = self.peak.max(self.pages.len());
     }
 }
 
 impl Inner {
+    fn of(tables: Tables, root: u64, areas: Areas, pages: BTreeMap<u64, Page>, kept: Kept) -> Inner {
+        let (break_start, break_end, future, peak) = (0, 0, Marks::empty(), 0);
+        let (tables, buffer) = (Some(tables), Vec::new());
+        Inner { tables, areas, pages, buffer, root, break_start, break_end, future, peak, kept }
+    }
+
     pub(super) fn root(&self) -> u64 {
         self.root
     }
@@ -99,8 +115,7 @@ impl Space {
         let root = tables.root();
         let (areas, pages) = (Areas::default(), BTreeMap::new());
         let kept = Kept::new(machine.clone());
-        let inner =
-            Inner { tables: Some(tables), areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
+        let inner = Inner::of(tables, root, areas, pages, kept);
         Ok(Space { machine, ledger, inner: Mutex::new(inner), sites: sites::Known::new() })
     }
 
@@ -113,8 +128,7 @@ impl Space {
         let page = |(number, Imprinted { frame, own, .. })| (number, Page { frame, own });
         let pages = pages.into_iter().map(page).collect();
         let (root, kept) = (tables.root(), Kept::new(machine.clone()));
-        let (tables, areas) = (Some(tables), Areas::default());
-        let mut inner = Inner { tables, areas, pages, buffer: Vec::new(), root, break_start: 0, break_end: 0, kept };
+        let mut inner = Inner::of(tables, root, Areas::default(), pages, kept);
         inner.count();
         Space { machine, ledger, inner: Mutex::new(inner), sites: sites::Known::new() }
     }
@@ -135,6 +149,18 @@ impl Space {
         length: u64,
         protection: Protection,
         backing: Backing,
+    ) -> Result<u64, Errno> {
+        self.map_marked(at, length, protection, backing, Marks::empty())
+    }
+
+    /// The same, of which more is said.
+    pub(crate) fn map_marked(
+        &self,
+        at: Placement,
+        length: u64,
+        protection: Protection,
+        backing: Backing,
+        marks: Marks,
     ) -> Result<u64, Errno> {
         if length == 0 {
             return Err(Errno::INVAL);
@@ -160,23 +186,25 @@ impl Space {
                 }
                 start
             }
-            Placement::Hint(hint) => {
+            Placement::Hint(hint) | Placement::Low(hint) => {
+                let is_low = matches!(at, Placement::Low(_));
+                let (within, end) = if is_low { (LOW, LOW.end) } else { (LOWEST..MAPPINGS_END, USER_STUB) };
                 let hint = hint & !(PAGE - 1);
                 let wanted = whole_pages(hint, length).ok();
-                match wanted.filter(|range| hint >= LOWEST && inner.areas.are_free(range)) {
+                match wanted.filter(|range| hint >= LOWEST && range.end <= end && inner.areas.are_free(range)) {
                     Some(range) => range.start,
-                    None => inner.areas.gap(length, LOWEST..MAPPINGS_END).ok_or(Errno::NOMEM)?,
+                    None => inner.areas.gap(length, within).ok_or(Errno::NOMEM)?,
                 }
             }
         };
-        inner.areas.insert(start..start + length, protection, backing);
+        inner.areas.insert(start..start + length, protection, backing, marks);
         inner.count();
         self.note_mapped(&(start..start + length));
         Ok(start)
     }
 
     /// Something else is about to be in a range.
-    fn make_way(&self, range: &Range<u64>) {
+    pub(super) fn make_way(&self, range: &Range<u64>) {
         if sites::concerns_sites(range) {
             self.give_sites_up();
         }
@@ -205,7 +233,7 @@ impl Space {
     }
 
     /// Lets go of the pages in a range: their addresses lead nowhere, their content is gone.
-    fn drop_pages(&self, inner: &mut Inner, range: Range<u64>) {
+    pub(super) fn drop_pages(&self, inner: &mut Inner, range: Range<u64>) {
         let pages = page(range.start)..page(range.end.next_multiple_of(PAGE));
         let dropped: Vec<(u64, Page)> = inner.pages.range(pages).map(|(&number, &page)| (number, page)).collect();
         for (number, _) in &dropped {
@@ -265,16 +293,16 @@ impl Space {
         Ok(())
     }
 
-    /// `madvise(2)`, `MADV_DONTNEED`.
-    pub(crate) fn discard(&self, start: u64, length: u64) -> Result<(), Errno> {
+    /// Where an area begins that grows and that some addresses are in: what `PROT_GROWSDOWN` of `mprotect(2)` means.
+    pub(crate) fn grown_from(&self, start: u64, length: u64) -> Result<u64, Errno> {
         let range = whole_pages(start, length)?;
-        self.make_way(&range);
-        let mut inner = self.inner();
-        if !inner.areas.cover(range.clone()) {
-            return Err(Errno::NOMEM);
+        let inner = self.inner();
+        match inner.areas.next(range.start) {
+            Some((from, _)) if from >= range.end => Err(Errno::NOMEM),
+            Some((from, area)) if area.marks.contains(Marks::GROWS_DOWN) => Ok(from),
+            Some(_) => Err(Errno::INVAL),
+            None => Err(Errno::NOMEM),
         }
-        self.drop_pages(&mut inner, range);
-        Ok(())
     }
 
     /// Whether there is an area at every address of a range.
@@ -301,9 +329,17 @@ impl Space {
         segments.iter().try_for_each(|segment| segment.write_back())
     }
 
-    /// `mremap(2)`: where it is now.
-    pub(crate) fn remap(&self, old: u64, length: u64, wanted: u64, to: Option<Placement>) -> Result<u64, Errno> {
-        let from = whole_pages(old, length)?;
+    /// `mremap(2)`: where it is now. What was there stays mapped, and empty, if it is `kept`; of no length at all,
+    /// something shared is found in two places.
+    pub(crate) fn remap(
+        &self,
+        old: u64,
+        length: u64,
+        wanted: u64,
+        to: Option<Placement>,
+        kept: bool,
+    ) -> Result<u64, Errno> {
+        let from = whole_pages(old, length).map_err(|_| Errno::INVAL)?;
         let length = from.end - from.start;
         self.restore_sites(&from);
         self.make_way(&from);
@@ -311,7 +347,7 @@ impl Space {
             self.make_way(&(at..at.saturating_add(wanted)));
         }
         let wanted = wanted.checked_next_multiple_of(PAGE).filter(|&wanted| wanted > 0).ok_or(Errno::INVAL)?;
-        if wanted >= USER_END || length == 0 {
+        if wanted >= USER_END {
             return Err(Errno::INVAL);
         }
         let mut inner = self.inner();
@@ -321,10 +357,13 @@ impl Space {
         let Some((start, area)) = inner.areas.find(old).map(|(start, area)| (start, area.clone())) else {
             return Err(Errno::FAULT);
         };
+        if length == 0 && !matches!(area.backing, Backing::Shared(..)) {
+            return Err(Errno::INVAL);
+        }
         if from.end > area.end {
             return Err(Errno::FAULT);
         }
-        if !matches!(to, Some(Placement::Fixed(_))) {
+        if !matches!(to, Some(Placement::Fixed(_))) && !kept && length > 0 {
             if wanted <= length {
                 self.remove(&mut inner, old + wanted..from.end)?;
                 return Ok(old);
@@ -332,7 +371,7 @@ impl Space {
             let more = from.end..old.checked_add(wanted).ok_or(Errno::NOMEM)?;
             if area.end == from.end && more.end <= MAPPINGS_END && inner.areas.are_free(&more) {
                 inner.areas.remove(start..area.end);
-                inner.areas.insert(start..more.end, area.protection, area.backing);
+                inner.areas.insert(start..more.end, area.protection, area.backing, area.marks);
                 return Ok(old);
             }
         }
@@ -349,19 +388,38 @@ impl Space {
                 self.remove(&mut inner, range)?;
                 at
             }
-            Some(Placement::Hint(_)) => inner.areas.gap(wanted, LOWEST..MAPPINGS_END).ok_or(Errno::NOMEM)?,
+            Some(Placement::Hint(_) | Placement::Low(_)) => {
+                inner.areas.gap(wanted, LOWEST..MAPPINGS_END).ok_or(Errno::NOMEM)?
+            }
         };
-        self.move_area(&mut inner, from, target, wanted)?;
+        if length == 0 {
+            let backing = area.backing.advanced(old - start);
+            inner.areas.insert(target..target + wanted, area.protection, backing, area.marks);
+            inner.count();
+            return Ok(target);
+        }
+        self.move_area(&mut inner, from, target, wanted, kept)?;
         Ok(target)
     }
 
-    fn move_area(&self, inner: &mut Inner, from: Range<u64>, target: u64, wanted: u64) -> Result<(), Errno> {
-        let kept = wanted.min(from.end - from.start);
-        let Some((_, Area { protection, backing, .. })) = inner.areas.remove(from.clone()).into_iter().next() else {
+    fn move_area(
+        &self,
+        inner: &mut Inner,
+        from: Range<u64>,
+        target: u64,
+        wanted: u64,
+        kept: bool,
+    ) -> Result<(), Errno> {
+        let common = wanted.min(from.end - from.start);
+        let Some((_, area)) = inner.areas.remove(from.clone()).into_iter().next() else {
             return Err(Errno::FAULT);
         };
-        self.drop_pages(inner, from.start + kept..from.end);
-        inner.areas.insert(target..target + wanted, protection, backing);
+        let Area { protection, backing, marks, .. } = area;
+        self.drop_pages(inner, from.start + common..from.end);
+        if kept {
+            inner.areas.insert(from.clone(), protection, backing.clone(), marks - LOCKS);
+        }
+        inner.areas.insert(target..target + wanted, protection, backing, marks);
         let pages = page(from.start)..page(from.end);
         let moved: Vec<(u64, Page)> = inner.pages.range(pages).map(|(&number, &page)| (number, page)).collect();
         for &(number, there) in &moved {
@@ -380,45 +438,6 @@ impl Space {
         Ok(())
     }
 
-    /// What is where: `/proc/self/maps`. `ENOMEM` when there is no memory for the text.
-    pub(crate) fn describe(&self) -> Result<Vec<u8>, Errno> {
-        let inner = self.inner();
-        let length = |area: &Area| match &area.backing {
-            Backing::File(file, _) => AREA + file.path().len(),
-            _ => AREA,
-        };
-        let most: usize = inner.areas.iter().map(|(_, area)| length(area)).sum();
-        if !self.ledger.may_hold(self.machine.used() + most as u64) {
-            return Err(Errno::NOMEM);
-        }
-        let mut text = Vec::with_capacity(most);
-        for (start, area) in inner.areas.iter() {
-            let may = |what, letter| if area.protection.contains(what) { letter } else { '-' };
-            let (read, write, run) =
-                (may(Protection::READ, 'r'), may(Protection::WRITE, 'w'), may(Protection::EXECUTE, 'x'));
-            let (kind, offset, path) = match &area.backing {
-                Backing::Anonymous => ('p', 0, &[][..]),
-                Backing::File(file, offset) => ('p', *offset, file.path()),
-                Backing::Shared(_, offset, _) => ('s', *offset, &[][..]),
-            };
-            let line = format!("{start:08x}-{:08x} {read}{write}{run}{kind} {offset:08x} 00:00 0 ", area.end);
-            text.extend_from_slice(line.as_bytes());
-            for &byte in path {
-                // A line is an area: `proc_pid_maps(5)`.
-                if byte == b'\n' { text.extend_from_slice(b"\\012") } else { text.push(byte) }
-            }
-            text.push(b'\n');
-        }
-        Ok(text)
-    }
-
-    /// How many bytes are mapped, and how many of them are there.
-    pub(crate) fn sizes(&self) -> (u64, u64) {
-        let inner = self.inner();
-        let mapped = inner.areas.iter().map(|(start, area)| area.end - start).sum();
-        (mapped, inner.pages.len() as u64 * PAGE)
-    }
-
     /// A copy for a child, with its own pages where they are private. Where they are shared it finds the
     /// same when it touches them.
     pub(crate) fn duplicate(&self) -> Result<Space, Errno> {
@@ -429,11 +448,15 @@ impl Space {
         if !self.ledger.may_hold(self.machine.used() + lists as u64) {
             return Err(Errno::NOMEM);
         }
-        there.areas = inner.areas.clone();
+        there.areas = inner.areas.forked();
         (there.break_start, there.break_end) = (inner.break_start, inner.break_end);
         let mut content = vec![0; PAGE as usize];
         for (&number, &Page { frame, .. }) in inner.pages.iter().filter(|(_, page)| page.own) {
-            let protection = there.areas.find(number * PAGE).map_or(Protection::empty(), |(_, area)| area.protection);
+            let Some(area) = there.areas.find(number * PAGE).map(|(_, area)| area) else { continue };
+            if area.marks.contains(Marks::WIPED) {
+                continue;
+            }
+            let protection = area.protection;
             if !self.ledger.may_hold(self.machine.used() + PAGE) {
                 return Err(Errno::NOMEM);
             }

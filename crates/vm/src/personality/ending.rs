@@ -61,7 +61,10 @@ fn over(world: &World, process: &Arc<Process>) {
     process.alarms.clear(true);
     process.set_descriptors(Arc::default());
     process.set_space(None);
+    let name = process.name();
     process.set_image(Image::default());
+    // Whoever looks at what is left of it sees that.
+    process.name_it(Some(name));
     world.locks.release(Owner::Process(process.id), None);
     world.shared.settle();
     if process.session.load(SeqCst) == process.id {
@@ -253,8 +256,8 @@ struct Wish {
 
 /// What became of a child.
 enum Found {
-    /// With this status, after so much processor time.
-    Ended(i32, Duration),
+    /// With this status, after so much processor time, with so much memory at once.
+    Ended(i32, Duration, u64),
     Halted(News),
 }
 
@@ -278,7 +281,8 @@ fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Fou
         if child.is_over.load(SeqCst) {
             if wish.ended {
                 let used = *lock(&child.ended_time) + *lock(&child.children_time);
-                found = Some((child.id, Found::Ended(child.status.load(SeqCst), used)));
+                let peak = child.peaks().into_iter().fold(0, u64::max);
+                found = Some((child.id, Found::Ended(child.status.load(SeqCst), used, peak)));
                 break;
             }
         } else if let Some(news) = child.halt.news(wish.stopped, wish.continued, wish.keep) {
@@ -288,11 +292,12 @@ fn look(world: &World, process: &Process, wish: Wish) -> Option<Result<(u32, Fou
     }
     match found {
         Some(found) => {
-            if let Found::Ended(_, used) = found.1
+            if let Found::Ended(_, used, peak) = found.1
                 && !wish.keep
                 && processes.remove(&found.0).is_some()
             {
                 *lock(&process.children_time) += used;
+                process.had_child(peak);
                 world.asked_for();
             }
             Some(Ok(found))
@@ -349,7 +354,7 @@ pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: A
     let Some((id, found)) = wait_for(thread, wish)? else { return Ok(0) };
     let space = thread.process.space()?;
     let word = match found {
-        Found::Ended(status, _) => status,
+        Found::Ended(status, ..) => status,
         Found::Halted(News::Stopped(signal)) => signal << 8 | 0x7f,
         Found::Halted(News::Continued) => 0xffff,
     };
@@ -358,9 +363,10 @@ pub(super) fn wait4(thread: &mut Thread, [wanted, status, options, usage, ..]: A
     }
     if usage != 0 {
         let mut bytes = [0; 144];
-        if let Found::Ended(_, used) = found {
+        if let Found::Ended(_, used, peak) = found {
             bytes[..8].copy_from_slice(&used.as_secs().to_le_bytes());
             bytes[8..16].copy_from_slice(&u64::from(used.subsec_micros()).to_le_bytes());
+            bytes[32..40].copy_from_slice(&(peak / 1024).to_le_bytes());
         }
         space.write(usage, &bytes)?;
     }
@@ -407,7 +413,7 @@ pub(super) fn waitid(thread: &mut Thread, [kind, wanted, info, options, ..]: Arg
     if info != 0 {
         let bytes = found.map_or([0; 128], |(id, found)| {
             let (code, value) = match found {
-                Found::Ended(status, _) => code_of(status),
+                Found::Ended(status, ..) => code_of(status),
                 Found::Halted(News::Stopped(signal)) => (libc::CLD_STOPPED, signal),
                 Found::Halted(News::Continued) => (libc::CLD_CONTINUED, libc::SIGCONT),
             };

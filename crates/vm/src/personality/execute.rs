@@ -7,9 +7,9 @@ use ringfence_abi::Call;
 use rustix::io::Errno;
 
 use super::open::{EACH_TEXT, Kind, bytes_of};
-use super::process::{Image, lock};
+use super::process::{Image, LONGEST_NAME, lock};
 use super::thread::{Next, Thread};
-use super::{Answer, Arguments, int};
+use super::{Answer, Arguments, identity, int};
 use crate::kvm::Kept;
 use crate::loader::{self, Command};
 
@@ -104,6 +104,15 @@ pub(super) fn execveat(thread: &mut Thread, [folder, path, arguments, environmen
     execute(thread, path, arguments, environment)
 }
 
+/// What a program is called by the path it is asked for by, also when that leads to another file or is that of a script;
+/// none when it is a descriptor.
+fn name_of(path: &[u8]) -> Option<Vec<u8>> {
+    let slash = path.iter().rposition(|&byte| byte == b'/')?;
+    let (folder, name) = (&path[..slash], &path[slash + 1..]);
+    let is_descriptor = folder.starts_with(b"/proc/") && folder.ends_with(b"/fd");
+    (!is_descriptor && !name.is_empty()).then(|| name[..name.len().min(LONGEST_NAME)].to_vec())
+}
+
 /// Lets the calling thread go on as another program.
 pub(super) fn execute(
     thread: &mut Thread,
@@ -118,6 +127,7 @@ pub(super) fn execute(
     let bytes = bytes_of(&arguments) + bytes_of(&environment);
     world.may_keep(bytes)?;
     let _kept = Kept::of(&world.machine, bytes);
+    let name = name_of(&path);
     let path = match super::special::link(thread, &path) {
         Some(target) => target?,
         None => path,
@@ -152,11 +162,14 @@ pub(super) fn execute(
     *lock(&process.actions) = Arc::new(std::sync::Mutex::new(actions));
     let identity = (loaded.path == found.normal).then(|| status.identity());
     process.set_image(Image::new(&world.machine, loaded.path, loaded.arguments).of(identity));
+    process.name_it(name);
     process.has_executed.store(true, SeqCst);
     process.has_left.store(true, SeqCst);
     process.left.ring();
     (thread.clear_at_end, thread.alternate, thread.rseq) = (0, Default::default(), None);
     process.barriers.store(0, SeqCst);
+    process.keeps_capabilities.store(false, SeqCst);
+    process.persona.fetch_and(!identity::READ_IMPLIES_EXEC, SeqCst);
     process.last_signal.store(libc::SIGCHLD, SeqCst);
     thread.context = loaded.registers;
     let processor = thread.processor()?;

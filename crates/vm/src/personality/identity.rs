@@ -144,11 +144,20 @@ pub(super) fn setsid(thread: &mut Thread, _: Arguments) -> Answer {
     Ok(me.id.into())
 }
 
+/// Of a personality: what can be read can be run. Gone with `execve(2)`.
+pub(super) const READ_IMPLIES_EXEC: u32 = libc::READ_IMPLIES_EXEC as u32;
+
+/// `PER_LINUX32`: a machine of 32 bits by its name.
+const LINUX32: u32 = 8;
+
 /// `uname(2)`
 pub(super) fn uname(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
     let mut bytes = [0; 6 * 65];
     let name = thread.world.spec.capsule.name.clone();
-    let texts = ["Linux", &name, "6.1.0", "#1 ringfence microvm", "x86_64", "(none)"];
+    let persona = thread.process.persona.load(SeqCst);
+    let release = if persona & libc::UNAME26 as u32 != 0 { "2.6.61" } else { "6.1.0" };
+    let machine = if persona & 0xff == LINUX32 { "i686" } else { "x86_64" };
+    let texts = ["Linux", &name, release, "#1 ringfence microvm", machine, "(none)"];
     for (field, text) in bytes.chunks_exact_mut(65).zip(texts) {
         let length = text.len().min(64);
         field[..length].copy_from_slice(&text.as_bytes()[..length]);
@@ -181,7 +190,9 @@ pub(super) fn getrusage(thread: &mut Thread, [whose, at, ..]: Arguments) -> Answ
     let mut bytes = [0; 144];
     bytes[..8].copy_from_slice(&used.as_secs().to_le_bytes());
     bytes[8..16].copy_from_slice(&u64::from(used.subsec_micros()).to_le_bytes());
-    bytes[32..40].copy_from_slice(&(thread.world.machine.used() / 1024).to_le_bytes());
+    let [own, children] = thread.process.peaks();
+    let peak = if int(whose) == libc::RUSAGE_CHILDREN { children } else { own };
+    bytes[32..40].copy_from_slice(&(peak / 1024).to_le_bytes());
     thread.process.space()?.write(at, &bytes).map(|()| 0)
 }
 
@@ -229,9 +240,15 @@ pub(super) fn unshare(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
     }
 }
 
-/// `personality(2)`: Linux.
-pub(super) fn personality(_: &mut Thread, [wanted, ..]: Arguments) -> Answer {
-    if wanted as u32 == 0 || wanted as u32 == u32::MAX { Ok(0) } else { Err(Errno::INVAL) }
+/// `personality(2)`: kept and told; what of it changes anything here is what can be read can be run, and the names of
+/// `uname(2)`.
+pub(super) fn personality(thread: &mut Thread, [wanted, ..]: Arguments) -> Answer {
+    let persona = &thread.process.persona;
+    let before = match wanted as u32 {
+        u32::MAX => persona.load(SeqCst),
+        wanted => persona.swap(wanted, SeqCst),
+    };
+    Ok(before.into())
 }
 
 /// `getrandom(2)`

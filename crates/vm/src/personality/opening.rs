@@ -165,7 +165,7 @@ impl Thread {
             return match kind {
                 _ if has(libc::O_CREAT) && has(libc::O_EXCL) => Err(Errno::EXIST),
                 Kind::Listing(_) if changes => Err(Errno::ISDIR),
-                Kind::Text(_) if changes => Err(Errno::ACCESS),
+                Kind::Text(_) if changes && super::notes::of(self, &path.normal).is_none() => Err(Errno::ACCESS),
                 _ if has(libc::O_DIRECTORY) && !is_folder => Err(Errno::NOTDIR),
                 kind => Ok(Found::Open(Open::new(world, kind, &path.normal, flags))),
             };

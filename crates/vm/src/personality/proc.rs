@@ -16,7 +16,7 @@ use super::thread::Thread;
 const TICK: u128 = 10;
 
 /// The files of a process.
-const OF_A_PROCESS: [&str; 20] = [
+const OF_A_PROCESS: [&str; 23] = [
     "cgroup",
     "cmdline",
     "comm",
@@ -30,12 +30,15 @@ const OF_A_PROCESS: [&str; 20] = [
     "mounts",
     "oom_score",
     "oom_score_adj",
+    "personality",
     "root",
     "sched",
+    "smaps",
     "stat",
     "statm",
     "status",
     "task",
+    "timerslack_ns",
     "wchan",
 ];
 /// Those that stand beside the processes.
@@ -279,7 +282,7 @@ fn of_process(thread: &Thread, process: &Arc<Process>, who: u32, path: &str) -> 
     match path {
         "" => Some(Kind::Listing(names(&OF_A_PROCESS))),
         "cmdline" => text(image.arguments.iter().flat_map(|text| text.iter().copied().chain([0])).collect::<Vec<u8>>()),
-        "comm" => text([process.name(), b"\n".to_vec()].concat()),
+        "comm" => text([process.name_of(who), b"\n".to_vec()].concat()),
         "stat" => text(stat(process, who)),
         "statm" => {
             let (size, resident) = sizes(process);
@@ -287,12 +290,18 @@ fn of_process(thread: &Thread, process: &Arc<Process>, who: u32, path: &str) -> 
         }
         "status" => text(status(process, who)),
         "cgroup" => text("0::/\n"),
-        "oom_score" | "oom_score_adj" | "wchan" => text("0\n"),
+        "oom_score" | "wchan" => text("0\n"),
+        "oom_score_adj" => text(format!("{}\n", lock(&process.oom)[0])),
+        "personality" if mine => text(format!("{:08x}\n", process.persona.load(SeqCst))),
+        "timerslack_ns" => {
+            let slack = lock(&process.threads).get(&who).map_or(0, |member| member.slack.load(SeqCst));
+            text(format!("{slack}\n"))
+        }
         "mounts" => text(mounts(thread, false)),
         "mountinfo" => text(mounts(thread, true)),
         "limits" => text(limits(process)),
         // Made when it is opened.
-        "maps" if mine => text(Vec::new()),
+        "maps" | "smaps" if mine => text(Vec::new()),
         "fd" | "fdinfo" if mine => Some(Kind::Listing(
             process.descriptors().numbers().iter().map(|number| number.to_string().into_bytes()).collect(),
         )),
@@ -360,7 +369,7 @@ fn stat(process: &Process, who: u32) -> String {
     format!(
         "{who} ({}) {} {parent} {group} {session} 0 -1 0 0 0 0 0 {used} 0 {children} 0 {} {niceness} {threads} 0 0 {size} {} \
          18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
-        String::from_utf8_lossy(&process.name()),
+        String::from_utf8_lossy(&process.name_of(who)),
         state(process, who),
         20 + niceness,
         resident / 4096,
@@ -378,6 +387,7 @@ fn status(process: &Process, who: u32) -> String {
     let (id, parent) = (process.id, process.parent.load(SeqCst));
     let first = threads.get(&who).or_else(|| threads.values().next());
     let of_first = |read: fn(&super::process::Member) -> u64| first.map_or(0, |member| read(member));
+    let locked = process.space().map_or(0, |space| space.locked(0..u64::MAX).bytes);
     let (ignored, caught) = super::signals::sets(process);
     let word = match state {
         'Z' => "zombie",
@@ -388,11 +398,12 @@ fn status(process: &Process, who: u32) -> String {
     format!(
         "Name:\t{}\nUmask:\t{:04o}\nState:\t{} ({word})\nTgid:\t{id}\nNgid:\t0\nPid:\t{who}\nPPid:\t{parent}\nTracerPid:\t0\n\
          Uid:\t{users}\nGid:\t{groups}\nFDSize:\t64\nGroups:\t{more}\n\
-         VmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmHWM:\t{resident:8} kB\nVmRSS:\t{resident:8} kB\nThreads:\t{}\n\
+         VmPeak:\t{size:8} kB\nVmSize:\t{size:8} kB\nVmLck:\t{locked:8} kB\nVmPin:\t       0 kB\n\
+         VmHWM:\t{peak:8} kB\nVmRSS:\t{resident:8} kB\nVmSwap:\t       0 kB\nThreads:\t{}\n\
          SigQ:\t0/1024\nSigPnd:\t{:016x}\nShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{ignored:016x}\n\
          SigCgt:\t{caught:016x}\nCapInh:\t{none}\nCapPrm:\t{none}\nCapEff:\t{none}\nCapBnd:\t{none}\nCapAmb:\t{none}\n\
          NoNewPrivs:\t{}\nSeccomp:\t0\n",
-        String::from_utf8_lossy(&process.name()),
+        String::from_utf8_lossy(&process.name_of(who)),
         lock(&process.place()).mask,
         state,
         threads.len(),
@@ -402,6 +413,8 @@ fn status(process: &Process, who: u32) -> String {
         u32::from(process.gains_nothing.load(SeqCst)),
         size = size / 1024,
         resident = resident / 1024,
+        locked = locked / 1024,
+        peak = process.peaks()[0] / 1024,
         none = "0000000000000000",
     )
 }

@@ -19,6 +19,9 @@ use super::waiting::Bell;
 use crate::kvm::{Kept, Machine};
 use crate::memory::Space;
 
+/// How long the name of a thread can be: `TASK_COMM_LEN`, without its end.
+pub(super) const LONGEST_NAME: usize = 15;
+
 /// A process, or what is left of one until its parent has asked.
 pub(super) struct Process {
     pub(super) id: u32,
@@ -56,6 +59,9 @@ pub(super) struct Process {
     /// Processor time of its threads that have ended, and of children that were waited for.
     pub(super) ended_time: Mutex<Duration>,
     pub(super) children_time: Mutex<Duration>,
+    /// The most memory it had at once before it began another program or ended, and the most of children that were
+    /// waited for, in bytes: `getrusage(2)`.
+    peaks: Mutex<[u64; 2]>,
     /// `getrlimit(2)`
     pub(super) limits: Mutex<Limits>,
     /// `setpriority(2)`
@@ -76,6 +82,14 @@ pub(super) struct Process {
     pub(super) credentials: Mutex<Credentials>,
     /// It said that it gains no privileges, as nobody does: `PR_SET_NO_NEW_PRIVS`.
     pub(super) gains_nothing: AtomicBool,
+    /// Which of others it would be ended before when memory is short: `oom_score_adj` of `proc(5)`, which is kept, and
+    /// the least who is not user 0 may set.
+    pub(super) oom: Mutex<[i32; 2]>,
+    /// `personality(2)`
+    pub(super) persona: AtomicU32,
+    /// `PR_SET_KEEPCAPS`, `PR_SET_THP_DISABLE`
+    pub(super) keeps_capabilities: AtomicBool,
+    pub(super) no_huge_pages: AtomicBool,
     /// What it has registered for `membarrier(2)`.
     pub(super) barriers: AtomicI32,
     /// Told of its end, when somebody outside waits for that.
@@ -102,6 +116,10 @@ pub(super) struct Member {
     pub(super) affinity: AtomicU64,
     /// How much later it may be woken: `PR_SET_TIMERSLACK`.
     pub(super) slack: AtomicU64,
+    /// The same for who says 0: what its creator had.
+    pub(super) first_slack: AtomicU64,
+    /// Its name, of another than the first thread: `PR_SET_NAME`.
+    pub(super) name: Mutex<Vec<u8>>,
     /// It waits in a call.
     pub(super) is_asleep: AtomicBool,
 }
@@ -124,6 +142,8 @@ impl Member {
             processor: AtomicU32::new(self.processor.load(SeqCst)),
             affinity: AtomicU64::new(self.affinity.load(SeqCst)),
             slack: AtomicU64::new(self.slack.load(SeqCst)),
+            first_slack: AtomicU64::new(self.first_slack.load(SeqCst)),
+            name: Mutex::new(lock(&self.name).clone()),
             is_asleep: AtomicBool::new(false),
         }
     }
@@ -221,6 +241,7 @@ impl Process {
             has_executed: AtomicBool::new(false),
             ended_time: Mutex::default(),
             children_time: Mutex::default(),
+            peaks: Mutex::default(),
             limits: Mutex::new(parts.limits),
             niceness: AtomicI32::new(parts.niceness),
             name: Mutex::default(),
@@ -232,9 +253,21 @@ impl Process {
             priority: AtomicU32::new(0),
             credentials: Mutex::default(),
             gains_nothing: AtomicBool::new(false),
+            oom: Mutex::default(),
+            persona: AtomicU32::new(0),
+            keeps_capabilities: AtomicBool::new(false),
+            no_huge_pages: AtomicBool::new(false),
             barriers: AtomicI32::new(0),
             awaited: Mutex::new(None),
         })
+    }
+
+    /// What a child has of its parent that neither of them uses for anything here: it is told again.
+    pub(super) fn take_after(&self, parent: &Process) {
+        *lock(&self.oom) = *lock(&parent.oom);
+        self.persona.store(parent.persona.load(SeqCst), SeqCst);
+        self.keeps_capabilities.store(parent.keeps_capabilities.load(SeqCst), SeqCst);
+        self.no_huge_pages.store(parent.no_huge_pages.load(SeqCst), SeqCst);
     }
 
     /// Its memory; `ESRCH` when it is over.
@@ -245,7 +278,29 @@ impl Process {
     /// Gives it other memory, or none.
     pub(super) fn set_space(&self, space: Option<Arc<Space>>) {
         let old = std::mem::replace(&mut *lock(&self.space), space);
+        if let Some(old) = &old {
+            let mut peaks = lock(&self.peaks);
+            peaks[0] = peaks[0].max(old.peak());
+        }
         drop(old);
+    }
+
+    /// The most memory it had at once, and the most of children that were waited for, in bytes.
+    pub(super) fn peaks(&self) -> [u64; 2] {
+        let now = self.space().map_or(0, |space| space.peak());
+        let [own, children] = *lock(&self.peaks);
+        [own.max(now), children]
+    }
+
+    /// It had so much.
+    pub(super) fn set_peaks(&self, peaks: [u64; 2]) {
+        *lock(&self.peaks) = peaks;
+    }
+
+    /// A child was waited for that had so much, as had those it waited for.
+    pub(super) fn had_child(&self, peak: u64) {
+        let mut peaks = lock(&self.peaks);
+        peaks[1] = peaks[1].max(peak);
     }
 
     /// Processor time of all its threads so far.
@@ -282,14 +337,31 @@ impl Process {
         lock(&self.image).clone()
     }
 
-    /// Its name: `PR_GET_NAME`.
+    /// The name of its first thread: `PR_GET_NAME`.
     pub(super) fn name(&self) -> Vec<u8> {
         let given = lock(&self.name).clone();
         given.unwrap_or_else(|| {
             let path = &self.image().path;
             let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-            last[..last.len().min(15)].to_vec()
+            last[..last.len().min(LONGEST_NAME)].to_vec()
         })
+    }
+
+    /// The name of one of its threads; that of the first when it has ended.
+    pub(super) fn name_of(&self, who: u32) -> Vec<u8> {
+        let member = if who == self.id { None } else { lock(&self.threads).get(&who).cloned() };
+        member.map_or_else(|| self.name(), |member| lock(&member.name).clone())
+    }
+
+    /// Names one of its threads, with no more than [`LONGEST_NAME`] bytes before a NUL.
+    pub(super) fn name_thread(&self, who: u32, name: &[u8]) {
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = name[..name.len().min(LONGEST_NAME)].to_vec();
+        let member = if who == self.id { None } else { lock(&self.threads).get(&who).cloned() };
+        match member {
+            Some(member) => *lock(&member.name) = name,
+            None => self.name_it(Some(name)),
+        }
     }
 
     /// Its name, if it was given one.

@@ -190,6 +190,8 @@ impl Thread {
             id: self.member.id,
             signals: Vec::new(),
             blocked: self.member.blocked.load(SeqCst),
+            name: lock(&self.member.name).clone(),
+            slack: [self.member.slack.load(SeqCst), self.member.first_slack.load(SeqCst)],
             registers: [
                 c.rax, c.rbx, c.rcx, c.rdx, c.rsi, c.rdi, c.rsp, c.rbp, c.r8, c.r9, c.r10, c.r11, c.r12, c.r13, c.r14,
                 c.r15, c.rip, c.rflags,

@@ -73,14 +73,24 @@ fn own<'a>(thread: &Thread, path: &'a [u8]) -> Option<&'a [u8]> {
     let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
     let (name, rest) = rest.split_at(end);
     let mine = name == b"self" || name == b"thread-self" || name == thread.process.id.to_string().as_bytes();
-    mine.then(|| rest.strip_prefix(b"/").unwrap_or(rest))
+    let rest = mine.then(|| rest.strip_prefix(b"/").unwrap_or(rest))?;
+    // What is in memory and what is open each thread has in common with the others.
+    let of_thread = rest.strip_prefix(b"task/").and_then(|rest| {
+        let end = rest.iter().position(|&byte| byte == b'/')?;
+        let who = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+        super::process::lock(&thread.process.threads).contains_key(&who).then_some(&rest[end + 1..])
+    });
+    Some(of_thread.unwrap_or(rest))
 }
 
 /// The same path with the number of the process in the place of `/proc/self`, which leads elsewhere for others.
 pub(super) fn by_number(thread: &Thread, path: Vec<u8>) -> Vec<u8> {
-    let rest = path.strip_prefix(b"/proc/self/").or_else(|| path.strip_prefix(b"/proc/thread-self/"));
-    match rest {
-        Some(rest) => [format!("/proc/{}/", thread.process.id).as_bytes(), rest].concat(),
+    let id = thread.process.id;
+    if let Some(rest) = path.strip_prefix(b"/proc/self/") {
+        return [format!("/proc/{id}/").as_bytes(), rest].concat();
+    }
+    match path.strip_prefix(b"/proc/thread-self/") {
+        Some(rest) => [format!("/proc/{id}/task/{}/", thread.member.id).as_bytes(), rest].concat(),
         None => path,
     }
 }
@@ -164,16 +174,14 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
     super::proc::look(thread, std::str::from_utf8(path).ok()?)
 }
 
-fn is_maps(of_process: &[u8]) -> bool {
-    of_process == b"maps" || of_process.starts_with(b"task/") && of_process.ends_with(b"/maps")
-}
-
 /// The same, opened: with its content, however long that takes to make.
 pub(super) fn open(thread: &Thread, path: &[u8]) -> Result<Option<Kind>, Errno> {
     let kind = match look(thread, path) {
-        Some(Kind::Text(_)) if own(thread, path).is_some_and(is_maps) => {
-            Some(Kind::Text(thread.process.space()?.describe()?))
-        }
+        Some(Kind::Text(made)) => Some(Kind::Text(match own(thread, path) {
+            Some(b"maps") => thread.process.space()?.describe()?,
+            Some(b"smaps") => thread.process.space()?.describe_pages()?,
+            _ => made,
+        })),
         other => other,
     };
     if let Some(Kind::Text(text)) = &kind {

@@ -85,6 +85,8 @@ pub(super) fn member(id: u32, blocked: u64) -> Arc<Member> {
         processor: AtomicU32::new(0),
         affinity: AtomicU64::new(0),
         slack: AtomicU64::new(super::prctl::SLACK),
+        first_slack: AtomicU64::new(super::prctl::SLACK),
+        name: Mutex::default(),
         is_asleep: AtomicBool::new(false),
     })
 }

@@ -9,6 +9,7 @@ use super::memory_files::Way;
 use super::open::{Kind, Open};
 use super::opening::{MOST_LINKS, Path};
 use super::owners::Owner;
+use super::process::lock;
 use super::special;
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
@@ -161,7 +162,18 @@ impl Thread {
             Kind::SystemFolder(folder) => Status::of_host(&rustix::fs::fstat(folder)?),
             Kind::Memory(node) | Kind::MemoryFolder(node) => self.world.dressed(Status::of_node(node)),
             Kind::Listing(_) => Status::made(libc::S_IFDIR | 0o555, 0, &open.path),
-            Kind::Text(text) => Status::made(libc::S_IFREG | 0o444, text.len() as u64, &open.path),
+            Kind::Text(text) => match super::notes::of(self, &open.path) {
+                Some(note) => {
+                    let mut status = Status::made(libc::S_IFREG | 0o644, text.len() as u64, &open.path);
+                    let [user, group] = {
+                        let credentials = lock(&note.process.credentials);
+                        [credentials.users[1], credentials.groups[1]]
+                    };
+                    status.dress(Owner { user, group, mode: None });
+                    status
+                }
+                None => Status::made(libc::S_IFREG | 0o444, text.len() as u64, &open.path),
+            },
             Kind::Device(device) => {
                 Status { special: device.number(), ..Status::made(libc::S_IFCHR | 0o666, 0, &open.path) }
             }
@@ -313,7 +325,9 @@ pub(super) fn faccessat2(thread: &mut Thread, [folder, path, mode, flags, ..]: A
     let status = thread.status_at(&path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
     let is_file = FileType::from_raw_mode(status.mode) == FileType::RegularFile;
     match mode {
-        mode if mode & 2 != 0 && path.is_system(thread) => Err(Errno::ROFS),
+        mode if mode & 2 != 0 && path.is_system(thread) && super::notes::of(thread, &path.normal).is_none() => {
+            Err(Errno::ROFS)
+        }
         mode if !thread.may_really(&status, mode as u32, flags & libc::AT_EACCESS != 0) => Err(Errno::ACCESS),
         mode if mode & 1 != 0 && is_file && status.mode & 0o111 == 0 => Err(Errno::ACCESS),
         _ => Ok(0),

@@ -17,8 +17,8 @@ use super::{
     futex, identity, inotify, limits, listing, locks, mapping, memory_files,
 };
 use super::{
-    opening, owners, pidfd, pipe, polling, prctl, reading, robust, rseq, scheduling, signalfd, signals, splicing,
-    stamps, starting, status, time, timer, transfer,
+    opening, owners, pidfd, pinning, pipe, polling, prctl, reading, robust, rseq, scheduling, signalfd, signals,
+    splicing, stamps, starting, status, time, timer, transfer,
 };
 
 /// Serves one call.
@@ -214,10 +214,10 @@ calls! {
     146 "sched_get_priority_max" => scheduling::sched_get_priority_max;
     147 "sched_get_priority_min" => scheduling::sched_get_priority_min;
     148 "sched_rr_get_interval" => scheduling::sched_rr_get_interval;
-    149 "mlock" => mapping::mlock;
-    150 "munlock" => mapping::munlock;
-    151 "mlockall" => mapping::mlockall;
-    152 "munlockall" => mapping::nothing;
+    149 "mlock" => pinning::mlock;
+    150 "munlock" => pinning::munlock;
+    151 "mlockall" => pinning::mlockall;
+    152 "munlockall" => pinning::munlockall;
     157 "prctl" => prctl::prctl;
     158 "arch_prctl" => identity::arch_prctl;
     160 "setrlimit" => limits::setrlimit;
@@ -317,7 +317,7 @@ calls! {
     319 "memfd_create" => memory_files::memfd_create;
     322 "execveat" => execute::execveat;
     324 "membarrier" => barriers::membarrier;
-    325 "mlock2" => mapping::mlock2;
+    325 "mlock2" => pinning::mlock2;
     326 "copy_file_range" => transfer::copy_file_range;
     327 "preadv2" => reading::preadv2;
     328 "pwritev2" => reading::pwritev2;

@@ -19,7 +19,7 @@ use crate::kvm::PAGE;
 
 const MAGIC: &[u8; 16] = b"ringfence snap\r\n";
 /// Changed whenever anything in the file means something else.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 const HEAD: usize = 60;
 /// The most bytes of pages.
 const MOST_PAGES: u64 = 16 << 30;

@@ -214,6 +214,8 @@ pub(crate) struct Space {
     pub(crate) areas: Vec<Area>,
     /// Where the heap begins and ends.
     pub(crate) heap: (u64, u64),
+    /// What is said of everything that is mapped from now on.
+    pub(crate) future: u8,
     /// Runs of pages that are there, by number and length.
     #[serde(deserialize_with = "bounded::list")]
     pub(crate) present: Vec<(u64, u64)>,
@@ -227,6 +229,8 @@ pub(crate) struct Area {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) protection: u8,
+    /// What else is said of it: bits of `memory::Marks`.
+    pub(crate) marks: u8,
     pub(crate) backing: Backing,
 }
 
@@ -286,10 +290,16 @@ pub(crate) struct Process {
     pub(crate) groups: [u32; 4],
     #[serde(deserialize_with = "bounded::list")]
     pub(crate) more_groups: Vec<u32>,
+    /// `oom_score_adj` and the least it may be, `personality(2)`, `PR_SET_KEEPCAPS`, `PR_SET_THP_DISABLE`.
+    pub(crate) oom: [i32; 2],
+    pub(crate) persona: u32,
+    pub(crate) keeps: (bool, bool),
     /// What it has registered for `membarrier(2)`.
     pub(crate) barriers: i32,
     /// Processor time of all its threads so far, and of children that were waited for.
     pub(crate) used: (Duration, Duration),
+    /// The most memory it had at once, and the most of those that were waited for, in bytes.
+    pub(crate) peaks: [u64; 2],
     /// How it ended, when it has: nothing below is there then.
     pub(crate) over: Option<i32>,
     pub(crate) has_left: bool,
@@ -343,6 +353,10 @@ pub(crate) struct Thread {
     #[serde(deserialize_with = "bounded::list")]
     pub(crate) signals: Vec<Cause>,
     pub(crate) blocked: u64,
+    /// Its name, of another than the first.
+    pub(crate) name: Vec<u8>,
+    /// How much later it may be woken, and the same for who says 0.
+    pub(crate) slack: [u64; 2],
     /// rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8 to r15, rip, rflags.
     pub(crate) registers: [u64; 18],
     /// `fs` and `gs`.

@@ -1,12 +1,16 @@
 /* What belongs to processes, captured and gone on from, one case for each first argument. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -120,9 +124,70 @@ static int processes(void) {
     return 0;
 }
 
+static int line[2];
+static void *named(void *ready) {
+    char byte;
+    prctl(PR_SET_NAME, "second");
+    prctl(PR_SET_TIMERSLACK, 70000);
+    write(*(int *)ready, "x", 1);
+    read(line[0], &byte, 1);
+    printf("%d ", prctl(PR_GET_TIMERSLACK));
+    return NULL;
+}
+
+static const char *said(const char *file, const char *key) {
+    static char found[128];
+    char text[128];
+    FILE *opened = fopen(file, "r");
+    found[0] = 0;
+    while (opened && fgets(text, sizeof text, opened)) {
+        if (strncmp(text, key, strlen(key))) continue;
+        strcpy(found, text + strlen(key));
+        found[strcspn(found, "\n")] = 0;
+        break;
+    }
+    if (opened) fclose(opened);
+    return found;
+}
+
+/* What a program said of itself and of its memory. */
+static int told(void) {
+    char byte, path[64];
+    int ready[2], f = open("/proc/self/oom_score_adj", O_WRONLY);
+    if (write(f, "700", 3) != 3 || pipe(line) || pipe(ready)) return fail("oom_score_adj");
+    personality(ADDR_NO_RANDOMIZE);
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    char *memory = mmap(0, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(memory, 5, 16384);
+    if (madvise(memory, 4096, MADV_WIPEONFORK) || mlock(memory + 4096, 8192)) return fail("mlock");
+    pthread_t thread;
+    pthread_create(&thread, NULL, named, ready + 1);
+    read(ready[0], &byte, 1);
+    struct dirent *entry;
+    pid_t other = 0;
+    DIR *threads = opendir("/proc/self/task");
+    while ((entry = readdir(threads))) if (atoi(entry->d_name) > 0 && atoi(entry->d_name) != getpid()) other = atoi(entry->d_name);
+    closedir(threads);
+    int clone = marker();
+    snprintf(path, sizeof path, "/proc/self/task/%d/comm", other);
+    printf("%d %s ", clone, said(path, ""));
+    printf("%s %x ", said("/proc/self/oom_score_adj", ""), personality(0xffffffff));
+    printf("%d %d ", prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0), atoi(said("/proc/self/status", "VmLck:")));
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) _exit(memory[0] * 16 + memory[4096]);
+    int status;
+    waitpid(child, &status, 0);
+    write(line[1], "x", 1);
+    pthread_join(thread, NULL);
+    printf("%d\n", WEXITSTATUS(status));
+    return 0;
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (!strcmp(what, "processes")) return processes();
+    if (!strcmp(what, "told")) return told();
     if (!strcmp(what, "clocks")) {
         /* However often it is captured meanwhile: time is one, and never goes back. */
         long long began = now(CLOCK_MONOTONIC), last = began, wall = now(CLOCK_REALTIME);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::file::{file_is, open_is};
 use super::{CaptureError, Capturing, address, shown, unread};
 use crate::kvm::PAGE;
-use crate::memory::{Backing, Content, Protection, Reach, Region, Segment, Source, Space};
+use crate::memory::{Backing, Content, Reach, Region, Segment, Source, Space};
 use crate::personality::open::{Charged, Kind, Mapped};
 use crate::snapshot::is_zero;
 use crate::snapshot::state::{self, Index};
@@ -62,8 +62,8 @@ impl Capturing<'_> {
             Err(place) => place,
         };
         let parts = space.parts();
-        let heap = parts.heap;
-        self.spaces.push(state::Space { areas: Vec::new(), heap, present: Vec::new(), pages: Vec::new() });
+        let (heap, future) = (parts.heap, parts.future.bits());
+        self.spaces.push(state::Space { areas: Vec::new(), heap, future, present: Vec::new(), pages: Vec::new() });
         let mut areas = Vec::with_capacity(parts.regions.len());
         let mut pages = Vec::new();
         let mut left = parts.pages.iter().peekable();
@@ -93,11 +93,11 @@ impl Capturing<'_> {
                 _ => present.push((number, 1)),
             }
         }
-        self.spaces[place as usize] = state::Space { areas, heap, present, pages };
+        self.spaces[place as usize] = state::Space { areas, heap, future, present, pages };
         Ok(place)
     }
 
-    fn area(&mut self, Region { range, protection, backing }: &Region) -> Result<state::Area, CaptureError> {
+    fn area(&mut self, Region { range, protection, backing, marks }: &Region) -> Result<state::Area, CaptureError> {
         let backing = match backing {
             Backing::Anonymous => state::Backing::Anonymous,
             Backing::File(content, offset) => state::Backing::File(self.content(content)?, *offset),
@@ -105,8 +105,8 @@ impl Capturing<'_> {
                 state::Backing::Shared(self.segment(segment)?, *offset, *reach == Reach::All)
             }
         };
-        let protection: Protection = *protection;
-        Ok(state::Area { start: range.start, end: range.end, protection: protection.bits(), backing })
+        let (protection, marks) = (protection.bits(), marks.bits());
+        Ok(state::Area { start: range.start, end: range.end, protection, marks, backing })
     }
 
     fn content(&mut self, content: &Arc<dyn Content>) -> Result<Index, CaptureError> {

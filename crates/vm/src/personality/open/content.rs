@@ -11,6 +11,7 @@ use super::{Kind, Open};
 use crate::kvm::Kept;
 use crate::memory::Content;
 use crate::personality::memory_files;
+use crate::personality::notes;
 use crate::personality::process::lock;
 use crate::personality::special;
 use crate::personality::thread::Thread;
@@ -126,6 +127,7 @@ impl Open {
             Kind::Terminal(terminal) => terminal.write(thread, from, self.is_nonblocking()),
             Kind::Master(terminal) => terminal.type_in(thread, from, self.is_nonblocking()),
             Kind::Device(device) => device.write(from),
+            Kind::Text(_) => notes::of(thread, &self.path).ok_or(Errno::SRCH)?.write(thread, from),
             Kind::File(file) => {
                 let mut position = lock(&self.position);
                 if self.flags() & libc::O_APPEND as u32 != 0 {

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::ReviveError::{self, Invalid};
 use super::{Reviving, at, shown};
 use crate::kvm::{PAGE, USER_END};
-use crate::memory::{Backing, Content, Placement, Protection, Reach, Segment, Space};
+use crate::memory::{Backing, Content, LOCKS, Marks, Placement, Protection, Reach, Segment, Space};
 use crate::personality::capture::{file_is, open_is};
 use crate::personality::open::{Charged, Kind, Mapped};
 use crate::snapshot::state::{self, FileIs, Index};
@@ -116,11 +116,19 @@ impl Reviving<'_> {
                 }
                 _ => return Err(wrong),
             };
-            let made = space.map(Placement::Free(area.start), length, protection, backing);
+            let marks = Marks::from_bits(area.marks).ok_or(wrong.clone())?;
+            let is_private = matches!(backing, Backing::Anonymous);
+            let private = Marks::GROWS_DOWN | Marks::WIPED;
+            if !is_private && marks.intersects(private) {
+                return Err(wrong);
+            }
+            let made = space.map_marked(Placement::Free(area.start), length, protection, backing, marks);
             if made != Ok(area.start) {
                 return Err(wrong);
             }
         }
+        let future = Marks::from_bits(captured.future).filter(|future| LOCKS.contains(*future));
+        space.lock_everything(None, future.ok_or(wrong.clone())?);
         let (start, end) = captured.heap;
         if !(LOWEST..USER_END / 2).contains(&start) || !(start..USER_END / 2).contains(&end) {
             return Err(Invalid("heaps"));

@@ -10,7 +10,7 @@ use super::{LAST_ID, LONGEST, Reviving, at};
 use crate::kvm::{Registers, USER_END};
 use crate::personality::credentials::Credentials;
 use crate::personality::limits::Limits;
-use crate::personality::process::{Image as Program, Parts, Place, Process, lock};
+use crate::personality::process::{Image as Program, LONGEST_NAME, Parts, Place, Process, lock};
 use crate::personality::rseq::Registration;
 use crate::personality::signals::{Alternate, never_blocked};
 use crate::personality::starting::{Begin, First, More, member};
@@ -45,7 +45,8 @@ impl Reviving<'_> {
                 && captured.at_parents_end <= 64
                 && captured.dumpable <= 1
                 && (0..=64).contains(&captured.last_signal)
-                && captured.name.as_ref().is_none_or(|name| name.len() <= 15 && !name.contains(&0))
+                && captured.name.as_ref().is_none_or(|name| is_name(name))
+                && captured.oom.iter().all(|adjustment| (-1000..=1000).contains(adjustment))
                 && captured.halt.1.flatten().is_none_or(|signal| (1..=64).contains(&signal));
             if !known {
                 return Err(Invalid("processes"));
@@ -69,6 +70,10 @@ impl Reviving<'_> {
             process.has_executed.store(captured.has_executed, SeqCst);
             process.at_parents_end.store(captured.at_parents_end, SeqCst);
             process.dumpable.store(captured.dumpable, SeqCst);
+            *lock(&process.oom) = captured.oom;
+            process.persona.store(captured.persona, SeqCst);
+            process.keeps_capabilities.store(captured.keeps.0, SeqCst);
+            process.no_huge_pages.store(captured.keeps.1, SeqCst);
             process.barriers.store(captured.barriers, SeqCst);
             process.adopts.store(captured.adopts, SeqCst);
             process.last_signal.store(captured.last_signal, SeqCst);
@@ -79,6 +84,7 @@ impl Reviving<'_> {
             *lock(&process.credentials) = credentials.ok_or(Invalid("users"))?;
             *lock(&process.ended_time) = captured.used.0.min(LONGEST);
             *lock(&process.children_time) = captured.used.1.min(LONGEST);
+            process.set_peaks(captured.peaks);
             process.queue.revive(&process.pending, &captured.signals).ok_or(Invalid("signals"))?;
             process.has_left.store(captured.has_left, SeqCst);
             if let Some(status) = captured.over {
@@ -133,6 +139,11 @@ impl Reviving<'_> {
     }
 }
 
+/// Whether that can be the name of a thread.
+fn is_name(name: &[u8]) -> bool {
+    name.len() <= LONGEST_NAME && !name.contains(&0)
+}
+
 /// What a thread begins with that was captured.
 fn begin(world: &World, process: &Arc<Process>, captured: &state::Thread) -> Result<Begin, ReviveError> {
     let [rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags] =
@@ -148,9 +159,14 @@ fn begin(world: &World, process: &Arc<Process>, captured: &state::Thread) -> Res
     let mut vectors = Box::<kvm_xsave>::default();
     let place = vectors.region.get_mut(..captured.vectors.len()).ok_or(Invalid("registers"))?;
     place.copy_from_slice(&captured.vectors);
+    if !is_name(&captured.name) || captured.slack.contains(&0) {
+        return Err(Invalid("threads"));
+    }
     let mut member = member(captured.id, captured.blocked & !never_blocked());
     if let Some(member) = Arc::get_mut(&mut member) {
         member.earlier = captured.used.min(LONGEST);
+        member.name = Mutex::new(captured.name.clone());
+        [member.slack, member.first_slack] = captured.slack.map(Into::into);
     }
     member.queue.revive(&member.pending, &captured.signals).ok_or(Invalid("signals"))?;
     let (at, size, disarms) = captured.alternate;

@@ -95,12 +95,19 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let id = counted.id;
     let member = member(id, thread.member.blocked.load(SeqCst));
     member.affinity.store(thread.member.affinity.load(SeqCst), SeqCst);
-    member.slack.store(thread.member.slack.load(SeqCst), SeqCst);
+    let slack = thread.member.slack.load(SeqCst);
+    member.slack.store(slack, SeqCst);
+    member.first_slack.store(slack, SeqCst);
+    let name = parent.name_of(thread.member.id);
     let process = match is_thread {
         true => parent.clone(),
         false => child(&parent, id, flags, space.clone()),
     };
-    if !is_thread {
+    if is_thread {
+        *lock(&member.name) = name;
+    } else {
+        process.name_it(Some(name));
+        process.take_after(&parent);
         let credentials = lock(&parent.credentials).clone();
         *lock(&process.credentials) = credentials;
         process.barriers.store(parent.barriers.load(SeqCst), SeqCst);

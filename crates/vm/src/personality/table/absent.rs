@@ -214,6 +214,7 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("futex", "waiting, waking, moving and WAKE_OP; those that hand priority on (PI) answer ENOSYS"),
     ("truncate", "as ftruncate"),
     ("getcpu", "one of the processors the thread may run on, whichever the host runs it on; the page of time says 0"),
+    ("getrusage", "processor time, all of it as user time, and the most memory"),
     ("getpriority", "niceness is kept and changes nothing"),
     (
         "inotify_add_watch",
@@ -223,16 +224,23 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("ioctl", "FIONREAD, FIONBIO, FIOASYNC, FIOCLEX and those of terminals, but for packets and TIOCSTI"),
     (
         "madvise",
-        "MADV_DONTNEED, populating, and what is only advice; MADV_FREE frees nothing, and nothing is kept from children",
+        "what changes content, makes pages or keeps them from children, and what is only advice; MADV_FREE frees nothing, \
+         MADV_REMOVE of a host's file answers EOPNOTSUPP, MADV_COLLAPSE EINVAL, and there are no guards",
     ),
-    ("mlock", "pages are made, and stay as the host lets them: nothing is locked there"),
+    ("mlock", "pages are made, and what is locked is counted and told; that they stay is the host's concern"),
     ("mlock2", "as mlock"),
     ("mlockall", "as mlock"),
-    ("munlock", "as mlock"),
-    ("munlockall", "as mlock"),
+    (
+        "mmap",
+        "no huge pages, no MAP_SYNC and MAP_DROPPABLE; an area that grows becomes as long as the first stack at most",
+    ),
     ("rseq", "a thread has a processor number of its own for as long as it lives, whatever its affinity"),
-    ("personality", "only Linux's own, 0"),
-    ("prctl", "names, signals at the parent's end, adopting, dumpable; slack is kept and changes nothing"),
+    ("personality", "kept and told; READ_IMPLIES_EXEC counts, and what uname says of UNAME26 and PER_LINUX32"),
+    (
+        "prctl",
+        "names, signals at the parent's end, adopting, dumpable; slack, KEEPCAPS and THP_DISABLE are kept and change \
+         nothing; nobody has capabilities or filters",
+    ),
     ("execve", "with several threads, only from the first one; from another it answers EAGAIN"),
     ("execveat", "as execve"),
     ("mknod", "named pipes, names of sockets and files in folders in memory (/tmp, /dev/shm); no devices"),
@@ -279,5 +287,5 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("fchownat", "as chmod"),
     ("lchown", "as chmod"),
     ("times", "all processor time is user time"),
-    ("wait4", "of the usage of a child its processor time"),
+    ("wait4", "of the usage of a child its processor time and the most memory it had"),
 ];
