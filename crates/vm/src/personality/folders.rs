@@ -302,7 +302,7 @@ fn link_open(thread: &Thread, open: &Open, to_folder: u64, to: u64) -> Answer {
     if open.check_access(true).is_ok() {
         thread.may(&to, Permission::FsWrite)?;
     }
-    thread.world.scratch.link(&node, &to, thread.world.now())?;
+    thread.world.scratch.link(node, &to, thread.world.now())?;
     tell_link(thread, &to.path);
     Ok(0)
 }
