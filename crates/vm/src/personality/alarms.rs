@@ -292,7 +292,9 @@ pub(super) fn limit_processor(world: &Arc<World>, process: &Arc<Process>) -> Res
         [(LIMIT, soft, libc::SIGXCPU, Duration::from_secs(1)), (LIMIT - 1, hard, libc::SIGKILL, Duration::ZERO)]
     {
         lock(&process.alarms.0).insert(number, Alarm::new(Measure::Process, effect(signal)));
-        if seconds != u64::MAX {
+        // At the hard limit nothing else comes first.
+        let is_behind = signal == libc::SIGXCPU && soft >= hard;
+        if seconds != u64::MAX && !is_behind {
             // What is used up is used up now, which is not never.
             let left = Duration::from_secs(seconds).saturating_sub(used).max(Duration::from_nanos(1));
             set_of(world, process, number, left, interval)?;
