@@ -114,7 +114,8 @@ fn qemu(folder: &Path, program: &Path) -> Result<Command, String> {
     command.args(["-M", "microvm,x-option-roms=off,rtc=on,acpi=off", "-accel", "tcg", "-cpu", "max", "-m", "256"]);
     command.args(["-nodefaults", "-no-user-config", "-nographic", "-serial", "stdio", "-monitor", "none"]);
     command.arg("-no-reboot").arg("-kernel").arg(image).arg("-initrd").arg(initial);
-    command.args(["-append", "console=ttyS0 reboot=t panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check quiet"]);
+    command
+        .args(["-append", "console=ttyS0 reboot=t panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check quiet"]);
     Ok(command)
 }
 
