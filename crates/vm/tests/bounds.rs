@@ -49,6 +49,19 @@ fn mappings_and_timers_are_not_without_end() {
 }
 
 #[test]
+fn the_heap_and_the_paths_of_what_moves_come_to_an_end() {
+    end(&["heap", "farther"]);
+}
+
+#[test]
+fn tables_that_lead_to_one_page_from_everywhere_count() {
+    let Some(outcome) = within("tables", 32 << 20) else { return };
+    let is_over = outcome.report.tripped.map(|limit| limit.limit) == Some(LimitKind::Memory);
+    assert!(is_over || outcome.stdout == "ok tables\n", "{} {}", outcome.report.exit, outcome.stdout);
+    assert!(outcome.report.usage.memory_peak <= 33 << 20, "{}", outcome.report.usage.memory_peak);
+}
+
+#[test]
 fn those_who_ended_and_were_not_asked_for_count() {
     end(&["zombies"]);
     let Some(lab) = bounds("unasked") else { return };

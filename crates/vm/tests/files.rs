@@ -57,6 +57,13 @@ fn what_is_not_granted_in_memory_is_denied_and_told() {
 }
 
 #[test]
+fn neither_a_second_name_nor_opening_once_more_gives_more_than_is_granted() {
+    let Some(lab) = Lab::compiled("files.c", &["gain"]) else { return };
+    let readable = [Permission::FsCreate, Permission::FsRead, Permission::FsList];
+    lab.grant(&readable, "/tmp/ro").grant_all("/tmp/rw").prints("ok gain");
+}
+
+#[test]
 fn a_link_in_memory_leads_no_further_than_the_permissions() {
     let Some(lab) = Lab::shell(
         "ln -s /etc/shadow /tmp/a; ln -s /secret /tmp/b; cat /tmp/a /tmp/b; ln -s /data /tmp/c; cat /tmp/c/x; mv /tmp/c/x /tmp/x; cat /tmp/x",

@@ -91,6 +91,12 @@ impl Tables {
         Some(tables)
     }
 
+    /// How many bytes the tables are at most that lead to so many bytes in a row.
+    pub(crate) fn most(length: u64) -> u64 {
+        let at = |level: u32| length / PAGE.saturating_mul(512_u64.pow(level)) + 2;
+        (1..=3).map(at).sum::<u64>() * PAGE
+    }
+
     /// `cr3`.
     pub(crate) fn root(&self) -> u64 {
         self.root

@@ -90,6 +90,16 @@ impl Backing {
         }
     }
 
+    /// Whether so many bytes of it reach further than a file can.
+    pub(super) fn ends_beyond(&self, bytes: u64) -> bool {
+        match self {
+            Backing::Anonymous => false,
+            Backing::File(_, offset) | Backing::Shared(_, offset, _) => {
+                offset.checked_add(bytes).is_none_or(|end| end > i64::MAX as u64)
+            }
+        }
+    }
+
     /// The same, seen from `bytes` further on.
     pub(super) fn advanced(&self, bytes: u64) -> Backing {
         match self {

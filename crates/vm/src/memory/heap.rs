@@ -1,6 +1,6 @@
 //! The heap: `brk(2)`.
 
-use super::space::{LOWEST, MAPPINGS_END};
+use super::space::{AREA, LOWEST, MAPPINGS_END, MOST_AREAS};
 use super::{Backing, Protection, Space};
 use crate::kvm::PAGE;
 
@@ -27,7 +27,8 @@ impl Space {
                 return end;
             }
         } else if then > now {
-            if !inner.areas.are_free(&(now..then)) {
+            let is_much = inner.areas.count() >= MOST_AREAS || !self.ledger.may_hold(self.machine.used() + AREA as u64);
+            if is_much || !inner.areas.are_free(&(now..then)) {
                 return end;
             }
             // One area as long as nothing else was made of it.
@@ -42,6 +43,7 @@ impl Space {
                 }
                 _ => inner.areas.insert(now..then, heap(), Backing::Anonymous, marks),
             }
+            inner.count();
         }
         inner.break_end = wanted;
         wanted

@@ -278,8 +278,12 @@ impl Space {
         inner.areas.protect(range.clone(), protection);
         let pages = page(range.start)..page(range.end);
         let there: Vec<(u64, Page)> = inner.pages.range(pages).map(|(&number, &page)| (number, page)).collect();
+        let mut led = Ok(());
         for &(number, Page { frame, own }) in &there {
-            self.lead(&mut inner, number, frame, protection).ok_or(Errno::NOMEM)?;
+            if self.lead(&mut inner, number, frame, protection).is_none() {
+                // It is led to when it is touched.
+                led = Err(Errno::NOMEM);
+            }
             // What is shared is found again where it is when it can be touched again.
             if protection.is_empty() && !own {
                 inner.pages.remove(&number);
@@ -290,7 +294,7 @@ impl Space {
         for run in runs(there.into_iter().map(|(_, page)| page.frame).collect()) {
             self.machine.forget_translations(run);
         }
-        Ok(())
+        led
     }
 
     /// Where an area begins that grows and that some addresses are in: what `PROT_GROWSDOWN` of `mprotect(2)` means.
@@ -363,11 +367,19 @@ impl Space {
         if from.end > area.end {
             return Err(Errno::FAULT);
         }
+        if !matches!(to, Some(Placement::Fixed(_))) && !kept && length > 0 && wanted <= length {
+            self.remove(&mut inner, old + wanted..from.end)?;
+            return Ok(old);
+        }
+        // A file ends there.
+        if area.backing.advanced(old - start).ends_beyond(wanted) {
+            return Err(Errno::INVAL);
+        }
+        // What leads to the pages from elsewhere is held as well.
+        if !self.ledger.may_hold(self.machine.used() + Tables::most(wanted)) {
+            return Err(Errno::NOMEM);
+        }
         if !matches!(to, Some(Placement::Fixed(_))) && !kept && length > 0 {
-            if wanted <= length {
-                self.remove(&mut inner, old + wanted..from.end)?;
-                return Ok(old);
-            }
             let more = from.end..old.checked_add(wanted).ok_or(Errno::NOMEM)?;
             if area.end == from.end && more.end <= MAPPINGS_END && inner.areas.are_free(&more) {
                 inner.areas.remove(start..area.end);
@@ -422,6 +434,7 @@ impl Space {
         inner.areas.insert(target..target + wanted, protection, backing, marks);
         let pages = page(from.start)..page(from.end);
         let moved: Vec<(u64, Page)> = inner.pages.range(pages).map(|(&number, &page)| (number, page)).collect();
+        let mut led = Ok(());
         for &(number, there) in &moved {
             inner.pages.remove(&number);
             if let Some(tables) = &mut inner.tables {
@@ -429,13 +442,19 @@ impl Space {
             }
             let number = number - page(from.start) + page(target);
             inner.pages.insert(number, there);
-            self.lead(inner, number, there.frame, protection).ok_or(Errno::NOMEM)?;
+            if self.lead(inner, number, there.frame, protection).is_none() {
+                // It is led to when it is touched; what is shared is found again then.
+                led = Err(Errno::NOMEM);
+                if !there.own {
+                    inner.pages.remove(&number);
+                }
+            }
         }
         inner.count();
         for run in runs(moved.into_iter().map(|(_, page)| page.frame).collect()) {
             self.machine.forget_translations(run);
         }
-        Ok(())
+        led
     }
 
     /// A copy for a child, with its own pages where they are private. Where they are shared it finds the

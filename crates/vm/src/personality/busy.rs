@@ -1,10 +1,7 @@
 //! What is being written does not run, and what runs is not written: `ETXTBSY` of `execve(2)` and `open(2)`.
 
-use std::sync::Arc;
-
 use rustix::io::Errno;
 
-use super::open::{Kind, Open};
 use super::opening::Path;
 use super::shared::Identity;
 use super::thread::Thread;
@@ -12,14 +9,10 @@ use super::thread::Thread;
 impl Thread {
     /// Whether a file may be run: nobody has it open to write to it.
     pub(super) fn may_run(&self, identity: Identity) -> Result<(), Errno> {
-        let writes = |open: &Arc<Open>| {
-            let is_file = matches!(open.kind, Kind::File(_) | Kind::Memory(_));
-            is_file && open.check_access(true).is_ok() && open.identity() == Ok(identity)
-        };
         let processes: Vec<_> = self.world.processes().values().cloned().collect();
         let is_written = processes
             .iter()
-            .any(|process| process.descriptors().slots().iter().flatten().any(|(open, _)| writes(open)));
+            .any(|process| process.descriptors().written().iter().any(|open| open.identity() == Ok(identity)));
         if is_written { Err(Errno::TXTBSY) } else { Ok(()) }
     }
 

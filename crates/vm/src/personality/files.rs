@@ -94,6 +94,18 @@ impl Descriptors {
         lock(&self.0).iter().map(|slot| slot.as_ref().map(|slot| (slot.open.clone(), slot.close_on_exec))).collect()
     }
 
+    /// The folders among them.
+    pub(super) fn folders(&self) -> Vec<Arc<Open>> {
+        lock(&self.0).iter().flatten().filter(|slot| slot.open.is_folder()).map(|slot| slot.open.clone()).collect()
+    }
+
+    /// The files among them that can be written to.
+    pub(super) fn written(&self) -> Vec<Arc<Open>> {
+        let is_written =
+            |open: &Open| matches!(open.kind, Kind::File(_) | Kind::Memory(_)) && open.check_access(true).is_ok();
+        lock(&self.0).iter().flatten().filter(|slot| is_written(&slot.open)).map(|slot| slot.open.clone()).collect()
+    }
+
     /// The reverse of [`slots`](Self::slots).
     pub(super) fn of(slots: Vec<Option<(Arc<Open>, bool)>>) -> Descriptors {
         let slot = |(open, close_on_exec)| Slot { open, close_on_exec };

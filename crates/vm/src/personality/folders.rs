@@ -176,23 +176,23 @@ pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, 
             if is_folder && !from.found()?.is_folder() {
                 return Err(Errno::NOTDIR);
             }
-            from.found()?;
             thread.world.judge(&from.path, FileUse::Move(&to.path))?;
             if to.node.is_some() {
                 thread.may(&to, Permission::FsDelete)?;
             }
             if flags == EXCHANGE {
                 thread.may(&from, Permission::FsCreate)?;
-                to.found()?;
+                let folders = from.found()?.is_folder() || to.found()?.is_folder();
                 thread.world.judge(&to.path, FileUse::Move(&from.path))?;
-                thread.world.scratch.exchange(&from, &to, thread.world.now())?;
-                moves::follow(&thread.world, &[(&from.path, &to.path), (&to.path, &from.path)]);
-                return Ok(0);
+                return moving(thread, &[(&from.path, &to.path), (&to.path, &from.path)], folders, || {
+                    thread.world.scratch.exchange(&from, &to, thread.world.now())
+                });
             }
             let watched = (thread.watched(&from.path), thread.watched(&to.path));
-            thread.world.scratch.rename(&from, &to, flags == 0, thread.world.now())?;
+            moving(thread, &[(&from.path, &to.path)], from.found()?.is_folder(), || {
+                thread.world.scratch.rename(&from, &to, flags == 0, thread.world.now())
+            })?;
             tell_move(thread, (&from.path, &to.path), watched);
-            moves::follow(&thread.world, &[(&from.path, &to.path)]);
             return Ok(0);
         }
         _ => return Err(Errno::XDEV),
@@ -209,11 +209,25 @@ pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, 
         tell_move(thread, (&from.normal, &to.normal), watched);
         return Ok(0);
     }
-    let call = Call::Rename { from_directory: root, from: &from.written, to_directory: root, to: &to.written };
-    thread.world.call(call)?;
+    let folders = thread.status_at(&from, false).is_ok_and(|status| status.is_folder());
+    moving(thread, &[(&from.normal, &to.normal)], folders, || {
+        let call = Call::Rename { from_directory: root, from: &from.written, to_directory: root, to: &to.written };
+        thread.world.call(call).map(drop)
+    })?;
     replaced.into_iter().for_each(|identity| thread.world.forget_owner(identity));
-    moves::follow(&thread.world, &[(&from.normal, &to.normal)]);
     tell_move(thread, (&from.normal, &to.normal), watched);
+    Ok(0)
+}
+
+/// Moves something, and of folders who is in them and what is open of them along.
+fn moving(thread: &Thread, moves: &[(&[u8], &[u8])], folders: bool, go: impl FnOnce() -> Result<(), Errno>) -> Answer {
+    if folders {
+        moves::check(&thread.world, moves)?;
+    }
+    go()?;
+    if folders {
+        moves::follow(&thread.world, moves);
+    }
     Ok(0)
 }
 
@@ -294,6 +308,12 @@ fn link_open(thread: &Thread, open: &Open, to_folder: u64, to: u64) -> Answer {
     let names = node.state().names;
     if !open.may_be_named(names) {
         return Err(Errno::NOENT);
+    }
+    // Under the other name nothing more can be done with it than where it is: as of any link.
+    let place = open.place();
+    if thread.world.scratch.has(&place) {
+        thread.world.judge(&place, FileUse::Look)?;
+        thread.world.judge(&place, FileUse::Move(&to.path))?;
     }
     thread.may(&to, Permission::FsCreate)?;
     if open.check_access(false).is_ok() {

@@ -88,10 +88,21 @@ fn join(held: &mut Vec<Held>, owner: Owner) {
 impl Locks {
     /// Sets one, or gives it up; whoever is in the way otherwise.
     fn set(&self, file: Identity, wanted: Held, release: bool) -> Result<Option<Held>, Errno> {
+        self.set_or(file, wanted, release, |_| Ok(()))
+    }
+
+    /// The same; while whoever is in the way still is, something is done about that.
+    fn set_or(
+        &self,
+        file: Identity,
+        wanted: Held,
+        release: bool,
+        otherwise: impl FnOnce(&Held) -> Result<(), Errno>,
+    ) -> Result<Option<Held>, Errno> {
         let mut files = lock(&self.held);
         let held = files.entry(file).or_default();
         if !release && let Some(&other) = held.iter().find(|other| conflict(other, &wanted)) {
-            return Ok(Some(other));
+            return otherwise(&other).map(|()| Some(other));
         }
         let within = |held: &Held| held.owner == wanted.owner && held.start < wanted.start && wanted.end < held.end;
         if self.count.load(SeqCst) >= MOST && (!release || held.iter().any(within)) {
@@ -109,6 +120,9 @@ impl Locks {
         }
         self.count.fetch_add(after, SeqCst);
         self.count.fetch_sub(before, SeqCst);
+        if release || !wanted.exclusive {
+            self.gave_up(wanted.owner);
+        }
         drop(files);
         // Less may be held now, also when a shared lock took the place of an exclusive one.
         self.bell.ring();
@@ -148,6 +162,7 @@ impl Locks {
             }
             !held.is_empty()
         });
+        self.gave_up(owner);
         drop(files);
         self.bell.ring();
     }
@@ -165,12 +180,14 @@ impl Locks {
         match (self.set(file, wanted, false)?, wait) {
             (None, _) => Ok(0),
             (Some(_), false) => Err(Errno::AGAIN),
-            (Some(other), true) => {
-                self.await_other(wanted.owner, other.owner)?;
-                let got = thread.wait(&[&self.bell], None, || match self.set(file, wanted, false) {
-                    Ok(Some(other)) => self.await_other(wanted.owner, other.owner).err().map(Err),
-                    Ok(None) => Some(Ok(0)),
-                    Err(errno) => Some(Err(errno)),
+            (Some(_), true) => {
+                let got = thread.wait(&[&self.bell], None, || {
+                    let waits = |other: &Held| self.await_other(wanted.owner, other.owner);
+                    match self.set_or(file, wanted, false, waits) {
+                        Ok(Some(_)) => None,
+                        Ok(None) => Some(Ok(0)),
+                        Err(errno) => Some(Err(errno)),
+                    }
                 });
                 self.await_nobody(wanted.owner);
                 got.flatten()
@@ -196,6 +213,11 @@ impl Locks {
         }
         waiting.push((one, other));
         Ok(())
+    }
+
+    /// Who waited for it looks again, and may wait for it no longer.
+    fn gave_up(&self, holder: Owner) {
+        lock(&self.waiting).retain(|(_, waits_for)| *waits_for != holder);
     }
 
     fn await_nobody(&self, one: Owner) {
@@ -321,6 +343,25 @@ mod tests {
         assert_eq!(locks.await_other(process(3), process(1)), Err(Errno::DEADLK));
         locks.await_nobody(process(2));
         assert_eq!(locks.await_other(process(3), process(1)), Ok(()));
+    }
+
+    #[test]
+    fn who_waited_for_what_is_given_up_waits_for_nobody() {
+        let (locks, file) = (Locks::default(), (1, 1));
+        let wait = |process| {
+            let waits = |other: &Held| locks.await_other(Owner::Process(process), other.owner);
+            locks.set_or(file, held(process, 0, 9, true), false, waits)
+        };
+        let unlock: fn(&Locks) = |locks| assert_eq!(locks.set((1, 1), held(2, 0, 9, true), true), Ok(None));
+        let close: fn(&Locks) = |locks| locks.release(Owner::Process(2), None);
+        for give_up in [unlock, close] {
+            locks.set(file, held(2, 0, 9, true), false).unwrap();
+            assert_eq!(wait(1), Ok(Some(held(2, 0, 9, true))));
+            assert_eq!(locks.await_other(Owner::Process(2), Owner::Process(1)), Err(Errno::DEADLK));
+            give_up(&locks);
+            assert_eq!(locks.await_other(Owner::Process(2), Owner::Process(1)), Ok(()));
+            locks.await_nobody(Owner::Process(2));
+        }
     }
 
     #[test]

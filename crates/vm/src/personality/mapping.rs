@@ -96,7 +96,9 @@ pub(super) fn mmap(thread: &mut Thread, [at, length, wanted, flags, number, offs
         open.check_mapping(write)?;
         match &open.kind {
             Kind::Memory(node) if shared => {
-                let sealed = node.state().seals as i32 & (libc::F_SEAL_WRITE | libc::F_SEAL_FUTURE_WRITE) != 0;
+                // Until it counts as mapped no seal comes.
+                let state = node.state();
+                let sealed = state.seals as i32 & (libc::F_SEAL_WRITE | libc::F_SEAL_FUTURE_WRITE) != 0;
                 if sealed && write {
                     return Err(Errno::PERM);
                 }

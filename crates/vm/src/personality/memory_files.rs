@@ -171,8 +171,8 @@ impl Thread {
 }
 
 /// Refused by a seal: `F_ADD_SEALS` of `fcntl(2)`.
-fn check_seals(node: &Node, segment: &Segment, end: Option<u64>, size: Option<u64>) -> Result<(), Errno> {
-    let seals = node.state().seals as i32;
+fn check_seals(seals: u32, segment: &Segment, end: Option<u64>, size: Option<u64>) -> Result<(), Errno> {
+    let seals = seals as i32;
     let grows = end.or(size).is_some_and(|end| end > segment.size());
     let shrinks = size.is_some_and(|size| size < segment.size());
     let written = end.is_some() && seals & (libc::F_SEAL_WRITE | libc::F_SEAL_FUTURE_WRITE) != 0;
@@ -192,9 +192,12 @@ pub(super) fn read_at(world: &World, node: &Node, offset: u64, into: &mut [u8]) 
 pub(super) fn write_at(world: &World, node: &Node, offset: u64, from: &[u8]) -> Result<usize, Errno> {
     let segment = node.content()?;
     let end = offset.saturating_add(from.len() as u64);
-    check_seals(node, segment, Some(end), None)?;
     world.may_be_long(end)?;
+    // Until it is done no seal comes.
+    let state = node.state();
+    check_seals(state.seals, segment, Some(end), None)?;
     let count = segment.write_at(offset, from)?;
+    drop(state);
     world.control.charge_io(1, count as u64);
     node.touched(world.now());
     Ok(count)
@@ -204,9 +207,11 @@ pub(super) fn write_at(world: &World, node: &Node, offset: u64, from: &[u8]) -> 
 pub(super) fn append(world: &World, node: &Node, from: &[u8]) -> Result<(usize, u64), Errno> {
     let segment = node.content()?;
     let end = segment.size().saturating_add(from.len() as u64);
-    check_seals(node, segment, Some(end), None)?;
     world.may_be_long(end)?;
+    let state = node.state();
+    check_seals(state.seals, segment, Some(end), None)?;
     let (count, end) = segment.append(from)?;
+    drop(state);
     world.control.charge_io(1, count as u64);
     node.touched(world.now());
     Ok((count, end))
@@ -215,11 +220,13 @@ pub(super) fn append(world: &World, node: &Node, from: &[u8]) -> Result<(usize, 
 /// `ftruncate(2)`
 pub(super) fn set_size(world: &World, node: &Node, size: u64) -> Result<(), Errno> {
     let segment = node.content()?;
-    check_seals(node, segment, None, Some(size))?;
     if size > segment.size() {
         world.may_be_long(size)?;
     }
+    let state = node.state();
+    check_seals(state.seals, segment, None, Some(size))?;
     segment.set_size(size);
+    drop(state);
     node.touched(world.now());
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(super) struct Open {
     /// Where it was when it was opened, for the program.
     pub(super) path: Vec<u8>,
     /// Where a folder is that was moved since.
-    moved: Mutex<Option<Vec<u8>>>,
+    moved: Mutex<Option<(Vec<u8>, Kept)>>,
     pub(super) position: Mutex<u64>,
     /// Of a folder, how far it was listed.
     pub(super) stage: Mutex<Stage>,
@@ -275,12 +275,13 @@ impl Open {
 
     /// Where it is now.
     pub(super) fn place(&self) -> Vec<u8> {
-        lock(&self.moved).clone().unwrap_or_else(|| self.path.clone())
+        lock(&self.moved).as_ref().map_or_else(|| self.path.clone(), |(path, _)| path.clone())
     }
 
     /// It is elsewhere from here on.
-    pub(super) fn move_to(&self, place: Vec<u8>) {
-        *lock(&self.moved) = Some(place);
+    pub(super) fn move_to(&self, world: &World, place: Vec<u8>) {
+        let kept = Kept::of(&world.machine, place.len());
+        *lock(&self.moved) = Some((place, kept));
     }
 
     /// Whether it is something that Linux sends `SIGIO` for.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use ringfence_abi::{Call, Handle, OpenHow, Reply, Timestamp};
+use ringfence_isolation::FileUse;
+use ringfence_manifest::Permission;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -123,11 +125,28 @@ impl Thread {
                 }
                 new(Kind::Memory(node.clone()))
             }
-            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => match flags as i32 & libc::O_ACCMODE {
-                libc::O_RDONLY => new(Kind::Reader(pipe.clone())),
-                libc::O_WRONLY => new(Kind::Writer(pipe.clone())),
-                _ => new(Kind::Both(pipe.clone())),
-            },
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => {
+                let mode = flags as i32 & libc::O_ACCMODE;
+                let place = open.place();
+                if self.world.scratch.has(&place) {
+                    // One with a name is asked for as if it were opened there.
+                    let path = self.absolute(libc::AT_FDCWD, &place)?;
+                    for (is_wanted, permission, bit) in [
+                        (mode != libc::O_WRONLY, Permission::FsRead, super::owners::READ),
+                        (mode != libc::O_RDONLY, Permission::FsWrite, super::owners::WRITE),
+                    ] {
+                        if is_wanted {
+                            self.world.judge(&place, FileUse::With(permission))?;
+                            self.may_use(&path, true, bit)?;
+                        }
+                    }
+                }
+                match mode {
+                    libc::O_RDONLY => new(Kind::Reader(pipe.clone())),
+                    libc::O_WRONLY => new(Kind::Writer(pipe.clone())),
+                    _ => new(Kind::Both(pipe.clone())),
+                }
+            }
             Kind::File(_) | Kind::Folder(..) | Kind::System(_) | Kind::SystemFolder(_) | Kind::MemoryFolder(_) => {
                 let path = self.absolute(libc::AT_FDCWD, &open.place())?;
                 // The name may be another file's by now, which is left as it is.

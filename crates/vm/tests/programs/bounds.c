@@ -332,7 +332,7 @@ static void failed_forks(void) {
         }
         MUST(read(told[0], &here, sizeof here) == sizeof here && here == 32);
     }
-    struct rlimit limit = {100000, 100000};
+    struct rlimit limit = {100000, 200000};
     MUST(setrlimit(RLIMIT_CPU, &limit) == 0 && armed(32) == 30);
     MUST(forks(40) == 0 && errno == EAGAIN);
     for (int each = 0; each < 7; each++) MUST(kill(children[each], SIGKILL) == 0 && waitpid(children[each], NULL, 0) > 0);
@@ -411,6 +411,63 @@ static void beginnings(void) {
     MUST(wait(NULL) == -1 && errno == ECHILD);
 }
 
+/* The heap grows and loses its last page, again and again. */
+static void heap(void) {
+    MUST(sbrk(-(long)sbrk(0) & 4095) != (void *)-1);
+    for (long round = 0; round < 200000; round++) {
+        char *end = sbrk(8192);
+        if (end == (void *)-1) {
+            MUST(errno == ENOMEM);
+            return;
+        }
+        MUST(munmap(end + 4096, 4096) == 0);
+    }
+    MUST(!"an end");
+}
+
+/* A page that goes to ever other places, each with tables of its own. */
+static void tables(void) {
+    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    MUST(page != MAP_FAILED);
+    *page = 7;
+    for (long round = 0; round < 20000; round++) {
+        char *there = mremap(page, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, (char *)0x100000000 + (round << 21));
+        if (there == MAP_FAILED) {
+            MUST(errno == ENOMEM && *page == 7);
+            return;
+        }
+        page = there;
+    }
+    MUST(!"an end");
+}
+
+/* Somebody is in a folder, which moves ever further down. */
+static void farther(void) {
+    char top[64], last[64] = "/tmp/begin", path[8192];
+    struct stat status;
+    MUST(mkdir(last, 0755) == 0 && mkdir("/tmp/begin/in", 0755) == 0 && chdir("/tmp/begin/in") == 0);
+    MUST(open(".", O_RDONLY | O_DIRECTORY) >= 0);
+    for (int round = 0; round < 100; round++) {
+        sprintf(top, "/tmp/top%d", round);
+        strcpy(path, top);
+        MUST(mkdir(path, 0755) == 0);
+        for (int depth = 0; depth < 14; depth++) {
+            char *end = path + strlen(path);
+            *end = '/';
+            memset(end + 1, 'a', 250);
+            end[251] = 0;
+            MUST(mkdir(path, 0755) == 0);
+        }
+        strcat(path, "/last");
+        if (rename(last, path) == -1) {
+            MUST(errno == ENAMETOOLONG && round > 0 && stat(".", &status) == 0 && access(last, F_OK) == 0);
+            return;
+        }
+        strcpy(last, top);
+    }
+    MUST(!"an end");
+}
+
 int main(int count, char **words) {
     const char *word = count > 1 ? words[1] : "";
     if (!strcmp(word, "own-image")) own_image(words);
@@ -435,6 +492,9 @@ int main(int count, char **words) {
     else if (!strcmp(word, "arguments")) arguments();
     else if (!strcmp(word, "waiting")) waiting();
     else if (!strcmp(word, "beginnings")) beginnings();
+    else if (!strcmp(word, "heap")) heap();
+    else if (!strcmp(word, "tables")) tables();
+    else if (!strcmp(word, "farther")) farther();
     else return 99;
     printf("ok %s\n", word);
     return 0;

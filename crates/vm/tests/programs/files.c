@@ -185,9 +185,34 @@ static void locks(const char *path) {
     puts("ok locks");
 }
 
+/* What may only be read and made in one folder is not written by way of another, nor once more by its descriptor. */
+static void gain(void) {
+    char text[64];
+    int file = open("/tmp/ro/file", O_RDONLY | O_CREAT, 0666), place = open("/tmp/ro/file", O_PATH);
+    CHECK(file >= 0 && place >= 0);
+    FAILS(open("/tmp/ro/file", O_WRONLY), EACCES);
+    FAILS(link("/tmp/ro/file", "/tmp/rw/file"), EXDEV);
+    FAILS(linkat(file, "", AT_FDCWD, "/tmp/rw/file", AT_EMPTY_PATH), EXDEV);
+    FAILS(linkat(place, "", AT_FDCWD, "/tmp/rw/file", AT_EMPTY_PATH), EXDEV);
+    sprintf(text, "/proc/self/fd/%d", file);
+    FAILS(linkat(AT_FDCWD, text, AT_FDCWD, "/tmp/rw/file", AT_SYMLINK_FOLLOW), EXDEV);
+    FAILS(access("/tmp/rw/file", F_OK), ENOENT);
+    FAILS(open(text, O_RDWR), EACCES);
+    CHECK(mkfifo("/tmp/ro/pipe", 0666) == 0);
+    int pipe = open("/tmp/ro/pipe", O_RDONLY | O_NONBLOCK);
+    CHECK(pipe >= 0);
+    FAILS(open("/tmp/ro/pipe", O_WRONLY | O_NONBLOCK), EACCES);
+    sprintf(text, "/proc/self/fd/%d", pipe);
+    FAILS(open(text, O_WRONLY | O_NONBLOCK), EACCES);
+    FAILS(open(text, O_RDWR | O_NONBLOCK), EACCES);
+    CHECK(open(text, O_RDONLY | O_NONBLOCK) >= 0);
+    puts("ok gain");
+}
+
 int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "names")) names();
+        if (!strcmp(argv[i], "gain")) gain();
         if (!strcmp(argv[i], "maps")) maps();
         if (!strcmp(argv[i], "host")) host(argv[++i]);
         if (!strcmp(argv[i], "locks")) locks(argv[++i]);
