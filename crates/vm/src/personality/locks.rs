@@ -41,8 +41,8 @@ struct Held {
 #[derive(Default)]
 pub(super) struct Locks {
     held: Mutex<HashMap<Identity, Vec<Held>>>,
-    /// Who waits for whom. Taken while what is held is.
-    waiting: Mutex<Vec<(Owner, Owner)>>,
+    /// Who waits for whom, and for what. Taken while what is held is.
+    waiting: Mutex<Vec<(Owner, Owner, (Identity, Held))>>,
     count: AtomicUsize,
     /// Rung when one is given up.
     bell: Bell,
@@ -121,7 +121,7 @@ impl Locks {
         self.count.fetch_add(after, SeqCst);
         self.count.fetch_sub(before, SeqCst);
         if release || !wanted.exclusive {
-            self.gave_up(wanted.owner);
+            self.gave_up(&files, wanted.owner);
         }
         drop(files);
         // Less may be held now, also when a shared lock took the place of an exclusive one.
@@ -162,7 +162,7 @@ impl Locks {
             }
             !held.is_empty()
         });
-        self.gave_up(owner);
+        self.gave_up(&files, owner);
         drop(files);
         self.bell.ring();
     }
@@ -182,7 +182,7 @@ impl Locks {
             (Some(_), false) => Err(Errno::AGAIN),
             (Some(_), true) => {
                 let got = thread.wait(&[&self.bell], None, || {
-                    let waits = |other: &Held| self.await_other(wanted.owner, other.owner);
+                    let waits = |other: &Held| self.await_other(wanted.owner, other.owner, (file, wanted));
                     match self.set_or(file, wanted, false, waits) {
                         Ok(Some(_)) => None,
                         Ok(None) => Some(Ok(0)),
@@ -197,31 +197,34 @@ impl Locks {
 
     /// From here on `one` waits for `other`; `EDEADLK` when that one waits for the first already. Of processes only, as
     /// everywhere: `fcntl(2)`.
-    fn await_other(&self, one: Owner, other: Owner) -> Result<(), Errno> {
+    fn await_other(&self, one: Owner, other: Owner, what: (Identity, Held)) -> Result<(), Errno> {
         if !matches!((one, other), (Owner::Process(_), Owner::Process(_))) {
             return Ok(());
         }
         let mut waiting = lock(&self.waiting);
-        waiting.retain(|(waits, _)| *waits != one);
+        waiting.retain(|(waits, ..)| *waits != one);
         let mut last = other;
         for _ in 0..waiting.len() {
-            match waiting.iter().find(|(waits, _)| *waits == last) {
-                Some((_, next)) if *next == one => return Err(Errno::DEADLK),
-                Some((_, next)) => last = *next,
+            match waiting.iter().find(|(waits, ..)| *waits == last) {
+                Some((_, next, _)) if *next == one => return Err(Errno::DEADLK),
+                Some((_, next, _)) => last = *next,
                 None => break,
             }
         }
-        waiting.push((one, other));
+        waiting.push((one, other, what));
         Ok(())
     }
 
-    /// Who waited for it looks again, and may wait for it no longer.
-    fn gave_up(&self, holder: Owner) {
-        lock(&self.waiting).retain(|(_, waits_for)| *waits_for != holder);
+    /// Who waited for what it has no longer waits for it no longer.
+    fn gave_up(&self, files: &HashMap<Identity, Vec<Held>>, holder: Owner) {
+        lock(&self.waiting).retain(|(_, waits_for, (file, wanted))| {
+            let is_in_the_way = |held: &Held| held.owner == holder && conflict(held, wanted);
+            *waits_for != holder || files.get(file).is_some_and(|held| held.iter().any(is_in_the_way))
+        });
     }
 
     fn await_nobody(&self, one: Owner) {
-        lock(&self.waiting).retain(|(waits, _)| *waits != one);
+        lock(&self.waiting).retain(|(waits, ..)| *waits != one);
     }
 }
 
@@ -338,18 +341,20 @@ mod tests {
     #[test]
     fn who_waits_for_who_waits_for_it_is_told() {
         let (locks, process) = (Locks::default(), Owner::Process);
-        assert_eq!(locks.await_other(process(1), process(2)), Ok(()));
-        assert_eq!(locks.await_other(process(2), process(3)), Ok(()));
-        assert_eq!(locks.await_other(process(3), process(1)), Err(Errno::DEADLK));
+        assert_eq!(locks.await_other(process(1), process(2), ((1, 1), held(0, 0, 9, true))), Ok(()));
+        assert_eq!(locks.await_other(process(2), process(3), ((1, 1), held(0, 0, 9, true))), Ok(()));
+        assert_eq!(locks.await_other(process(3), process(1), ((1, 1), held(0, 0, 9, true))), Err(Errno::DEADLK));
         locks.await_nobody(process(2));
-        assert_eq!(locks.await_other(process(3), process(1)), Ok(()));
+        assert_eq!(locks.await_other(process(3), process(1), ((1, 1), held(0, 0, 9, true))), Ok(()));
     }
 
     #[test]
     fn who_waited_for_what_is_given_up_waits_for_nobody() {
         let (locks, file) = (Locks::default(), (1, 1));
         let wait = |process| {
-            let waits = |other: &Held| locks.await_other(Owner::Process(process), other.owner);
+            let waits = |other: &Held| {
+                locks.await_other(Owner::Process(process), other.owner, (file, held(process, 0, 9, true)))
+            };
             locks.set_or(file, held(process, 0, 9, true), false, waits)
         };
         let unlock: fn(&Locks) = |locks| assert_eq!(locks.set((1, 1), held(2, 0, 9, true), true), Ok(None));
@@ -357,9 +362,15 @@ mod tests {
         for give_up in [unlock, close] {
             locks.set(file, held(2, 0, 9, true), false).unwrap();
             assert_eq!(wait(1), Ok(Some(held(2, 0, 9, true))));
-            assert_eq!(locks.await_other(Owner::Process(2), Owner::Process(1)), Err(Errno::DEADLK));
+            assert_eq!(
+                locks.await_other(Owner::Process(2), Owner::Process(1), ((1, 1), held(0, 0, 9, true))),
+                Err(Errno::DEADLK)
+            );
+            locks.set((1, 2), held(2, 0, 9, true), false).unwrap();
+            locks.set((1, 2), held(2, 0, 9, true), true).unwrap();
+            assert_eq!(locks.waiting.lock().unwrap().len(), 1);
             give_up(&locks);
-            assert_eq!(locks.await_other(Owner::Process(2), Owner::Process(1)), Ok(()));
+            assert_eq!(locks.await_other(Owner::Process(2), Owner::Process(1), ((1, 1), held(0, 0, 9, true))), Ok(()));
             locks.await_nobody(Owner::Process(2));
         }
     }
