@@ -37,12 +37,15 @@ struct Held {
     exclusive: bool,
 }
 
+/// What somebody waits for: a lock on a file.
+type Wanted = (Identity, Held);
+
 /// All locks of an instance.
 #[derive(Default)]
 pub(super) struct Locks {
     held: Mutex<HashMap<Identity, Vec<Held>>>,
     /// Who waits for whom, and for what. Taken while what is held is.
-    waiting: Mutex<Vec<(Owner, Owner, (Identity, Held))>>,
+    waiting: Mutex<Vec<(Owner, Owner, Wanted)>>,
     count: AtomicUsize,
     /// Rung when one is given up.
     bell: Bell,
@@ -197,7 +200,7 @@ impl Locks {
 
     /// From here on `one` waits for `other`; `EDEADLK` when that one waits for the first already. Of processes only, as
     /// everywhere: `fcntl(2)`.
-    fn await_other(&self, one: Owner, other: Owner, what: (Identity, Held)) -> Result<(), Errno> {
+    fn await_other(&self, one: Owner, other: Owner, what: Wanted) -> Result<(), Errno> {
         if !matches!((one, other), (Owner::Process(_), Owner::Process(_))) {
             return Ok(());
         }
