@@ -1,16 +1,24 @@
 //! The heap: `brk(2)`.
 
-use super::space::{AREA, LOWEST, MAPPINGS_END, MOST_AREAS};
+use super::space::{AREA, Inner, LOWEST, MAPPINGS_END, MOST_AREAS};
 use super::{Backing, Protection, Space};
 use crate::kvm::PAGE;
+
+impl Inner {
+    pub(super) fn heap(&self) -> (u64, u64) {
+        (self.break_start, self.break_end)
+    }
+
+    pub(super) fn set_heap(&mut self, start: u64, end: u64) {
+        (self.break_start, self.break_end) = (start, end);
+    }
+}
 
 impl Space {
     /// Where the heap begins; it is empty.
     pub(crate) fn set_break(&self, start: u64) {
-        let mut inner = self.inner();
         let start = start.max(LOWEST);
-        inner.break_start = start;
-        inner.break_end = start;
+        self.inner().set_heap(start, start);
     }
 
     /// `brk(2)`: where the heap ends now.

@@ -8,6 +8,7 @@ mod advice;
 mod area;
 mod copy;
 mod heap;
+mod moving;
 mod pages;
 mod parts;
 mod residence;

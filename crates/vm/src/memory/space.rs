@@ -1,5 +1,4 @@
-//! An address space, and changing what is in it: `mmap(2)`, `munmap(2)`, `mprotect(2)`, `mremap(2)`,
-//! `madvise(2)`.
+//! An address space, and changing what is in it: `mmap(2)`, `munmap(2)`, `mprotect(2)`, `msync(2)`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use super::area::{Area, Areas, LOCKS, Marks, page, runs};
+use super::area::{Area, Areas, Marks, page, runs};
 use super::sites;
 use super::{Backing, Protection};
 use crate::kvm::{Imprinted, Kept, Machine, PAGE, Tables, USER_END, USER_STUB};
@@ -78,9 +77,7 @@ impl Inner {
         self.kept.set(lists + self.buffer.capacity());
         self.peak = self.peak.max(self.pages.len());
     }
-}
 
-impl Inner {
     fn of(tables: Tables, root: u64, areas: Areas, pages: BTreeMap<u64, Page>, kept: Kept) -> Inner {
         let (break_start, break_end, future, peak) = (0, 0, Marks::empty(), 0);
         let (tables, buffer) = (Some(tables), Vec::new());
@@ -89,14 +86,6 @@ impl Inner {
 
     pub(super) fn root(&self) -> u64 {
         self.root
-    }
-
-    pub(super) fn heap(&self) -> (u64, u64) {
-        (self.break_start, self.break_end)
-    }
-
-    pub(super) fn set_heap(&mut self, start: u64, end: u64) {
-        (self.break_start, self.break_end) = (start, end);
     }
 }
 
@@ -323,138 +312,17 @@ impl Space {
         }
         let first = inner.areas.find(range.start).map_or(range.start, |(start, _)| start);
         let areas = inner.areas.iter().skip_while(|&(start, _)| start < first).take_while(|&(at, _)| at < range.end);
-        let segments: Vec<_> = areas
+        let mut segments: Vec<_> = areas
             .filter_map(|(_, area)| match &area.backing {
                 Backing::Shared(segment, ..) => Some(segment.clone()),
                 _ => None,
             })
             .collect();
         drop(inner);
+        // One that is mapped in several places, once.
+        segments.sort_unstable_by_key(Arc::as_ptr);
+        segments.dedup_by_key(|segment| Arc::as_ptr(segment));
         segments.iter().try_for_each(|segment| segment.write_back())
-    }
-
-    /// `mremap(2)`: where it is now. What was there stays mapped, and empty, if it is `kept`; of no length at all,
-    /// something shared is found in two places.
-    pub(crate) fn remap(
-        &self,
-        old: u64,
-        length: u64,
-        wanted: u64,
-        to: Option<Placement>,
-        kept: bool,
-    ) -> Result<u64, Errno> {
-        let from = whole_pages(old, length).map_err(|_| Errno::INVAL)?;
-        let length = from.end - from.start;
-        self.restore_sites(&from);
-        self.make_way(&from);
-        if let Some(Placement::Fixed(at)) = to {
-            self.make_way(&(at..at.saturating_add(wanted)));
-        }
-        let wanted = wanted.checked_next_multiple_of(PAGE).filter(|&wanted| wanted > 0).ok_or(Errno::INVAL)?;
-        if wanted >= USER_END {
-            return Err(Errno::INVAL);
-        }
-        let mut inner = self.inner();
-        if inner.areas.count() + 3 >= MOST_AREAS {
-            return Err(Errno::NOMEM);
-        }
-        let Some((start, area)) = inner.areas.find(old).map(|(start, area)| (start, area.clone())) else {
-            return Err(Errno::FAULT);
-        };
-        if length == 0 && !matches!(area.backing, Backing::Shared(..)) {
-            return Err(Errno::INVAL);
-        }
-        if from.end > area.end {
-            return Err(Errno::FAULT);
-        }
-        if !matches!(to, Some(Placement::Fixed(_))) && !kept && length > 0 && wanted <= length {
-            self.remove(&mut inner, old + wanted..from.end)?;
-            return Ok(old);
-        }
-        // A file ends there.
-        if area.backing.advanced(old - start).ends_beyond(wanted) {
-            return Err(Errno::INVAL);
-        }
-        // What leads to the pages from elsewhere is held as well.
-        if !self.ledger.may_hold(self.machine.used() + Tables::most(wanted)) {
-            return Err(Errno::NOMEM);
-        }
-        if !matches!(to, Some(Placement::Fixed(_))) && !kept && length > 0 {
-            let more = from.end..old.checked_add(wanted).ok_or(Errno::NOMEM)?;
-            if area.end == from.end && more.end <= MAPPINGS_END && inner.areas.are_free(&more) {
-                inner.areas.remove(start..area.end);
-                inner.areas.insert(start..more.end, area.protection, area.backing, area.marks);
-                return Ok(old);
-            }
-        }
-        let target = match to {
-            None => return Err(Errno::NOMEM),
-            Some(Placement::Fixed(at) | Placement::Free(at)) => {
-                let range = whole_pages(at, wanted)?;
-                if range.start < LOWEST {
-                    return Err(Errno::PERM);
-                }
-                if range.start < from.end && from.start < range.end {
-                    return Err(Errno::INVAL);
-                }
-                self.remove(&mut inner, range)?;
-                at
-            }
-            Some(Placement::Hint(_) | Placement::Low(_)) => {
-                inner.areas.gap(wanted, LOWEST..MAPPINGS_END).ok_or(Errno::NOMEM)?
-            }
-        };
-        if length == 0 {
-            let backing = area.backing.advanced(old - start);
-            inner.areas.insert(target..target + wanted, area.protection, backing, area.marks);
-            inner.count();
-            return Ok(target);
-        }
-        self.move_area(&mut inner, from, target, wanted, kept)?;
-        Ok(target)
-    }
-
-    fn move_area(
-        &self,
-        inner: &mut Inner,
-        from: Range<u64>,
-        target: u64,
-        wanted: u64,
-        kept: bool,
-    ) -> Result<(), Errno> {
-        let common = wanted.min(from.end - from.start);
-        let Some((_, area)) = inner.areas.remove(from.clone()).into_iter().next() else {
-            return Err(Errno::FAULT);
-        };
-        let Area { protection, backing, marks, .. } = area;
-        self.drop_pages(inner, from.start + common..from.end);
-        if kept {
-            inner.areas.insert(from.clone(), protection, backing.clone(), marks - LOCKS);
-        }
-        inner.areas.insert(target..target + wanted, protection, backing, marks);
-        let pages = page(from.start)..page(from.end);
-        let moved: Vec<(u64, Page)> = inner.pages.range(pages).map(|(&number, &page)| (number, page)).collect();
-        let mut led = Ok(());
-        for &(number, there) in &moved {
-            inner.pages.remove(&number);
-            if let Some(tables) = &mut inner.tables {
-                tables.clear(&self.machine, number);
-            }
-            let number = number - page(from.start) + page(target);
-            inner.pages.insert(number, there);
-            if self.lead(inner, number, there.frame, protection).is_none() {
-                // It is led to when it is touched; what is shared is found again then.
-                led = Err(Errno::NOMEM);
-                if !there.own {
-                    inner.pages.remove(&number);
-                }
-            }
-        }
-        inner.count();
-        for run in runs(moved.into_iter().map(|(_, page)| page.frame).collect()) {
-            self.machine.forget_translations(run);
-        }
-        led
     }
 
     /// A copy for a child, with its own pages where they are private. Where they are shared it finds the
