@@ -44,6 +44,17 @@ int main(void) {
     all("file/in", O_RDONLY);
     all("near", O_RDONLY | O_NOFOLLOW);
     all("new", O_RDWR | O_CREAT);
+    all("in/", O_RDONLY);
+    all("file/", O_RDONLY);
+    all("file/.", O_RDONLY);
+    all("near/", O_RDONLY);
+    all("folder/", O_RDONLY | O_NOFOLLOW);
+    all("none/", O_RDONLY);
+    all("none/", O_RDWR | O_CREAT);
+    all("in/", O_RDWR | O_CREAT);
+    MUST(symlink("nothing", "top/dangling") == 0);
+    all("dangling", O_RDWR | O_CREAT | O_EXCL);
+    all("dangling", O_RDONLY);
     struct how how = {.flags = O_RDONLY, .resolve = IN_ROOT};
     SHOW(close(syscall(SYS_OPENAT2, folder, "/in/file", &how, sizeof how)));
     SHOW(close(syscall(SYS_OPENAT2, folder, "far", &how, sizeof how)));

@@ -22,7 +22,7 @@ pub(crate) enum Advice {
     /// What is behind it is zeroes: `MADV_REMOVE`.
     Remove,
     /// More and less is known of it; whether that is for private memory without a file alone.
-    Mark(Marks, Marks, bool),
+    Mark { more: Marks, less: Marks, is_private: bool },
 }
 
 /// How much of something is locked, and how much is mapped.
@@ -36,7 +36,7 @@ impl Space {
     /// Says something of a range: of each area in it, from the first on. `ENOMEM` when there is not one everywhere.
     pub(crate) fn advise(&self, start: u64, length: u64, advice: Advice) -> Result<(), Errno> {
         let range = whole_pages(start, length)?;
-        if matches!(advice, Advice::Discard(_) | Advice::Mark(..)) {
+        if matches!(advice, Advice::Discard(_) | Advice::Mark { .. }) {
             self.make_way(&range);
         }
         let mut inner = self.inner();
@@ -73,9 +73,9 @@ impl Space {
             }
             Advice::Idle => {}
             Advice::Discard(_) => self.drop_pages(inner, range),
-            Advice::Free | Advice::Mark(.., true) if !is_anonymous => return Err(Errno::INVAL),
+            Advice::Free | Advice::Mark { is_private: true, .. } if !is_anonymous => return Err(Errno::INVAL),
             Advice::Free => {}
-            Advice::Mark(more, less, _) => mark(inner, range, more, less)?,
+            Advice::Mark { more, less, .. } => mark(inner, range, more, less)?,
             Advice::Remove => match &area.backing {
                 Backing::Anonymous => return Err(Errno::INVAL),
                 Backing::File(..) | Backing::Shared(_, _, Reach::ReadOnly) => return Err(Errno::ACCESS),
@@ -96,6 +96,7 @@ impl Space {
     /// is not all of it.
     pub(crate) fn lock(&self, start: u64, length: u64, marks: Marks) -> Result<(), Errno> {
         let range = whole_pages(start, length).map_err(|_| Errno::NOMEM)?;
+        self.make_way(&range);
         let mut inner = self.inner();
         let mut end = range.start;
         while end < range.end

@@ -200,9 +200,9 @@ pub(super) fn dup3(thread: &mut Thread, [from, to, flags, ..]: Arguments) -> Ans
 const F_SETOWN_EX: i32 = 15;
 const F_GETOWN_EX: i32 = 16;
 const F_OWNER_PID: u32 = 1;
+const F_OWNER_PGRP: u32 = 2;
 /// From `linux/fcntl.h`.
 const F_DUPFD_QUERY: i32 = 1027;
-const F_OWNER_PGRP: u32 = 2;
 
 /// Whether a process, or a group where it is negative, is there to be told; `ESRCH`.
 fn check_owner(thread: &Thread, owner: i32) -> Result<(), Errno> {

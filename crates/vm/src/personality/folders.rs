@@ -53,12 +53,14 @@ pub(super) fn mkdirat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
         Errno::ROFS => Errno::EXIST,
         errno => errno,
     })?;
+    let mask = lock(&thread.process.place()).mask;
+    let mode_of = |inherited| mode as u32 & 0o1777 & !mask | passed_on(inherited);
     let path = match path {
         Way::Path(path) => path,
         Way::Memory(spot) => {
             thread.may(&spot, Permission::FsCreate)?;
             let inherited = thread.inherited(&spot.path);
-            let mode = mode as u32 & 0o1777 & !lock(&thread.process.place()).mask | passed_on(inherited);
+            let mode = mode_of(inherited);
             thread.world.scratch.make_folder(&spot, mode, thread.world.now())?;
             owned(thread, &spot.path, None, inherited);
             thread.made_at(&spot.path, true);
@@ -67,8 +69,7 @@ pub(super) fn mkdirat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
     };
     thread.world.call(Call::CreateDirectory { directory: thread.root()?, path: &path.written })?;
     let inherited = thread.inherited(&path.normal);
-    let mode = mode as u32 & 0o1777 & !lock(&thread.process.place()).mask | passed_on(inherited);
-    owned(thread, &path.normal, Some(mode), inherited);
+    owned(thread, &path.normal, Some(mode_of(inherited)), inherited);
     thread.made_at(&path.normal, true);
     Ok(0)
 }
@@ -159,15 +160,13 @@ pub(super) fn renameat2(thread: &mut Thread, [from_folder, from, to_folder, to, 
         return Err(Errno::INVAL);
     }
     let space = thread.process.space()?;
-    let is_dots = |at: u64| {
-        let text = space.text(at)?;
-        let name = text.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        Ok::<_, Errno>(name == b"." || name == b"..")
-    };
-    if is_dots(from)? || is_dots(to)? {
+    let texts = [space.text(from)?, space.text(to)?];
+    let last = |text: &Vec<u8>| text.rsplit(|&byte| byte == b'/').next().map(<[u8]>::to_vec).unwrap_or_default();
+    let names = texts.each_ref().map(last);
+    if names.iter().any(|name| name == b"." || name == b"..") {
         return Err(Errno::BUSY);
     }
-    let is_folder = space.text(from)?.ends_with(b"/") || space.text(to)?.ends_with(b"/");
+    let is_folder = texts.iter().any(|text| text.ends_with(b"/"));
     let (from, to) = match (thread.changeable(from_folder, from)?, thread.changeable(to_folder, to)?) {
         (Way::Path(from), Way::Path(to)) => (from, to),
         (Way::Memory(from), Way::Memory(to)) => {
@@ -283,15 +282,7 @@ pub(super) fn linkat(thread: &mut Thread, [from_folder, from, to_folder, to, fla
     let from = thread.changeable_path(thread.path(int(from_folder), from)?, follow)?;
     let (from, to) = match (from, thread.changeable(to_folder, to)?) {
         (Way::Path(from), Way::Path(to)) => (from, to),
-        (Way::Memory(from), Way::Memory(to)) => {
-            thread.world.judge(&from.path, FileUse::Look)?;
-            thread.may(&to, Permission::FsCreate)?;
-            let node = from.found()?;
-            thread.world.judge(&from.path, FileUse::Move(&to.path))?;
-            thread.world.scratch.link(node, &to, thread.world.now())?;
-            tell_link(thread, &to.path);
-            return Ok(0);
-        }
+        (Way::Memory(from), Way::Memory(to)) => return link_in_memory(thread, &from, &to),
         _ => return Err(Errno::XDEV),
     };
     let root = thread.root()?;
@@ -309,20 +300,16 @@ fn link_open(thread: &Thread, open: &Open, to_folder: u64, to: u64) -> Answer {
     if !open.may_be_named(names) {
         return Err(Errno::NOENT);
     }
-    // Under the other name nothing more can be done with it than where it is: as of any link.
-    let place = open.place();
-    if thread.world.scratch.has(&place) {
-        thread.world.judge(&place, FileUse::Look)?;
-        thread.world.judge(&place, FileUse::Move(&to.path))?;
-    }
-    thread.may(&to, Permission::FsCreate)?;
-    if open.check_access(false).is_ok() {
-        thread.may(&to, Permission::FsRead)?;
-    }
-    if open.check_access(true).is_ok() {
-        thread.may(&to, Permission::FsWrite)?;
-    }
-    thread.world.scratch.link(node, &to, thread.world.now())?;
+    link_in_memory(thread, &Spot::of(open.place(), node.clone()), &to)
+}
+
+/// Gives what is at one place another name, under which no more can be done with it.
+fn link_in_memory(thread: &Thread, from: &Spot, to: &Spot) -> Answer {
+    thread.world.judge(&from.path, FileUse::Look)?;
+    thread.may(to, Permission::FsCreate)?;
+    let node = from.found()?;
+    thread.world.judge(&from.path, FileUse::Move(&to.path))?;
+    thread.world.scratch.link(node, to, thread.world.now())?;
     tell_link(thread, &to.path);
     Ok(0)
 }

@@ -243,7 +243,7 @@ pub(super) fn brk(thread: &mut Thread, [wanted, ..]: Arguments) -> Answer {
 /// `madvise(2)`: only what changes content, what makes pages, and what children have is done.
 pub(super) fn madvise(thread: &mut Thread, [start, length, advice, ..]: Arguments) -> Answer {
     let advice = int(advice);
-    let mark = |more, less, private| Some(Advice::Mark(more, less, private));
+    let mark = |more, less, is_private| Some(Advice::Mark { more, less, is_private });
     let none = Marks::empty();
     let said = match advice {
         libc::MADV_NORMAL..=libc::MADV_WILLNEED => Some(Advice::Nothing),

@@ -91,6 +91,15 @@ impl Thread {
         Ok(())
     }
 
+    /// Whether what is at a path in memory may be opened to be read and written.
+    pub(super) fn may_open(&self, path: &[u8], reads: bool, writes: bool) -> Result<(), Errno> {
+        let may = |permission| self.world.judge(path, FileUse::With(permission));
+        if reads {
+            may(Permission::FsRead)?;
+        }
+        if writes { may(Permission::FsWrite) } else { Ok(()) }
+    }
+
     /// `open(2)` in memory.
     pub(super) fn open_memory(&self, spot: &Spot, flags: u32, mode: u32) -> Result<Arc<Open>, Errno> {
         let has = |flag: i32| flags & flag as u32 == flag as u32;
@@ -100,12 +109,7 @@ impl Thread {
         let reads = access != libc::O_WRONLY as u32 && !path_only;
         let writes = (access != libc::O_RDONLY as u32 || has(libc::O_TRUNC)) && !path_only;
         let may = |permission| world.judge(&spot.path, FileUse::With(permission));
-        let content = || {
-            if reads {
-                may(Permission::FsRead)?;
-            }
-            if writes { may(Permission::FsWrite) } else { Ok(()) }
-        };
+        let content = || self.may_open(&spot.path, reads, writes);
         let mode = mode & !lock(&self.process.place()).mask;
         if has(libc::O_TMPFILE) {
             may(Permission::FsCreate)?;
@@ -140,10 +144,7 @@ impl Thread {
                         return super::pipe::open_fifo(self, &pipe, &spot.path, flags);
                     }
                     Body::Socket if !path_only => return Err(Errno::NXIO),
-                    Body::File(content) if has(libc::O_TRUNC) && !path_only => {
-                        content.set_size(0);
-                        node.touched(world.now());
-                    }
+                    Body::File(_) if has(libc::O_TRUNC) && !path_only => set_size(world, node, 0)?,
                     _ => {}
                 }
                 node.clone()

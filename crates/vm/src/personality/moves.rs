@@ -45,7 +45,7 @@ pub(super) fn follow(world: &World, moves: &[(&[u8], &[u8])]) {
     }
     for open in &opens {
         if let Some(now) = moved(&open.place(), moves) {
-            open.move_to(world, now);
+            open.move_to(now);
         }
     }
 }

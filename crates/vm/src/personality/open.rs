@@ -279,8 +279,8 @@ impl Open {
     }
 
     /// It is elsewhere from here on.
-    pub(super) fn move_to(&self, world: &World, place: Vec<u8>) {
-        let kept = Kept::of(&world.machine, place.len());
+    pub(super) fn move_to(&self, place: Vec<u8>) {
+        let kept = Kept::of(&self.world.machine, place.len());
         *lock(&self.moved) = Some((place, kept));
     }
 

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use ringfence_abi::{Call, Handle, OpenHow, Reply, Timestamp};
-use ringfence_isolation::FileUse;
-use ringfence_manifest::Permission;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -130,16 +128,13 @@ impl Thread {
                 let place = open.place();
                 if self.world.scratch.has(&place) {
                     // One with a name is asked for as if it were opened there.
-                    let path = self.absolute(libc::AT_FDCWD, &place)?;
-                    for (is_wanted, permission, bit) in [
-                        (mode != libc::O_WRONLY, Permission::FsRead, super::owners::READ),
-                        (mode != libc::O_RDONLY, Permission::FsWrite, super::owners::WRITE),
-                    ] {
-                        if is_wanted {
-                            self.world.judge(&place, FileUse::With(permission))?;
-                            self.may_use(&path, true, bit)?;
-                        }
-                    }
+                    self.may_open(&place, mode != libc::O_WRONLY, mode != libc::O_RDONLY)?;
+                    let wanted = match mode {
+                        libc::O_RDONLY => owners::READ,
+                        libc::O_WRONLY => owners::WRITE,
+                        _ => owners::READ | owners::WRITE,
+                    };
+                    self.may_use(&self.absolute(libc::AT_FDCWD, &place)?, true, wanted)?;
                 }
                 match mode {
                     libc::O_RDONLY => new(Kind::Reader(pipe.clone())),
@@ -352,10 +347,13 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
     if text.is_empty() {
         return Err(Errno::NOENT);
     }
-    let follow = flags & libc::O_NOFOLLOW as u32 == 0;
+    let is_new = libc::O_CREAT as u32 | libc::O_EXCL as u32;
+    let follow = flags & libc::O_NOFOLLOW as u32 == 0 && flags & is_new != is_new;
     let path = thread.resolve(int(folder), &text, resolve, follow)?;
     thread.may_pass(&path)?;
-    open_path(thread, path, flags, mode)
+    // A link that was not there when the path was walked is not followed.
+    let follow = follow && special::link(thread, &path.normal).is_some();
+    open_path(thread, path, flags, mode, follow)
 }
 
 /// `O_LARGEFILE` as Linux keeps it for whatever is opened by a program of 64 bits.
@@ -385,11 +383,10 @@ fn flags_of(flags: u32) -> Result<u32, Errno> {
 pub(super) fn openat(thread: &mut Thread, [folder, path, flags, mode, ..]: Arguments) -> Answer {
     let flags = flags_of(flags as u32)?;
     let path = thread.path(int(folder), path)?;
-    open_path(thread, path, flags, mode)
+    open_path(thread, path, flags, mode, flags & libc::O_NOFOLLOW as u32 == 0)
 }
 
-fn open_path(thread: &mut Thread, path: Path, flags: u32, mode: u64) -> Answer {
-    let follow = flags & libc::O_NOFOLLOW as u32 == 0;
+fn open_path(thread: &mut Thread, path: Path, flags: u32, mode: u64, follow: bool) -> Answer {
     // What is new is told as such.
     let has = |flag: i32| flags & flag as u32 == flag as u32;
     let was_there = !thread.world.is_watched() || !has(libc::O_CREAT) || thread.status_at(&path, follow).is_ok();

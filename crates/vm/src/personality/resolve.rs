@@ -21,7 +21,7 @@ const MOST_LINKS: usize = 40;
 
 impl Thread {
     /// Where a path leads from a folder by these rules, each step looked at: what comes of it has no links, but the
-    /// last name where that is not to be `follow`ed.
+    /// last name where that is not to be `follow`ed. It ends with a slash where the path has to be a folder.
     pub(super) fn resolve(&self, folder: i32, text: &[u8], rules: u64, follow: bool) -> Result<Path, Errno> {
         let has = |rule: u64| rules & rule != 0;
         if has(CACHED) {
@@ -31,6 +31,8 @@ impl Thread {
         if has(BENEATH) && has(IN_ROOT) {
             return Err(Errno::INVAL);
         }
+        let is_folder = text.ends_with(b"/") || text.ends_with(b"/.");
+        let follow = follow || is_folder;
         let start = names(&self.absolute(folder, b".")?.normal);
         let (device, _) = self.status_at(&self.at(&start)?, true)?.identity();
         let top = if has(IN_ROOT) { start.clone() } else { Vec::new() };
@@ -85,11 +87,15 @@ impl Thread {
                 for name in names(&target).into_iter().rev() {
                     left.push_front(name);
                 }
-            } else if !left.is_empty() && !status.is_folder() && !is_magic {
+            } else if (!left.is_empty() || is_folder) && !status.is_folder() && !is_magic {
                 return Err(Errno::NOTDIR);
             }
         }
-        self.at(&at)
+        let mut path = self.at(&at)?;
+        if is_folder {
+            path.written.push(b'/');
+        }
+        Ok(path)
     }
 
     fn at(&self, names: &[Vec<u8>]) -> Result<Path, Errno> {
