@@ -172,7 +172,7 @@ fn streams(spec: &Spec) -> Table {
     let stdin = match &spec.stdio.stdin {
         StreamIn::Inherit => "inherit".into(),
         StreamIn::Null => "null".into(),
-        StreamIn::File(path) => file(path),
+        StreamIn::File(path) | StreamIn::OfFolder(path) => file(path),
         StreamIn::Bytes(bytes) => format!("{} bytes", bytes.len()),
     };
     table.row(["stdin".into(), stdin.into()]);
@@ -180,7 +180,7 @@ fn streams(spec: &Spec) -> Table {
         let to = match stream {
             StreamOut::Inherit => "inherit".into(),
             StreamOut::Null => "null".into(),
-            StreamOut::File(path) => file(path),
+            StreamOut::File(path) | StreamOut::OfFolder(path) => file(path),
             StreamOut::Capture => "kept".into(),
         };
         table.row([name.into(), to.into()]);

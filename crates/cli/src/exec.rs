@@ -129,6 +129,8 @@ async fn accompany(arguments: Arguments) -> Result<ExitCode, Failure> {
             }
         }
     };
+    // The command ends with the connection, if it has not: what it prints would not.
+    drop(visit);
     drop(over);
     ends.finish();
     Ok(code)

@@ -199,12 +199,12 @@ fn placed(mut manifest: Manifest, original: &Spec, home: &Path) -> Manifest {
     let out = |stream: &StreamOut| match stream {
         StreamOut::Inherit | StreamOut::Capture => None,
         StreamOut::Null => Some(Written::nowhere(Stream::Null)),
-        StreamOut::File(path) => file(path),
+        StreamOut::File(path) | StreamOut::OfFolder(path) => file(path),
     };
     let stdin = match &original.stdio.stdin {
         StreamIn::Inherit | StreamIn::Bytes(_) => None,
         StreamIn::Null => Some(Written::nowhere(Stream::Null)),
-        StreamIn::File(path) => file(path),
+        StreamIn::File(path) | StreamIn::OfFolder(path) => file(path),
     };
     manifest.stdio = Stdio { stdin, stdout: out(&original.stdio.stdout), stderr: out(&original.stdio.stderr) };
     manifest

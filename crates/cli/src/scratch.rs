@@ -48,7 +48,7 @@ impl Scratch {
         let folder = Held::make(&std::env::temp_dir(), PREFIX)?;
         watchdog.guard(Some(folder.path().to_owned()));
         let mut signals = watchdog.while_preparing();
-        let jobs = redirect(spec, folder.path())?;
+        let jobs = redirect(spec, &folder.path().canonicalize()?)?;
         let stop = Arc::new(AtomicBool::new(false));
         let budget = Budget { bytes: MOST_BYTES, entries: MOST_ENTRIES, stop: stop.clone(), left_out: 0 };
         let _line = events.talks().then(|| Elapsed::begin("making a scratch copy".into())).flatten();

@@ -152,7 +152,9 @@ fn create(arguments: Create) -> Outcome {
         .map_err(|error| Failure::host(error.as_ref()))
         .and_then(|watchdog| made(arguments, &events, &watchdog))
     {
-        Ok((file, bytes)) if json => print_json(&json!({ "file": file, "bytes": bytes })).map(|()| ExitCode::Done),
+        Ok((file, bytes)) if json => {
+            print_json(&json!({ "file": file.to_string_lossy(), "bytes": bytes })).map(|()| ExitCode::Done)
+        }
         Ok((file, bytes)) => {
             print(&format!("captured: {}, {}\n", visible_line(&file.to_string_lossy()), Bytes(bytes)))?;
             Ok(ExitCode::Done)
@@ -286,7 +288,9 @@ fn list(arguments: &List) -> Outcome {
     if arguments.json {
         let all: Vec<_> = kept
             .iter()
-            .map(|kept| json!({ "name": kept.name, "file": kept.file, "bytes": kept.bytes, "made": kept.made }))
+            .map(|Kept { name, file, bytes, made }| {
+                json!({ "name": name, "file": file.to_string_lossy(), "bytes": bytes, "made": made })
+            })
             .collect();
         print_json(&all)?;
     } else {

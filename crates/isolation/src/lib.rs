@@ -26,6 +26,8 @@ pub mod names;
 #[cfg(unix)]
 mod program;
 mod remnant;
+#[cfg(target_os = "linux")]
+mod stream;
 pub mod system;
 mod usage;
 
@@ -47,6 +49,8 @@ pub use host::{Answer, FileUse, Folder, Host, Verdict};
 pub use program::check_linux_program;
 pub use remnant::Remnant;
 pub use ringfence_manifest::{Guarantee, Level, Point, Spec, Strength};
+#[cfg(target_os = "linux")]
+pub use stream::open_of_folder;
 pub use usage::{Limit, LimitKind, Usage};
 
 /// A future that can be sent between threads and forgets its type.

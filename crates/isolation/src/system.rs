@@ -17,12 +17,23 @@ pub const FOLDERS_OF_ETC: [&str; 6] = [
     "/etc/pki/java",
 ];
 
-/// The files: where libraries are, the time zone, protocols. No names of users, no passwords, no
-/// configuration of the host.
-pub const FILES_OF_ETC: [&str; 4] = ["/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/protocols"];
+/// The files: where libraries are, the time zone, protocols and services, what libraries of cryptography begin with. No
+/// names of users, no passwords, no configuration of the host.
+pub const FILES_OF_ETC: [&str; 6] = [
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/ssl/openssl.cnf",
+];
 
-/// `hosts(5)` of a program, which knows itself alone.
-pub const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+/// `hosts(5)` of a program, which knows itself alone: the name of its machine, too, where that can be one.
+pub fn hosts(name: &str) -> String {
+    let is_one = name != "localhost" && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    let own = if is_one && !name.is_empty() { format!("127.0.1.1 {name}\n") } else { String::new() };
+    format!("127.0.0.1 localhost\n::1 localhost\n{own}")
+}
 
 /// `nsswitch.conf(5)` of a program: names of hosts are asked for as DNS does it.
 pub const NAME_SERVICES: &str = "passwd: files\ngroup: files\nhosts: files dns\n";

@@ -81,7 +81,8 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
 
 fn prints_to_a_file(spec: &Spec) -> bool {
     let streams = [&spec.stdio.stdout, &spec.stdio.stderr];
-    spec.limits.output.is_none() && streams.into_iter().any(|stream| matches!(stream, StreamOut::File(_)))
+    spec.limits.output.is_none()
+        && streams.into_iter().any(|stream| matches!(stream, StreamOut::File(_) | StreamOut::OfFolder(_)))
 }
 
 fn files(facts: &Facts) -> Held {

@@ -13,6 +13,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ringfence_abi::Handle;
+use ringfence_isolation::open_of_folder;
 use ringfence_manifest::{Spec, Stdio, StreamIn, StreamOut, WindowSize};
 use rustix::fs::{FileType, MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, fstat, major, memfd_create, seek};
 use rustix::io::{Errno, write};
@@ -118,12 +119,12 @@ fn are_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
 
 /// What the program reads from, and what has to be passed on to it.
 fn input(from: &StreamIn) -> io::Result<(OwnedFd, Option<(OwnedFd, OwnedFd)>)> {
-    if *from != StreamIn::Inherit {
-        return Ok((source(from)?, None));
-    }
-    let inherited = Inherited::of(io::stdin().as_fd()).map_err(|error| of_stream("standard input", &error))?;
     let own = source(from)?;
-    if inherited == Inherited::Pipe { feeding(own) } else { Ok((own, None)) }
+    if !matches!(from, StreamIn::Inherit | StreamIn::File(_)) {
+        return Ok((own, None));
+    }
+    let found = Inherited::of(own.as_fd()).map_err(|error| of_stream("standard input", &error))?;
+    if found == Inherited::Pipe { feeding(own) } else { Ok((own, None)) }
 }
 
 /// A pipe that is fed from this descriptor.
@@ -140,6 +141,7 @@ fn source(from: &StreamIn) -> io::Result<OwnedFd> {
         StreamIn::Inherit => io::stdin().as_fd().try_clone_to_owned()?,
         StreamIn::Null => OpenOptions::new().read(true).open("/dev/null")?.into(),
         StreamIn::File(path) => OpenOptions::new().read(true).open(path)?.into(),
+        StreamIn::OfFolder(path) => open_of_folder(path, false)?.into(),
         StreamIn::Bytes(bytes) => holding(bytes)?,
     })
 }
@@ -252,7 +254,7 @@ pub(crate) fn passes_a_file(spec: &Spec) -> bool {
         // With a terminal of its own it is read here, and typed there.
         _ if spec.session.terminal.is_some() => false,
         StreamIn::Inherit => Inherited::of(io::stdin().as_fd()).is_ok_and(|found| found == Inherited::File),
-        StreamIn::File(_) => true,
+        StreamIn::File(_) | StreamIn::OfFolder(_) => true,
         StreamIn::Null | StreamIn::Bytes(_) => false,
     }
 }

@@ -127,7 +127,8 @@ impl Manifest {
             Some(Stream::Null) => StreamOut::Null,
             Some(Stream::File(path)) => {
                 let file = Written { value: path.clone(), place: place_of(stream) };
-                StreamOut::File(surroundings.stream(name, &file, false, problems))
+                let real = surroundings.stream(name, &file, false, problems);
+                if is_of_folder(&file) { StreamOut::OfFolder(real) } else { StreamOut::File(real) }
             }
         };
         let (stdout, stderr) = (out("stdout", &self.stdio.stdout), out("stderr", &self.stdio.stderr));
@@ -136,11 +137,17 @@ impl Manifest {
             Some(Stream::Null) => StreamIn::Null,
             Some(Stream::File(path)) => {
                 let file = Written { value: path.clone(), place: place_of(&self.stdio.stdin) };
-                StreamIn::File(surroundings.stream("stdin", &file, true, problems))
+                let real = surroundings.stream("stdin", &file, true, problems);
+                if is_of_folder(&file) { StreamIn::OfFolder(real) } else { StreamIn::File(real) }
             }
         };
         Stdio { stdin, stdout, stderr }
     }
+}
+
+/// Whether a stream is named by the manifest: it lies in the capsule's folder.
+fn is_of_folder(file: &Written<PathBuf>) -> bool {
+    matches!(file.place, Place::Manifest { .. })
 }
 
 fn place_of(stream: &Option<Written<Stream>>) -> Place {

@@ -231,9 +231,13 @@ pub enum StreamIn {
     Inherit,
     /// Nothing: the end at once.
     Null,
-    /// A file of the host, absolute.
+    /// A file of the host, absolute: of what is opened there the user says so.
     #[serde(serialize_with = "shown")]
     File(PathBuf),
+    /// A regular file of the capsule's folder, at an absolute path of which no part may be a link: what is there may
+    /// be the word of an instance.
+    #[serde(serialize_with = "shown")]
+    OfFolder(PathBuf),
     /// These bytes, then the end (library only).
     Bytes(Vec<u8>),
 }
@@ -246,9 +250,13 @@ pub enum StreamOut {
     Inherit,
     /// Nowhere.
     Null,
-    /// A file of the host, absolute; created or cut to nothing.
+    /// A file of the host, absolute; created or cut to nothing: of what is opened there the user says so.
     #[serde(serialize_with = "shown")]
     File(PathBuf),
+    /// A regular file of the capsule's folder, created or cut to nothing, at an absolute path of which no part may be a
+    /// link: what is there may be the word of an instance.
+    #[serde(serialize_with = "shown")]
+    OfFolder(PathBuf),
     /// Kept, and part of the exit report (library only).
     Capture,
 }

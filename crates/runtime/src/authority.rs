@@ -178,6 +178,9 @@ impl Authority {
 }
 
 impl Learned {
+    /// How often what is needed of new names is looked for: who renames the same thing more often is granted less.
+    const MOST_ROUNDS: usize = 32;
+
     fn needed(&self) -> BTreeSet<(Permission, Vec<u8>)> {
         let mut needed = self.uses.clone();
         // A look needs some permission on the path, or below it. `fs.list` gives the least.
@@ -191,7 +194,7 @@ impl Learned {
         }
         // Nothing may gain a right by a new name, so the old one needs them all. A thing may be renamed
         // again and again: until nothing is added, or as often as there were renames.
-        for _ in 0..self.moves.len() {
+        for _ in 0..self.moves.len().min(Self::MOST_ROUNDS) {
             let gained: Vec<_> = self.moves.iter().flat_map(|(old, new)| gains(&needed, old, new)).collect();
             if gained.is_empty() || needed.len() + gained.len() > Authority::MOST_LEARNED {
                 break;

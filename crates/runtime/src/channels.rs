@@ -28,6 +28,8 @@ impl Channels {
     pub const MESSAGES: usize = 1024;
     /// How many bytes one channel holds; also the longest message.
     pub const BYTES: usize = 1 << 20;
+    /// How many bytes its name has.
+    pub const LONGEST_NAME: usize = 256;
     /// How many channels there are at once.
     pub const MOST: usize = 4096;
 
@@ -76,6 +78,9 @@ impl Channels {
     }
 
     fn queue(&self, channel: &str) -> Result<Arc<Queue>, ErrorCode> {
+        if channel.len() > Self::LONGEST_NAME {
+            return Err(ErrorCode::Invalid);
+        }
         let mut all = self.all();
         if let Some(queue) = all.get(channel) {
             return Ok(Arc::clone(queue));

@@ -43,6 +43,11 @@ impl Denials {
             denial.resource.push('…');
             denial.grant = None;
         }
+        // It may name the other path of a move, in a sentence.
+        if denial.rule.len() > 2 * Self::LONGEST {
+            denial.rule.truncate(denial.rule.floor_char_boundary(2 * Self::LONGEST));
+            denial.rule.push('…');
+        }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&at) = seen.index.get(&denial) {
             seen.entries[at].1 += 1;
@@ -108,6 +113,8 @@ mod tests {
         denials.record(Denial { grant: Some("x".repeat(1 << 20)), ..denial(&"ü".repeat(1 << 20)) });
         let (kept, _) = denials.list().remove(0);
         assert_eq!((kept.resource.chars().count(), kept.grant), (Denials::LONGEST / 2 + 1, None));
+        denials.record(Denial { rule: "ü".repeat(1 << 20), ..denial("/a") });
+        assert_eq!(denials.list()[1].0.rule.chars().count(), Denials::LONGEST + 1);
     }
 
     #[test]

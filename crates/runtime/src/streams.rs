@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ringfence_abi::{ErrorCode, FileKind, Interest, Position, Stat};
+use ringfence_isolation::open_of_folder;
 use ringfence_manifest::{StreamIn, StreamOut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags, fstat};
@@ -128,6 +129,7 @@ impl Stream {
             StreamIn::Inherit => inherit(rustix::stdio::stdin())?,
             StreamIn::Null => End::Null,
             StreamIn::File(path) => opened(path, open(OpenOptions::new().read(true), path).and_then(end))?,
+            StreamIn::OfFolder(path) => opened(path, of_folder(path, false).and_then(end))?,
             StreamIn::Bytes(bytes) => End::Bytes(bytes.clone(), AtomicUsize::new(0)),
         }))
     }
@@ -144,6 +146,7 @@ impl Stream {
                 let file = open(options.write(true).create(true).truncate(true), path);
                 opened(path, file.and_then(|file| written(file, ledger)))?
             }
+            StreamOut::OfFolder(path) => opened(path, of_folder(path, true).and_then(|file| written(file, ledger)))?,
             StreamOut::Capture => End::Captured(Arc::default()),
         }))
     }
@@ -294,6 +297,11 @@ fn inherit(shared: BorrowedFd<'static>) -> Result<End, StreamError> {
 fn open(options: &mut OpenOptions, path: &Path) -> io::Result<Descriptor> {
     let careful = OFlags::NONBLOCK | OFlags::NOCTTY;
     options.custom_flags(careful.bits().cast_signed()).open(path).map(|file| Descriptor::Own(file.into()))
+}
+
+/// Opens a file of the capsule's folder.
+fn of_folder(path: &Path, writes: bool) -> io::Result<Descriptor> {
+    open_of_folder(path, writes).map(|file| Descriptor::Own(file.into()))
 }
 
 fn opened(path: &Path, end: io::Result<End>) -> Result<End, StreamError> {

@@ -31,11 +31,11 @@ pub(super) fn of(spec: &Spec) -> Vec<String> {
             warnings.push(format!("{permission} = / covers every mount"));
         }
     }
-    if let StreamIn::File(path) = &spec.stdio.stdin {
+    if let StreamIn::File(path) | StreamIn::OfFolder(path) = &spec.stdio.stdin {
         warnings.push(format!("standard input is {}: the capsule reads it without a permission", path.display()));
     }
     for (name, stream) in [("output", &spec.stdio.stdout), ("error", &spec.stdio.stderr)] {
-        if let StreamOut::File(path) = stream {
+        if let StreamOut::File(path) | StreamOut::OfFolder(path) = stream {
             let replaced = if path.exists() { "what is in it is replaced" } else { "it is made" };
             warnings.push(format!("standard {name} is written to {}: {replaced}", path.display()));
         }

@@ -47,7 +47,8 @@ impl Entry {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Held::take(&folder)? {
                     // A process that was killed left it.
                     Some(left) => left.remove()?,
-                    None if folder.exists() => return Ok(None),
+                    // Somebody may just be looking at it, as who cleans up does.
+                    None if is_held(&folder) => return Ok(None),
                     None => {}
                 },
                 Err(error) => return Err(error),

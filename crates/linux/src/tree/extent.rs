@@ -35,11 +35,13 @@ pub(crate) fn extent(files: &FilePermissions, at: &str, others: &[&str]) -> Exte
     if parts.is_empty() { Extent::Nothing } else { Extent::Parts(parts) }
 }
 
-/// Whether anything that changes files is granted on `at` or below it.
-pub(crate) fn changes(files: &FilePermissions, at: &str) -> bool {
+/// Whether anything that changes files is granted on `at` or below it, paths that belong to one of `others`, which lie
+/// deeper, not counted.
+pub(crate) fn changes(files: &FilePermissions, at: &str, others: &[&str]) -> bool {
     let changing = [Permission::FsWrite, Permission::FsCreate, Permission::FsDelete];
+    let elsewhere = |rule: &PathRule| others.iter().any(|other| covers(other, &rule.0) && covers(at, other));
     let mut rules = changing.iter().flat_map(|&permission| files.rules(permission));
-    rules.any(|rule| rule.covers(at.as_bytes()) || rule.lies_within(at.as_bytes()))
+    rules.any(|rule| rule.covers(at.as_bytes()) || (rule.lies_within(at.as_bytes()) && !elsewhere(rule)))
 }
 
 /// Whether `path` is `folder` or below it.
@@ -54,6 +56,16 @@ mod tests {
     fn reading(paths: &[&str]) -> FilePermissions {
         let read = paths.iter().map(|path| PathRule((*path).to_owned())).collect();
         FilePermissions { read, ..FilePermissions::default() }
+    }
+
+    #[test]
+    fn what_is_changed_deeper_is_not_changed_above() {
+        let write = ["/data/in", "/tmp"].map(|path| PathRule(path.into())).to_vec();
+        let files = FilePermissions { write, ..FilePermissions::default() };
+        assert!(
+            changes(&files, "/", &["/tmp"]) && changes(&files, "/data", &[]) && changes(&files, "/data/in/here", &[])
+        );
+        assert!(!changes(&files, "/", &["/tmp", "/data"]) && !changes(&files, "/data", &["/data/in"]));
     }
 
     #[test]
@@ -82,8 +94,8 @@ mod tests {
     #[test]
     fn only_permissions_that_change_make_a_place_writable() {
         let mut files = reading(&["/data"]);
-        assert!(!changes(&files, "/data"));
+        assert!(!changes(&files, "/data", &[]));
         files.delete.push(PathRule("/data/x".into()));
-        assert!(changes(&files, "/data") && changes(&files, "/data/x/y") && !changes(&files, "/data/y"));
+        assert!(changes(&files, "/data", &[]) && changes(&files, "/data/x/y", &[]) && !changes(&files, "/data/y", &[]));
     }
 }

@@ -36,6 +36,13 @@ impl Source {
         Self::new(path, &fstat(&opened)?)
     }
 
+    /// Looks at a path in which every link was followed already: one that is there now may be a capsule's word.
+    pub(crate) fn look_resolved(path: &Path) -> io::Result<Source> {
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let opened = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+        Self::new(path, &fstat(&opened)?)
+    }
+
     /// Looks at `rest` below a folder, through no symbolic link: what is there may be the capsule's word.
     pub(crate) fn look_below(folder: &Path, rest: &str) -> io::Result<Source> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ringfence_isolation::system::{FILES_OF_ETC, FOLDERS, FOLDERS_OF_ETC, HOSTS, NAME_SERVICES, groups, users};
+use ringfence_isolation::system::{FILES_OF_ETC, FOLDERS, FOLDERS_OF_ETC, NAME_SERVICES, groups, hosts, users};
 use ringfence_manifest::{Mount, MountMode, Permission, Spec};
 
 use super::PlanError;
@@ -163,7 +163,7 @@ fn root(spec: &Spec, overlays: &mut Overlays) -> Result<Root, PlanError> {
     let failed = |source| PlanError::Open { from: from.clone(), at: "/".into(), source };
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&from).map_err(failed)?;
-    let (source, writable) = (Source::look(&from).map_err(failed)?, changes(files, "/"));
+    let (source, writable) = (Source::look(&from).map_err(failed)?, changes(files, "/", &others));
     let overlay = if writable { overlays.folder("/", &from)? } else { None };
     Ok(Root::Own { source, from, writable, overlay })
 }
@@ -296,7 +296,7 @@ impl Builder {
         if spec.permissions.has_names() {
             self.file("/etc/resolv.conf", format!("nameserver {}\n", network::NAME_SERVER).into_bytes())?;
         }
-        self.file("/etc/hosts", HOSTS.into())?;
+        self.file("/etc/hosts", hosts(&spec.capsule.name).into())?;
         self.file("/etc/nsswitch.conf", NAME_SERVICES.into())
     }
 
@@ -397,7 +397,7 @@ impl Builder {
             for at in parts {
                 let rest = at[mount.at.len()..].trim_start_matches('/');
                 let found = match rest {
-                    "" => Source::look(&mount.from),
+                    "" => Source::look_resolved(&mount.from),
                     rest => Source::look_below(&mount.from, rest),
                 };
                 let source = match found {
@@ -412,7 +412,7 @@ impl Builder {
                     check_target(above, &at, source.is_folder)?;
                     self.taken(&at);
                 }
-                let writable = mount.mode == MountMode::ReadWrite && changes(files, &at);
+                let writable = mount.mode == MountMode::ReadWrite && changes(files, &at, &deeper);
                 let protection = Protection { read_only: !writable, ..Protection::WRITABLE };
                 let is_folder = source.is_folder;
                 let from = source.path();

@@ -53,7 +53,7 @@ fn paths_of_the_manifest_are_seen_from_its_folder_and_those_of_flags_from_here()
     assert_eq!(spec.program.path, here.join("bin/example.wasm"));
     assert_eq!(spec.mounts[0].from, here.join("src"));
     assert_eq!(spec.mounts[1].from, here.join("src"));
-    assert_eq!(spec.stdio.stdout, StreamOut::File(here.join("out.txt")));
+    assert_eq!(spec.stdio.stdout, StreamOut::OfFolder(here.join("out.txt")));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ringfence_isolation::Spec;
 use ringfence_manifest::{Mount, MountMode};
-use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, fstat, memfd_create, open, openat};
+use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, ResolveFlags, fstat, memfd_create, openat, openat2};
 use rustix::io::Errno;
 
 use super::place::Place;
@@ -35,6 +35,9 @@ pub(super) struct Mounted {
     pub(super) descriptor: Arc<OwnedFd>,
     pub(super) is_file: bool,
 }
+
+/// Where a mount comes from was resolved with every link followed: one that is there now may be a capsule's word.
+const RESOLVED: ResolveFlags = ResolveFlags::NO_SYMLINKS;
 
 /// One mount point, or a folder on the way to one.
 #[derive(Default)]
@@ -77,13 +80,13 @@ impl Tree {
     /// Opens the root, if there is to be one, which is made when it is not there, and every mount.
     pub(crate) fn new(spec: &Spec) -> Result<Self, TreeError> {
         let root = match spec.mounts.iter().find(|mount| mount.at == "/") {
-            Some(mount) => Mounted::open(&mount.from, mount)?,
+            Some(mount) => Mounted::open(mount, RESOLVED)?,
             None => match &spec.root {
                 Some(root) => {
                     create(root)?;
                     let (at, name) = ("/".to_owned(), "/".to_owned());
                     let at_root = Mount { at, name, from: root.clone(), mode: MountMode::ReadWrite };
-                    Mounted::open(root, &at_root)?
+                    Mounted::open(&at_root, ResolveFlags::empty())?
                 }
                 None => Mounted::nothing()?,
             },
@@ -92,7 +95,7 @@ impl Tree {
         for mount in spec.mounts.iter().filter(|mount| mount.at != "/") {
             let graft = tree.graft(&mount.at);
             tree.grafts[graft].mount = Some(tree.mounts.len());
-            tree.mounts.push(Mounted::open(&mount.from, mount)?);
+            tree.mounts.push(Mounted::open(mount, RESOLVED)?);
         }
         Ok(tree)
     }
@@ -161,18 +164,19 @@ impl Mounted {
         self.from.as_os_str().is_empty()
     }
 
-    fn open(from: &Path, mount: &Mount) -> Result<Self, TreeError> {
+    fn open(mount: &Mount, resolve: ResolveFlags) -> Result<Self, TreeError> {
+        let from = &mount.from;
         let failed =
             |errno: Errno| TreeError::Open { from: from.to_owned(), at: mount.at.clone(), source: errno.into() };
         let read_only = mount.mode == MountMode::ReadOnly;
         // Looked at without opening it: opening a device may do something.
-        let looked = open(from, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        let open = |flags: OFlags| openat2(CWD, from, flags | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(failed);
+        let looked = open(OFlags::PATH)?;
         let (descriptor, is_file) = match kind(&looked).map_err(failed)? {
             FileType::Directory => (looked, false),
             FileType::RegularFile => {
                 let access = if read_only { OFlags::RDONLY } else { OFlags::RDWR };
-                let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-                let opened = openat(CWD, from, flags, Mode::empty()).map_err(failed)?;
+                let opened = open(access | OFlags::NONBLOCK | OFlags::NOCTTY)?;
                 if kind(&opened).map_err(failed)? != FileType::RegularFile {
                     return Err(TreeError::Special { from: from.to_owned() });
                 }

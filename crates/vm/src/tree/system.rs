@@ -38,6 +38,8 @@ pub(crate) struct Looked {
     /// Open as a path only.
     pub(crate) place: OwnedFd,
     pub(crate) stat: Stat,
+    /// Where it really is; the path it was looked for at, where that is no part of the system.
+    pub(crate) real: Vec<u8>,
     /// It is the program's own file, which is open for reading and may lie where nothing else can be opened.
     is_program: bool,
 }
@@ -75,6 +77,16 @@ impl System {
         Ok(system)
     }
 
+    /// Whether mounts of the manifest lie beside it, to which its links may lead.
+    pub(crate) fn has_mounts_beside(&self) -> bool {
+        self.mounts.iter().any(|mount| mount != b"/")
+    }
+
+    /// Where a file of the system's really is, links followed.
+    pub(crate) fn real(&self, path: &[u8]) -> Vec<u8> {
+        self.look(path, true).map_or_else(|_| path.to_vec(), |looked| looked.real)
+    }
+
     /// Where the program is, for itself.
     pub(crate) fn program(&self) -> &[u8] {
         &self.program
@@ -82,7 +94,7 @@ impl System {
 
     /// The program's file.
     pub(crate) fn program_file(&self) -> Result<HostFile, Errno> {
-        Ok(HostFile::new(rustix::io::fcntl_dupfd_cloexec(&self.program_file, 3)?, &self.program))
+        Ok(HostFile::new(rustix::io::fcntl_dupfd_cloexec(&self.program_file, 3)?, &self.real(&self.program)))
     }
 
     /// The content of a file that is made here.
@@ -106,7 +118,7 @@ impl System {
         if path == self.program && !self.program.is_empty() && path.starts_with(PROGRAM.as_bytes()) {
             let place = rustix::io::fcntl_dupfd_cloexec(&self.program_file, 3)?;
             let stat = fstat(&place)?;
-            return Ok(Looked { place, stat, is_program: true });
+            return Ok(Looked { place, stat, real: path.to_vec(), is_program: true });
         }
         if ABSENT.iter().any(|absent| covers(absent.as_bytes(), path)) {
             return Err(Errno::NOENT);
@@ -118,11 +130,12 @@ impl System {
         let stat = fstat(&place)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let plain = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
-        if plain && self.is_inside(&real_path(&place)?) {
-            Ok(Looked { place, stat, is_program: false })
-        } else {
-            Err(Errno::NOENT)
+        let real = real_path(&place)?;
+        if !plain || !self.is_inside(&real) {
+            return Err(Errno::NOENT);
         }
+        let real = if self.has(&real) { real } else { path.to_vec() };
+        Ok(Looked { place, stat, real, is_program: false })
     }
 
     /// Whether what really lies at a path of the host is part of the system.
@@ -175,7 +188,7 @@ fn made(spec: &Spec) -> BTreeMap<&'static str, Vec<u8>> {
     let mut made = BTreeMap::from([
         ("/etc/passwd", system::users(user, user).into_bytes()),
         ("/etc/group", system::groups(user).into_bytes()),
-        ("/etc/hosts", system::HOSTS.into()),
+        ("/etc/hosts", system::hosts(&spec.capsule.name).into_bytes()),
         ("/etc/nsswitch.conf", system::NAME_SERVICES.into()),
     ]);
     if spec.permissions.has_names() {
