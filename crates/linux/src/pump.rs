@@ -1,6 +1,6 @@
 //! From a pipe of the program's to the hal or to a descriptor, and from a descriptor to a pipe of the program's.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use ringfence_isolation::{Answer, Host, Usage, Verdict};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
-use rustix::io::{Errno, ioctl_fionread, read, write};
+use rustix::io::{Errno, ReadWriteFlags, ioctl_fionread, pwritev2, read, write};
 use tokio::runtime;
 
 use crate::launch::pair;
@@ -182,13 +182,22 @@ fn write_all(mut rest: &[u8], to: &OwnedFd, mut over: Option<&OwnedFd>, patience
             (over, waiting) = (None, Some(patience));
             continue;
         }
-        match write(to, rest) {
+        match write_now(to, rest) {
             Ok(count) => rest = &rest[count..],
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => return None,
         }
     }
     Some(())
+}
+
+/// Writes what there is room for: where two write to one pipe, the other may have taken what `poll` promised
+/// (`pwritev2(2)`, `RWF_NOWAIT`).
+fn write_now(to: &OwnedFd, from: &[u8]) -> Result<usize, Errno> {
+    match pwritev2(to, &[IoSlice::new(from)], u64::MAX, ReadWriteFlags::NOWAIT) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => write(to, from),
+        answer => answer,
+    }
 }
 
 /// How much there is in a pipe now; what a terminal shows is not known before it is read.

@@ -116,7 +116,7 @@ impl Orders {
         }
     }
 
-    /// Ends one, with its session's processes.
+    /// Ends one, with the processes of its group. Those of other groups of its session end with the place.
     fn give_up(&mut self, index: usize) {
         if let Some(running) = self.0.get_mut(index).and_then(Option::take) {
             let _ = sys::kill(-running.pid, libc::SIGKILL);

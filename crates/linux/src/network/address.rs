@@ -1,6 +1,6 @@
 //! Addresses as system calls take them: `ip(7)`, `ipv6(7)`.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 pub(super) use ringfence_isolation::canonical;
 use rustix::io::Errno;
@@ -19,6 +19,23 @@ pub(super) enum Target {
     Nobody,
     /// Of another family: a Unix socket, most likely.
     Foreign,
+}
+
+impl Target {
+    /// The same of who is to be reached: the unspecified address means the host itself (`ip(7)`), and is judged as that.
+    pub(super) fn reached(self) -> Target {
+        match self {
+            Target::Internet(mut address) if address.ip().to_canonical().is_unspecified() => {
+                address.set_ip(match address.ip() {
+                    IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                    IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+                    IpAddr::V6(_) => Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
+                });
+                Target::Internet(address)
+            }
+            other => other,
+        }
+    }
 }
 
 /// What the bytes of an address name, as the kernel reads them.
@@ -78,6 +95,20 @@ mod tests {
         assert_eq!(address, Ok(Target::Internet(expected.into())));
         assert_eq!(parse(&0_u16.to_ne_bytes()), Ok(Target::Nobody));
         assert_eq!(parse(&1_u16.to_ne_bytes()), Ok(Target::Foreign));
+    }
+
+    #[test]
+    fn who_is_unspecified_is_the_host_itself() {
+        let reached = |text: &str| Target::Internet(text.parse().unwrap()).reached();
+        for (named, meant) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("[::ffff:0.0.0.0]:80", "[::ffff:127.0.0.1]:80"),
+            ("192.0.2.7:80", "192.0.2.7:80"),
+        ] {
+            assert_eq!(reached(named), Target::Internet(meant.parse().unwrap()));
+        }
+        assert_eq!(Target::Nobody.reached(), Target::Nobody);
     }
 
     #[test]

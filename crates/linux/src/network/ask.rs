@@ -8,6 +8,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::address::{self, Target};
+use super::closing::Lent;
 use crate::sys::{self, Notification};
 
 /// `PIDFD_THREAD` of `pidfd_open(2)`.
@@ -23,7 +24,7 @@ pub(super) struct Ask {
 #[derive(Debug)]
 pub(super) struct Answer {
     /// Takes the place of the program's own socket.
-    pub(super) socket: Option<OwnedFd>,
+    pub(super) socket: Option<Lent>,
     /// What the call returns.
     pub(super) result: Result<(), Errno>,
 }
@@ -31,7 +32,7 @@ pub(super) struct Answer {
 /// The socket a call is about, fetched from the program.
 #[derive(Debug)]
 pub(super) struct Own {
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Lent,
     pub(super) family: AddressFamily,
     pub(super) kind: SocketType,
     pub(super) waits: bool,
@@ -45,7 +46,7 @@ impl Answer {
 
     /// Another socket, and how the call ended.
     pub(super) fn with(socket: OwnedFd, result: Result<(), Errno>) -> Self {
-        Answer { socket: Some(socket), result }
+        Answer { socket: Some(socket.into()), result }
     }
 }
 
@@ -90,7 +91,7 @@ impl Ask {
     pub(super) fn own(&self) -> Result<Own, Errno> {
         let process = self.process()?;
         let number = i32::try_from(self.descriptor()).map_err(|_| Errno::BADF)?;
-        let socket = pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?;
+        let socket = Lent::from(pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?);
         let family = sockopt::socket_domain(&socket)?;
         let kind = sockopt::socket_type(&socket)?;
         let waits = !rustix::fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);

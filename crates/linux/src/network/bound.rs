@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -47,8 +47,8 @@ impl Bound {
     }
 
     /// Keeps one until it listens or is connected.
-    pub(super) fn insert(&self, asked: Ask, socket: &OwnedFd, opened: Opened) -> Result<(), Errno> {
-        let entry = Entry { opened, name: format!("socket:[{}]", fstat(socket)?.st_ino), asked };
+    pub(super) fn insert(&self, asked: Ask, socket: impl AsFd, opened: Opened) -> Result<(), Errno> {
+        let entry = Entry { opened, name: format!("socket:[{}]", fstat(&socket)?.st_ino), asked };
         let mut sockets = self.sockets();
         if sockets.len() >= most() {
             return Err(Errno::NOBUFS);

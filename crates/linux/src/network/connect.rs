@@ -1,7 +1,7 @@
 //! `connect(2)`.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use ringfence_abi::{Call, ErrorCode, Interest};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -20,7 +20,7 @@ const SYN_SENT: u8 = 2;
 impl Desk {
     pub(super) async fn connect(&self, ask: &Ask) -> Result<Answer, Errno> {
         let own = ask.own()?;
-        let target = ask.address()?;
+        let target = ask.address()?.reached();
         self.check(ask)?;
         self.know(&target).await;
         if own.is_datagram() {
@@ -96,7 +96,7 @@ fn check_unconnected(own: &Own) -> Result<(), Errno> {
 }
 
 /// Whether operations on the socket wait.
-pub(super) fn set_waiting(socket: &OwnedFd, waits: bool) -> Result<(), Errno> {
+pub(super) fn set_waiting(socket: &impl AsFd, waits: bool) -> Result<(), Errno> {
     let mut flags = fcntl_getfl(socket)?;
     flags.set(OFlags::NONBLOCK, !waits);
     fcntl_setfl(socket, flags)

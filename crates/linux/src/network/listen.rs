@@ -10,6 +10,7 @@ use rustix::net::{getsockname, sockopt};
 use super::address::{Target, canonical};
 use super::ask::{Answer, Ask, Own};
 use super::broker::{Desk, Opened, errno};
+use super::closing::Lent;
 use super::connect::set_waiting;
 use super::options;
 use super::streams::{Counted, bind_anywhere};
@@ -60,7 +61,7 @@ impl Desk {
             address.set_port(asked);
             let (opened, socket) = self.bind_stream(own, address)?;
             address.set_port(SocketAddr::try_from(getsockname(&socket)?)?.port());
-            match bind_anywhere(&own.socket, own.is_ipv6(), address) {
+            match bind_anywhere(own.socket.as_fd(), own.is_ipv6(), address) {
                 Ok(()) => return Ok(opened),
                 // A port that the host chose may be in use within.
                 Err(Errno::ADDRINUSE) if asked == 0 && attempt < ATTEMPTS => {}
@@ -120,7 +121,7 @@ impl Desk {
             self.bound().insert(*ask, &own.socket, opened)?;
             counted.listen(own.cookie()?, host);
         }
-        Ok(Answer { socket: given, result: Ok(()) })
+        Ok(Answer { socket: given.map(Lent::from), result: Ok(()) })
     }
 }
 

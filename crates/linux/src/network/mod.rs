@@ -26,6 +26,7 @@ mod address;
 mod ask;
 mod bound;
 mod broker;
+mod closing;
 mod connect;
 mod datagrams;
 mod listen;

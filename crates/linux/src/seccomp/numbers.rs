@@ -18,6 +18,10 @@ pub(super) struct WithTests {
     pub(super) openat2: c_long,
     pub(super) close_range: c_long,
     pub(super) prlimit64: c_long,
+    pub(super) setsockopt: c_long,
+    pub(super) mmap: c_long,
+    pub(super) memfd_create: c_long,
+    pub(super) shmget: c_long,
 }
 
 /// Their numbers.
@@ -36,6 +40,10 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     openat2: libc::SYS_openat2,
     close_range: libc::SYS_close_range,
     prlimit64: libc::SYS_prlimit64,
+    setsockopt: libc::SYS_setsockopt,
+    mmap: libc::SYS_mmap,
+    memfd_create: libc::SYS_memfd_create,
+    shmget: libc::SYS_shmget,
 };
 
 macro_rules! numbers {
@@ -64,8 +72,8 @@ numbers! {
         SYS_gettimeofday SYS_getuid SYS_getxattr SYS_inotify_add_watch SYS_inotify_init1 SYS_inotify_rm_watch
         SYS_ioprio_get SYS_ioprio_set SYS_kill SYS_landlock_add_rule SYS_landlock_create_ruleset
         SYS_landlock_restrict_self SYS_lgetxattr SYS_linkat SYS_listxattr SYS_llistxattr SYS_lseek
-        SYS_madvise SYS_membarrier SYS_memfd_create SYS_mincore SYS_mkdirat SYS_mlock SYS_mlock2
-        SYS_mlockall SYS_mmap SYS_mprotect SYS_mq_getsetattr SYS_mq_notify SYS_mq_open SYS_mq_timedreceive
+        SYS_madvise SYS_membarrier SYS_mincore SYS_mkdirat SYS_mlock SYS_mlock2
+        SYS_mlockall SYS_mprotect SYS_mq_getsetattr SYS_mq_notify SYS_mq_open SYS_mq_timedreceive
         SYS_mq_timedsend SYS_mq_unlink SYS_mremap SYS_msgctl SYS_msgget SYS_msgrcv SYS_msgsnd SYS_msync SYS_munlock
         SYS_munlockall SYS_munmap SYS_nanosleep SYS_pidfd_open SYS_pidfd_send_signal
         SYS_pipe2 SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_ppoll SYS_prctl SYS_pread64 SYS_preadv
@@ -78,8 +86,8 @@ numbers! {
         SYS_sched_setparam SYS_sched_setscheduler SYS_sched_yield SYS_seccomp SYS_semctl SYS_semget SYS_semop
         SYS_semtimedop SYS_sendfile SYS_set_robust_list SYS_set_tid_address
         SYS_setfsgid SYS_setfsuid SYS_setgid SYS_setgroups SYS_setitimer SYS_setpgid SYS_setpriority SYS_setregid
-        SYS_setresgid SYS_setresuid SYS_setreuid SYS_setsid SYS_setsockopt SYS_setuid SYS_shmat SYS_shmctl SYS_shmdt
-        SYS_shmget SYS_shutdown SYS_sigaltstack SYS_signalfd4 SYS_splice SYS_statfs SYS_statx SYS_symlinkat
+        SYS_setresgid SYS_setresuid SYS_setreuid SYS_setsid SYS_setuid SYS_shmat SYS_shmctl SYS_shmdt
+        SYS_shutdown SYS_sigaltstack SYS_signalfd4 SYS_splice SYS_statfs SYS_statx SYS_symlinkat
         SYS_sync SYS_sync_file_range SYS_syncfs SYS_sysinfo SYS_tee SYS_tgkill SYS_timer_create SYS_timer_delete
         SYS_timer_getoverrun SYS_timer_gettime SYS_timer_settime SYS_timerfd_create SYS_timerfd_gettime
         SYS_timerfd_settime SYS_times SYS_tkill SYS_truncate SYS_umask SYS_uname SYS_unlinkat SYS_vmsplice SYS_wait4

@@ -108,6 +108,12 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     give(&[calls.sendto, calls.sendmmsg], &not_connecting(3));
     give(&[calls.sendmsg], &not_connecting(2));
     give(&[calls.personality], &personality());
+    give(&[calls.setsockopt], &setsockopt());
+    let out_of_memory = Rule::Fail(libc::ENOMEM as u16);
+    give(&[calls.mmap], &Rule::Test(vec![huge(3, libc::MAP_HUGETLB, out_of_memory.clone())], Box::new(Rule::Allow)));
+    give(&[calls.shmget], &Rule::Test(vec![huge(2, libc::SHM_HUGETLB, out_of_memory)], Box::new(Rule::Allow)));
+    let unknown = Rule::Fail(libc::EINVAL as u16);
+    give(&[calls.memfd_create], &Rule::Test(vec![huge(1, MFD_HUGETLB, unknown)], Box::new(Rule::Allow)));
     give(&[calls.exit_group], if end == End::Free { &Rule::Allow } else { &Rule::Ask });
     Profile { rules, otherwise: UNKNOWN }
 }
@@ -124,7 +130,10 @@ impl Profile {
         let in_memory = libc::MAP_ANONYMOUS as u32;
         let plain = Test { argument: 3, mask: in_memory, equals: in_memory, then: Rule::Allow };
         let number = |call: libc::c_long| u32::try_from(call).expect("numbers of system calls are small");
-        self.rules.insert(number(libc::SYS_mmap), Rule::Test(vec![plain], Box::new(Rule::Ask)));
+        if let Some(Rule::Test(tests, otherwise)) = self.rules.get_mut(&number(libc::SYS_mmap)) {
+            tests.push(plain);
+            **otherwise = Rule::Ask;
+        }
         if let Some(Rule::Test(tests, _)) = self.rules.get_mut(&number(libc::SYS_ioctl)) {
             tests.iter_mut().for_each(|test| test.then.ask_instead());
         }
@@ -265,6 +274,30 @@ fn socket() -> Rule {
     let unix = Rule::Test(unix.to_vec(), Box::new(Rule::Fail(libc::EACCES as u16)));
     let families = vec![family(libc::AF_UNIX, unix), family(libc::AF_INET, ip()), family(libc::AF_INET6, ip())];
     Rule::Test(families, Box::new(refuse))
+}
+
+/// `MFD_HUGETLB` of `memfd_create(2)`.
+const MFD_HUGETLB: i32 = libc::MFD_HUGETLB as i32;
+
+/// Memory of huge pages, with this flag in this argument: it is no part of what the memory controllers of cgroups count
+/// (`hugetlb` in the kernel's documentation of them).
+fn huge(argument: u32, flag: i32, then: Rule) -> Test {
+    Test { argument, mask: flag as u32, equals: flag as u32, then }
+}
+
+/// Nothing that has the network send what goes over a connection by way of another host: `ip(7)`, IP_OPTIONS;
+/// RFC 3542, sections 6 to 9, and the options of RFC 2292 for the same.
+fn setsockopt() -> Rule {
+    const WAYS: [i32; 6] = [5, 6, libc::IPV6_HOPOPTS, libc::IPV6_RTHDRDSTOPTS, libc::IPV6_RTHDR, libc::IPV6_DSTOPTS];
+    let option = |name: &i32| Test { argument: 2, mask: u32::MAX, equals: *name as u32, then: PERMISSION };
+    let of = |level: i32, names: &[i32]| Test {
+        argument: 1,
+        mask: u32::MAX,
+        equals: level as u32,
+        then: Rule::Test(names.iter().map(option).collect(), Box::new(Rule::Allow)),
+    };
+    let levels = vec![of(libc::IPPROTO_IPV6, &WAYS), of(libc::IPPROTO_IP, &[libc::IP_OPTIONS])];
+    Rule::Test(levels, Box::new(Rule::Allow))
 }
 
 /// Asking for the personality, and setting the ordinary one: the others switch off protections.

@@ -28,7 +28,8 @@ pub(crate) use notify::{
 };
 pub(crate) use process::{
     CloneArguments, Shared, Stack, Strings, Words, clone_copying_memory, clone_sharing_memory, clone3,
-    compare_descriptors, drop_bounding_set, execve, execve_words, exit, is_within_root, kill, unshare, wait_for,
+    compare_descriptors, drop_bounding_set, execve, execve_words, exit, is_within_root, kill, unshare,
+    unshare_descriptors, wait_for,
 };
 pub(crate) use seccomp::{Instruction, seccomp_filter, seccomp_has_action};
 pub(crate) use signals::{block_all_signals, reset_signal_handlers, set_signal_mask, signal_descriptor};

@@ -280,6 +280,12 @@ pub(crate) fn unshare(flags: i32) -> Result<(), Errno> {
     result(unsafe { system_call!(libc::SYS_unshare, flags) }).map(drop)
 }
 
+/// Gives the calling thread a copy of the table of descriptors for itself.
+pub(crate) fn unshare_descriptors() -> Result<(), Errno> {
+    // SAFETY: takes integers only. Each descriptor this thread has goes on to name what it named.
+    result(unsafe { system_call!(libc::SYS_unshare, libc::CLONE_FILES) }).map(drop)
+}
+
 /// `waitid(2)` for the process behind a pidfd: waits for its end and reaps it; the processor time that it and those it
 /// waited for used.
 pub(crate) fn wait_for(pidfd: BorrowedFd<'_>) -> Result<Duration, Errno> {

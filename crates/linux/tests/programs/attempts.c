@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -37,6 +39,17 @@ static void calls(void) {
     char buffer[256] = {0};
     struct iovec here = {buffer, sizeof buffer}, there = {buffer, sizeof buffer};
     say("ptrace", ptrace(PTRACE_ATTACH, 1, 0, 0));
+    say("no_call", syscall(-1));
+    say("huge_pages", (long)mmap(0, 2 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0));
+    say("huge_memfd", memfd_create("huge", MFD_HUGETLB));
+    say("huge_segment", shmget(IPC_PRIVATE, 2 << 20, IPC_CREAT | SHM_HUGETLB | SHM_NORESERVE | 0600));
+    /* A segment that is routed by another host: RFC 8754. */
+    int six = socket(AF_INET6, SOCK_STREAM, 0);
+    unsigned char route[40] = {0, 4, 4, 1, 1, 0, 0, 0, 0xfd, [23] = 1, [24] = 0xfd, [39] = 2};
+    say("routing_header", setsockopt(six, IPPROTO_IPV6, IPV6_RTHDR, route, sizeof route));
+    say("routing_header_of_old", setsockopt(six, IPPROTO_IPV6, 5, route, sizeof route));
+    say("hop_options", setsockopt(six, IPPROTO_IPV6, IPV6_HOPOPTS, route, 8));
+    say("source_route", setsockopt(socket(AF_INET, SOCK_STREAM, 0), IPPROTO_IP, IP_OPTIONS, route, 4));
     struct rlimit few = {3, 3};
     say("prlimit_of_pid_1", prlimit(1, RLIMIT_NOFILE, &few, 0));
     say("prlimit_of_itself", prlimit(0, RLIMIT_NOFILE, 0, &few));

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,6 +16,7 @@ use super::{Bucket, Relay};
 use crate::network::NAME_SERVER;
 use crate::network::address::canonical;
 use crate::network::ask::Own;
+use crate::network::closing::Lent;
 use crate::network::connect::set_waiting;
 use crate::network::slots::Slots;
 
@@ -82,7 +83,8 @@ impl Counted {
             }
             (_, at) => at,
         };
-        let socket = own.socket.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let socket = own.socket.as_fd().try_clone_to_owned();
+        let socket = Lent::from(socket.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?);
         let waits = own.waits;
         // It takes the door along: it goes on when who asked is gone and nobody waits for it here.
         let meeting = tokio::task::spawn_blocking(move || {
@@ -102,7 +104,7 @@ fn most() -> usize {
 }
 
 /// Connects a socket to the door; the other end.
-fn meet(socket: &OwnedFd, door: &OwnedFd, at: &SocketAddr) -> Result<OwnedFd, Errno> {
+fn meet(socket: &Lent, door: &OwnedFd, at: &SocketAddr) -> Result<OwnedFd, Errno> {
     set_waiting(socket, false)?;
     match connect(socket, at) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
@@ -126,7 +128,7 @@ pub(super) fn wait(door: &OwnedFd) -> Result<(), Errno> {
     wait_for(door, PollFlags::IN)
 }
 
-fn wait_for(socket: &OwnedFd, until: PollFlags) -> Result<(), Errno> {
+fn wait_for(socket: &impl AsFd, until: PollFlags) -> Result<(), Errno> {
     match poll(&mut [PollFd::new(socket, until)], Some(&PATIENCE))? {
         0 => Err(Errno::TIMEDOUT),
         _ => Ok(()),

@@ -11,7 +11,7 @@
 //! sockets from there: one connects to the other, and what is accepted, and then disconnected, is a new one.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -65,7 +65,7 @@ fn pair(ip: IpAddr) -> Result<[OwnedFd; 2], Errno> {
     let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let bound = || {
         let socket = socket_with(family, SocketType::STREAM, FLAGS, None)?;
-        bind_anywhere(&socket, ip.is_ipv6(), SocketAddr::new(ip, 0)).map(|()| socket)
+        bind_anywhere(socket.as_fd(), ip.is_ipv6(), SocketAddr::new(ip, 0)).map(|()| socket)
     };
     let (door, knocker) = (bound()?, bound()?);
     listen(&door, 1)?;
@@ -73,12 +73,16 @@ fn pair(ip: IpAddr) -> Result<[OwnedFd; 2], Errno> {
 }
 
 /// Binds a socket of the capsule's network to an address which is none of that network (`IP_TRANSPARENT`, `ip(7)`).
-pub(in crate::network) fn bind_anywhere(socket: &OwnedFd, is_ipv6: bool, address: SocketAddr) -> Result<(), Errno> {
+pub(in crate::network) fn bind_anywhere(
+    socket: BorrowedFd<'_>,
+    is_ipv6: bool,
+    address: SocketAddr,
+) -> Result<(), Errno> {
     let (level, option) = match is_ipv6 {
         true => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
         false => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
     };
-    sys::set_socket_option(socket.as_fd(), level, option, &1_i32.to_ne_bytes())?;
+    sys::set_socket_option(socket, level, option, &1_i32.to_ne_bytes())?;
     // Somebody from outside must not keep a port from being bound by connecting from the same one.
     sockopt::set_socket_reuseaddr(socket, true)?;
     bind(socket, &of_loopback(address))
@@ -111,7 +115,7 @@ impl Within {
         let (peer, at) = (canonical(peer), canonical(at));
         let maker = if peer.is_ipv4() { &self.ipv4 } else { self.ipv6.as_ref().ok_or(Errno::AFNOSUPPORT)? };
         let socket = maker.make()?;
-        match bind_anywhere(&socket, peer.is_ipv6(), peer) {
+        match bind_anywhere(socket.as_fd(), peer.is_ipv6(), peer) {
             Err(Errno::ADDRINUSE) => bind(&socket, &of_loopback(SocketAddr::new(peer.ip(), 0)))?,
             bound => bound?,
         }

@@ -150,7 +150,7 @@ fn loopback_waits_until_it_is_known_what_localhost_is() {
 fn without_a_wire_what_is_granted_is_told_to_be_out_of_reach() {
     let bench = bench(false);
     let desk = Desk::idle(bench.judge.clone(), false, None);
-    let socket: OwnedFd = UdpSocket::bind("127.0.0.1:0").unwrap().into();
+    let socket = OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap()).into();
     let own = Own { socket, family: AddressFamily::INET, kind: SocketType::DGRAM, waits: true };
     let connected = desk.connect_datagram(&own, Target::Internet(bench.judge.granted));
     assert_eq!(connected.err(), Some(Errno::NETUNREACH));
