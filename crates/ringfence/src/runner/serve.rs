@@ -26,6 +26,9 @@ use super::wire::{
     Answered, Ask, CommandOrder, End, Late, MOST, News, Order, Told, Wanted, decode, receive_frame, send, send_on,
 };
 
+/// The longest path that is judged, in bytes: beyond any of Linux (`PATH_MAX`).
+const LONGEST_PATH: usize = 64 << 10;
+
 /// How many calls may wait at once.
 const WAITING: usize = 4096;
 /// How many entries of a folder one call lists.
@@ -170,6 +173,9 @@ impl Desk {
                 return Ok(Word::Nothing);
             }
             Ask::Judge { path, wanted } => Told::Judged(match wanted {
+                // Nobody has such a path: what is kept of what is denied or learned has a bound.
+                _ if path.len() > LONGEST_PATH => Err(ErrorCode::Invalid),
+                Wanted::Move(to) if to.len() > LONGEST_PATH => Err(ErrorCode::Invalid),
                 Wanted::Look => host.judge(path, FileUse::Look),
                 Wanted::Move(to) => host.judge(path, FileUse::Move(to)),
                 Wanted::With(name) => match Permission::from_name(name) {
