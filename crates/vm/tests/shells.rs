@@ -65,5 +65,6 @@ fn a_process_finds_itself_in_proc() {
     let Some(lab) = Lab::shell("ls /proc/self/ | grep exe; readlink /proc/self/exe; cat /proc/self/comm") else {
         return;
     };
-    lab.prints("exe\n/bin/busybox\ncat");
+    let real = std::fs::canonicalize("/bin/busybox").unwrap();
+    lab.prints(&format!("exe\n{}\ncat", real.display()));
 }

@@ -69,3 +69,23 @@ fn a_stream_is_let_go_of_and_connected_again() {
 fn a_datagram_is_sent_when_there_is_no_more_of_it() {
     end(&["more"]);
 }
+
+#[test]
+fn who_waits_for_an_edge_is_woken_though_others_take_what_was_told() {
+    end(&["edges"]);
+}
+
+#[test]
+fn threads_find_out_the_same_of_how_a_socket_was_connected() {
+    end(&["settled"]);
+}
+
+#[test]
+fn what_is_closed_is_closed_while_a_thread_waits_for_it() {
+    end(&["closed"]);
+}
+
+#[test]
+fn what_a_socket_does_not_take_stays_in_the_pipe() {
+    end(&["spliced"]);
+}

@@ -51,5 +51,8 @@ int main(int count, char **arguments) {
     CHILD("execveat", syscall(SYS_execveat, AT_FDCWD, self, words, variables, 0));
     CHILD("vfork and execve", pid_t p = vfork(); if (p == 0) { execve(self, words, variables); _exit(1); }
           int s; waitpid(p, &s, 0); exit(WEXITSTATUS(s)));
+    static char *many[70001];
+    for (int i = 0; i < 70000; i++) many[i] = "";
+    CHILD("many words", execve("/bin/true", many, (char *[]){NULL}));
     CHILD("a thread", pid_t p = getpid(); (void)p; execve(self, (char *[]){"x", "again", NULL}, (char *[]){NULL}));
 }

@@ -33,6 +33,11 @@ pub(super) fn fingerprint(cpuid: &CpuId) -> (Vec<u32>, Vec<u32>) {
     (features, layout.collect())
 }
 
+/// Whether the state of vector registers can be saved: `XSAVE`.
+pub(super) fn has_vectors(cpuid: &CpuId) -> bool {
+    cpuid.as_slice().iter().any(|leaf| leaf.function == 1 && leaf.ecx >> 26 & 1 != 0)
+}
+
 /// `supervisor` is whether the stubs are the supervisor's alone, so that it needs no page of a program.
 pub(super) fn features(cpuid: &CpuId, supervisor: bool) -> Features {
     let leaf = |function, index| cpuid.as_slice().iter().find(|leaf| leaf.function == function && leaf.index == index);
@@ -47,7 +52,7 @@ pub(super) fn features(cpuid: &CpuId, supervisor: bool) -> Features {
         cr4 |= u64::from(structured >> 20 & 1) << 21; // SMAP
     }
     let mut xcr0 = 0;
-    if leaf(1, 0).is_some_and(|leaf| leaf.ecx >> 26 & 1 != 0) {
+    if has_vectors(cpuid) {
         cr4 |= 1 << 18; // OSXSAVE
         xcr0 = leaf(0xd, 0).map_or(1, |leaf| u64::from(leaf.eax) | u64::from(leaf.edx) << 32) & STATES | 1;
     }

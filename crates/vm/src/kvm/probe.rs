@@ -84,10 +84,17 @@ fn leaves(words: &[[u32; 7]]) -> Result<CpuId, Missing> {
     CpuId::from_entries(&leaves).map_err(|_| Missing::new("more of CPUID than KVM takes", TOO_OLD))
 }
 
-/// What KVM's processors can do.
+/// What KVM's processors can do. Where it virtualizes in software it may leave out what programs find all the same,
+/// and use: a processor says it.
 fn supported(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, Missing> {
-    kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-        .map_err(|error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD))
+    let failed = |error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD);
+    let told = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(failed)?;
+    if super::cpuid::has_vectors(&told) || !std::arch::is_x86_feature_detected!("xsave") {
+        return Ok(told);
+    }
+    let processor = kvm.create_vm().and_then(|machine| machine.create_vcpu(0)).map_err(failed)?;
+    processor.set_cpuid2(&told).map_err(failed)?;
+    processor.get_cpuid2(KVM_MAX_CPUID_ENTRIES).map_err(failed)
 }
 
 /// What a first machine showed.

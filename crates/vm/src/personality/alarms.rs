@@ -1,7 +1,7 @@
 //! Timers that send signals: `alarm(2)`, `setitimer(2)`, `timer_create(2)`, `RLIMIT_CPU` of `getrlimit(2)`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,9 @@ const MOST_RUNNING: usize = 256;
 const OFTEN: usize = 8;
 /// What the host spends on each time, about.
 const COST: Duration = Duration::from_micros(5);
+
+/// How often timers were set.
+static TURNS: AtomicU64 = AtomicU64::new(1);
 
 /// The timers of a process.
 #[derive(Default)]
@@ -82,11 +85,24 @@ struct Alarm {
     interval: Duration,
     /// What waits for the moment.
     running: Option<AbortHandle>,
+    /// Its place among those that run, as long as anything of it does.
+    counted: Weak<Running>,
+    /// Which setting of a timer was its last: what was begun by others is none of its any more.
+    turn: u64,
 }
 
 impl Alarm {
     fn new(measure: Measure, effect: Effect) -> Alarm {
-        Alarm { measure, effect, start: Instant::now(), next: None, interval: Duration::ZERO, running: None }
+        Alarm {
+            measure,
+            effect,
+            start: Instant::now(),
+            next: None,
+            interval: Duration::ZERO,
+            running: None,
+            counted: Weak::new(),
+            turn: 0,
+        }
     }
 
     fn left(&self, process: &Process) -> Duration {
@@ -181,16 +197,20 @@ impl Drop for Running {
     }
 }
 
-/// Sends the signal at each moment.
-async fn expire(
-    running: Running,
-    world: Weak<World>,
-    process: Weak<Process>,
+/// What was set of a timer.
+struct Setting {
+    number: i32,
+    turn: u64,
     measure: Measure,
     effect: Effect,
     start: Instant,
-    (mut next, interval): (Duration, Duration),
-) {
+    next: Duration,
+    interval: Duration,
+}
+
+/// Sends the signal at each moment.
+async fn expire(running: Arc<Running>, world: Weak<World>, process: Weak<Process>, setting: Setting) {
+    let Setting { number, turn, measure, effect, start, mut next, interval } = setting;
     let (mut before, mut idle) = (Duration::MAX, 0);
     loop {
         let (now, threads) = match process.upgrade() {
@@ -215,6 +235,11 @@ async fn expire(
         }
         let (Some(world), Some(process)) = (world.upgrade(), process.upgrade()) else { return };
         world.control.spend(COST);
+        // Who sets it anew or takes it away has heard the last of it then.
+        let alarms = lock(&process.alarms.0);
+        if alarms.get(&number).is_none_or(|alarm| alarm.turn != turn) {
+            return;
+        }
         // One that waits stands for those that follow: `timer_getoverrun(2)`.
         let stands = |signal| effect.thread.is_none() && signals::is_pending(&process, signal);
         if let Some(cause) = effect.cause
@@ -228,6 +253,7 @@ async fn expire(
                 Some(None) => return,
             };
         }
+        drop(alarms);
         if interval.is_zero() {
             return;
         }
@@ -256,7 +282,12 @@ fn set_of(
         false => alarm.measure.now(process, alarm.start).and_then(|now| now.checked_add(left)),
     };
     let runs = next.is_some() && alarm.effect.cause.is_some();
-    let counted = if runs { Some(Running::new(&world.alarms)?) } else { None };
+    let counted = match alarm.counted.upgrade() {
+        _ if !runs => None,
+        None => Some(Arc::new(Running::new(&world.alarms)?)),
+        counted => counted,
+    };
+    alarm.turn = TURNS.fetch_add(1, SeqCst);
     if let Some(running) = alarm.running.take() {
         running.abort();
     }
@@ -264,7 +295,9 @@ fn set_of(
     let (Some(next), Some(counted)) = (next, counted) else { return Ok(before) };
     let (living, owner) = (Arc::downgrade(world), Arc::downgrade(process));
     let executor = world.executor.get().ok_or(Errno::AGAIN)?;
-    let expiring = expire(counted, living, owner, alarm.measure, alarm.effect, alarm.start, (next, interval));
+    alarm.counted = Arc::downgrade(&counted);
+    let Alarm { turn, measure, effect, start, .. } = *alarm;
+    let expiring = expire(counted, living, owner, Setting { number, turn, measure, effect, start, next, interval });
     alarm.running = Some(executor.spawn(expiring).abort_handle());
     Ok(before)
 }

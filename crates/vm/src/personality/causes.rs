@@ -71,11 +71,6 @@ impl Cause {
         (1..=64).contains(&signal).then_some(Cause { signal, code, words })
     }
 
-    /// The address of a fault.
-    pub(super) fn address(&self) -> u64 {
-        self.words[0]
-    }
-
     /// `siginfo_t`
     pub(super) fn bytes(&self) -> [u8; 128] {
         let mut bytes = [0; 128];

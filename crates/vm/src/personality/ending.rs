@@ -12,7 +12,7 @@ use super::locks::Owner;
 use super::open::Kind;
 use super::process::{Image, Place, Process, lock};
 use super::signals::{self, Cause};
-use super::stopping::News;
+use super::stopping::{self, News};
 use super::thread::{Next, Thread};
 use super::world::{Counted, FIRST, World};
 use super::{Answer, Arguments, int};
@@ -54,6 +54,7 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32, counted: Op
 }
 
 fn over(world: &World, process: &Arc<Process>) {
+    let was_orphaned = world.is_orphaned(process);
     if process.id == FIRST {
         // Everything ends with it: its memory need not be sorted out first.
         world.machine.retire();
@@ -111,6 +112,15 @@ fn over(world: &World, process: &Arc<Process>) {
         && let Some(status) = shell_status(process.status.load(SeqCst))
     {
         world.control.stop(Exit::Returned(status));
+    }
+    let mut groups: Vec<u32> = orphans.iter().map(|orphan| orphan.group.load(SeqCst)).collect();
+    if !was_orphaned {
+        groups.push(process.group.load(SeqCst));
+    }
+    groups.sort_unstable();
+    groups.dedup();
+    for group in groups {
+        stopping::orphaned(world, group);
     }
     for orphan in orphans {
         let signal = orphan.at_parents_end.load(SeqCst) as i32;
@@ -195,16 +205,20 @@ impl Thread {
 
     /// The thread has ended; what is left of it is its processor. [`forget`] comes after that has been
     /// put back: there are as many processors as threads.
-    pub(super) fn leave(mut self) -> Option<Processor> {
+    pub(super) fn leave(&mut self) -> Option<Processor> {
         self.give_desk_up();
         self.give_up_locks();
+        self.processor.take()
+    }
+
+    /// Whoever waits for its end may begin another thread in its place.
+    pub(super) fn tell_end(self) {
         if self.clear_at_end != 0
             && let Ok(space) = self.process.space()
             && let Ok((place, _)) = space.change(self.clear_at_end, |_| Some(0))
         {
             self.world.futexes.wake(place, 1, u32::MAX);
         }
-        self.processor
     }
 }
 

@@ -73,22 +73,31 @@ impl Wish {
         if self.is_spent {
             return (0, self.told);
         }
-        // Before looking: what changes afterwards is told again.
-        let changes = open.changes();
-        let mut found = watch.readiness(open, self.events as i16 & (IN | OUT | RDHUP));
+        let wanted = self.events as i16 & (IN | OUT | RDHUP);
         if !self.has(libc::EPOLLET) {
-            return (found, self.told);
+            return (watch.readiness(open, wanted), self.told);
         }
-        let mut told = [None; 2];
-        for (direction, mask) in [IN | RDHUP | ALWAYS, OUT].into_iter().enumerate() {
-            if found & mask != 0 {
-                if self.told[direction] == Some(changes[direction]) {
-                    found &= !mask;
+        loop {
+            // Before looking: what changes afterwards is told again.
+            let changes = open.changes();
+            let found = watch.readiness(open, wanted);
+            let mut told = [None; 2];
+            let mut is_news = false;
+            for (direction, mask) in [IN | RDHUP | ALWAYS, OUT].into_iter().enumerate() {
+                if found & mask != 0 {
+                    is_news |= self.told[direction] != Some(changes[direction]);
+                    told[direction] = Some(changes[direction]);
                 }
-                told[direction] = Some(changes[direction]);
+            }
+            if is_news || found == 0 {
+                return (found, told);
+            }
+            // What the hal calls ready it tells nobody of any more: who takes it does.
+            watch.enlist(&open.attempted);
+            if open.changes() == changes {
+                return (0, told);
             }
         }
-        (found, told)
     }
 }
 

@@ -17,8 +17,6 @@ use crate::loader::{self, Command};
 const MOST: u64 = 2 << 20;
 /// How long one of them can be, with its end: `MAX_ARG_STRLEN`.
 const LONGEST: u64 = 128 << 10;
-/// How many texts.
-const TEXTS: usize = 1 << 16;
 
 /// So many bytes are taken before they are counted.
 const STEP: usize = 64 << 10;
@@ -57,12 +55,10 @@ fn texts(thread: &Thread, at: u64, taken: &mut Taken) -> Result<Vec<Vec<u8>>, Er
             return Ok(texts);
         }
         let text = space.text_of(pointer, left.min(LONGEST))?;
-        left -= text.len() as u64;
+        // With its end and its place among the others, as Linux counts.
+        left = left.checked_sub(text.len() as u64 + 1 + 8).ok_or(Errno::TOOBIG)?;
         taken.add(thread, &text)?;
         texts.push(text);
-        if texts.len() > TEXTS {
-            return Err(Errno::TOOBIG);
-        }
         place = place.checked_add(8).ok_or(Errno::FAULT)?;
     }
 }
@@ -90,7 +86,7 @@ pub(super) fn execveat(thread: &mut Thread, [folder, path, arguments, environmen
             format!("/proc/self/fd/{}", int(folder)).into_bytes()
         }
         false => {
-            let path = thread.absolute(int(folder), &text)?;
+            let path = thread.walked(int(folder), &text)?;
             if flags & libc::AT_SYMLINK_NOFOLLOW != 0 && thread.status_at(&path, false)?.is_link() {
                 return Err(Errno::LOOP);
             }
@@ -128,19 +124,32 @@ pub(super) fn execute(
     world.may_keep(bytes)?;
     let _kept = Kept::of(&world.machine, bytes);
     let name = name_of(&path);
+    let open = super::special::descriptor(thread, &path);
+    let open = open.map(|number| thread.process.descriptors().get(number)).transpose()?;
     let path = match super::special::link(thread, &path) {
         Some(target) => target?,
         None => path,
     };
     let found = thread.absolute(libc::AT_FDCWD, &path)?;
-    let status = thread.status_at(&found, true)?;
-    thread.may_pass(&found)?;
-    thread.may_use(&found, true, super::owners::SEARCH)?;
+    let status = thread.status_at(&found, true);
+    // What is open is run, whatever has its name by now.
+    let nameless = open.filter(|open| status.as_ref().map_or(true, |status| Ok(status.identity()) != open.identity()));
+    let status = match &nameless {
+        Some(open) => thread.status_of(open)?,
+        None => {
+            thread.may_pass(&found)?;
+            thread.may_use(&found, true, super::owners::SEARCH)?;
+            status?
+        }
+    };
     if !status.is_executable() {
         return Err(Errno::ACCESS);
     }
     thread.may_run(status.identity())?;
-    let file = thread.open_program(&path)?;
+    let file = match nameless {
+        Some(open) => super::opening::program(&thread.world, &open)?,
+        None => thread.open_program(&path)?,
+    };
     let mut random = [0; 16];
     world.call(Call::Random { into: &mut random })?;
     let user = rustix::process::getuid().as_raw();
@@ -161,7 +170,12 @@ pub(super) fn execute(
     let actions = lock(&process.actions()).after_exec();
     *lock(&process.actions) = Arc::new(std::sync::Mutex::new(actions));
     let identity = (loaded.path == found.normal).then(|| status.identity());
-    process.set_image(Image::new(&world.machine, loaded.path, loaded.arguments).of(identity));
+    // Where it really is: programs look for their libraries beside themselves.
+    let real = match world.system.has(&loaded.path) {
+        true => world.system.real(&loaded.path),
+        false => thread.resolve(libc::AT_FDCWD, &loaded.path, 0, true).map_or(loaded.path, |path| path.normal),
+    };
+    process.set_image(Image::new(&world.machine, real, loaded.arguments).of(identity));
     process.name_it(name);
     process.has_executed.store(true, SeqCst);
     process.has_left.store(true, SeqCst);

@@ -31,10 +31,24 @@ impl Thread {
             Way::Path(path) => path,
             memory => return Ok(memory),
         };
-        if path.is_system(self) || super::special::look(self, &path.normal).is_some() {
+        if path.is_system(self) {
+            return Err(self.unchangeable(&path));
+        }
+        if super::special::look(self, &path.normal).is_some() {
             return Err(Errno::ROFS);
         }
         Ok(Way::Path(path))
+    }
+
+    /// Why nothing is made or changed at a path of the system's: first of all there has to be a folder that it is in.
+    pub(super) fn unchangeable(&self, path: &Path) -> Errno {
+        let above = path.normal.iter().rposition(|&byte| byte == b'/').unwrap_or(0).max(1);
+        let status = self.absolute(libc::AT_FDCWD, &path.normal[..above]).and_then(|path| self.status_at(&path, true));
+        match status {
+            Ok(status) if !status.is_folder() => Errno::NOTDIR,
+            Ok(_) => Errno::ROFS,
+            Err(errno) => errno,
+        }
     }
 
     pub(super) fn may(&self, spot: &Spot, permission: Permission) -> Result<(), Errno> {
@@ -49,10 +63,13 @@ pub(super) fn mkdir(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer 
 
 /// `mkdirat(2)`
 pub(super) fn mkdirat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) -> Answer {
-    let path = thread.changeable(folder, path).map_err(|errno| match errno {
-        Errno::ROFS => Errno::EXIST,
-        errno => errno,
-    })?;
+    let path = match thread.changeable(folder, path) {
+        Err(Errno::ROFS) => {
+            let is_there = thread.path(int(folder), path).and_then(|path| thread.status_at(&path, false)).is_ok();
+            return Err(if is_there { Errno::EXIST } else { Errno::ROFS });
+        }
+        path => path?,
+    };
     let mask = lock(&thread.process.place()).mask;
     let mode_of = |inherited| mode as u32 & 0o1777 & !mask | passed_on(inherited);
     let path = match path {
@@ -108,8 +125,11 @@ pub(super) fn unlinkat(thread: &mut Thread, [folder, path, flags, ..]: Arguments
         return Err(Errno::INVAL);
     }
     let text = thread.process.space()?.text(path)?;
-    if flags != 0 && text.rsplit(|&byte| byte == b'/').next() == Some(b".") {
-        return Err(Errno::INVAL);
+    match (text.rsplit(|&byte| byte == b'/').next(), flags) {
+        (Some(b"."), 1..) => return Err(Errno::INVAL),
+        (Some(b".."), 1..) => return Err(Errno::NOTEMPTY),
+        (Some(b"." | b".."), 0) => return Err(Errno::ISDIR),
+        _ => {}
     }
     let path = match thread.changeable(folder, path)? {
         Way::Path(path) => path,
@@ -432,7 +452,9 @@ pub(super) fn getcwd(thread: &mut Thread, [at, length, ..]: Arguments) -> Answer
 
 /// `chdir(2)`
 pub(super) fn chdir(thread: &mut Thread, [path, ..]: Arguments) -> Answer {
-    let path = thread.path(libc::AT_FDCWD, path)?;
+    let text = thread.process.space()?.text(path)?;
+    let path = if text.is_empty() { Err(Errno::NOENT) } else { thread.resolve(libc::AT_FDCWD, &text, 0, true) }?;
+    thread.may_pass(&path)?;
     let open = thread.open(&path, (libc::O_DIRECTORY | libc::O_PATH) as u32, true)?;
     thread.may_use(&path, true, owners::SEARCH)?;
     lock(&thread.process.place()).folder = open.place();

@@ -59,7 +59,6 @@ impl Thread {
         if !scratch.has(&path.normal) {
             return Ok(Way::Path(path.clone()));
         }
-        self.check_steps_up(path)?;
         match scratch.find(&path.normal, follow) {
             Ok(Led::Here(spot))
                 if path.written.ends_with(b"/") && spot.node.as_ref().is_some_and(|node| !node.is_folder()) =>
@@ -74,21 +73,6 @@ impl Thread {
                 Err(judged.map_err(|denied| self.unseen(path, denied)).err().unwrap_or(errno))
             }
         }
-    }
-
-    /// A step up leads out of a folder: what stands before each `..` has to be one.
-    fn check_steps_up(&self, path: &Path) -> Result<(), Errno> {
-        let names: Vec<&[u8]> = path.written.split(|&byte| byte == b'/').collect();
-        for (index, _) in names.iter().enumerate().filter(|(_, name)| **name == b"..") {
-            let before = crate::tree::normal(b"/", &names[..index].join(&b'/'));
-            if self.world.scratch.has(&before)
-                && let Led::Here(spot) = self.world.scratch.find(&before, true)?
-                && !spot.found()?.is_folder()
-            {
-                return Err(Errno::NOTDIR);
-            }
-        }
-        Ok(())
     }
 
     /// Whether what is at a path in memory may be opened to be read and written.

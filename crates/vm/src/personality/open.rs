@@ -23,6 +23,7 @@ use super::socket::Socket;
 use super::special::Device;
 use super::terminal::Terminal;
 use super::timer::Timer;
+use super::waiting::Bell;
 use super::world::World;
 use crate::kvm::Kept;
 use crate::scratch::Node;
@@ -51,6 +52,8 @@ pub(super) struct Open {
     was_begun: AtomicBool,
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
+    /// Rung after each of them.
+    pub(super) attempted: Bell,
     /// Who asked to be told by a signal when it becomes ready: kept, and no signal comes.
     owner: AtomicI32,
     naming: Naming,
@@ -140,6 +143,15 @@ const CHANGEABLE_OF_FILES: u32 = CHANGEABLE | (libc::O_DIRECT | libc::O_NOATIME)
 /// Those that only say how it is opened: `open(2)`.
 const OF_OPENING: u32 = (libc::O_CREAT | libc::O_NOCTTY | libc::O_TRUNC | libc::O_CLOEXEC) as u32;
 
+/// A try to read or to write. Whoever was told of what held before looks again after it.
+pub(super) struct Attempt<'a>(&'a Bell);
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
+}
+
 impl Open {
     pub(super) fn new(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Arc<Self> {
         match &kind {
@@ -189,6 +201,7 @@ impl Open {
             renewed: Mutex::default(),
             was_begun: AtomicBool::new(false),
             attempts: Default::default(),
+            attempted: Bell::default(),
             owner: AtomicI32::new(0),
             naming,
         }
@@ -203,9 +216,11 @@ impl Open {
         }
     }
 
-    /// A program tried to read or to write: when the same holds again afterwards, that is news.
-    pub(super) fn attempted(&self, interest: Interest) {
+    /// A program tries to read or to write, until what is returned is dropped: when the same holds again afterwards,
+    /// that is news.
+    pub(super) fn attempt(&self, interest: Interest) -> Attempt<'_> {
         self.attempts[interest as usize].fetch_add(1, SeqCst);
+        Attempt(&self.attempted)
     }
 
     /// How often what can be read and what can be written may have changed.

@@ -12,6 +12,7 @@ use super::open::{Charged, Kind, Mapped, Open};
 use super::process::lock;
 use super::special;
 use super::thread::Thread;
+use super::world::World;
 use super::{Answer, Arguments, int, owners, resolve};
 use crate::memory::Content;
 use crate::scratch::Spot;
@@ -37,6 +38,11 @@ pub(super) struct Path {
 }
 
 impl Path {
+    /// Whether it is written so that it leads to a folder, also by a link.
+    pub(super) fn has_to_be_a_folder(&self) -> bool {
+        self.written.ends_with(b"/") || self.written.ends_with(b"/.")
+    }
+
     /// Whose it is to serve.
     pub(super) fn is_system(&self, thread: &Thread) -> bool {
         thread.world.system.has(&self.normal)
@@ -57,7 +63,7 @@ impl Thread {
         if text.is_empty() {
             return Err(Errno::NOENT);
         }
-        self.absolute(folder, &text)
+        self.walked(folder, &text)
     }
 
     /// The same, of a text.
@@ -200,7 +206,10 @@ impl Thread {
             };
         }
         if path.is_system(self) {
-            return self.open_system(path, flags, follow, changes).map(Found::Open);
+            return match self.open_system(path, flags, follow, changes) {
+                Err(Errno::NOENT) if follow => self.beside(path).map(Found::Link).ok_or(Errno::NOENT),
+                opened => opened.map(Found::Open),
+            };
         }
         let how = OpenHow {
             read: flags & libc::O_ACCMODE as u32 != libc::O_WRONLY as u32 && !has(libc::O_PATH),
@@ -264,7 +273,7 @@ impl Thread {
         let system = &self.world.system;
         self.world.control.charge_io(1, 0);
         let looked = match system.look(&path.normal, follow) {
-            Err(Errno::NOENT) if has(libc::O_CREAT) => return Err(Errno::ROFS),
+            Err(Errno::NOENT) if has(libc::O_CREAT) => return Err(self.unchangeable(path)),
             other => other?,
         };
         if has(libc::O_CREAT) && has(libc::O_EXCL) {
@@ -276,19 +285,24 @@ impl Thread {
             FileType::Directory => Kind::SystemFolder(system.read(&looked)?),
             _ if has(libc::O_DIRECTORY) => return Err(Errno::NOTDIR),
             FileType::Symlink => return Err(Errno::LOOP),
-            _ => Kind::System(Arc::new(HostFile::new(system.read(&looked)?, &path.normal))),
+            _ => Kind::System(Arc::new(HostFile::new(system.read(&looked)?, &looked.real))),
         };
-        Ok(Open::new(&self.world, kind, &path.normal, flags))
+        Ok(Open::new(&self.world, kind, &looked.real, flags))
     }
 
     /// Opens a file to run it.
     pub(super) fn open_program(&self, path: &[u8]) -> Result<Arc<dyn Content>, Errno> {
         let open = self.open(&self.absolute(libc::AT_FDCWD, path)?, libc::O_RDONLY as u32, true)?;
-        match &open.kind {
-            Kind::System(file) => Ok(Arc::new(Charged(self.world.clone(), file.clone()))),
-            Kind::File(_) | Kind::Memory(_) => Ok(Arc::new(Mapped(open.clone()))),
-            _ => Err(Errno::ACCESS),
-        }
+        program(&self.world, &open)
+    }
+}
+
+/// What is open, to run it.
+pub(super) fn program(world: &Arc<World>, open: &Arc<Open>) -> Result<Arc<dyn Content>, Errno> {
+    match &open.kind {
+        Kind::System(file) => Ok(Arc::new(Charged(world.clone(), file.clone()))),
+        Kind::File(_) | Kind::Memory(_) => Ok(Arc::new(Mapped(open.clone()))),
+        _ => Err(Errno::ACCESS),
     }
 }
 
@@ -349,6 +363,7 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
     }
     let is_new = libc::O_CREAT as u32 | libc::O_EXCL as u32;
     let follow = flags & libc::O_NOFOLLOW as u32 == 0 && flags & is_new != is_new;
+    let follow = follow || text.ends_with(b"/") || text.ends_with(b"/.");
     let path = thread.resolve(int(folder), &text, resolve, follow)?;
     thread.may_pass(&path)?;
     // A link that was not there when the path was walked is not followed.
@@ -386,7 +401,12 @@ pub(super) fn openat(thread: &mut Thread, [folder, path, flags, mode, ..]: Argum
     open_path(thread, path, flags, mode, flags & libc::O_NOFOLLOW as u32 == 0)
 }
 
-fn open_path(thread: &mut Thread, path: Path, flags: u32, mode: u64, follow: bool) -> Answer {
+fn open_path(thread: &mut Thread, mut path: Path, flags: u32, mode: u64, follow: bool) -> Answer {
+    // What has to be a folder is one also when a link leads there.
+    if path.written.ends_with(b"/.") {
+        path.written.pop();
+    }
+    let follow = follow || path.written.ends_with(b"/");
     // What is new is told as such.
     let has = |flag: i32| flags & flag as u32 == flag as u32;
     let was_there = !thread.world.is_watched() || !has(libc::O_CREAT) || thread.status_at(&path, follow).is_ok();

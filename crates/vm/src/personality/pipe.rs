@@ -41,6 +41,11 @@ struct State {
 }
 
 impl State {
+    /// How much there is room for.
+    fn free(&self) -> usize {
+        self.room.saturating_sub(self.content.len())
+    }
+
     /// What was full once is counted as long as the room for it is kept.
     fn count(&mut self) {
         self.kept.set(self.content.capacity());
@@ -128,7 +133,7 @@ impl Pipe {
     /// Whether a write would not wait.
     pub(super) fn is_writable(&self) -> bool {
         let state = lock(&self.state);
-        state.room - state.content.len() >= ATOMIC || state.readers == 0
+        state.free() >= ATOMIC || state.readers == 0
     }
 
     /// How much it holds: `F_GETPIPE_SZ`.
@@ -160,7 +165,7 @@ impl Pipe {
     /// How much can be written now.
     pub(super) fn left(&self) -> usize {
         let state = lock(&self.state);
-        state.room - state.content.len()
+        state.free()
     }
 
     /// Takes what there is, for who reads from outside: nothing at the end, `None` when there may be more later.
@@ -170,7 +175,7 @@ impl Pipe {
             return None;
         }
         let count = most.min(state.content.len());
-        if count > 0 && state.room - state.content.len() < ATOMIC {
+        if count > 0 && state.free() < ATOMIC {
             self.tell(1);
         }
         let taken: Vec<u8> = state.content.drain(..count).collect();
@@ -202,6 +207,21 @@ impl Pipe {
         (!found.is_empty() || state.writers == 0).then_some(found)
     }
 
+    /// What was taken comes back: it is what is read next, also when others filled the pipe meanwhile.
+    pub(super) fn give_back(&self, taken: &[u8]) {
+        if taken.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        for &byte in taken.iter().rev() {
+            state.content.push_front(byte);
+        }
+        state.count();
+        drop(state);
+        self.tell(0);
+        self.bell.ring();
+    }
+
     /// How many bytes can be read: `FIONREAD`.
     pub(super) fn length(&self) -> usize {
         lock(&self.state).content.len()
@@ -213,7 +233,7 @@ impl Pipe {
             return None;
         }
         let count = into.len().min(state.content.len());
-        if count > 0 && state.room - state.content.len() < ATOMIC {
+        if count > 0 && state.free() < ATOMIC {
             self.tell(1);
         }
         for (place, byte) in into.iter_mut().zip(state.content.drain(..count)) {
@@ -231,7 +251,7 @@ impl Pipe {
         if state.readers == 0 {
             return Some(Err(Errno::PIPE));
         }
-        let room = state.room - state.content.len();
+        let room = state.free();
         if room == 0 || (from.len() <= ATOMIC && room < from.len()) {
             return None;
         }

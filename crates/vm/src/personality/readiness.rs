@@ -1,6 +1,6 @@
 //! What is ready, and waiting for some of several things: `poll(2)`, "events"; `epoll(7)`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::SeqCst;
@@ -37,6 +37,8 @@ pub(super) struct Watch<'a> {
     waker: Waker,
     /// What the hal was asked and has not answered: once for as long as the watch lasts.
     asked: HashMap<(Handle, bool), BoxFuture<'a, Result<Reply, ErrorCode>>>,
+    /// What of it this look asked for: the rest is let go, or it would keep open what is closed.
+    wanted: HashSet<(Handle, bool)>,
     /// When something becomes ready by itself.
     next: Option<Instant>,
     depth: u32,
@@ -58,6 +60,7 @@ impl Watch<'_> {
     /// Whether a handle of the hal's is ready; if not, the thread is woken when it is.
     pub(super) fn is_ready(&mut self, handle: Handle, interest: Interest) -> bool {
         let key = (handle, interest == Interest::Writable);
+        self.wanted.insert(key);
         let mut future = match self.asked.remove(&key) {
             Some(future) => future,
             None => match self.thread.world.host.call(Call::Ready { handle, interest }) {
@@ -144,15 +147,18 @@ impl Thread {
         mut check: impl FnMut(&mut Watch<'_>) -> Option<T>,
     ) -> Result<T, Errno> {
         let deadline = self.lasting(deadline);
-        let (asked, sets) = (HashMap::new(), HashMap::new());
-        let mut watch = Watch { thread: self, waker: waker(), asked, next: None, depth: 0, sets };
+        let (asked, wanted, sets) = (HashMap::new(), HashSet::new(), HashMap::new());
+        let mut watch = Watch { thread: self, waker: waker(), asked, wanted, next: None, depth: 0, sets };
         loop {
             self.world.control.hold();
             watch.next = None;
             watch.sets.clear();
+            watch.wanted.clear();
             if let Some(found) = check(&mut watch) {
                 return Ok(found);
             }
+            let Watch { asked, wanted, .. } = &mut watch;
+            asked.retain(|key, _| wanted.contains(key));
             if self.breaks_off(deadline) {
                 return Err(Errno::INTR);
             }

@@ -1,4 +1,5 @@
-//! Walking a path by rules: `openat2(2)`, "resolve".
+//! Walking a path name by name: by rules, `openat2(2)`, "resolve", and where a step leads up or through a link of `/proc`,
+//! `path_resolution(7)`.
 
 use std::collections::VecDeque;
 
@@ -20,6 +21,13 @@ pub(super) const KNOWN: u64 = 0x3f;
 const MOST_LINKS: usize = 40;
 
 impl Thread {
+    /// The path of a text, in which whoever serves it finds no step up that leads elsewhere than it seems to.
+    pub(super) fn walked(&self, folder: i32, text: &[u8]) -> Result<Path, Errno> {
+        let path = self.absolute(folder, text)?;
+        let steps_up = text.split(|&byte| byte == b'/').any(|name| name == b"..");
+        if steps_up || special::leads_on(self, &path.normal) { self.resolve(folder, text, 0, false) } else { Ok(path) }
+    }
+
     /// Where a path leads from a folder by these rules, each step looked at: what comes of it has no links, but the
     /// last name where that is not to be `follow`ed. It ends with a slash where the path has to be a folder.
     pub(super) fn resolve(&self, folder: i32, text: &[u8], rules: u64, follow: bool) -> Result<Path, Errno> {
@@ -32,9 +40,11 @@ impl Thread {
             return Err(Errno::INVAL);
         }
         let is_folder = text.ends_with(b"/") || text.ends_with(b"/.");
-        let follow = follow || is_folder;
         let start = names(&self.absolute(folder, b".")?.normal);
-        let (device, _) = self.status_at(&self.at(&start)?, true)?.identity();
+        let device = match has(NO_XDEV) {
+            true => Some(self.status_at(&self.at(&start)?, true)?.identity().0),
+            false => None,
+        };
         let top = if has(IN_ROOT) { start.clone() } else { Vec::new() };
         let floor = if has(BENEATH) { start.len() } else { top.len() };
         let mut at = if text.starts_with(b"/") { top.clone() } else { start };
@@ -60,15 +70,29 @@ impl Thread {
                 match () {
                     () if has(NO_MAGICLINKS) || has(NO_SYMLINKS) => return Err(Errno::LOOP),
                     () if has(BENEATH) || has(IN_ROOT) || has(NO_XDEV) => return Err(Errno::XDEV),
+                    () if !left.is_empty() => {
+                        match special::folder_behind(self, &here.normal)? {
+                            target if target.starts_with(b"/") => at = names(&target),
+                            // By a name beside it.
+                            target => *at.last_mut().expect("it was just put there") = target,
+                        }
+                        continue;
+                    }
                     () => {}
                 }
+            }
+            if left.is_empty() && !goes_on && rules == 0 {
+                break;
             }
             let status = match self.status_at(&here, false) {
                 // It may be about to be made.
                 Err(Errno::NOENT) if left.is_empty() => break,
+                // What is not granted is as if it were there, on the way to what is.
+                Err(Errno::ACCESS | Errno::NOENT) if rules == 0 && self.is_unseen(&here) => continue,
+                Err(Errno::ACCESS) if rules == 0 => continue,
                 other => other?,
             };
-            if has(NO_XDEV) && status.identity().0 != device {
+            if device.is_some_and(|device| status.identity().0 != device) {
                 return Err(Errno::XDEV);
             }
             if status.is_link() && goes_on && !is_magic {
@@ -87,15 +111,30 @@ impl Thread {
                 for name in names(&target).into_iter().rev() {
                     left.push_front(name);
                 }
-            } else if (!left.is_empty() || is_folder) && !status.is_folder() && !is_magic {
+            } else if (!left.is_empty() || is_folder && follow) && !status.is_folder() && !is_magic {
                 return Err(Errno::NOTDIR);
             }
         }
         let mut path = self.at(&at)?;
-        if is_folder {
+        if is_folder && !path.written.ends_with(b"/") {
             path.written.push(b'/');
         }
         Ok(path)
+    }
+
+    /// Where links of the system lead from a path, when that is to something else than the system: a mount.
+    pub(super) fn beside(&self, path: &Path) -> Option<Path> {
+        if !self.world.system.has_mounts_beside() {
+            return None;
+        }
+        let real = self.resolve(libc::AT_FDCWD, &path.normal, 0, true).ok()?;
+        (!real.is_system(self)).then_some(real)
+    }
+
+    /// Whether nothing is granted there: nobody need look.
+    fn is_unseen(&self, path: &Path) -> bool {
+        let is_own = special::look(self, &path.normal).is_some() || self.world.scratch.has(&path.normal);
+        !is_own && !path.is_system(self) && !self.is_known(path)
     }
 
     fn at(&self, names: &[Vec<u8>]) -> Result<Path, Errno> {

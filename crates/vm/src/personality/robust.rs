@@ -56,23 +56,23 @@ impl Thread {
             }
             let next = word(entry & !1);
             if entry != pending {
-                self.give_up_lock((entry & !1).wrapping_add(offset));
+                self.give_up_lock((entry & !1).wrapping_add(offset), false);
             }
             entry = next?;
         }
         if pending != 0 {
-            self.give_up_lock((pending & !1).wrapping_add(offset));
+            self.give_up_lock((pending & !1).wrapping_add(offset), pending & 1 == 0);
         }
         Ok(())
     }
 
-    fn give_up_lock(&self, at: u64) {
+    /// One that it was about to give up itself may be free already, with nobody woken: it `was_freed` then.
+    fn give_up_lock(&self, at: u64, was_freed: bool) {
         let Ok(space) = self.process.space() else { return };
         let mine = self.member.id;
         let died = |word: u32| (word & OWNER == mine).then_some(word & WAITERS | OWNER_DIED);
         if let Ok((place, before)) = space.change(at, died)
-            && before & OWNER == mine
-            && before & WAITERS != 0
+            && (before & OWNER == mine && before & WAITERS != 0 || was_freed && before == 0)
         {
             self.world.futexes.wake(place, 1, u32::MAX);
         }

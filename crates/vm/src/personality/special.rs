@@ -139,6 +139,26 @@ pub(super) fn link(thread: &Thread, path: &[u8]) -> Option<Result<Vec<u8>, Errno
     }
 }
 
+/// Whether a path leads on behind a link that goes where its text does not say: `proc_pid_cwd(5)`, `proc_pid_fd(5)`.
+pub(super) fn leads_on(thread: &Thread, path: &[u8]) -> bool {
+    let behind = |rest: &[u8]| rest.contains(&b'/');
+    path.strip_prefix(b"/dev/fd/").is_some_and(behind)
+        || own(thread, path).is_some_and(|rest| {
+            rest.starts_with(b"cwd/") || rest.starts_with(b"root/") || rest.strip_prefix(b"fd/").is_some_and(behind)
+        })
+}
+
+/// The folder that such a link leads to.
+pub(super) fn folder_behind(thread: &Thread, path: &[u8]) -> Result<Vec<u8>, Errno> {
+    match descriptor(thread, path) {
+        None => link(thread, path).unwrap_or(Err(Errno::NOTDIR)),
+        Some(number) => {
+            let open = thread.process.descriptors().get(number)?;
+            if open.is_folder() { Ok(open.place()) } else { Err(Errno::NOTDIR) }
+        }
+    }
+}
+
 /// What is at a path of `/dev`, `/proc` or `/etc` that exists only here.
 pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
     if let Some((_, device)) = DEVICES.iter().find(|(known, _)| *known == path) {

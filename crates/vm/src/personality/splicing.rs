@@ -89,9 +89,13 @@ pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, fla
     }
     let _held = held(thread, &to, content.len())?;
     let written = match target {
-        Some(at) => to.write_at(at, &content)?,
-        None => to.write(thread, &content)?,
-    } as u64;
+        Some(at) => to.write_at(at, &content),
+        None => to.write(thread, &content),
+    };
+    if let Kind::Reader(pipe) | Kind::Both(pipe) = &from.kind {
+        pipe.give_back(&content[*written.as_ref().unwrap_or(&0)..]);
+    }
+    let written = written? as u64;
     for (at, before) in [(from_at, start), (to_at, target)] {
         if let Some(before) = before {
             space.write_u64(at, before + written)?;

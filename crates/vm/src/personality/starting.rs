@@ -106,7 +106,7 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
     // Before a process exists only the system can be asked for an interpreter.
     let open = |path: &[u8]| -> Result<Arc<dyn Content>, Errno> {
         let looked = world.system.look(path, true)?;
-        Ok(Arc::new(HostFile::new(world.system.read(&looked)?, path)))
+        Ok(Arc::new(HostFile::new(world.system.read(&looked)?, &looked.real)))
     };
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     let descriptors = standard_streams(world)?;
@@ -125,7 +125,7 @@ pub(crate) fn first_thread(world: &Arc<World>) -> Result<First, Errno> {
         descriptors: Arc::new(descriptors),
         actions: Arc::default(),
         place: Arc::new(Mutex::new(Place { folder, mask: 0o022 })),
-        image: Arc::new(Image::new(&world.machine, loaded.path, loaded.arguments)),
+        image: Arc::new(Image::new(&world.machine, world.system.real(&loaded.path), loaded.arguments)),
         limits,
         niceness: 0,
     });
@@ -324,7 +324,7 @@ fn run_with(world: &Arc<World>, mut begin: Begin, beginning: Option<Beginning>) 
         }
     };
     let (mut begin, mut beginning) = (Some(begin), beginning);
-    contained(&mut || begin.take().into_iter().for_each(|begin| serve(world, begin, beginning.take())));
+    contained(&mut || begin.take().into_iter().for_each(|begin| serve(world, begin, beginning.take(), &mut counted)));
     // Under whatever number it has now: `execve(2)` changes it.
     let id =
         lock(&process.threads).values().find(|member| member.number.load(SeqCst) == number).map(|member| member.id);
@@ -333,7 +333,7 @@ fn run_with(world: &Arc<World>, mut begin: Begin, beginning: Option<Beginning>) 
     drop(entered);
 }
 
-fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
+fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>, counted: &mut Option<Counted>) {
     let Begin { process, member, registers, fs_base, vectors, clear_at_end, alternate, rseq, more, .. } = begin;
     let processor = process.space().map_err(|errno| errno.to_string()).and_then(|space| {
         let mut processor = world.machine.processor().map_err(|error| error.to_string())?;
@@ -369,6 +369,8 @@ fn serve(world: &Arc<World>, begin: Begin, beginning: Option<Beginning>) {
             if let Some(processor) = thread.leave() {
                 world.machine.put_back(processor);
             }
+            drop(counted.take());
+            thread.tell_end();
         }
         Err(reason) => world.control.stop(Exit::Lost(LostReason::Backend(reason))),
     }

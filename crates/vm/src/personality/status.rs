@@ -195,7 +195,7 @@ impl Thread {
 
     /// What is at a path.
     pub(super) fn status_at(&self, path: &Path, follow: bool) -> Result<Status, Errno> {
-        self.status_after(path, follow, MOST_LINKS)
+        self.status_after(path, follow || path.has_to_be_a_folder(), MOST_LINKS)
     }
 
     /// The same, after which so many links may follow.
@@ -229,15 +229,22 @@ impl Thread {
         }
         if path.is_system(self) {
             self.world.control.charge_io(1, 0);
-            let looked = self.world.system.look(&path.normal, follow)?;
-            return Ok(Status::of_host(&looked.stat));
+            return match self.world.system.look(&path.normal, follow) {
+                Err(Errno::NOENT) if follow => match self.beside(path) {
+                    Some(path) => self.status_after(&path, follow, links),
+                    None => Err(Errno::NOENT),
+                },
+                looked => Ok(Status::of_host(&looked?.stat)),
+            };
         }
         // The root holds the system, whatever else is granted.
         if path.normal == b"/" && !self.is_known(path) {
             return Ok(Status::made(libc::S_IFDIR | 0o555, 0, b"/"));
         }
+        // For the hal it has to be a folder then, too.
+        let written = path.written.strip_suffix(b".").filter(|rest| rest.ends_with(b"/")).unwrap_or(&path.written);
         let looked =
-            self.root().and_then(|directory| self.world.call(Call::StatAt { directory, path: &path.written, follow }));
+            self.root().and_then(|directory| self.world.call(Call::StatAt { directory, path: written, follow }));
         match looked {
             Ok(Reply::Stat(stat)) => Ok(self.world.dressed(Status::of_hal(&stat))),
             Ok(_) => Err(Errno::IO),
@@ -386,7 +393,13 @@ pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Ar
         space.write(at, part)?;
         return Ok(part.len() as u64);
     }
-    let target = thread.target(&thread.path(int(folder), path)?)?;
+    let path = thread.path(int(folder), path)?;
+    if path.has_to_be_a_folder() {
+        // Of what a link leads to.
+        thread.status_at(&path, true)?;
+        return Err(Errno::INVAL);
+    }
+    let target = thread.target(&path)?;
     let part = &target[..target.len().min(int(length).unsigned_abs() as usize)];
     thread.process.space()?.write(at, part)?;
     Ok(part.len() as u64)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use super::causes::{Cause, bit};
 use super::ending;
@@ -15,7 +15,9 @@ use super::world::World;
 #[derive(Default)]
 pub(super) struct Halt {
     stopped: AtomicBool,
+    /// Changes together with whether it is stopped and how often it was continued.
     news: Mutex<Option<News>>,
+    continued: AtomicU64,
 }
 
 /// What a parent can ask for: `waitpid(2)`.
@@ -40,6 +42,11 @@ impl Halt {
     pub(super) fn revive(&self, stopped: bool, news: Option<Option<i32>>) {
         self.stopped.store(stopped, SeqCst);
         *lock(&self.news) = news.map(|signal| signal.map_or(News::Continued, News::Stopped));
+    }
+
+    /// How often it was told to go on.
+    pub(super) fn continued(&self) -> u64 {
+        self.continued.load(SeqCst)
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -78,7 +85,7 @@ pub(super) fn arrives(world: &World, process: &Process, cause: &Cause) -> bool {
         }
         libc::SIGSTOP => {
             clear(process, bit(libc::SIGCONT));
-            stop(world, process, libc::SIGSTOP);
+            stop(world, process, libc::SIGSTOP, None);
             return false;
         }
         signal if stops(signal) => clear(process, bit(libc::SIGCONT)),
@@ -95,13 +102,21 @@ fn clear(process: &Process, mask: u64) {
 }
 
 /// Stops all threads of a process before their next instruction. One whose group nobody could continue is
-/// only stopped by `SIGSTOP`.
-pub(super) fn stop(world: &World, process: &Process, signal: i32) {
+/// only stopped by `SIGSTOP`; nor is one that was continued since it had been so often, when the signal was taken.
+pub(super) fn stop(world: &World, process: &Process, signal: i32, continued: Option<u64>) {
     if signal != libc::SIGSTOP && world.is_orphaned(process) {
         return;
     }
-    if !process.halt.stopped.swap(true, SeqCst) {
-        *lock(&process.halt.news) = Some(News::Stopped(signal));
+    let stops = {
+        let mut news = lock(&process.halt.news);
+        let is_late = continued.is_some_and(|continued| continued != process.halt.continued());
+        let stops = !is_late && !process.halt.stopped.swap(true, SeqCst);
+        if stops {
+            *news = Some(News::Stopped(signal));
+        }
+        stops
+    };
+    if stops {
         for member in lock(&process.threads).values() {
             world.control.interrupt(member.number.load(SeqCst));
         }
@@ -110,8 +125,16 @@ pub(super) fn stop(world: &World, process: &Process, signal: i32) {
 }
 
 fn go_on(world: &World, process: &Process) {
-    if process.halt.stopped.swap(false, SeqCst) {
-        *lock(&process.halt.news) = Some(News::Continued);
+    let goes_on = {
+        let mut news = lock(&process.halt.news);
+        process.halt.continued.fetch_add(1, SeqCst);
+        let goes_on = process.halt.stopped.swap(false, SeqCst);
+        if goes_on {
+            *news = Some(News::Continued);
+        }
+        goes_on
+    };
+    if goes_on {
         for member in lock(&process.threads).values() {
             world.control.interrupt(member.number.load(SeqCst));
         }
@@ -137,10 +160,27 @@ impl World {
             let parent = member.parent.load(SeqCst);
             processes.iter().find(|process| process.id == parent)
         };
-        let members = processes.iter().filter(|process| process.group.load(SeqCst) == group);
+        let is_member = |process: &&Arc<Process>| process.group.load(SeqCst) == group && !process.is_over.load(SeqCst);
+        let members = processes.iter().filter(is_member);
         !members
             .filter_map(|member| parent_of(member))
             .any(|parent| parent.group.load(SeqCst) != group && parent.session.load(SeqCst) == session)
+    }
+}
+
+/// A group that nobody can continue any more, and in which somebody is stopped, is told: `_exit(2)` of POSIX.
+pub(super) fn orphaned(world: &World, group: u32) {
+    let processes: Vec<Arc<Process>> = world.processes().values().cloned().collect();
+    let is_member = |process: &&Arc<Process>| process.group.load(SeqCst) == group && !process.is_over.load(SeqCst);
+    let members: Vec<_> = processes.iter().filter(is_member).collect();
+    let is_orphaned = members.first().is_some_and(|member| world.is_orphaned(member));
+    if is_orphaned && members.iter().any(|member| member.halt.is_stopped()) {
+        for signal in [libc::SIGHUP, libc::SIGCONT] {
+            for member in &members {
+                // One that waits already is enough.
+                let _ = signals::send(world, member, Cause::own(signal));
+            }
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Thread {
     pub(super) rseq: Option<Registration>,
     /// The mask to go back to after `sigsuspend(2)`.
     pub(super) restore_mask: Option<u64>,
+    /// The last exception it had.
+    pub(super) trap: Trap,
     /// How long the call it makes waits.
     pub(super) deadlines: Deadlines,
     /// It made the call that marks a point, and has not gone on since.
@@ -53,6 +55,14 @@ pub(super) fn raw(answer: Answer) -> u64 {
         Ok(value) => value,
         Err(errno) => i64::from(-errno.raw_os_error()) as u64,
     }
+}
+
+/// An exception, as a handler is told of it: `thread.cr2`, `error_code` and `trap_nr` of Linux.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Trap {
+    pub(super) vector: u64,
+    pub(super) error: u64,
+    pub(super) address: u64,
 }
 
 /// How a thread goes on after a system call.
@@ -83,6 +93,7 @@ impl Thread {
             alternate: Default::default(),
             rseq: None,
             restore_mask: None,
+            trap: Trap::default(),
             deadlines: Deadlines::default(),
             is_at_marker: false,
             would_wait: Cell::new(false),
@@ -323,6 +334,8 @@ impl Thread {
             17 => Cause::fault(libc::SIGBUS, 1, 0),
             _ => Cause::fault(libc::SIGSEGV, 128, 0),
         };
+        let address = if vector == 14 { address } else { self.trap.address };
+        self.trap = Trap { vector: vector.into(), error, address };
         self.force(cause);
         self.go_on();
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
@@ -16,10 +16,16 @@ use rustix::io::Errno;
 use super::process::lock;
 use super::thread::Thread;
 
+thread_local! {
+    /// The calling thread, as long as it lives.
+    static ME: Arc<thread::Thread> = Arc::new(thread::current());
+}
+
 /// Wakes the threads that wait for something.
 #[derive(Default)]
 pub(super) struct Bell {
-    waiting: Mutex<Vec<thread::Thread>>,
+    /// Some of them may have ended: a bell need not ring for long.
+    waiting: Mutex<Vec<Weak<thread::Thread>>>,
     rings: AtomicU64,
 }
 
@@ -28,7 +34,9 @@ impl Bell {
     pub(super) fn ring(&self) {
         self.rings.fetch_add(1, SeqCst);
         for thread in lock(&self.waiting).drain(..) {
-            thread.unpark();
+            if let Some(thread) = thread.upgrade() {
+                thread.unpark();
+            }
         }
     }
 
@@ -40,10 +48,15 @@ impl Bell {
     /// The calling thread is woken by the next ring.
     pub(super) fn enlist(&self) {
         let mut waiting = lock(&self.waiting);
-        let me = thread::current();
-        if !waiting.iter().any(|thread| thread.id() == me.id()) {
-            waiting.push(me);
-        }
+        ME.with(|me| {
+            if waiting.iter().any(|thread| std::ptr::eq(thread.as_ptr(), Arc::as_ptr(me))) {
+                return;
+            }
+            if waiting.len() == waiting.capacity() {
+                waiting.retain(|thread| thread.strong_count() > 0);
+            }
+            waiting.push(Arc::downgrade(me));
+        });
     }
 }
 
@@ -76,6 +89,11 @@ impl Deadlines {
     /// The call is over. Whether it is made again is found out then.
     pub(super) fn over(&self) {
         self.kept.set(None);
+    }
+
+    /// Whether the wait that was broken off had one.
+    pub(super) fn had_one(&self) -> bool {
+        self.broken_off.get().is_some()
     }
 
     /// It is made again.

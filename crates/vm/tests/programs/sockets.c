@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -395,6 +398,161 @@ static void more(void) {
     MUST(send(client, "j", 1, 0) == 1 && recv(server, text, 32, 0) == 1);
 }
 
+/* A connection: the end that connected, and the other. */
+static void pair_of(int ends[2]) {
+    struct sockaddr_in at;
+    int server = bound(SOCK_STREAM, &at);
+    ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+    MUST(connect(ends[0], (Any)&at, sizeof at) == 0 && (ends[1] = accept(server, NULL, NULL)) >= 0);
+    close(server);
+}
+
+/* A thread that waits in a set, and the events it was told. */
+struct waiter {
+    pthread_t thread;
+    int set, count;
+    _Atomic pid_t id;
+    struct epoll_event event;
+};
+
+static void *wait_in(void *of) {
+    struct waiter *waiter = of;
+    waiter->id = gettid();
+    waiter->count = epoll_wait(waiter->set, &waiter->event, 1, 20000);
+    return NULL;
+}
+
+static void begin_to_wait(struct waiter *waiter, int set) {
+    waiter->set = set, waiter->id = 0;
+    MUST(pthread_create(&waiter->thread, NULL, wait_in, waiter) == 0);
+    while (!waiter->id) sched_yield();
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", waiter->id);
+    while (state != 'S') {
+        FILE *stat = fopen(path, "r");
+        MUST(stat != NULL && fscanf(stat, "%*d (%*[^)]) %c", &state) == 1);
+        fclose(stat);
+    }
+}
+
+static void watch(int set, int fd, unsigned events) {
+    struct epoll_event event = {.events = events, .data.fd = fd};
+    MUST(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+/* Who waits for an edge is woken by it though what was told before was taken by another thread meanwhile. */
+static void edges(void) {
+    int ends[2], set = epoll_create1(0);
+    char text[8];
+    struct epoll_event event;
+    struct waiter waiter;
+    pair_of(ends);
+    MUST(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0);
+    watch(set, ends[0], EPOLLIN | EPOLLET);
+    for (int time = 0; time < 20; time++) {
+        MUST(send(ends[1], "x", 1, 0) == 1 && epoll_wait(set, &event, 1, 20000) == 1);
+        MUST(epoll_wait(set, &event, 1, 0) == 0);
+        begin_to_wait(&waiter, set);
+        MUST(recv(ends[0], text, 8, 0) == 1);
+        FAILS(recv(ends[0], text, 8, 0), EAGAIN);
+        MUST(send(ends[1], "y", 1, 0) == 1 && pthread_join(waiter.thread, NULL) == 0 && waiter.count == 1);
+        MUST(recv(ends[0], text, 8, 0) == 1);
+        FAILS(recv(ends[0], text, 8, 0), EAGAIN);
+    }
+    /* What is news in one direction is told with what holds in the other. */
+    set = epoll_create1(0);
+    watch(set, ends[0], EPOLLIN | EPOLLOUT | EPOLLET);
+    MUST(epoll_wait(set, &event, 1, 20000) == 1 && event.events == EPOLLOUT);
+    MUST(send(ends[1], "z", 1, 0) == 1 && epoll_wait(set, &event, 1, 20000) == 1);
+    MUST(event.events == (EPOLLIN | EPOLLOUT));
+}
+
+static _Atomic int is_over;
+
+static void *watch_all(void *of) {
+    struct epoll_event events[8];
+    while (!is_over) MUST(epoll_wait(*(int *)of, events, 8, 10) >= 0);
+    return NULL;
+}
+
+/* Threads that look at a socket at once find out the same of how it was connected. */
+static void settled(void) {
+    struct sockaddr_in at, peer;
+    int server = bound(SOCK_STREAM, &at), set = epoll_create1(0);
+    pthread_t watcher;
+    is_over = 0;
+    MUST(pthread_create(&watcher, NULL, watch_all, &set) == 0);
+    for (int time = 0; time < 200; time++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), error = 0;
+        socklen_t length = sizeof peer;
+        MUST(connect(fd, (Any)&at, sizeof at) == 0 || errno == EINPROGRESS);
+        watch(set, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+        struct pollfd out = {fd, POLLOUT, 0};
+        MUST(poll(&out, 1, 20000) == 1 && out.revents == POLLOUT);
+        MUST(getpeername(fd, (Any)&peer, &length) == 0 && peer.sin_port == at.sin_port);
+        length = sizeof error;
+        MUST(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == 0);
+        int other = accept(server, NULL, NULL);
+        MUST(other >= 0 && send(fd, "x", 1, 0) == 1 && recv(other, &error, 1, 0) == 1);
+        close(other), close(fd);
+    }
+    is_over = 1;
+    MUST(pthread_join(watcher, NULL) == 0);
+}
+
+/* What is closed is closed, also while a thread waits for it in a set. */
+static void closed(void) {
+    int ends[2], pipes[2], set = epoll_create1(0);
+    struct waiter waiter;
+    struct timeval most = {20, 0};
+    char text;
+    struct sockaddr_in at;
+    MUST(pipe(pipes) == 0);
+    watch(set, pipes[0], EPOLLIN);
+    pair_of(ends);
+    MUST(setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most) == 0);
+    watch(set, ends[0], EPOLLIN);
+    int server = bound(SOCK_STREAM, &at);
+    watch(set, server, EPOLLIN);
+    begin_to_wait(&waiter, set);
+    close(ends[0]);
+    MUST(recv(ends[1], &text, 1, 0) == 0);
+    close(server);
+    int again = socket(AF_INET, SOCK_STREAM, 0), answer;
+    while ((answer = bind(again, (Any)&at, sizeof at)) == -1 && errno == EADDRINUSE) sched_yield();
+    MUST(answer == 0 && listen(again, 1) == 0);
+    MUST(write(pipes[1], "x", 1) == 1 && pthread_join(waiter.thread, NULL) == 0);
+    MUST(waiter.count == 1 && waiter.event.data.fd == pipes[0]);
+}
+
+/* What a socket does not take stays in the pipe. */
+static void spliced(void) {
+    int ends[2], pipes[2], there = 0;
+    static char much[60000], back[1 << 20];
+    pair_of(ends);
+    MUST(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0 && pipe(pipes) == 0);
+    long sent = 0, received = 0, count;
+    while ((count = write(ends[0], much, sizeof much)) > 0) sent += count;
+    for (int each = 0; each < 60000; each++) much[each] = each % 251;
+    MUST(write(pipes[1], much, 60000) == 60000);
+    FAILS(splice(pipes[0], NULL, ends[0], NULL, 60000, SPLICE_F_NONBLOCK), EAGAIN);
+    MUST(ioctl(pipes[0], FIONREAD, &there) == 0 && there == 60000);
+    long left = 60000;
+    while (received < sent + 60000) {
+        count = left ? splice(pipes[0], NULL, ends[0], NULL, left, SPLICE_F_NONBLOCK) : 0;
+        MUST(count >= 0 || errno == EAGAIN);
+        if (count > 0) left -= count;
+        count = recv(ends[1], back, sizeof back, left ? MSG_DONTWAIT : 0);
+        MUST(count > 0 || errno == EAGAIN);
+        for (long each = 0; each < count; each++) {
+            long at = received + each - sent;
+            if (at >= 0) MUST(back[each] == (char)(at % 251));
+        }
+        if (count > 0) received += count;
+    }
+    MUST(received == sent + 60000);
+}
+
 int main(int count, char **words) {
     signal(SIGPIPE, SIG_IGN);
     for (int each = 1; each < count; each++) {
@@ -408,6 +566,10 @@ int main(int count, char **words) {
         else if (!strcmp(word, "settings")) settings();
         else if (!strcmp(word, "dissolved")) dissolved();
         else if (!strcmp(word, "more")) more();
+        else if (!strcmp(word, "edges")) edges();
+        else if (!strcmp(word, "settled")) settled();
+        else if (!strcmp(word, "closed")) closed();
+        else if (!strcmp(word, "spliced")) spliced();
         else if (!strcmp(word, "credentials")) credentials();
         else if (!strcmp(word, "ungranted")) ungranted();
         else if (word[0] == '/') outside(word);

@@ -58,8 +58,10 @@ impl Open {
         mut once: impl FnMut() -> Result<Reply, ErrorCode>,
     ) -> Result<usize, Errno> {
         loop {
-            self.attempted(interest);
-            match once() {
+            let attempt = self.attempt(interest);
+            let passed = once();
+            drop(attempt);
+            match passed {
                 Ok(Reply::Count(count)) => return Ok(count),
                 Err(ErrorCode::WouldBlock) if !self.is_nonblocking() => {
                     thread.answer(self.world.host.call(Call::Ready { handle, interest }))?;

@@ -38,7 +38,7 @@ impl Alternate {
     }
 }
 
-/// Calls that a handler ends whatever `SA_RESTART` says: `signal(7)`.
+/// Calls that a handler ends whatever `SA_RESTART` says, beside those that wait no longer than till a moment: `signal(7)`.
 fn ends_by_handler(number: u64) -> bool {
     const CALLS: [libc::c_long; 12] = [
         libc::SYS_poll,
@@ -101,16 +101,19 @@ impl Thread {
         };
         // Who is stopped takes no signals; those that come meanwhile interrupt this call when it goes on.
         self.rest();
-        while !self.process.halt.is_stopped()
-            && let Some(cause) = self.take_signal(!self.member.blocked.load(SeqCst))
-        {
+        loop {
+            let continued = self.process.halt.continued();
+            if self.process.halt.is_stopped() {
+                break;
+            }
+            let Some(cause) = self.take_signal(!self.member.blocked.load(SeqCst)) else { break };
             let signal = cause.signal;
             let actions = self.process.actions();
             let action = lock(&actions).0[signal as usize];
             match action.handler {
                 DEFAULT if is_ignored_by_default(signal) => continue,
                 DEFAULT if stopping::stops(signal) => {
-                    stopping::stop(&self.world, &self.process, signal);
+                    stopping::stop(&self.world, &self.process, signal, Some(continued));
                     self.rest();
                     continue;
                 }
@@ -121,6 +124,7 @@ impl Thread {
             if let Some(number) = again.take()
                 && action.flags & libc::SA_RESTART as u64 != 0
                 && !ends_by_handler(number)
+                && !self.deadlines.had_one()
             {
                 self.make_again(number);
             }
@@ -170,9 +174,12 @@ impl Thread {
             put(REGISTERS_AT + index * 8, word);
         }
         put(REGISTERS_AT + 18 * 8, 0x002b_0000_0000_0033);
-        put(REGISTERS_AT + 22 * 8, cause.address());
+        put(REGISTERS_AT + 19 * 8, self.trap.error);
+        put(REGISTERS_AT + 20 * 8, self.trap.vector);
+        put(REGISTERS_AT + 22 * 8, self.trap.address);
         put(VECTORS_AT, vectors_at);
         let blocked = self.restore_mask.take().unwrap_or_else(|| self.member.blocked.load(SeqCst));
+        put(REGISTERS_AT + 21 * 8, blocked);
         put(MASK_AT, blocked);
         frame[INFO_AT..].copy_from_slice(&cause.bytes());
         if space.write(at, &frame).is_err() {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use rustix::io::Errno;
 
-use super::{IGNORE, checked};
+use super::{DEFAULT, IGNORE, checked, is_ignored_by_default};
 use crate::personality::causes::{Cause, bit};
 use crate::personality::process::{Member, Process, lock};
 use crate::personality::thread::Thread;
@@ -18,7 +18,7 @@ pub(in crate::personality) fn send(world: &World, process: &Process, cause: Caus
         return Ok(());
     }
     let signal = cause.signal;
-    if lock(&process.actions()).0[signal as usize].handler == IGNORE && !is_blocked_by_all(process, signal) {
+    if is_ignored(process, signal) && !is_blocked_by_all(process, signal) {
         return Ok(());
     }
     process.queue.put(&process.pending, cause)?;
@@ -41,10 +41,22 @@ pub(in crate::personality) fn send_to(
     if !stopping::arrives(world, process, &cause) {
         return Ok(());
     }
+    if is_ignored(process, cause.signal) && member.blocked.load(SeqCst) & bit(cause.signal) == 0 {
+        return Ok(());
+    }
     member.queue.put(&member.pending, cause)?;
     process.signalled.ring();
     world.control.interrupt(member.number.load(SeqCst));
     Ok(())
+}
+
+/// Whether a process does nothing about a signal: one that nobody blocks is not kept then, `signal(7)`.
+fn is_ignored(process: &Process, signal: i32) -> bool {
+    match lock(&process.actions()).0[signal as usize].handler {
+        IGNORE => true,
+        DEFAULT => is_ignored_by_default(signal),
+        _ => false,
+    }
 }
 
 fn is_blocked_by_all(process: &Process, signal: i32) -> bool {
@@ -188,6 +200,7 @@ pub(in crate::personality) fn tgsigqueue(thread: &mut Thread, [process, to, sign
     }
     let cause = told(thread, signal, at, process as u32 == thread.process.id)?;
     let process = thread.world.process(process as u32).ok_or(Errno::SRCH)?;
+    thread.may_signal(&process, signal)?;
     send_to_thread(&thread.world, &process, to, cause)
 }
 

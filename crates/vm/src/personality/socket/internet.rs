@@ -31,6 +31,8 @@ pub(in crate::personality) struct Internet {
     pub(super) stream: bool,
     pub(super) options: Options,
     state: Mutex<State>,
+    /// Held by who finds out how connecting ended.
+    settling: Mutex<()>,
     /// Rung when there is something that the hal does not know of.
     pub(super) bell: Bell,
 }
@@ -89,7 +91,7 @@ pub(super) struct Received {
 impl Internet {
     pub(super) fn new(ipv6: bool, stream: bool) -> Self {
         let (options, state) = (Options::default(), Mutex::default());
-        Internet { ipv6, stream, options, state, bell: Bell::default() }
+        Internet { ipv6, stream, options, state, settling: Mutex::default(), bell: Bell::default() }
     }
 
     fn accepted(ipv6: bool, handle: Handle) -> Self {
@@ -128,9 +130,12 @@ impl Internet {
     }
 
     pub(super) fn close(&self, world: &World) {
-        if let Some((handle, _)) = lock(&self.state).handle.take() {
+        let handle = lock(&self.state).handle.take();
+        if let Some((handle, _)) = handle {
             // Nothing can be done about a handle that does not close; the hal closes all at the end.
             let _ = world.host.call(Call::Close { handle }).now();
+            // Who waits for something of it keeps it open until they look again.
+            self.bell.ring();
         }
     }
 

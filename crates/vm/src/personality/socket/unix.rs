@@ -236,7 +236,7 @@ impl Unix {
         }
         let queue = lock(&self.ends).queue.clone().filter(|queue| queue.most() > 0).ok_or(Errno::INVAL)?;
         let take = || lock(&queue.waiting).pop_front();
-        open.attempted(Interest::Readable);
+        drop(open.attempt(Interest::Readable));
         let accepted = match (take(), open.is_nonblocking()) {
             (Some(accepted), _) => accepted,
             (None, true) => return Err(Errno::AGAIN),
@@ -290,7 +290,7 @@ impl Unix {
             let result = match (put, how.at_once) {
                 (Some(put), _) => put,
                 (None, true) => {
-                    open.attempted(Interest::Writable);
+                    drop(open.attempt(Interest::Writable));
                     Err(Errno::AGAIN)
                 }
                 (None, false) => {
@@ -325,7 +325,7 @@ impl Unix {
             None if self.style == Style::Datagram => thread.link(),
             None => return Err(Errno::NOTCONN),
         };
-        open.attempted(Interest::Readable);
+        drop(open.attempt(Interest::Readable));
         let until = self.options.receive_until();
         // Who wants to know who sent something is not given the bytes of two at once.
         let apart = self.options.is_set(libc::SOL_SOCKET, libc::SO_PASSCRED);

@@ -38,7 +38,7 @@ impl Discipline {
 
     /// Whether more can be typed.
     pub(super) fn has_room(&self, settings: &Settings) -> bool {
-        settings.has_lines() && self.ends.is_empty() || self.ready.len() < MOST
+        settings.has_lines() && self.ends.is_empty() || self.ready.len().max(self.ends.len()) < MOST
     }
 
     /// Takes what can be read: at most the first line, if there are lines.

@@ -130,6 +130,8 @@ impl Internet {
 
     /// Finds out how connecting ended; `EAGAIN` while it goes on.
     pub(super) fn settle(&self, world: &World) -> Result<(), Errno> {
+        // The hal says it once: who finds out says so to all who ask.
+        let _one = lock(&self.settling);
         let (phase, handle) = {
             let state = lock(&self.state);
             (state.phase, state.handle)
@@ -172,8 +174,10 @@ impl Internet {
         let handle = self.handle().filter(|_| self.is_listening()).ok_or(Errno::INVAL)?;
         let until = self.options.receive_until();
         loop {
-            open.attempted(Interest::Readable);
-            match thread.world.host.call(Call::Accept { socket: handle }).now() {
+            let attempt = open.attempt(Interest::Readable);
+            let accepted = thread.world.host.call(Call::Accept { socket: handle }).now();
+            drop(attempt);
+            match accepted {
                 Ok(Reply::Accepted(handle, peer)) => {
                     let socket = Socket::Internet(Internet::accepted(self.ipv6, handle));
                     let flags = flags | libc::O_RDWR as u32;

@@ -50,7 +50,7 @@ impl Internet {
                     continue;
                 }
                 Err(Errno::AGAIN) => {
-                    open.attempted(Interest::Writable);
+                    drop(open.attempt(Interest::Writable));
                     if how.at_once {
                         Err(Errno::AGAIN)
                     } else {
@@ -134,11 +134,12 @@ impl Internet {
         let until = self.options.receive_until();
         let mut done = 0;
         loop {
-            open.attempted(Interest::Readable);
+            let attempt = open.attempt(Interest::Readable);
             let received = match self.stream {
                 true => self.receive_some(thread, &mut into[done..], how),
                 false => self.receive_datagram(thread, into, how),
             };
+            drop(attempt);
             match received {
                 Ok(received) => {
                     done += received.count;
