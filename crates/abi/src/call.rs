@@ -72,6 +72,10 @@ pub enum Shutdown {
 /// One setting of a socket with its value; `socket(7)`, `tcp(7)`, `ip(7)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SocketOption {
+    /// `TCP_NODELAY`.
+    NoDelay(bool),
+    /// Whether a connection that is closed is broken off, and what was not sent yet is lost: `SO_LINGER` of no time.
+    Abort(bool),
     /// `SO_KEEPALIVE`.
     KeepAlive(bool),
     /// `TCP_KEEPIDLE`, in nanoseconds.
@@ -88,6 +92,9 @@ pub enum SocketOption {
     SendBuffer(u64),
     /// How many connections may wait to be accepted; takes effect at `Listen`.
     Backlog(u64),
+    /// Whether a socket of IPv6 that is bound to the unspecified address afterwards hears who comes by IPv4, too, as far
+    /// as that is granted: the reverse of `IPV6_V6ONLY`, `ipv6(7)`.
+    BothFamilies(bool),
 }
 
 /// One request of a capsule to the world outside its wall.

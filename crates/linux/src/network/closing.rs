@@ -36,11 +36,24 @@ impl Drop for Lent {
             let closer = Builder::new().name("ringfence-close".into()).spawn(move || close(&receiver));
             closer.ok().map(|_| sender)
         });
-        if let (Some(closer), Some(descriptor)) = (&*CLOSER, self.0.take()) {
+        let Some(descriptor) = self.0.take() else { return };
+        // What nobody waits for is closed before the program goes on: it may want the port again.
+        if may_linger(descriptor.as_fd())
+            && let Some(closer) = &*CLOSER
+        {
             // It never ends.
             let _ = closer.send(descriptor);
         }
     }
+}
+
+/// Whether bytes may wait to be sent: there is, was or will be a connection.
+fn may_linger(socket: BorrowedFd<'_>) -> bool {
+    /// `TCP_CLOSE` and `TCP_LISTEN`, as the first byte of `TCP_INFO` has them.
+    const NONE: [u8; 2] = [7, 10];
+    let mut information = [0];
+    let got = sys::socket_option(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut information);
+    got.is_ok() && !NONE.contains(&information[0])
 }
 
 fn close(receiver: &Receiver<OwnedFd>) {

@@ -74,6 +74,12 @@ impl Desk {
     fn bind_stream(&self, own: &Own, address: SocketAddr) -> Result<(Opened, OwnedFd), Errno> {
         let address = canonical(address);
         let opened = self.open(Call::TcpSocket { ipv6: address.is_ipv6() }).map_err(errno)?;
+        // Where bytes are counted connections are made anew within, by the family they came by.
+        let hears_both = self.counted.is_none() && own.is_ipv6() && !sockopt::ipv6_v6only(&own.socket)?;
+        if hears_both && address.is_ipv6() {
+            let option = SocketOption::BothFamilies(true);
+            self.call(Call::SetOption { socket: opened.handle, option }).map_err(errno)?;
+        }
         self.call(Call::Bind { socket: opened.handle, address }).map_err(errno)?;
         let socket = self.export(&opened)?;
         options::take_over(own.socket.as_fd(), socket.as_fd());

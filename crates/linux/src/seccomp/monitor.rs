@@ -154,12 +154,13 @@ mod tests {
     use super::*;
 
     /// What makes a request in `crates/vm`: methods of kvm-ioctls.
-    const MADE_BY: [(&str, &[u32]); 16] = [
+    const MADE_BY: [(&str, &[u32]); 17] = [
         ("get_api_version", &[0xae00]),
         ("create_vm", &[0xae01, 0xae04]),
         ("check_extension", &[0xae03]),
         // The supervisor asks that.
         ("get_supported_cpuid", &[]),
+        ("get_cpuid2", &[]),
         ("create_vcpu", &[0xae41]),
         ("set_user_memory_region", &[0x4020_ae46]),
         ("run", &[0xae80]),

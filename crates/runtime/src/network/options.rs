@@ -28,11 +28,14 @@ pub(super) fn set(fd: impl AsFd, ipv6: bool, option: SocketOption) -> Result<(),
             sockopt::set_socket_recv_buffer_size(fd, bytes.min(LARGEST_BUFFER) as usize)
         }
         SocketOption::SendBuffer(bytes) => sockopt::set_socket_send_buffer_size(fd, bytes.min(LARGEST_BUFFER) as usize),
-        SocketOption::KeepAlive(_)
+        SocketOption::NoDelay(_)
+        | SocketOption::Abort(_)
+        | SocketOption::KeepAlive(_)
         | SocketOption::KeepAliveIdle(_)
         | SocketOption::KeepAliveInterval(_)
         | SocketOption::KeepAliveCount(_)
-        | SocketOption::Backlog(_) => return Err(ErrorCode::NoProtocolOption),
+        | SocketOption::Backlog(_)
+        | SocketOption::BothFamilies(_) => return Err(ErrorCode::NoProtocolOption),
     }
     .map_err(code)
 }
@@ -51,21 +54,26 @@ pub(super) fn get(fd: impl AsFd, ipv6: bool, option: SocketOption) -> Result<Soc
         SocketOption::SendBuffer(_) => {
             sockopt::socket_send_buffer_size(fd).map(|bytes| SocketOption::SendBuffer(bytes as u64 / 2))
         }
-        SocketOption::KeepAlive(_)
+        SocketOption::NoDelay(_)
+        | SocketOption::Abort(_)
+        | SocketOption::KeepAlive(_)
         | SocketOption::KeepAliveIdle(_)
         | SocketOption::KeepAliveInterval(_)
         | SocketOption::KeepAliveCount(_)
-        | SocketOption::Backlog(_) => return Err(ErrorCode::NoProtocolOption),
+        | SocketOption::Backlog(_)
+        | SocketOption::BothFamilies(_) => return Err(ErrorCode::NoProtocolOption),
     }
     .map_err(code)
 }
 
-/// Sets how a connection is kept alive, `tcp(7)`.
-pub(super) fn set_keep_alive(fd: impl AsFd, option: SocketOption) -> Result<(), ErrorCode> {
+/// Sets an option of connections: how one is kept alive, `tcp(7)`, when something is sent, how it ends.
+pub(super) fn set_of_stream(fd: impl AsFd, option: SocketOption) -> Result<(), ErrorCode> {
     match option {
         SocketOption::KeepAliveIdle(0) | SocketOption::KeepAliveInterval(0) | SocketOption::KeepAliveCount(0) => {
             return Err(ErrorCode::Invalid);
         }
+        SocketOption::NoDelay(on) => sockopt::set_tcp_nodelay(fd, on),
+        SocketOption::Abort(on) => sockopt::set_socket_linger(fd, on.then_some(Duration::ZERO)),
         SocketOption::KeepAlive(on) => sockopt::set_socket_keepalive(fd, on),
         SocketOption::KeepAliveIdle(nanoseconds) => sockopt::set_tcp_keepidle(fd, whole_seconds(nanoseconds)),
         SocketOption::KeepAliveInterval(nanoseconds) => sockopt::set_tcp_keepintvl(fd, whole_seconds(nanoseconds)),
@@ -75,10 +83,14 @@ pub(super) fn set_keep_alive(fd: impl AsFd, option: SocketOption) -> Result<(), 
     .map_err(code)
 }
 
-/// Reads how a connection is kept alive.
-pub(super) fn keep_alive(fd: impl AsFd, option: SocketOption) -> Result<SocketOption, ErrorCode> {
+/// Reads one.
+pub(super) fn of_stream(fd: impl AsFd, option: SocketOption) -> Result<SocketOption, ErrorCode> {
     let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     match option {
+        SocketOption::NoDelay(_) => sockopt::tcp_nodelay(fd).map(SocketOption::NoDelay),
+        SocketOption::Abort(_) => {
+            sockopt::socket_linger(fd).map(|linger| SocketOption::Abort(linger == Some(Duration::ZERO)))
+        }
         SocketOption::KeepAlive(_) => sockopt::socket_keepalive(fd).map(SocketOption::KeepAlive),
         SocketOption::KeepAliveIdle(_) => {
             sockopt::tcp_keepidle(fd).map(|idle| SocketOption::KeepAliveIdle(nanoseconds(idle)))

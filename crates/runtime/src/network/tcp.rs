@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use ringfence_abi::{ErrorCode, Interest, Reply, Shutdown, SocketOption};
 use rustix::io::{Errno, retry_on_intr};
@@ -27,6 +27,8 @@ const BACKLOG: i32 = 128;
 pub(crate) struct TcpSocket {
     descriptor: Descriptor,
     ipv6: bool,
+    /// Whether it is to hear who comes by IPv4, too.
+    hears_both: AtomicBool,
     state: Mutex<State>,
     backlog: AtomicI32,
 }
@@ -49,6 +51,10 @@ impl Network {
         // A server that is started again finds its port free (WASI asks for it). Not so for a port the
         // system chooses: two sockets could get the same one.
         sockopt::set_socket_reuseaddr(&socket.descriptor, address.port() != 0).map_err(code)?;
+        let is_for_all = address.is_ipv6() && address.ip().is_unspecified();
+        if is_for_all && socket.hears_both.load(Ordering::Relaxed) && self.may_hear_ipv4(address.port()) {
+            sockopt::set_ipv6_v6only(&socket.descriptor, false).map_err(code)?;
+        }
         match rustix::net::bind(&socket.descriptor, &address) {
             Ok(()) => *state = State::Bound { asked: address },
             Err(Errno::ACCESS) => return Err(self.deny_by_host(address, UNPRIVILEGED)),
@@ -150,7 +156,8 @@ impl Network {
 
 impl TcpSocket {
     fn new(descriptor: Descriptor, ipv6: bool, state: State) -> Self {
-        Self { descriptor, ipv6, state: Mutex::new(state), backlog: AtomicI32::new(BACKLOG) }
+        let (state, backlog) = (Mutex::new(state), AtomicI32::new(BACKLOG));
+        Self { descriptor, ipv6, hears_both: AtomicBool::new(false), state, backlog }
     }
 
     /// What [`Network::ready`] waits for.
@@ -195,10 +202,17 @@ impl TcpSocket {
                     rustix::net::listen(&self.descriptor, backlog).map_err(code)?;
                 }
             }
-            of_stream @ (SocketOption::KeepAlive(_)
+            SocketOption::BothFamilies(_) if !self.ipv6 => return Err(ErrorCode::NoProtocolOption),
+            SocketOption::BothFamilies(hears_both) => {
+                locked(&self.state).check(Step::Bind)?;
+                self.hears_both.store(hears_both, Ordering::Relaxed);
+            }
+            of_stream @ (SocketOption::NoDelay(_)
+            | SocketOption::Abort(_)
+            | SocketOption::KeepAlive(_)
             | SocketOption::KeepAliveIdle(_)
             | SocketOption::KeepAliveInterval(_)
-            | SocketOption::KeepAliveCount(_)) => options::set_keep_alive(&self.descriptor, of_stream)?,
+            | SocketOption::KeepAliveCount(_)) => options::set_of_stream(&self.descriptor, of_stream)?,
             of_any => options::set(&self.descriptor, self.ipv6, of_any)?,
         }
         Ok(Reply::Done)
@@ -210,10 +224,15 @@ impl TcpSocket {
             SocketOption::Backlog(_) => {
                 SocketOption::Backlog(u64::from(self.backlog.load(Ordering::Relaxed).unsigned_abs()))
             }
-            of_stream @ (SocketOption::KeepAlive(_)
+            SocketOption::BothFamilies(_) if self.ipv6 => {
+                SocketOption::BothFamilies(!sockopt::ipv6_v6only(&self.descriptor).map_err(code)?)
+            }
+            of_stream @ (SocketOption::NoDelay(_)
+            | SocketOption::Abort(_)
+            | SocketOption::KeepAlive(_)
             | SocketOption::KeepAliveIdle(_)
             | SocketOption::KeepAliveInterval(_)
-            | SocketOption::KeepAliveCount(_)) => options::keep_alive(&self.descriptor, of_stream)?,
+            | SocketOption::KeepAliveCount(_)) => options::of_stream(&self.descriptor, of_stream)?,
             of_any => options::get(&self.descriptor, self.ipv6, of_any)?,
         };
         Ok(Reply::Option(option))

@@ -1,6 +1,6 @@
 //! Whether the capsule may reach an address or take one, and what it is told if not.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use ringfence_abi::ErrorCode;
 use ringfence_isolation::Denial;
@@ -79,6 +79,13 @@ impl Network {
         }
         self.learn(Permission::NetListen, || address.to_string());
         Ok(())
+    }
+
+    /// Whether who may listen at the unspecified address of IPv6 may be called by IPv4, too; reports nothing.
+    pub(super) fn may_hear_ipv4(&self, port: u16) -> bool {
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        self.learn(Permission::NetListen, || address.to_string());
+        self.permissions.learn || self.permissions.network.allows_listen(address)
     }
 
     /// Reports that the host itself refused (`EACCES`), which no permission changes.

@@ -62,6 +62,29 @@ fn a_standard_stream_into_a_file_is_growth_of_the_disk() {
 }
 
 #[tokio::test]
+async fn a_link_where_a_stream_of_the_folder_was_leads_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().canonicalize().unwrap();
+    let (outside, stream) = (here.join("outside"), here.join("stream"));
+    std::fs::write(&outside, "kept").unwrap();
+    let with = |change: &dyn Fn(&mut Spec)| {
+        let mut spec = spec(&here);
+        change(&mut spec);
+        ScopedHal::new(Arc::new(spec), Surroundings::default())
+    };
+    let prints = || with(&|spec| spec.stdio.stdout = ringfence_manifest::StreamOut::OfFolder(stream.clone()));
+    let reads = || with(&|spec| spec.stdio.stdin = StreamIn::OfFolder(stream.clone()));
+    assert!(prints().is_ok() && reads().is_ok());
+    std::fs::remove_file(&stream).unwrap();
+    // As an instance would leave it for the next one.
+    std::os::unix::fs::symlink(&outside, &stream).unwrap();
+    for begun in [prints(), reads()] {
+        assert!(matches!(begun, Err(HalError::Stream(StreamError::File { path, .. })) if path == stream));
+    }
+    assert_eq!(std::fs::read(&outside).unwrap(), b"kept");
+}
+
+#[tokio::test]
 async fn a_named_pipe_without_another_end_makes_nobody_wait() {
     use std::io::Write;
     let folder = tempfile::tempdir().unwrap();
