@@ -38,6 +38,12 @@ pub(super) fn has_vectors(cpuid: &CpuId) -> bool {
     cpuid.as_slice().iter().any(|leaf| leaf.function == 1 && leaf.ecx >> 26 & 1 != 0)
 }
 
+/// Says that instructions are there which nobody can take away from programs that run on the processor itself: `LZCNT`.
+pub(super) fn add_bit_counting(cpuid: &mut CpuId) {
+    let extended = cpuid.as_mut_slice().iter_mut().filter(|leaf| leaf.function == 0x8000_0001);
+    extended.for_each(|leaf| leaf.ecx |= u32::from(std::arch::is_x86_feature_detected!("lzcnt")) << 5);
+}
+
 /// `supervisor` is whether the stubs are the supervisor's alone, so that it needs no page of a program.
 pub(super) fn features(cpuid: &CpuId, supervisor: bool) -> Features {
     let leaf = |function, index| cpuid.as_slice().iter().find(|leaf| leaf.function == function && leaf.index == index);

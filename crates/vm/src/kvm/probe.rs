@@ -94,7 +94,9 @@ fn supported(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, Missing> {
     }
     let processor = kvm.create_vm().and_then(|machine| machine.create_vcpu(0)).map_err(failed)?;
     processor.set_cpuid2(&told).map_err(failed)?;
-    processor.get_cpuid2(KVM_MAX_CPUID_ENTRIES).map_err(failed)
+    let mut found = processor.get_cpuid2(KVM_MAX_CPUID_ENTRIES).map_err(failed)?;
+    super::cpuid::add_bit_counting(&mut found);
+    Ok(found)
 }
 
 /// What a first machine showed.
