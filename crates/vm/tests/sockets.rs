@@ -89,3 +89,8 @@ fn what_is_closed_is_closed_while_a_thread_waits_for_it() {
 fn what_a_socket_does_not_take_stays_in_the_pipe() {
     end(&["spliced"]);
 }
+
+#[test]
+fn who_listens_at_every_address_hears_both_families() {
+    end(&["families"]);
+}

@@ -6,6 +6,7 @@
 
 mod advice;
 mod area;
+mod attached;
 mod copy;
 mod heap;
 mod moving;

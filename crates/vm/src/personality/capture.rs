@@ -128,6 +128,9 @@ impl<'a> Capturing<'a> {
         if self.world.has_console() {
             return Err(CaptureError::Holds(TERMINAL.into()));
         }
+        if !self.world.segments.is_empty() {
+            return Err(CaptureError::Holds("it shares memory by a number (shmget(2)), which is not kept".into()));
+        }
         let monotonic = match self.world.call(Call::Now { clock: Clock::Monotonic }) {
             Ok(Reply::Time(time)) => {
                 let shown = self.world.vdso.as_ref().map(|vdso| vdso.now(Clock::Monotonic).into());

@@ -52,6 +52,7 @@ mod revive;
 mod robust;
 mod rseq;
 mod scheduling;
+mod segments;
 mod shared;
 mod signalfd;
 mod signals;

@@ -176,6 +176,7 @@ fn setting(thread: &Thread, path: &str) -> Option<Kind> {
     let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
     let known = SETTINGS.iter().map(|(name, _)| *name).chain(["kernel/hostname", "kernel/random/uuid"]);
     let mut below: Vec<&str> = known.filter_map(|name| name.strip_prefix(&prefix)?.split('/').next()).collect();
+    below.sort_unstable();
     below.dedup();
     (!below.is_empty()).then(|| Kind::Listing(names(&below)))
 }

@@ -195,7 +195,11 @@ impl Thread {
 
     /// What is at a path.
     pub(super) fn status_at(&self, path: &Path, follow: bool) -> Result<Status, Errno> {
-        self.status_after(path, follow || path.has_to_be_a_folder(), MOST_LINKS)
+        let is_folder = path.has_to_be_a_folder();
+        match self.status_after(path, follow || is_folder, MOST_LINKS)? {
+            status if is_folder && !status.is_folder() => Err(Errno::NOTDIR),
+            status => Ok(status),
+        }
     }
 
     /// The same, after which so many links may follow.
@@ -241,10 +245,8 @@ impl Thread {
         if path.normal == b"/" && !self.is_known(path) {
             return Ok(Status::made(libc::S_IFDIR | 0o555, 0, b"/"));
         }
-        // For the hal it has to be a folder then, too.
-        let written = path.written.strip_suffix(b".").filter(|rest| rest.ends_with(b"/")).unwrap_or(&path.written);
         let looked =
-            self.root().and_then(|directory| self.world.call(Call::StatAt { directory, path: written, follow }));
+            self.root().and_then(|directory| self.world.call(Call::StatAt { directory, path: &path.written, follow }));
         match looked {
             Ok(Reply::Stat(stat)) => Ok(self.world.dressed(Status::of_hal(&stat))),
             Ok(_) => Err(Errno::IO),

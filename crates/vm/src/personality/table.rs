@@ -17,8 +17,8 @@ use super::{
     futex, identity, inotify, limits, listing, locks, mapping, memory_files,
 };
 use super::{
-    opening, owners, pidfd, pinning, pipe, polling, prctl, reading, robust, rseq, scheduling, signalfd, signals,
-    splicing, stamps, starting, status, time, timer, transfer,
+    opening, owners, pidfd, pinning, pipe, polling, prctl, reading, robust, rseq, scheduling, segments, signalfd,
+    signals, splicing, stamps, starting, status, time, timer, transfer,
 };
 
 /// Serves one call.
@@ -110,6 +110,9 @@ calls! {
     26 "msync" => mapping::msync;
     27 "mincore" => mapping::mincore;
     28 "madvise" => mapping::madvise;
+    29 "shmget" => segments::get;
+    30 "shmat" => segments::attach;
+    31 "shmctl" => segments::control;
     32 "dup" => files::dup;
     33 "dup2" => files::dup2;
     34 "pause" => signals::pause;
@@ -142,6 +145,7 @@ calls! {
     61 "wait4" => ending::wait4;
     62 "kill" => signals::kill;
     63 "uname" => identity::uname;
+    67 "shmdt" => segments::detach;
     72 "fcntl" => files::fcntl;
     73 "flock" => locks::flock;
     74 "fsync" => reading::fsync;

@@ -20,6 +20,7 @@ use super::owners::Owners;
 use super::pipe::Fifos;
 use super::process::{Process, lock};
 use super::rest::Rest;
+use super::segments::Segments;
 use super::shared::Shared;
 use super::socket::{Names, Queues};
 use super::terminal::{Terminal, Terminals};
@@ -71,6 +72,8 @@ pub(crate) struct World {
     pub(super) links: Queues,
     pub(super) names: Names,
     pub(super) fifos: Fifos,
+    /// Memory that is shared by a number.
+    pub(super) segments: Segments,
     /// Whose files are.
     pub(super) owners: Owners,
     /// Who watches files and folders.
@@ -156,6 +159,7 @@ impl World {
             links: Queues::default(),
             names: Names::default(),
             fifos: Fifos::default(),
+            segments: Segments::default(),
             owners: Owners::default(),
             watchers: Watchers::default(),
             terminals,

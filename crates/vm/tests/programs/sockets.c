@@ -553,6 +553,35 @@ static void spliced(void) {
     MUST(received == sent + 60000);
 }
 
+/* A server at the unspecified address of IPv6 hears both families, unless it is told not to. */
+static void families(void) {
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT}, peer;
+    for (int alone = 0; alone < 2; alone++) {
+        int server = socket(AF_INET6, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+        socklen_t length = sizeof any;
+        any.sin6_port = 0;
+        MUST(setsockopt(server, IPPROTO_IPV6, IPV6_V6ONLY, &alone, sizeof alone) == 0);
+        MUST(bind(server, (Any)&any, sizeof any) == 0 && listen(server, 5) == 0);
+        MUST(getsockname(server, (Any)&any, &length) == 0 && any.sin6_port != 0);
+        struct sockaddr_in at = local();
+        at.sin_port = any.sin6_port;
+        if (alone) {
+            FAILS(connect(client, (Any)&at, sizeof at), ECONNREFUSED);
+            continue;
+        }
+        length = sizeof peer;
+        MUST(connect(client, (Any)&at, sizeof at) == 0);
+        int other = accept(server, (Any)&peer, &length);
+        MUST(other >= 0 && length == sizeof peer && peer.sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr));
+        length = sizeof peer;
+        MUST(getpeername(other, (Any)&peer, &length) == 0 && IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr));
+        MUST(write(client, "x", 1) == 1 && read(other, &length, 1) == 1);
+        client = socket(AF_INET6, SOCK_STREAM, 0);
+        peer = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT, .sin6_port = any.sin6_port};
+        MUST(connect(client, (Any)&peer, sizeof peer) == 0 || errno == EADDRNOTAVAIL);
+    }
+}
+
 int main(int count, char **words) {
     signal(SIGPIPE, SIG_IGN);
     for (int each = 1; each < count; each++) {
@@ -567,6 +596,7 @@ int main(int count, char **words) {
         else if (!strcmp(word, "dissolved")) dissolved();
         else if (!strcmp(word, "more")) more();
         else if (!strcmp(word, "edges")) edges();
+        else if (!strcmp(word, "families")) families();
         else if (!strcmp(word, "settled")) settled();
         else if (!strcmp(word, "closed")) closed();
         else if (!strcmp(word, "spliced")) spliced();

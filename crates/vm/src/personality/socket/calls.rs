@@ -204,6 +204,10 @@ pub(super) fn send(
     to: Option<Target>,
     flags: u64,
 ) -> Answer {
+    // A way to connect that is switched off: `tcp(7)`, tcp_fastopen.
+    if flags & libc::MSG_FASTOPEN as u64 != 0 {
+        return Err(Errno::OPNOTSUPP);
+    }
     let how = How::new(open, flags);
     let sent = match (socket_of(open)?, to) {
         (Socket::Internet(socket), None | Some(Target::Nobody)) => socket.send(thread, open, content, None, how),

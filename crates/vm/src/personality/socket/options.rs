@@ -36,7 +36,6 @@ const KEPT: &[(i32, i32)] = &[
     (libc::SOL_SOCKET, libc::SO_PASSCRED),
     (libc::SOL_SOCKET, libc::SO_RCVLOWAT),
     (libc::SOL_SOCKET, libc::SO_DONTROUTE),
-    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
     (libc::IPPROTO_TCP, libc::TCP_CORK),
     (libc::IPPROTO_TCP, libc::TCP_QUICKACK),
     (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
@@ -54,6 +53,18 @@ const KEPT: &[(i32, i32)] = &[
     (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
 ];
 
+/// What a setting is that nobody has set, where it is not 0.
+const AT_FIRST: [((i32, i32), i32); 8] = [
+    ((libc::IPPROTO_IP, libc::IP_TTL), 64),
+    ((libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS), 64),
+    ((libc::IPPROTO_IP, libc::IP_MTU_DISCOVER), libc::IP_PMTUDISC_WANT),
+    ((libc::IPPROTO_TCP, libc::TCP_KEEPIDLE), 7200),
+    ((libc::IPPROTO_TCP, libc::TCP_KEEPINTVL), 75),
+    ((libc::IPPROTO_TCP, libc::TCP_KEEPCNT), 9),
+    ((libc::IPPROTO_TCP, libc::TCP_SYNCNT), 6),
+    ((libc::IPPROTO_TCP, libc::TCP_LINGER2), 60),
+];
+
 /// What a program set on its socket.
 #[derive(Default)]
 pub(super) struct Options(Mutex<BTreeMap<(i32, i32), Vec<u8>>>);
@@ -66,6 +77,7 @@ fn number(bytes: &[u8]) -> Result<i32, Errno> {
 fn of_hal(level: i32, name: i32, value: i32) -> Option<SocketOption> {
     let seconds = |value: i32| u64::from(value.unsigned_abs()) * 1_000_000_000;
     Some(match (level, name) {
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => SocketOption::NoDelay(value != 0),
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => SocketOption::KeepAlive(value != 0),
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => SocketOption::ReceiveBuffer(value.unsigned_abs().into()),
         (libc::SOL_SOCKET, libc::SO_SNDBUF) => SocketOption::SendBuffer(value.unsigned_abs().into()),
@@ -79,10 +91,19 @@ fn of_hal(level: i32, name: i32, value: i32) -> Option<SocketOption> {
     })
 }
 
+/// What of `struct linger` the hal does: nobody waits there, so it is only whether a connection is broken off.
+fn aborts(value: &[u8]) -> Result<SocketOption, Errno> {
+    let (on, time) = (number(value)?, value.get(4..).ok_or(Errno::INVAL).and_then(number)?);
+    Ok(SocketOption::Abort(on != 0 && time == 0))
+}
+
 fn as_number(option: SocketOption) -> i32 {
     let small = |value: u64| i32::try_from(value).unwrap_or(i32::MAX);
     match option {
-        SocketOption::KeepAlive(on) => i32::from(on),
+        SocketOption::NoDelay(on)
+        | SocketOption::Abort(on)
+        | SocketOption::KeepAlive(on)
+        | SocketOption::BothFamilies(on) => i32::from(on),
         SocketOption::KeepAliveIdle(nanoseconds) | SocketOption::KeepAliveInterval(nanoseconds) => {
             small(nanoseconds / 1_000_000_000)
         }
@@ -110,8 +131,12 @@ impl Options {
             if fraction >= 1_000_000 {
                 return Err(Errno::DOM);
             }
-        } else if (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) && value.len() < 8 {
-            return Err(Errno::INVAL);
+        } else if (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) {
+            let option = aborts(value)?;
+            if let Some(socket) = handle {
+                // Of a datagram's socket it says nothing.
+                let _ = world.call(Call::SetOption { socket, option });
+            }
         } else if let Some(option) = of_hal(level, name, number(value)?) {
             if let Some(socket) = handle {
                 world.call(Call::SetOption { socket, option })?;
@@ -140,6 +165,9 @@ impl Options {
             (libc::SOL_SOCKET, libc::SO_RCVLOWAT | libc::SO_SNDLOWAT) => Ok(1_i32.to_le_bytes().to_vec()),
             (libc::SOL_SOCKET, libc::SO_RCVBUF | libc::SO_SNDBUF) => Ok(212_992_i32.to_le_bytes().to_vec()),
             (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => Ok(1460_i32.to_le_bytes().to_vec()),
+            _ if let Some((_, value)) = AT_FIRST.iter().find(|(known, _)| *known == (level, name)) => {
+                Ok(value.to_le_bytes().to_vec())
+            }
             _ if of_hal(level, name, 1).is_some() || KEPT.contains(&(level, name)) => Ok(vec![0; 4]),
             _ => Err(Errno::NOPROTOOPT),
         }
@@ -148,7 +176,9 @@ impl Options {
     /// Sets on a socket of the hal's what was set before there was one.
     pub(super) fn apply(&self, world: &World, socket: Handle) {
         for (&(level, name), value) in &*lock(&self.0) {
-            if let Some(option) = number(value).ok().and_then(|value| of_hal(level, name, value)) {
+            let lingers = (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER);
+            let option = || number(value).ok().and_then(|value| of_hal(level, name, value));
+            if let Some(option) = if lingers { aborts(value).ok() } else { option() } {
                 // A setting that is refused is one the program finds at its default.
                 let _ = world.call(Call::SetOption { socket, option });
             }

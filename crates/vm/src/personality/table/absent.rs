@@ -7,15 +7,11 @@ type Calls = &'static [(usize, &'static str)];
 pub(super) const ABSENT: &[(&str, &str, Calls)] = &[
     (
         "ipc",
-        "System V and POSIX queues, semaphores and segments: memory is shared through /dev/shm and mmap",
+        "System V queues and semaphores, POSIX queues",
         &[
-            (29, "shmget"),
-            (30, "shmat"),
-            (31, "shmctl"),
             (64, "semget"),
             (65, "semop"),
             (66, "semctl"),
-            (67, "shmdt"),
             (68, "msgget"),
             (69, "msgsnd"),
             (70, "msgrcv"),

@@ -32,6 +32,10 @@ impl Internet {
         }
         if self.stream || !address.ip().is_unspecified() || address.port() != 0 {
             let handle = self.open(&thread.world, address.is_ipv6())?;
+            if self.stream && address.is_ipv6() && !self.options.is_only_ipv6() {
+                let option = SocketOption::BothFamilies(true);
+                thread.world.call(Call::SetOption { socket: handle, option })?;
+            }
             if let Err(errno) = thread.world.call(Call::Bind { socket: handle, address }) {
                 self.close(&thread.world);
                 return Err(errno);
