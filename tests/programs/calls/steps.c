@@ -12,6 +12,11 @@ static void size(const char *path) {
     int answer = stat(path, &found);
     printf("%s: %s %ld\n", path[0] == '/' ? "absolute" : path, answer ? strerrorname_np(errno) : "ok", answer ? 0L : S_ISREG(found.st_mode) ? (long)found.st_size : -1L);
 }
+static int file_of(const char *path) {
+    int file = open(path, O_RDONLY);
+    MUST(file >= 0);
+    return file;
+}
 /* The current folder, seen from where it all began. */
 static void here(const char *what) {
     char now[PATH_MAX];
@@ -70,6 +75,11 @@ int main(int count, char **arguments) {
     MUST(fchdir(folder) == 0);
     size("../b/file");
     MUST(chdir(top) == 0);
+    /* From the top, no folder is asked for. */
+    SHOW(faccessat(99, "/usr/../usr/bin", F_OK, 0));
+    SHOW(faccessat(99, "usr/../usr/bin", F_OK, 0));
+    SHOW(faccessat(file_of("file"), "/usr/../usr/bin", F_OK, 0));
+    SHOW(faccessat(file_of("file"), "../file", F_OK, 0));
     /* Links of /proc lead on. */
     snprintf(path, sizeof path, "/proc/self/fd/%d/c/file", folder);
     size(path);

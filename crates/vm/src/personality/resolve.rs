@@ -40,6 +40,8 @@ impl Thread {
             return Err(Errno::INVAL);
         }
         let is_folder = text.ends_with(b"/") || text.ends_with(b"/.");
+        // From the top, no folder says where.
+        let folder = if text.starts_with(b"/") && !has(BENEATH) && !has(IN_ROOT) { libc::AT_FDCWD } else { folder };
         let start = names(&self.absolute(folder, b".")?.normal);
         let device = match has(NO_XDEV) {
             true => Some(self.status_at(&self.at(&start)?, true)?.identity().0),
