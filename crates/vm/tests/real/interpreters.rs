@@ -13,7 +13,7 @@ use super::table::{Came, Trial};
 use crate::support::{Lab, Outcome};
 
 /// How long one may take: many system calls are slow where KVM is software.
-const PATIENCE: Duration = Duration::from_secs(150);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 pub(crate) fn judge(outcome: &Outcome, expected: &str) -> Came {
     if outcome.report.exit == Exit::Returned(0) && outcome.stdout.trim_end() == expected {

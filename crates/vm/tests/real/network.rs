@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
-use ringfence_manifest::ListenRule;
+use ringfence_manifest::{Bytes, ListenRule};
 
 use super::commands::{shell, which};
-use super::interpreters::judge;
+use super::interpreters::{PATIENCE, judge};
 use super::table::{Came, Trial};
 
 /// Answers one request.
@@ -70,10 +70,51 @@ fn python() -> Came {
     judge(&lab.run(), "a page")
 }
 
+fn node() -> Came {
+    if which("node").is_none() || which("bash").is_none() {
+        return Came::Missing("there is no node".into());
+    }
+    let script = "node -e '\nconst http = require(\"http\");\n\
+        const server = http.createServer((request, answer) => answer.end(\"served\")).listen(0, () => {\n\
+        http.get({ host: \"127.0.0.1\", port: server.address().port }, (answer) => {\n\
+        answer.on(\"data\", (data) => { console.log(String(data)); server.close(); }); }); });'";
+    let mut lab = shell("bash", script);
+    lab.spec.permissions.network.listen = ListenRule::parse("*:*").unwrap();
+    lab.spec.permissions.network.connect.push("127.0.0.1:*".parse().unwrap());
+    judge(&lab.run(), "served")
+}
+
+/// It refuses to be user 0.
+const POSTGRES: &str = "set -e; cat > /tmp/all.sh <<'END'\n\
+    PATH=$(ls -d /usr/lib/postgresql/*/bin | head -n 1):$PATH; export PATH LC_ALL=C; cd /tmp\n\
+    initdb -D /tmp/data -A trust -U me > /tmp/log 2>&1 || cat /tmp/log\n\
+    pg_ctl -D /tmp/data -o \"-k /tmp -h ''\" -w -t 120 -l /tmp/log start > /dev/null || cat /tmp/log\n\
+    psql -h /tmp -U me -d postgres -Atq -c 'create table t(a int primary key)' -c 'begin' -c 'insert into t select \
+    generate_series(1, 1000)' -c 'commit' -c 'begin' -c 'delete from t where a > 10' -c 'rollback' -c 'select sum(a) from t' &\n\
+    psql -h /tmp -U me -d postgres -Atqc 'select 6 * 7' > /tmp/other; wait; cat /tmp/other\n\
+    pg_ctl -D /tmp/data -m fast -w stop | tail -n 1\nEND\n\
+    test $(id -u) != 0 || exec python3 -c 'import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); \
+    os.execv(\"/bin/sh\", [\"sh\", \"/tmp/all.sh\"])'; exec sh /tmp/all.sh";
+
+fn postgres() -> Came {
+    let is_there = std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut found| found.next().is_some());
+    if !is_there || which("bash").is_none() || which("python3").is_none() {
+        return Came::Missing("there is no postgresql, python3".into());
+    }
+    let lab = shell("bash", POSTGRES).limit(|limits| {
+        limits.wall_time = Some(PATIENCE);
+        limits.memory = Some(Bytes(3 << 30));
+        limits.open_files = Some(8192);
+    });
+    judge(&lab.run(), "500500\n42\nserver stopped")
+}
+
 pub(crate) fn all() -> Vec<Trial> {
     vec![
         Trial::new("curl", "a server of the host that is granted, and one that is not there", curl),
         Trial::new("redis-server", "with `redis-cli` and `redis-benchmark` in the same capsule", redis),
         Trial::new("python3", "serves a folder over HTTP and asks itself", python),
+        Trial::new("node", "serves at every address and asks itself by IPv4", node),
+        Trial::new("postgres", "`initdb`, a server, two clients, transactions", postgres),
     ]
 }
