@@ -194,6 +194,10 @@ fn write_all(mut rest: &[u8], to: &OwnedFd, mut over: Option<&OwnedFd>, patience
 /// Writes what there is room for: where two write to one pipe, the other may have taken what `poll` promised
 /// (`pwritev2(2)`, `RWF_NOWAIT`).
 fn write_now(to: &OwnedFd, from: &[u8]) -> Result<usize, Errno> {
+    // A file never makes anyone wait for another, and some file systems take nothing at once.
+    if fstat(to).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile) {
+        return write(to, from);
+    }
     match pwritev2(to, &[IoSlice::new(from)], u64::MAX, ReadWriteFlags::NOWAIT) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => write(to, from),
         answer => answer,

@@ -236,7 +236,7 @@ pub enum StreamIn {
     File(PathBuf),
     /// A regular file of the capsule's folder, at an absolute path of which no part may be a link: what is there may
     /// be the word of an instance.
-    #[serde(serialize_with = "shown")]
+    #[serde(rename = "file", serialize_with = "shown")]
     OfFolder(PathBuf),
     /// These bytes, then the end (library only).
     Bytes(Vec<u8>),
@@ -255,7 +255,7 @@ pub enum StreamOut {
     File(PathBuf),
     /// A regular file of the capsule's folder, created or cut to nothing, at an absolute path of which no part may be a
     /// link: what is there may be the word of an instance.
-    #[serde(serialize_with = "shown")]
+    #[serde(rename = "file", serialize_with = "shown")]
     OfFolder(PathBuf),
     /// Kept, and part of the exit report (library only).
     Capture,

@@ -51,9 +51,10 @@ impl Network {
         // A server that is started again finds its port free (WASI asks for it). Not so for a port the
         // system chooses: two sockets could get the same one.
         sockopt::set_socket_reuseaddr(&socket.descriptor, address.port() != 0).map_err(code)?;
-        let is_for_all = address.is_ipv6() && address.ip().is_unspecified();
-        if is_for_all && socket.hears_both.load(Ordering::Relaxed) && self.may_hear_ipv4(address.port()) {
-            sockopt::set_ipv6_v6only(&socket.descriptor, false).map_err(code)?;
+        if socket.ipv6 {
+            let is_for_all = address.ip().is_unspecified() && socket.hears_both.load(Ordering::Relaxed);
+            let hears_both = is_for_all && self.may_hear_ipv4(address.port());
+            sockopt::set_ipv6_v6only(&socket.descriptor, !hears_both).map_err(code)?;
         }
         match rustix::net::bind(&socket.descriptor, &address) {
             Ok(()) => *state = State::Bound { asked: address },
@@ -101,6 +102,9 @@ impl Network {
         let mut state = locked(&socket.state);
         let asked = state.check_listen()?;
         self.check_listen(asked)?;
+        if socket.ipv6 && !sockopt::ipv6_v6only(&socket.descriptor).map_err(code)? {
+            self.hears_ipv4(asked.port());
+        }
         rustix::net::listen(&socket.descriptor, socket.backlog.load(Ordering::Relaxed)).map_err(code)?;
         *state = State::Listening;
         Ok(Reply::Done)

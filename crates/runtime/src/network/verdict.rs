@@ -83,9 +83,12 @@ impl Network {
 
     /// Whether who may listen at the unspecified address of IPv6 may be called by IPv4, too; reports nothing.
     pub(super) fn may_hear_ipv4(&self, port: u16) -> bool {
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        self.learn(Permission::NetListen, || address.to_string());
-        self.permissions.learn || self.permissions.network.allows_listen(address)
+        self.permissions.learn || self.permissions.network.allows_listen((Ipv4Addr::UNSPECIFIED, port).into())
+    }
+
+    /// Notes that one does.
+    pub(super) fn hears_ipv4(&self, port: u16) {
+        self.learn(Permission::NetListen, || SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).to_string());
     }
 
     /// Reports that the host itself refused (`EACCES`), which no permission changes.

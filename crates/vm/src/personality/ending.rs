@@ -54,7 +54,7 @@ pub(super) fn forget(world: &World, process: &Arc<Process>, id: u32, counted: Op
 }
 
 fn over(world: &World, process: &Arc<Process>) {
-    let was_orphaned = world.is_orphaned(process);
+    let was_orphaned = !world.has_stopped() || world.is_orphaned(process);
     if process.id == FIRST {
         // Everything ends with it: its memory need not be sorted out first.
         world.machine.retire();
@@ -113,9 +113,12 @@ fn over(world: &World, process: &Arc<Process>) {
     {
         world.control.stop(Exit::Returned(status));
     }
-    let mut groups: Vec<u32> = orphans.iter().map(|orphan| orphan.group.load(SeqCst)).collect();
+    let (own, session) = (process.group.load(SeqCst), process.session.load(SeqCst));
+    // Those it could have let go on, being of their session and not of their group.
+    let held = |orphan: &&Arc<Process>| orphan.session.load(SeqCst) == session && orphan.group.load(SeqCst) != own;
+    let mut groups: Vec<u32> = orphans.iter().filter(held).map(|orphan| orphan.group.load(SeqCst)).collect();
     if !was_orphaned {
-        groups.push(process.group.load(SeqCst));
+        groups.push(own);
     }
     groups.sort_unstable();
     groups.dedup();

@@ -93,7 +93,11 @@ impl Wish {
                 return (found, told);
             }
             // What the hal calls ready it tells nobody of any more: who takes it does.
-            watch.enlist(&open.attempted);
+            for (told, bell) in told.iter().zip(&open.attempted) {
+                if told.is_some() {
+                    watch.enlist(bell);
+                }
+            }
             if open.changes() == changes {
                 return (0, told);
             }

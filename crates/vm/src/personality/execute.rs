@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use ringfence_abi::Call;
 use rustix::io::Errno;
 
-use super::open::{EACH_TEXT, Kind, bytes_of};
+use super::open::{EACH_TEXT, Kind, Open, bytes_of};
 use super::process::{Image, LONGEST_NAME, lock};
 use super::thread::{Next, Thread};
 use super::{Answer, Arguments, identity, int};
@@ -131,11 +131,21 @@ pub(super) fn execute(
         None => path,
     };
     let found = thread.absolute(libc::AT_FDCWD, &path)?;
-    let status = thread.status_at(&found, true);
+    let is_nameless = |open: &Arc<Open>| matches!(&open.kind, Kind::Memory(node) if node.state().names == 0);
+    let status = match open.as_ref().filter(|open| is_nameless(open)) {
+        Some(_) => Err(Errno::NOENT),
+        None => thread.status_at(&found, true),
+    };
     // What is open is run, whatever has its name by now.
     let nameless = open.filter(|open| status.as_ref().map_or(true, |status| Ok(status.identity()) != open.identity()));
     let status = match &nameless {
-        Some(open) => thread.status_of(open)?,
+        Some(open) => {
+            let place = open.place();
+            if thread.world.scratch.has(&place) {
+                thread.may_open(&place, true, false)?;
+            }
+            thread.status_of(open)?
+        }
         None => {
             thread.may_pass(&found)?;
             thread.may_use(&found, true, super::owners::SEARCH)?;

@@ -53,7 +53,7 @@ pub(super) struct Open {
     /// How often a program found out that there was nothing to read, or no room to write.
     attempts: [AtomicU64; 2],
     /// Rung after each of them.
-    pub(super) attempted: Bell,
+    pub(super) attempted: [Bell; 2],
     /// Who asked to be told by a signal when it becomes ready: kept, and no signal comes.
     owner: AtomicI32,
     naming: Naming,
@@ -201,7 +201,7 @@ impl Open {
             renewed: Mutex::default(),
             was_begun: AtomicBool::new(false),
             attempts: Default::default(),
-            attempted: Bell::default(),
+            attempted: Default::default(),
             owner: AtomicI32::new(0),
             naming,
         }
@@ -220,7 +220,7 @@ impl Open {
     /// that is news.
     pub(super) fn attempt(&self, interest: Interest) -> Attempt<'_> {
         self.attempts[interest as usize].fetch_add(1, SeqCst);
-        Attempt(&self.attempted)
+        Attempt(&self.attempted[interest as usize])
     }
 
     /// How often what can be read and what can be written may have changed.

@@ -71,7 +71,8 @@ impl Pipe {
     /// What is in it, and how much it holds.
     pub(super) fn captured(&self) -> (Vec<u8>, usize) {
         let state = lock(&self.state);
-        (state.content.iter().copied().collect(), state.room)
+        // It may hold more than there is room for, of what came back.
+        (state.content.iter().copied().collect(), state.room.max(state.content.len().next_power_of_two()))
     }
 
     /// The reverse of [`captured`](Self::captured); `None` when it cannot be so.

@@ -86,11 +86,13 @@ impl Thread {
             if left.is_empty() && !goes_on && rules == 0 {
                 break;
             }
+            // What is not granted is as if it were there, on the way to what is: nobody is asked, and nothing denied.
+            if rules == 0 && self.is_unseen(&here) {
+                continue;
+            }
             let status = match self.status_at(&here, false) {
                 // It may be about to be made.
                 Err(Errno::NOENT) if left.is_empty() => break,
-                // What is not granted is as if it were there, on the way to what is.
-                Err(Errno::ACCESS | Errno::NOENT) if rules == 0 && self.is_unseen(&here) => continue,
                 Err(Errno::ACCESS) if rules == 0 => continue,
                 other => other?,
             };

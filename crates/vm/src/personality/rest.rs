@@ -127,7 +127,14 @@ impl Rest {
             }
             let living = world.living();
             if state.threads.len() == living && living > 0 {
-                break;
+                // One that is about to be gone is not counted any more, and has something to say.
+                let resting: Vec<u32> = state.threads.keys().copied().collect();
+                drop(state);
+                let is_everybody = world.are_everybody(&resting);
+                state = lock(&self.state);
+                if is_everybody && state.threads.len() == world.living() {
+                    break;
+                }
             }
             if Instant::now() > deadline {
                 return Err(Restless::Busy("a thread is in a system call that does not come to an end"));

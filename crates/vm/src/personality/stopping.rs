@@ -44,9 +44,10 @@ impl Halt {
         *lock(&self.news) = news.map(|signal| signal.map_or(News::Continued, News::Stopped));
     }
 
-    /// How often it was told to go on.
-    pub(super) fn continued(&self) -> u64 {
-        self.continued.load(SeqCst)
+    /// Does something while nobody is stopped or told to go on, and how often the latter was.
+    pub(super) fn meanwhile<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
+        let _news = lock(&self.news);
+        (work(), self.continued.load(SeqCst))
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -109,7 +110,7 @@ pub(super) fn stop(world: &World, process: &Process, signal: i32, continued: Opt
     }
     let stops = {
         let mut news = lock(&process.halt.news);
-        let is_late = continued.is_some_and(|continued| continued != process.halt.continued());
+        let is_late = continued.is_some_and(|continued| continued != process.halt.continued.load(SeqCst));
         let stops = !is_late && !process.halt.stopped.swap(true, SeqCst);
         if stops {
             *news = Some(News::Stopped(signal));
@@ -152,6 +153,11 @@ fn tell(world: &World, process: &Process, code: i32, status: i32) {
 }
 
 impl World {
+    /// Whether any process is stopped.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.processes().values().any(|process| process.halt.is_stopped())
+    }
+
     /// Whether nobody of the same session stands outside of a process's group and is its parent.
     pub(super) fn is_orphaned(&self, process: &Process) -> bool {
         let (group, session) = (process.group.load(SeqCst), process.session.load(SeqCst));

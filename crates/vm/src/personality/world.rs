@@ -302,6 +302,12 @@ impl World {
         self.next.store(next, SeqCst);
     }
 
+    /// Whether there are no threads but these.
+    pub(super) fn are_everybody(&self, all: &[u32]) -> bool {
+        let processes: Vec<Arc<Process>> = self.processes().values().cloned().collect();
+        processes.iter().all(|process| lock(&process.threads).keys().all(|id| all.contains(id)))
+    }
+
     /// Gets every thread but these out of the guest or out of its waiting.
     pub(super) fn interrupt_all(&self, but: &[u32]) {
         for process in self.processes().values() {

@@ -50,6 +50,8 @@ pub(super) struct Broken;
 
 impl Pair {
     pub(super) fn new(program: OwnedFd, host: OwnedFd, slot: Slot) -> Self {
+        // The program may want to wait until all was sent when it closes its end; nobody waits here.
+        let _ = sockopt::set_socket_linger(&host, None);
         Pair { ends: [program, host], ways: Default::default(), _slot: slot }
     }
 

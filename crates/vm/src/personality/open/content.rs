@@ -58,9 +58,12 @@ impl Open {
         mut once: impl FnMut() -> Result<Reply, ErrorCode>,
     ) -> Result<usize, Errno> {
         loop {
-            let attempt = self.attempt(interest);
+            let attempt = (interest == Interest::Readable).then(|| self.attempt(interest));
             let passed = once();
             drop(attempt);
+            if interest == Interest::Writable && passed == Err(ErrorCode::WouldBlock) {
+                drop(self.attempt(interest));
+            }
             match passed {
                 Ok(Reply::Count(count)) => return Ok(count),
                 Err(ErrorCode::WouldBlock) if !self.is_nonblocking() => {

@@ -102,11 +102,11 @@ impl Thread {
         // Who is stopped takes no signals; those that come meanwhile interrupt this call when it goes on.
         self.rest();
         loop {
-            let continued = self.process.halt.continued();
             if self.process.halt.is_stopped() {
                 break;
             }
-            let Some(cause) = self.take_signal(!self.member.blocked.load(SeqCst)) else { break };
+            let take = || self.take_signal(!self.member.blocked.load(SeqCst));
+            let (Some(cause), continued) = self.process.halt.meanwhile(take) else { break };
             let signal = cause.signal;
             let actions = self.process.actions();
             let action = lock(&actions).0[signal as usize];

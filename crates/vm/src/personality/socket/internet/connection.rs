@@ -120,6 +120,8 @@ impl Internet {
         loop {
             match self.settle(&thread.world) {
                 Err(Errno::AGAIN) => thread.wait_ready(open, OUT, self.options.send_until()).map_err(in_progress)?,
+                // Who looked whether it is ready found out first.
+                Ok(()) => return lock(&self.state).error.take().map_or(Ok(()), |code| Err(errno(code))),
                 other => return other,
             }
         }
