@@ -89,7 +89,7 @@ mod tests {
             ("FANOTIFY", "fanotify_init"),
             ("IO_URING", "io_uring_setup"),
             ("POSIX_MQUEUE", "mq_open"),
-            ("SYSVIPC", "shmget"),
+            ("SYSVIPC", "semget"),
             ("USERFAULTFD", "userfaultfd"),
         ];
         for (name, call) in of {

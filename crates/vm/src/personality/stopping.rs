@@ -80,10 +80,7 @@ pub(super) fn arrives(world: &World, process: &Process, cause: &Cause) -> bool {
             ending::end(world, process, libc::SIGKILL);
             return false;
         }
-        libc::SIGCONT => {
-            clear(process, STOPS);
-            go_on(world, process);
-        }
+        libc::SIGCONT => clear(process, STOPS),
         libc::SIGSTOP => {
             clear(process, bit(libc::SIGCONT));
             stop(world, process, libc::SIGSTOP, None);
@@ -93,6 +90,13 @@ pub(super) fn arrives(world: &World, process: &Process, cause: &Cause) -> bool {
         _ => {}
     }
     true
+}
+
+/// It has arrived, and waits for a thread where it does: who was stopped finds it when it goes on.
+pub(super) fn arrived(world: &World, process: &Process, signal: i32) {
+    if signal == libc::SIGCONT {
+        go_on(world, process);
+    }
 }
 
 fn clear(process: &Process, mask: u64) {

@@ -18,14 +18,16 @@ pub(in crate::personality) fn send(world: &World, process: &Process, cause: Caus
         return Ok(());
     }
     let signal = cause.signal;
-    if is_ignored(process, signal) && !is_blocked_by_all(process, signal) {
-        return Ok(());
-    }
-    process.queue.put(&process.pending, cause)?;
-    process.signalled.ring();
-    for member in lock(&process.threads).values() {
-        if member.blocked.load(SeqCst) & bit(signal) == 0 {
-            world.control.interrupt(member.number.load(SeqCst));
+    let is_kept = !is_ignored(process, signal) || is_blocked_by_all(process, signal);
+    let queued = if is_kept { process.queue.put(&process.pending, cause) } else { Ok(()) };
+    stopping::arrived(world, process, signal);
+    queued?;
+    if is_kept {
+        process.signalled.ring();
+        for member in lock(&process.threads).values() {
+            if member.blocked.load(SeqCst) & bit(signal) == 0 {
+                world.control.interrupt(member.number.load(SeqCst));
+            }
         }
     }
     Ok(())
@@ -41,12 +43,15 @@ pub(in crate::personality) fn send_to(
     if !stopping::arrives(world, process, &cause) {
         return Ok(());
     }
-    if is_ignored(process, cause.signal) && member.blocked.load(SeqCst) & bit(cause.signal) == 0 {
-        return Ok(());
+    let signal = cause.signal;
+    let is_kept = !is_ignored(process, signal) || member.blocked.load(SeqCst) & bit(signal) != 0;
+    let queued = if is_kept { member.queue.put(&member.pending, cause) } else { Ok(()) };
+    stopping::arrived(world, process, signal);
+    queued?;
+    if is_kept {
+        process.signalled.ring();
+        world.control.interrupt(member.number.load(SeqCst));
     }
-    member.queue.put(&member.pending, cause)?;
-    process.signalled.ring();
-    world.control.interrupt(member.number.load(SeqCst));
     Ok(())
 }
 
