@@ -37,17 +37,12 @@ impl Denials {
 
     /// Records one denial; the sink hears of it when it is new.
     pub(crate) fn record(&self, mut denial: Denial) {
-        if denial.resource.len() > Self::LONGEST {
-            // The capsule chose the name; what is kept of it is bounded.
-            denial.resource.truncate(denial.resource.floor_char_boundary(Self::LONGEST));
-            denial.resource.push('…');
+        // The capsule chose the name; what is kept of it is bounded.
+        if cut(&mut denial.resource, Self::LONGEST) {
             denial.grant = None;
         }
         // It may name the other path of a move, in a sentence.
-        if denial.rule.len() > 2 * Self::LONGEST {
-            denial.rule.truncate(denial.rule.floor_char_boundary(2 * Self::LONGEST));
-            denial.rule.push('…');
-        }
+        cut(&mut denial.rule, 2 * Self::LONGEST);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&at) = seen.index.get(&denial) {
             seen.entries[at].1 += 1;
@@ -75,6 +70,16 @@ impl Denials {
     pub fn dropped(&self) -> u64 {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).dropped
     }
+}
+
+/// Keeps so many bytes of a text; whether that is not all.
+fn cut(text: &mut String, most: usize) -> bool {
+    let is_long = text.len() > most;
+    if is_long {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    is_long
 }
 
 #[cfg(test)]

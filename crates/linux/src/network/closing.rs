@@ -87,8 +87,11 @@ mod tests {
     #[test]
     fn who_closes_what_lingers_does_not_wait_and_it_is_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut peer, _) = listener.accept().unwrap();
+        let connect = || {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (stream, listener.accept().unwrap().0)
+        };
+        let ((mut stream, mut peer), (next, mut there)) = (connect(), connect());
         set_socket_linger(&stream, Some(Duration::from_secs(1000))).unwrap();
         stream.set_nonblocking(true).unwrap();
         let mut sent = 0;
@@ -102,8 +105,7 @@ mod tests {
         let began = Instant::now();
         drop(Lent::from(OwnedFd::from(stream)));
         // The next one is not behind it.
-        let (here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
-        drop(Lent::from(OwnedFd::from(here)));
+        drop(Lent::from(OwnedFd::from(next)));
         assert_eq!(there.read(&mut [0]).unwrap(), 0);
         let mut received = Vec::new();
         peer.read_to_end(&mut received).unwrap();

@@ -25,9 +25,8 @@ pub(crate) fn extent(files: &FilePermissions, at: &str, others: &[&str]) -> Exte
         return Extent::Whole;
     }
     let inner = |rule: &&PathRule| rule.lies_within(at.as_bytes());
-    let elsewhere = |rule: &&PathRule| others.iter().any(|other| covers(other, &rule.0) && covers(at, other));
     let mut parts: Vec<String> =
-        all().filter(inner).filter(|rule| !elsewhere(rule)).map(|rule| rule.0.clone()).collect();
+        all().filter(inner).filter(|rule| !is_deeper(rule, at, others)).map(|rule| rule.0.clone()).collect();
     parts.sort_unstable();
     parts.dedup();
     let tops = parts.clone();
@@ -39,9 +38,13 @@ pub(crate) fn extent(files: &FilePermissions, at: &str, others: &[&str]) -> Exte
 /// deeper, not counted.
 pub(crate) fn changes(files: &FilePermissions, at: &str, others: &[&str]) -> bool {
     let changing = [Permission::FsWrite, Permission::FsCreate, Permission::FsDelete];
-    let elsewhere = |rule: &PathRule| others.iter().any(|other| covers(other, &rule.0) && covers(at, other));
     let mut rules = changing.iter().flat_map(|&permission| files.rules(permission));
-    rules.any(|rule| rule.covers(at.as_bytes()) || (rule.lies_within(at.as_bytes()) && !elsewhere(rule)))
+    rules.any(|rule| rule.covers(at.as_bytes()) || (rule.lies_within(at.as_bytes()) && !is_deeper(rule, at, others)))
+}
+
+/// Whether what a rule names belongs to one of `others`, which lies at `at` or deeper.
+fn is_deeper(rule: &PathRule, at: &str, others: &[&str]) -> bool {
+    others.iter().any(|other| covers(other, &rule.0) && covers(at, other))
 }
 
 /// Whether `path` is `folder` or below it.

@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -28,27 +29,28 @@ impl Identity {
     }
 }
 
+/// Opens a path to look at it.
+fn opened(path: &Path, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+    let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
+    Ok(openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?)
+}
+
 impl Source {
     /// Looks at `path`, following symbolic links: it is the user's word.
     pub(crate) fn look(path: &Path) -> io::Result<Source> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
-        Self::new(path, &fstat(&opened)?)
+        Self::new(path, &fstat(&opened(path, ResolveFlags::empty())?)?)
     }
 
     /// Looks at a path in which every link was followed already: one that is there now may be a capsule's word.
     pub(crate) fn look_resolved(path: &Path) -> io::Result<Source> {
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let opened = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
-        Self::new(path, &fstat(&opened)?)
+        Self::new(path, &fstat(&opened(path, ResolveFlags::NO_SYMLINKS)?)?)
     }
 
-    /// Looks at `rest` below a folder, through no symbolic link: what is there may be the capsule's word.
+    /// Looks at `rest` below a folder of which the same holds, through no symbolic link either.
     pub(crate) fn look_below(folder: &Path, rest: &str) -> io::Result<Source> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let top = openat2(CWD, folder, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+        let top = opened(folder, ResolveFlags::NO_SYMLINKS)?;
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let opened = openat2(&top, rest, flags, Mode::empty(), beneath)?;
+        let opened = openat2(&top, rest, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), beneath)?;
         Self::new(&folder.join(rest), &fstat(&opened)?)
     }
 

@@ -163,7 +163,8 @@ fn root(spec: &Spec, overlays: &mut Overlays) -> Result<Root, PlanError> {
     let failed = |source| PlanError::Open { from: from.clone(), at: "/".into(), source };
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&from).map_err(failed)?;
-    let (source, writable) = (Source::look(&from).map_err(failed)?, changes(files, "/", &others));
+    let from = from.canonicalize().map_err(failed)?;
+    let (source, writable) = (Source::look_resolved(&from).map_err(failed)?, changes(files, "/", &others));
     let overlay = if writable { overlays.folder("/", &from)? } else { None };
     Ok(Root::Own { source, from, writable, overlay })
 }

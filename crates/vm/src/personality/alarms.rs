@@ -1,15 +1,19 @@
 //! Timers that send signals: `alarm(2)`, `setitimer(2)`, `timer_create(2)`, `RLIMIT_CPU` of `getrlimit(2)`.
 
+mod running;
+
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use tokio::task::AbortHandle;
 
+use running::{Running, expire};
+
 use super::process::{Process, lock};
-use super::signals::{self, Cause};
+use super::signals::Cause;
 use super::thread::Thread;
 use super::world::World;
 use super::{Answer, Arguments, int, time};
@@ -17,26 +21,12 @@ use crate::snapshot::state;
 
 /// How many a process can have.
 const MOST: usize = 32;
-/// They expire no more often than this: each time costs the host something.
-const SHORTEST: Duration = Duration::from_millis(1);
-/// Processor time is looked at no more often than this.
-const LOOK: Duration = Duration::from_millis(4);
-/// Where nobody uses any, the time until the next look doubles so many times.
-const IDLE: u32 = 4;
-/// What a look costs the host for each thread, about, beside what each time costs.
-const COST_OF_THREAD: Duration = Duration::from_nanos(250);
 /// Those of `setitimer(2)`, by what they measure; those of `timer_create(2)` are numbered from 0 on.
 const REAL: i32 = -1;
 const VIRTUAL: i32 = -2;
 const PROFILE: i32 = -3;
 /// The one of `RLIMIT_CPU`.
 const LIMIT: i32 = -4;
-/// How many an instance can have that run.
-const MOST_RUNNING: usize = 256;
-/// So many expire as often as they like; with more, each does so less often.
-const OFTEN: usize = 8;
-/// What the host spends on each time, about.
-const COST: Duration = Duration::from_micros(5);
 
 /// How often timers were set.
 static TURNS: AtomicU64 = AtomicU64::new(1);
@@ -76,42 +66,42 @@ struct Effect {
     thread: Option<u32>,
 }
 
-struct Alarm {
+/// What was set of a timer.
+#[derive(Clone, Copy)]
+struct Setting {
     measure: Measure,
     effect: Effect,
     start: Instant,
     /// When it expires next, as its measure counts.
     next: Option<Duration>,
     interval: Duration,
+    /// No other setting has the same: what was begun by one that is not the last has no effect any more.
+    turn: u64,
+}
+
+struct Alarm {
+    set: Setting,
     /// What waits for the moment.
     running: Option<AbortHandle>,
     /// Its place among those that run, as long as anything of it does.
     counted: Weak<Running>,
-    /// Which setting of a timer was its last: what was begun by others is none of its any more.
-    turn: u64,
 }
 
 impl Alarm {
     fn new(measure: Measure, effect: Effect) -> Alarm {
-        Alarm {
-            measure,
-            effect,
-            start: Instant::now(),
-            next: None,
-            interval: Duration::ZERO,
-            running: None,
-            counted: Weak::new(),
-            turn: 0,
-        }
+        let (start, next, interval, turn) = (Instant::now(), None, Duration::ZERO, 0);
+        let set = Setting { measure, effect, start, next, interval, turn };
+        Alarm { set, running: None, counted: Weak::new() }
     }
 
     fn left(&self, process: &Process) -> Duration {
-        let Some(next) = self.next else { return Duration::ZERO };
-        let Some(now) = self.measure.now(process, self.start) else { return Duration::ZERO };
-        if now < next || self.interval.is_zero() {
+        let Setting { measure, start, next, interval, .. } = self.set;
+        let Some(next) = next else { return Duration::ZERO };
+        let Some(now) = measure.now(process, start) else { return Duration::ZERO };
+        if now < next || interval.is_zero() {
             return next.saturating_sub(now);
         }
-        let period = self.interval.as_nanos().max(1);
+        let period = interval.as_nanos().max(1);
         let into = (now - next).as_nanos() % period;
         Duration::from_nanos(u64::try_from(period - into).unwrap_or(u64::MAX))
     }
@@ -134,15 +124,15 @@ impl Alarms {
             let waits = alarm.running.as_ref().is_some_and(|running| !running.is_finished());
             state::Alarm {
                 number,
-                measure: match alarm.measure {
+                measure: match alarm.set.measure {
                     Measure::Clock(clock) => state::Measure::Clock(clock),
                     Measure::Process => state::Measure::Process,
                     Measure::Thread(id) => state::Measure::Thread(id),
                 },
-                cause: alarm.effect.cause.map(|Cause { signal, code, words }| state::Cause { signal, code, words }),
-                thread: alarm.effect.thread,
+                cause: alarm.set.effect.cause.map(|Cause { signal, code, words }| state::Cause { signal, code, words }),
+                thread: alarm.set.effect.thread,
                 left: if waits { left.max(Duration::from_nanos(1)) } else { left },
-                interval: alarm.interval,
+                interval: alarm.set.interval,
             }
         };
         lock(&self.0).iter().map(alarm).collect()
@@ -169,98 +159,6 @@ impl Alarms {
     }
 }
 
-/// When processor time is looked at again of which so much is left, when each timer may look this often and the last
-/// looks found nothing used.
-fn next_look(left: Duration, shortest: Duration, idle: u32) -> Duration {
-    left.max(LOOK.max(shortest).saturating_mul(1 << idle.min(IDLE)))
-}
-
-/// One of the timers of an instance that run.
-struct Running(Arc<AtomicUsize>);
-
-impl Running {
-    fn new(all: &Arc<AtomicUsize>) -> Result<Running, Errno> {
-        let running = Running(all.clone());
-        if all.fetch_add(1, SeqCst) < MOST_RUNNING { Ok(running) } else { Err(Errno::AGAIN) }
-    }
-
-    /// How often each may expire, so that all of them together cost the host no more than a few.
-    fn shortest(&self) -> Duration {
-        let all = u32::try_from(self.0.load(SeqCst).div_ceil(OFTEN)).unwrap_or(u32::MAX);
-        SHORTEST.saturating_mul(all.max(1))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
-    }
-}
-
-/// What was set of a timer.
-struct Setting {
-    number: i32,
-    turn: u64,
-    measure: Measure,
-    effect: Effect,
-    start: Instant,
-    next: Duration,
-    interval: Duration,
-}
-
-/// Sends the signal at each moment.
-async fn expire(running: Arc<Running>, world: Weak<World>, process: Weak<Process>, setting: Setting) {
-    let Setting { number, turn, measure, effect, start, mut next, interval } = setting;
-    let (mut before, mut idle) = (Duration::MAX, 0);
-    loop {
-        let (now, threads) = match process.upgrade() {
-            Some(process) => (measure.now(&process, start), lock(&process.threads).len()),
-            None => return,
-        };
-        let Some(now) = now else { return };
-        if now < next {
-            let left = match measure {
-                Measure::Clock(_) => next - now,
-                Measure::Process | Measure::Thread(_) => {
-                    let Some(world) = world.upgrade() else { return };
-                    let threads = u32::try_from(threads).unwrap_or(u32::MAX);
-                    world.control.spend(COST.saturating_add(COST_OF_THREAD.saturating_mul(threads)));
-                    idle = if now == before { idle + 1 } else { 0 };
-                    before = now;
-                    next_look(next - now, running.shortest(), idle)
-                }
-            };
-            tokio::time::sleep(left).await;
-            continue;
-        }
-        let (Some(world), Some(process)) = (world.upgrade(), process.upgrade()) else { return };
-        world.control.spend(COST);
-        // Who sets it anew or takes it away has heard the last of it then.
-        let alarms = lock(&process.alarms.0);
-        if alarms.get(&number).is_none_or(|alarm| alarm.turn != turn) {
-            return;
-        }
-        // One that waits stands for those that follow: `timer_getoverrun(2)`.
-        let stands = |signal| effect.thread.is_none() && signals::is_pending(&process, signal);
-        if let Some(cause) = effect.cause
-            && !stands(cause.signal)
-        {
-            let member = effect.thread.map(|id| lock(&process.threads).get(&id).cloned());
-            // When too many wait already, this one is lost, as in Linux.
-            let _ = match member {
-                None => signals::send(&world, &process, cause),
-                Some(Some(member)) => signals::send_to(&world, &process, &member, cause),
-                Some(None) => return,
-            };
-        }
-        drop(alarms);
-        if interval.is_zero() {
-            return;
-        }
-        next = next.saturating_add(interval.max(running.shortest())).max(now);
-    }
-}
-
 /// Sets one; how long it still had, and its interval.
 fn set(thread: &Thread, number: i32, left: Duration, interval: Duration) -> Result<(Duration, Duration), Errno> {
     set_of(&thread.world, &thread.process, number, left, interval)
@@ -275,29 +173,28 @@ fn set_of(
 ) -> Result<(Duration, Duration), Errno> {
     let mut alarms = lock(&process.alarms.0);
     let alarm = alarms.get_mut(&number).ok_or(Errno::INVAL)?;
-    let before = (alarm.left(process), alarm.interval);
+    let before = (alarm.left(process), alarm.set.interval);
     let next = match left.is_zero() {
         true => None,
         // Beyond all counting is never.
-        false => alarm.measure.now(process, alarm.start).and_then(|now| now.checked_add(left)),
+        false => alarm.set.measure.now(process, alarm.set.start).and_then(|now| now.checked_add(left)),
     };
-    let runs = next.is_some() && alarm.effect.cause.is_some();
+    let runs = next.is_some() && alarm.set.effect.cause.is_some();
     let counted = match alarm.counted.upgrade() {
         _ if !runs => None,
         None => Some(Arc::new(Running::new(&world.alarms)?)),
         counted => counted,
     };
-    alarm.turn = TURNS.fetch_add(1, SeqCst);
+    alarm.set.turn = TURNS.fetch_add(1, SeqCst);
     if let Some(running) = alarm.running.take() {
         running.abort();
     }
-    (alarm.next, alarm.interval) = (next, interval);
-    let (Some(next), Some(counted)) = (next, counted) else { return Ok(before) };
+    (alarm.set.next, alarm.set.interval) = (next, interval);
+    let Some(counted) = counted else { return Ok(before) };
     let (living, owner) = (Arc::downgrade(world), Arc::downgrade(process));
     let executor = world.executor.get().ok_or(Errno::AGAIN)?;
     alarm.counted = Arc::downgrade(&counted);
-    let Alarm { turn, measure, effect, start, .. } = *alarm;
-    let expiring = expire(counted, living, owner, Setting { number, turn, measure, effect, start, next, interval });
+    let expiring = expire(counted, living, owner, number, alarm.set);
     alarm.running = Some(executor.spawn(expiring).abort_handle());
     Ok(before)
 }
@@ -369,7 +266,7 @@ pub(super) fn getitimer(thread: &mut Thread, [which, at, ..]: Arguments) -> Answ
     let number = interval_timer(thread, which)?;
     let alarms = lock(&thread.process.alarms.0);
     let alarm = alarms.get(&number).ok_or(Errno::INVAL)?;
-    let bytes = bytes_of(alarm.interval, alarm.left(&thread.process));
+    let bytes = bytes_of(alarm.set.interval, alarm.left(&thread.process));
     drop(alarms);
     thread.process.space()?.write(at, &bytes).map(|()| 0)
 }
@@ -445,7 +342,7 @@ pub(super) fn settime(thread: &mut Thread, [number, flags, new, old, ..]: Argume
     }
     let (interval, wanted) = (thread.duration(new)?, thread.duration(new.wrapping_add(16))?);
     let number = check(number)?;
-    let measure = lock(&thread.process.alarms.0).get(&number).ok_or(Errno::INVAL)?.measure;
+    let measure = lock(&thread.process.alarms.0).get(&number).ok_or(Errno::INVAL)?.set.measure;
     let left = match flags & libc::TIMER_ABSTIME as u64 {
         _ if wanted.is_zero() => wanted,
         0 => wanted,
@@ -466,7 +363,7 @@ pub(super) fn settime(thread: &mut Thread, [number, flags, new, old, ..]: Argume
 pub(super) fn gettime(thread: &mut Thread, [number, at, ..]: Arguments) -> Answer {
     let alarms = lock(&thread.process.alarms.0);
     let alarm = alarms.get(&check(number)?).ok_or(Errno::INVAL)?;
-    let bytes = spec_of(alarm.interval, alarm.left(&thread.process));
+    let bytes = spec_of(alarm.set.interval, alarm.left(&thread.process));
     drop(alarms);
     thread.process.space()?.write(at, &bytes).map(|()| 0)
 }
@@ -479,26 +376,4 @@ pub(super) fn overrun(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
 /// `timer_delete(2)`
 pub(super) fn delete(thread: &mut Thread, [number, ..]: Arguments) -> Answer {
     lock(&thread.process.alarms.0).remove(&check(number)?).map(|_| 0).ok_or(Errno::INVAL)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processor_time_that_nobody_uses_is_looked_at_less_and_less_often() {
-        let (soon, often) = (Duration::from_micros(1), SHORTEST);
-        assert_eq!(next_look(soon, often, 0), LOOK);
-        assert_eq!(next_look(Duration::from_secs(5), often, 0), Duration::from_secs(5));
-        let looks = [1, 2, 3, 4, 5, u32::MAX].map(|idle| next_look(soon, often, idle).as_millis());
-        assert_eq!(looks, [8, 16, 32, 64, 64, 64]);
-    }
-
-    #[test]
-    fn many_timers_look_together_no_more_often_than_a_few() {
-        let all = Arc::new(AtomicUsize::new(0));
-        let running: Vec<_> = (0..MOST_RUNNING).map(|_| Running::new(&all).unwrap()).collect();
-        let each = next_look(Duration::ZERO, running[0].shortest(), 0);
-        assert!(each * OFTEN as u32 >= SHORTEST * MOST_RUNNING as u32, "{each:?}");
-    }
 }

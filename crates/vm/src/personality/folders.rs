@@ -63,11 +63,10 @@ pub(super) fn mkdir(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer 
 
 /// `mkdirat(2)`
 pub(super) fn mkdirat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) -> Answer {
-    let path = match thread.changeable(folder, path) {
-        Err(Errno::ROFS) => {
-            let is_there = thread.path(int(folder), path).and_then(|path| thread.status_at(&path, false)).is_ok();
-            return Err(if is_there { Errno::EXIST } else { Errno::ROFS });
-        }
+    let path = thread.path(int(folder), path)?;
+    thread.may_name(&path)?;
+    let path = match thread.changeable_path(path.clone(), false) {
+        Err(Errno::ROFS) if thread.status_at(&path, false).is_ok() => return Err(Errno::EXIST),
         path => path?,
     };
     let mask = lock(&thread.process.place()).mask;

@@ -27,6 +27,7 @@ mod futex;
 mod identity;
 mod inotify;
 mod limits;
+mod links;
 mod listing;
 mod locks;
 mod mapping;

@@ -40,7 +40,7 @@ pub(super) struct Path {
 impl Path {
     /// Whether it is written so that it leads to a folder, also by a link.
     pub(super) fn has_to_be_a_folder(&self) -> bool {
-        self.written.ends_with(b"/") || self.written.ends_with(b"/.")
+        resolve::has_to_be_a_folder(&self.written)
     }
 
     /// Whose it is to serve.
@@ -363,7 +363,7 @@ pub(super) fn openat2(thread: &mut Thread, [folder, path, how, size, ..]: Argume
     }
     let is_new = libc::O_CREAT as u32 | libc::O_EXCL as u32;
     let follow = flags & libc::O_NOFOLLOW as u32 == 0 && flags & is_new != is_new;
-    let follow = follow || text.ends_with(b"/") || text.ends_with(b"/.");
+    let follow = follow || resolve::has_to_be_a_folder(&text);
     let path = thread.resolve(int(folder), &text, resolve, follow)?;
     thread.may_pass(&path)?;
     // A link that was not there when the path was walked is not followed.

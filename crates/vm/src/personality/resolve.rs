@@ -39,7 +39,7 @@ impl Thread {
         if has(BENEATH) && has(IN_ROOT) {
             return Err(Errno::INVAL);
         }
-        let is_folder = text.ends_with(b"/") || text.ends_with(b"/.");
+        let is_folder = has_to_be_a_folder(text);
         // From the top, no folder says where.
         let folder = if text.starts_with(b"/") && !has(BENEATH) && !has(IN_ROOT) { libc::AT_FDCWD } else { folder };
         let start = names(&self.absolute(folder, b".")?.normal);
@@ -145,6 +145,11 @@ impl Thread {
         let path = [b"/", &names.join(&b'/')[..]].concat();
         self.absolute(libc::AT_FDCWD, &path)
     }
+}
+
+/// Whether a path is written so that it leads to a folder, also by a link.
+pub(super) fn has_to_be_a_folder(text: &[u8]) -> bool {
+    text.ends_with(b"/") || text.ends_with(b"/.")
 }
 
 fn names(path: &[u8]) -> Vec<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! What there is at a path: `stat(2)`, `statx(2)`, `access(2)`, `readlink(2)`, `statfs(2)`.
+//! What there is at a path: `stat(2)`, `statx(2)`, `access(2)`, `statfs(2)`.
 
 use ringfence_abi::{Call, FileKind, Reply, Stat, Timestamp};
 use ringfence_isolation::FileUse;
@@ -341,70 +341,6 @@ pub(super) fn faccessat2(thread: &mut Thread, [folder, path, mode, flags, ..]: A
         mode if mode & 1 != 0 && is_file && status.mode & 0o111 == 0 => Err(Errno::ACCESS),
         _ => Ok(0),
     }
-}
-
-/// `readlink(2)`
-pub(super) fn readlink(thread: &mut Thread, [path, at, length, ..]: Arguments) -> Answer {
-    readlinkat(thread, [libc::AT_FDCWD as u64, path, at, length, 0, 0])
-}
-
-impl Thread {
-    /// Where a link leads: `readlink(2)`.
-    pub(super) fn target(&self, path: &Path) -> Result<Vec<u8>, Errno> {
-        if let Some(target) = special::link(self, &path.normal) {
-            return target;
-        }
-        let path = match self.lead(path, false)? {
-            Way::Path(path) => path,
-            Way::Memory(spot) => {
-                self.world.judge(&spot.path, FileUse::Look)?;
-                let Body::Link(target) = &spot.found()?.body else { return Err(Errno::INVAL) };
-                return Ok(target.clone());
-            }
-        };
-        if special::look(self, &path.normal).is_some() {
-            return Err(Errno::INVAL);
-        }
-        if path.is_system(self) {
-            let looked = self.world.system.look(&path.normal, false)?;
-            if FileType::from_raw_mode(looked.stat.st_mode) != FileType::Symlink {
-                return Err(Errno::INVAL);
-            }
-            return Ok(rustix::fs::readlinkat(&looked.place, c"", Vec::new())?.into_bytes());
-        }
-        match self.world.call(Call::ReadLink { directory: self.root()?, path: &path.written }) {
-            Ok(Reply::Bytes(target)) => Ok(target),
-            Ok(_) => Err(Errno::IO),
-            Err(errno) => Err(self.unseen(&path, errno)),
-        }
-    }
-}
-
-/// `readlinkat(2)`
-pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Arguments) -> Answer {
-    if int(length) <= 0 {
-        return Err(Errno::INVAL);
-    }
-    let space = thread.process.space()?;
-    if int(folder) != libc::AT_FDCWD && space.text(path)?.is_empty() {
-        // Of a link that was opened itself.
-        let open = thread.process.descriptors().get(int(folder))?;
-        let Kind::Memory(node) = &open.kind else { return Err(Errno::NOENT) };
-        let Body::Link(target) = &node.body else { return Err(Errno::NOENT) };
-        let part = &target[..target.len().min(int(length).unsigned_abs() as usize)];
-        space.write(at, part)?;
-        return Ok(part.len() as u64);
-    }
-    let path = thread.path(int(folder), path)?;
-    if path.has_to_be_a_folder() {
-        // Of what a link leads to.
-        thread.status_at(&path, true)?;
-        return Err(Errno::INVAL);
-    }
-    let target = thread.target(&path)?;
-    let part = &target[..target.len().min(int(length).unsigned_abs() as usize)];
-    thread.process.space()?.write(at, part)?;
-    Ok(part.len() as u64)
 }
 
 /// `statfs(2)`: nothing of the host's file systems is told.

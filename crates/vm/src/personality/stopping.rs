@@ -162,27 +162,23 @@ impl World {
         self.processes().values().any(|process| process.halt.is_stopped())
     }
 
+    /// Those of a group that are not over.
+    fn members(&self, group: u32) -> Vec<Arc<Process>> {
+        let is_member = |process: &&Arc<Process>| process.group.load(SeqCst) == group && !process.is_over.load(SeqCst);
+        self.processes().values().filter(is_member).cloned().collect()
+    }
+
     /// Whether nobody of the same session stands outside of a process's group and is its parent.
     pub(super) fn is_orphaned(&self, process: &Process) -> bool {
         let (group, session) = (process.group.load(SeqCst), process.session.load(SeqCst));
-        let processes: Vec<Arc<Process>> = self.processes().values().cloned().collect();
-        let parent_of = |member: &Process| {
-            let parent = member.parent.load(SeqCst);
-            processes.iter().find(|process| process.id == parent)
-        };
-        let is_member = |process: &&Arc<Process>| process.group.load(SeqCst) == group && !process.is_over.load(SeqCst);
-        let members = processes.iter().filter(is_member);
-        !members
-            .filter_map(|member| parent_of(member))
-            .any(|parent| parent.group.load(SeqCst) != group && parent.session.load(SeqCst) == session)
+        let parents = self.members(group).into_iter().filter_map(|member| self.process(member.parent.load(SeqCst)));
+        !{ parents }.any(|parent| parent.group.load(SeqCst) != group && parent.session.load(SeqCst) == session)
     }
 }
 
 /// A group that nobody can continue any more, and in which somebody is stopped, is told: `_exit(2)` of POSIX.
 pub(super) fn orphaned(world: &World, group: u32) {
-    let processes: Vec<Arc<Process>> = world.processes().values().cloned().collect();
-    let is_member = |process: &&Arc<Process>| process.group.load(SeqCst) == group && !process.is_over.load(SeqCst);
-    let members: Vec<_> = processes.iter().filter(is_member).collect();
+    let members = world.members(group);
     let is_orphaned = members.first().is_some_and(|member| world.is_orphaned(member));
     if is_orphaned && members.iter().any(|member| member.halt.is_stopped()) {
         for signal in [libc::SIGHUP, libc::SIGCONT] {

@@ -14,7 +14,7 @@ use super::socket::{calls as sockets, message as messages};
 use super::thread::Thread;
 use super::{
     Answer, Arguments, alarms, attributes, barriers, counter, credentials, ending, epoll, execute, files, folders,
-    futex, identity, inotify, limits, listing, locks, mapping, memory_files,
+    futex, identity, inotify, limits, links, listing, locks, mapping, memory_files,
 };
 use super::{
     opening, owners, pidfd, pinning, pipe, polling, prctl, reading, robust, rseq, scheduling, segments, signalfd,
@@ -163,7 +163,7 @@ calls! {
     86 "link" => folders::link;
     87 "unlink" => folders::unlink;
     88 "symlink" => folders::symlink;
-    89 "readlink" => status::readlink;
+    89 "readlink" => links::readlink;
     90 "chmod" => owners::chmod;
     91 "fchmod" => owners::fchmod;
     92 "chown" => owners::chown;
@@ -279,7 +279,7 @@ calls! {
     264 "renameat" => folders::renameat;
     265 "linkat" => folders::linkat;
     266 "symlinkat" => folders::symlinkat;
-    267 "readlinkat" => status::readlinkat;
+    267 "readlinkat" => links::readlinkat;
     268 "fchmodat" => owners::fchmodat;
     269 "faccessat" => status::faccessat;
     270 "pselect6" => polling::pselect;

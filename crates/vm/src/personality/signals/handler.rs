@@ -101,10 +101,7 @@ impl Thread {
         };
         // Who is stopped takes no signals; those that come meanwhile interrupt this call when it goes on.
         self.rest();
-        loop {
-            if self.process.halt.is_stopped() {
-                break;
-            }
+        while !self.process.halt.is_stopped() {
             let take = || self.take_signal(!self.member.blocked.load(SeqCst));
             let (Some(cause), continued) = self.process.halt.meanwhile(take) else { break };
             let signal = cause.signal;

@@ -19,11 +19,7 @@ pub(in crate::personality) fn send(world: &World, process: &Process, cause: Caus
     }
     let signal = cause.signal;
     let is_kept = !is_ignored(process, signal) || is_blocked_by_all(process, signal);
-    let queued = if is_kept { process.queue.put(&process.pending, cause) } else { Ok(()) };
-    stopping::arrived(world, process, signal);
-    queued?;
-    if is_kept {
-        process.signalled.ring();
+    if keep(world, process, signal, is_kept, || process.queue.put(&process.pending, cause))? {
         for member in lock(&process.threads).values() {
             if member.blocked.load(SeqCst) & bit(signal) == 0 {
                 world.control.interrupt(member.number.load(SeqCst));
@@ -45,14 +41,27 @@ pub(in crate::personality) fn send_to(
     }
     let signal = cause.signal;
     let is_kept = !is_ignored(process, signal) || member.blocked.load(SeqCst) & bit(signal) != 0;
-    let queued = if is_kept { member.queue.put(&member.pending, cause) } else { Ok(()) };
+    if keep(world, process, signal, is_kept, || member.queue.put(&member.pending, cause))? {
+        world.control.interrupt(member.number.load(SeqCst));
+    }
+    Ok(())
+}
+
+/// Has a signal wait if it `is_kept`, which this returns, and then does what it does by having come.
+fn keep(
+    world: &World,
+    process: &Process,
+    signal: i32,
+    is_kept: bool,
+    put: impl FnOnce() -> Result<(), Errno>,
+) -> Result<bool, Errno> {
+    let queued = if is_kept { put() } else { Ok(()) };
     stopping::arrived(world, process, signal);
     queued?;
     if is_kept {
         process.signalled.ring();
-        world.control.interrupt(member.number.load(SeqCst));
     }
-    Ok(())
+    Ok(is_kept)
 }
 
 /// Whether a process does nothing about a signal: one that nobody blocks is not kept then, `signal(7)`.
