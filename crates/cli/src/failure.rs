@@ -74,8 +74,20 @@ impl Failure {
             // These begin with a place that editors know how to jump to.
             Some(1) => format!("{message}\nringfence: nothing ran"),
             Some(count) => format!("{message}\n\nringfence: {count} mistakes; nothing ran"),
-            None => format!("ringfence: {}", visible_line(&self.message)),
+            None => match self.parted() {
+                Some((why, remedy)) => {
+                    format!("ringfence: {}\n  remedy: {}", visible_line(why), visible_line(remedy))
+                }
+                None => format!("ringfence: {}", visible_line(&self.message)),
+            },
         }
+    }
+
+    /// Of a refusal, why it is one and what to do about it.
+    fn parted(&self) -> Option<(&str, &str)> {
+        let remedy = self.detail.get("refusal")?.get("remedy")?.as_str()?;
+        let why = self.message.strip_suffix(remedy)?.strip_suffix("\n  remedy: ")?;
+        Some((why, remedy))
     }
 }
 
@@ -192,6 +204,14 @@ fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_shows_its_remedy_on_a_line_of_its_own() {
+        let message = "cannot hold it: /a\nb is not there\n  remedy: make\n  remedy: it".to_owned();
+        let detail = json!({ "refusal": { "remedy": "make\n  remedy: it" } });
+        let shown = Failure { kind: "refused", message, detail, code: ExitCode::Refused }.text();
+        assert_eq!(shown, "ringfence: cannot hold it: /a\\nb is not there\n  remedy: make\\n  remedy: it");
+    }
 
     #[test]
     fn what_a_program_chose_makes_no_line_of_its_own() {

@@ -131,7 +131,7 @@ impl LinuxInstance {
         };
         let counted = spec.limits.output.is_some();
         let streams = match (streams, terminal) {
-            (None, None) => CommandStreams::of_instance(spec),
+            (None, None) => CommandStreams::of_instance(spec, self.controls.console()),
             (None, Some(_)) => return Err(wrong("a terminal needs streams to be connected to")),
             (Some(streams), None) => CommandStreams::own(streams, counted),
             (Some(streams), Some(size)) => CommandStreams::of_terminal(size, streams),

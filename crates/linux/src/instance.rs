@@ -18,6 +18,7 @@ use crate::exec::Means;
 use crate::launch::{Order, order, pass_streams};
 use crate::spent::Spent;
 use crate::terminal::Terminal;
+use crate::tree::Identity;
 
 /// A built place.
 pub(crate) struct LinuxInstance {
@@ -44,6 +45,8 @@ pub(crate) struct Lines {
     pub(crate) streams: Option<[OwnedFd; 3]>,
     /// The supervisor's part of its terminal.
     pub(crate) terminal: Option<Terminal>,
+    /// The user's terminal, as the place has it.
+    pub(crate) console: Option<Identity>,
 }
 
 /// What its owner has done with an instance. That it has ended is not among them: the thread that watches it
@@ -152,6 +155,11 @@ impl Controls {
         })
     }
 
+    /// The user's terminal, as the place has it.
+    pub(crate) fn console(&self) -> Option<Identity> {
+        self.state().lines.as_ref().and_then(|lines| lines.console)
+    }
+
     /// Orders a command from pid 1; the line on which its end is reported, and the one on which it is steered.
     pub(crate) fn order(&self, streams: &[OwnedFd; 3], wanted: &Order) -> Result<(OwnedFd, OwnedFd), CallError> {
         let state = self.state();
@@ -162,7 +170,7 @@ impl Controls {
             return Err(CallError::Unsupported("the instance has not been started"));
         }
         let lines = state.lines.as_ref().ok_or(CallError::Unsupported("the instance is ending"))?;
-        order(&lines.commands, streams, wanted).map_err(|errno| match errno {
+        order(&lines.commands, streams, lines.console, wanted).map_err(|errno| match errno {
             Errno::TOOBIG => CallError::Arguments {
                 function: "exec".into(),
                 reason: "the words and variables of the command are too long together".into(),
@@ -220,7 +228,7 @@ impl Instance for LinuxInstance {
                 if let Some(lines) = &mut state.lines
                     && let Some(streams) = lines.streams.take()
                 {
-                    let _ = pass_streams(&lines.gate, &streams);
+                    let _ = pass_streams(&lines.gate, &streams, lines.console);
                     if let Some(terminal) = &mut lines.terminal {
                         // Without a thread nothing is typed; what the program shows is seen all the same.
                         let _ = terminal.begin();
@@ -389,7 +397,8 @@ mod tests {
         let pidfd = Arc::new(pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap());
         let (unread, commands) = launch::line().unwrap();
         let (gate, _) = launch::line().unwrap();
-        let controls = Arc::new(Controls::new(pid, Lines { pidfd, commands, gate, streams: None, terminal: None }));
+        let lines = Lines { pidfd, commands, gate, streams: None, terminal: None, console: None };
+        let controls = Arc::new(Controls::new(pid, lines));
         let means = Means {
             host: Arc::new(Keeper::default()),
             spec: Arc::new(Lab::new("/bin/true").spec.clone()),

@@ -35,13 +35,13 @@ pub(crate) struct Notes {
     host: Arc<dyn Host>,
     /// What needs no permission.
     everybodys: Vec<&'static str>,
-    /// Where the host's files are.
-    places: Vec<String>,
+    /// Where the host's files are, and whether they can be changed.
+    places: Vec<(String, bool)>,
 }
 
 impl Notes {
     pub(crate) fn new(host: Arc<dyn Host>, plan: &Plan) -> Self {
-        let places: Vec<String> = plan.places.iter().map(|place| place.at.clone()).collect();
+        let places = plan.places.iter().map(|place| (place.at.clone(), place.writable)).collect();
         let everybodys = FOLDERS.into_iter().chain(EVERYBODYS).collect();
         Notes { host, everybodys, places }
     }
@@ -58,7 +58,7 @@ impl Notes {
     fn note(&self, call: &Notification, what: What, path: &Path) {
         use Permission::{FsCreate, FsDelete, FsRead, FsWrite};
         let Some(text) = path.to_str() else { return };
-        let is_place = self.places.iter().any(|place| place != "/" && covers(place, text));
+        let is_place = self.places.iter().any(|(place, _)| place != "/" && covers(place, text));
         if text == "/" || !is_place && !covers(SHARED_MEMORY, text) && self.is_everybodys(text) {
             return;
         }
@@ -80,7 +80,7 @@ impl Notes {
             }
             // Let through only where every file of the host's that can be changed may be changed.
             What::Metadata => {
-                for place in &self.places {
+                for (place, _) in self.places.iter().filter(|(_, writable)| *writable) {
                     self.host.used(Some(FsWrite), place.as_bytes());
                 }
             }

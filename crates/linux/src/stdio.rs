@@ -1,7 +1,7 @@
 //! The program's standard streams.
 //!
 //! What is inherited is given to the program as it is, if it can do nothing with it but read and write:
-//! connected stream sockets, terminals, the place's own `/dev/null`, and for input a file. All else it prints, and
+//! connected stream sockets, the user's terminal and `/dev/null` as the place has them, and for input a file. All else it prints, and
 //! what a terminal of its own shows, goes through a pipe to the hal, which writes, keeps and counts: whoever holds
 //! a file can do more with it than append. A pipe is not handed over in either direction, but passed on through
 //! one of the program's own: whoever has one end of a pipe opens the other by its name in `/proc/self/fd`
@@ -22,6 +22,7 @@ use rustix::net::{AddressFamily, SocketType, getpeername, sockopt};
 use crate::launch::{above_streams, is_nothing, pair};
 use crate::pump::Sink;
 use crate::terminal::{self, Terminal};
+use crate::tree::Identity;
 
 /// The program's ends, and the ends of the pipes that lead to the hal.
 pub(crate) struct Streams {
@@ -46,9 +47,10 @@ impl Streams {
         Streams { inside, passed: Passed::default(), typed: None }
     }
 
-    pub(crate) fn open(spec: &Spec) -> io::Result<Self> {
+    /// Those of an instance in whose place `console` is the user's terminal.
+    pub(crate) fn open(spec: &Spec, console: Option<Identity>) -> io::Result<Self> {
         match spec.session.terminal {
-            None => Self::plain(&spec.stdio, spec.limits.output.is_some()),
+            None => Self::plain(&spec.stdio, spec.limits.output.is_some(), console),
             Some(_) => Self::of_terminal(spec),
         }
     }
@@ -59,10 +61,10 @@ impl Streams {
         let error_apart = terminal::has_error_apart(spec);
         let stderr = if error_apart { spec.stdio.stderr.clone() } else { StreamOut::Null };
         let others = Stdio { stdin: StreamIn::Null, stdout: StreamOut::Null, stderr };
-        let mut streams = Self::plain(&others, spec.limits.output.is_some())?;
+        let mut streams = Self::plain(&others, spec.limits.output.is_some(), None)?;
         streams.passed.printed.retain(|(_, handle)| error_apart && *handle == Handle::STDERR);
         if spec.stdio.stdin == StreamIn::Inherit {
-            Inherited::of(io::stdin().as_fd()).map_err(|error| of_stream("standard input", &error))?;
+            Inherited::of(io::stdin().as_fd(), None).map_err(|error| of_stream("standard input", &error))?;
         }
         streams.typed = Some(above_streams(source(&spec.stdio.stdin)?)?);
         Ok(streams)
@@ -76,14 +78,15 @@ impl Streams {
     }
 
     /// `counted`: whether everything that is printed has to be counted.
-    fn plain(stdio: &Stdio, counted: bool) -> io::Result<Self> {
+    fn plain(stdio: &Stdio, counted: bool, console: Option<Identity>) -> io::Result<Self> {
         let mut printed = Vec::new();
         let mut out = |to: &StreamOut, handle: Handle, own: BorrowedFd<'_>| -> io::Result<OwnedFd> {
             match to {
                 StreamOut::Null if !counted => Ok(OpenOptions::new().write(true).open("/dev/null")?.into()),
                 StreamOut::Inherit
                     if !counted
-                        && Inherited::of(own).map_err(|error| of_stream("standard output or error", &error))?
+                        && Inherited::of(own, console)
+                            .map_err(|error| of_stream("standard output or error", &error))?
                             == Inherited::Harmless =>
                 {
                     Ok(own.try_clone_to_owned()?)
@@ -103,7 +106,7 @@ impl Streams {
             }
             (_, stderr) => out(stderr, Handle::STDERR, io::stderr().as_fd())?,
         };
-        let (stdin, fed) = input(&stdio.stdin)?;
+        let (stdin, fed) = input(&stdio.stdin, console)?;
         let inside = [above_streams(stdin)?, above_streams(stdout)?, above_streams(stderr)?];
         Ok(Streams { inside, passed: Passed { printed, fed }, typed: None })
     }
@@ -118,12 +121,12 @@ fn are_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
 }
 
 /// What the program reads from, and what has to be passed on to it.
-fn input(from: &StreamIn) -> io::Result<(OwnedFd, Option<(OwnedFd, OwnedFd)>)> {
+fn input(from: &StreamIn, console: Option<Identity>) -> io::Result<(OwnedFd, Option<(OwnedFd, OwnedFd)>)> {
     let own = source(from)?;
     if !matches!(from, StreamIn::Inherit | StreamIn::File(_)) {
         return Ok((own, None));
     }
-    let found = Inherited::of(own.as_fd()).map_err(|error| of_stream("standard input", &error))?;
+    let found = Inherited::of(own.as_fd(), console).map_err(|error| of_stream("standard input", &error))?;
     if found == Inherited::Pipe { feeding(own) } else { Ok((own, None)) }
 }
 
@@ -158,9 +161,9 @@ pub(crate) struct CommandStreams {
 
 impl CommandStreams {
     /// Those of the instance, but for standard input: that, and the terminal, are the program's.
-    pub(crate) fn of_instance(spec: &Spec) -> io::Result<Self> {
+    pub(crate) fn of_instance(spec: &Spec, console: Option<Identity>) -> io::Result<Self> {
         let stdio = Stdio { stdin: StreamIn::Null, ..spec.stdio.clone() };
-        let Streams { inside, passed, .. } = Streams::plain(&stdio, spec.limits.output.is_some())?;
+        let Streams { inside, passed, .. } = Streams::plain(&stdio, spec.limits.output.is_some(), console)?;
         let printed = passed.printed.into_iter().map(|(from, to)| (from, Sink::Hal(to))).collect();
         Ok(CommandStreams { inside, printed, fed: None, terminal: None })
     }
@@ -196,7 +199,7 @@ impl CommandStreams {
 
 /// Whether it is the device that is nothing; folders and other devices are refused.
 fn is_empty(descriptor: &OwnedFd) -> io::Result<bool> {
-    Inherited::of(descriptor.as_fd()).map(|_| is_nothing(descriptor))
+    Inherited::of(descriptor.as_fd(), None).map(|_| is_nothing(descriptor))
 }
 
 /// What a descriptor of ours is that a program is to have.
@@ -204,14 +207,15 @@ fn is_empty(descriptor: &OwnedFd) -> io::Result<bool> {
 enum Inherited {
     /// It can be read and written, and that is all.
     Harmless,
-    /// A pipe: whoever has one end can open the other.
+    /// A pipe, of which whoever has one end can open the other, or a terminal that is not that of the place: it has a
+    /// mode.
     Pipe,
     /// Something with a mode and an owner that can be changed: a regular file, a device.
     File,
 }
 
 impl Inherited {
-    fn of(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
+    fn of(descriptor: BorrowedFd<'_>, console: Option<Identity>) -> io::Result<Self> {
         /// `/dev/null`, `zero`, `full`, `random` and `urandom` (`mem(4)`).
         const MEMORY: u32 = 1;
         let refuse = |what: &str| Err(io::Error::other(format!("it is {what}, which is not given to a capsule")));
@@ -226,7 +230,8 @@ impl Inherited {
             // The place has its own.
             FileType::CharacterDevice if is_nothing(&descriptor) => Ok(Inherited::Harmless),
             FileType::CharacterDevice if major(found.st_rdev) == MEMORY => Ok(Inherited::File),
-            FileType::CharacterDevice if descriptor.is_terminal() => Ok(Inherited::Harmless),
+            FileType::CharacterDevice if console == Some(Identity::of(&found)) => Ok(Inherited::Harmless),
+            FileType::CharacterDevice if descriptor.is_terminal() => Ok(Inherited::Pipe),
             FileType::Socket if is_connected_stream(descriptor) => Ok(Inherited::Harmless),
             FileType::Socket => refuse("a socket that is not a connected stream"),
             FileType::Directory => refuse("a folder"),
@@ -253,7 +258,7 @@ pub(crate) fn passes_a_file(spec: &Spec) -> bool {
     match &spec.stdio.stdin {
         // With a terminal of its own it is read here, and typed there.
         _ if spec.session.terminal.is_some() => false,
-        StreamIn::Inherit => Inherited::of(io::stdin().as_fd()).is_ok_and(|found| found == Inherited::File),
+        StreamIn::Inherit => Inherited::of(io::stdin().as_fd(), None).is_ok_and(|found| found == Inherited::File),
         StreamIn::File(_) | StreamIn::OfFolder(_) => true,
         StreamIn::Null | StreamIn::Bytes(_) => false,
     }

@@ -9,16 +9,16 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 
-use ringfence_manifest::{Spec, StreamOut, WindowSize};
-use rustix::fs::{CWD, Mode, OFlags, fstat, open, openat};
+use ringfence_manifest::{Spec, Stdio, StreamIn, StreamOut, WindowSize};
+use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fstat, open, openat, readlink};
 use rustix::io::Errno;
 use rustix::process::ioctl_tiocsctty;
-use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
+use rustix::termios::{Winsize, isatty, tcsetwinsize};
 
 use crate::launch::{above_streams, pair};
 use crate::pump::feed;
@@ -27,6 +27,10 @@ use crate::tree::{Identity, Source};
 
 /// Where a program finds its terminal.
 pub(crate) const PATH: &CStr = c"/dev/pts/0";
+
+/// Where a program finds the user's terminal, when that is one of its streams. The mount it is on keeps its mode and
+/// owner, which whoever has a descriptor of the host's own file could change for everybody.
+pub(crate) const CONSOLE: &CStr = c"/dev/console";
 
 /// Enough for a loop around `poll`.
 const STACK: usize = 64 * 1024;
@@ -103,6 +107,28 @@ impl Terminal {
         let builder = thread::Builder::new().name("ringfence-typing".into()).stack_size(STACK);
         builder.spawn(move || feed(&input, &over, &master, Some(END))).map(drop)
     }
+}
+
+/// The user's terminal, when it is a stream that is inherited: the first that can be read and written and whose file is
+/// where its name says. A program is given no other.
+pub(crate) fn of_user(stdio: &Stdio) -> Option<Source> {
+    let inherits = [
+        (stdio.stdin == StreamIn::Inherit, stdin()),
+        (stdio.stdout == StreamOut::Inherit, stdout()),
+        (stdio.stderr == StreamOut::Inherit, stderr()),
+    ];
+    inherits.into_iter().filter(|(inherits, stream)| *inherits && isatty(stream)).find_map(|(_, stream)| named(stream))
+}
+
+/// The file of a terminal.
+fn named(terminal: BorrowedFd<'_>) -> Option<Source> {
+    if !fcntl_getfl(terminal).ok()?.contains(OFlags::RDWR) {
+        return None;
+    }
+    let link = format!("/proc/self/fd/{}", terminal.as_raw_fd());
+    let name = readlink(link, Vec::new()).ok()?.into_string().ok()?;
+    let source = Source::look_resolved(Path::new(&name)).ok()?;
+    (source.identity == Identity::of(&fstat(terminal).ok()?)).then_some(source)
 }
 
 /// Whether standard error leads elsewhere than to the terminal.

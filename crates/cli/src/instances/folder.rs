@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use ringfence::Spec;
 use ringfence::manifest::{Mount, MountMode};
+use ringfence::{Places, Spec};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 use rustix::process::geteuid;
 
@@ -110,42 +110,83 @@ pub(crate) fn left() -> Vec<PathBuf> {
     entries.filter(|folder| !folder.ends_with(EMPTY)).collect()
 }
 
-/// Keeps the ways to instances out of what a capsule sees: where a mount shows the folder they are in, it shows
-/// an empty one. Doing it again changes nothing.
+/// Keeps what ringfence itself goes by out of what a capsule sees: the ways to running instances, and what is kept of
+/// capsules, of their changes and of compiled code, which is trusted later. Where a mount shows one of these folders, it
+/// shows an empty one. Doing it again changes nothing.
 ///
 /// # Errors
-/// When what is mounted lies in that folder.
+/// When what is mounted lies in such a folder.
 pub(crate) fn hide(spec: &mut Spec) -> Result<(), Failure> {
-    let mut masks = Vec::new();
     if spec.mounts.is_empty() {
         return Ok(());
     }
-    for folder in possible() {
-        let from = folder.join(EMPTY);
+    let Places { data, cache, state } = Places::of_user();
+    let kept = [data, cache, state].into_iter().flatten().filter_map(|folder| resolved(&folder));
+    let mut masks = Vec::new();
+    let mut empty = None;
+    for (folder, is_way) in
+        possible().into_iter().map(|folder| (folder, true)).chain(kept.map(|folder| (folder, false)))
+    {
         for mount in &spec.mounts {
             // What covers it already.
-            if mount.from == from && mount.mode == MountMode::ReadOnly {
+            if mount.mode == MountMode::ReadOnly && mount.from.ends_with(EMPTY) && is_empty_one(&mount.from) {
                 continue;
             }
             if mount.from.starts_with(&folder) {
-                let why = "the ways to running instances are there, and no capsule is shown them";
+                let why = match is_way {
+                    true => "the ways to running instances are there, and no capsule is shown them",
+                    false => "ringfence keeps there what it goes by later, and no capsule is shown that",
+                };
                 return Err(Failure::wrong(format!("{} cannot be mounted: {why}", mount.from.display())));
             }
             let Ok(rest) = folder.strip_prefix(&mount.from) else { continue };
             // What is not there cannot be covered, and must not be made by the capsule.
-            if prepare(&folder).is_err() {
+            let made = if is_way { prepare(&folder) } else { make(&folder) };
+            if made.is_err() {
                 continue;
             }
             let at = Path::new(&mount.at).join(rest).to_string_lossy().into_owned();
-            if spec.mounts.iter().any(|other| other.at == at) {
+            if spec.mounts.iter().chain(&masks).any(|other| other.at == at) {
                 continue;
             }
-            fs::DirBuilder::new().mode(0o500).recursive(true).create(&from)?;
+            let from = match &empty {
+                Some(empty) => empty,
+                None => empty.insert(empty_one()?),
+            };
             masks.push(Mount { name: at.clone(), at, from: from.clone(), mode: MountMode::ReadOnly });
         }
     }
     spec.mounts.append(&mut masks);
     Ok(())
+}
+
+/// The folder in which there is nothing.
+fn empty_one() -> io::Result<PathBuf> {
+    let folder = own()?.join(EMPTY);
+    fs::DirBuilder::new().mode(0o500).recursive(true).create(&folder)?;
+    Ok(folder)
+}
+
+fn is_empty_one(folder: &Path) -> bool {
+    possible().iter().any(|possible| folder.parent() == Some(possible))
+}
+
+/// Makes a folder of the user's, unless it is there.
+fn make(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)
+}
+
+/// A folder that may not be there yet, without links on the way to it; `None` when nothing of that way is there.
+fn resolved(folder: &Path) -> Option<PathBuf> {
+    let mut rest = Vec::new();
+    let mut above = folder;
+    loop {
+        match above.canonicalize() {
+            Ok(found) => return Some(rest.iter().rev().fold(found, |path, name| path.join(name))),
+            Err(_) => rest.push(above.file_name()?),
+        }
+        above = above.parent()?;
+    }
 }
 
 /// Whether it can be the name of an instance: what can be that of a capsule, as a name of a file that is not hidden

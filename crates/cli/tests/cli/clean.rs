@@ -180,6 +180,34 @@ fn nothing_is_left_of_a_sandbox_that_was_killed_at_any_moment() {
     });
 }
 
+/// Where the supervisor is asked about system calls, nobody answers any more.
+#[test]
+fn a_place_ends_with_its_supervisor_whatever_that_was_asked_about() {
+    let (lab, tmp) = lab();
+    if lab.lacks("sandbox").is_some() {
+        return;
+    }
+    let asked: [&[&str]; 5] = [
+        &[],
+        &["--limit", "io_operations=100000"],
+        &["--limit", "open_files=64"],
+        &["--allow", "net.connect=localhost:9"],
+        &["--learn", "learned.toml"],
+    ];
+    for (index, asked) in asked.into_iter().enumerate() {
+        let mark = format!("1000.{}{index}", std::process::id());
+        let script = "echo began; while :; do /bin/true; done";
+        let args = [&["run"], asked, &["sh", "--", "-c", script, &mark]].concat();
+        let mut child = lab.command(&args).env("TMPDIR", &tmp).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "began\n", "{asked:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        eventually(&format!("its processes end, with {asked:?}"), || processes(&mark).is_empty());
+    }
+}
+
 #[test]
 fn nothing_is_left_of_a_dry_run_that_was_killed_at_any_moment() {
     let (lab, tmp) = lab();

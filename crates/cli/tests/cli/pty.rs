@@ -111,6 +111,10 @@ impl Pty {
     }
 
     /// Its device number.
+    pub(crate) fn mode(&self) -> u32 {
+        std::os::unix::fs::MetadataExt::mode(&self.slave.metadata().unwrap())
+    }
+
     pub(crate) fn device(&self) -> u64 {
         rustix::fs::fstat(&self.slave).unwrap().st_rdev
     }

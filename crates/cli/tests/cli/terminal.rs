@@ -162,6 +162,23 @@ fn what_a_program_did_to_the_users_terminal_is_undone() {
 }
 
 #[test]
+fn the_users_terminal_keeps_its_mode_and_is_found_by_its_names() {
+    let Some(lab) = lab() else { return };
+    let script = "test -t 0 && test -t 1 && test -t 2 && echo it is one
+        chmod 666 /dev/stdin; chmod 666 /dev/console; chown 1:1 /dev/stdout; touch /dev/stderr
+        echo by its name >/dev/stderr; exec cat /dev/stdin";
+    let mut pty = Pty::run(&lab.heeding(&["run", "sh", "--", "-c", script]), 24, 80);
+    let mode = pty.mode();
+    pty.shows("it is one");
+    pty.shows("by its name");
+    pty.types("what is typed\r\x04");
+    let (code, shown) = pty.ends();
+    assert_eq!((code, pty.mode()), (Some(0), mode), "{shown}");
+    assert_eq!(shown.matches("what is typed").count(), 2, "{shown}");
+    assert!(pty.is_as_before());
+}
+
+#[test]
 fn level_wasm_has_no_terminal_to_give() {
     let ran = Lab::new().ringfence(&["run", "--tty", &program("probe.wasm"), "--", "args"]).exits(120);
     assert!(ran.stderr.contains("gives this program no terminal"), "{}", ran.stderr);

@@ -15,17 +15,25 @@ use rustix::net::{
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::above_streams;
+use crate::terminal;
+use crate::tree::Identity;
 
 /// Lets pid 1 into a network namespace.
 pub(crate) fn pass_network(gate: &OwnedFd, network: &OwnedFd) -> Result<(), Errno> {
     pass(gate, GO, &[network.as_fd()])
 }
 
-/// Lets pid 2 go, with these standard streams. The device that is nothing is not passed on as it is: whose file it is
-/// could change its mode for the whole host. The place has its own, on a mount that cannot be changed.
-pub(crate) fn pass_streams(gate: &OwnedFd, streams: &[OwnedFd; 3]) -> Result<(), Errno> {
-    let nothing = streams.iter().zip(NOTHING).filter(|(stream, _)| is_nothing(stream));
-    let word = nothing.fold(GO, |word, (_, bit)| word | bit);
+/// Lets pid 2 go, with these standard streams. The device that is nothing and the user's terminal are not passed on as
+/// they are: whose file it is could change its mode for the whole host. The place has its own, on mounts that cannot be
+/// changed.
+pub(crate) fn pass_streams(gate: &OwnedFd, streams: &[OwnedFd; 3], console: Option<Identity>) -> Result<(), Errno> {
+    let is_console = |stream: &OwnedFd| fstat(stream).is_ok_and(|found| Some(Identity::of(&found)) == console);
+    let bit = |(stream, number): (&OwnedFd, u32)| match () {
+        () if is_nothing(stream) => NOTHING << number,
+        () if is_console(stream) => CONSOLE << number,
+        () => 0,
+    };
+    let word = streams.iter().zip(0..).map(bit).fold(GO, |word, bit| word | bit);
     pass(gate, word, &streams.each_ref().map(AsFd::as_fd))
 }
 
@@ -44,8 +52,9 @@ pub(super) fn pass_order(commands: &OwnedFd, line: BorrowedFd<'_>, steering: Bor
 }
 
 const GO: u8 = 1;
-/// Beside [`GO`]: this stream is nothing.
-const NOTHING: [u8; 3] = [2, 4, 8];
+/// Beside [`GO`]: the first stream is nothing, or the user's terminal; the bits above say it of the others.
+const NOTHING: u8 = 1 << 1;
+const CONSOLE: u8 = 1 << 4;
 const ORDER: u8 = 0;
 
 /// What pid 1 is told.
@@ -92,16 +101,19 @@ pub(super) fn take_streams(gate: &OwnedFd) -> Result<bool, Errno> {
     connect(input, 0, |input| dup2_stdin(input))?;
     connect(output, 1, |output| dup2_stdout(output))?;
     connect(error, 2, |error| dup2_stderr(error))?;
-    let is_nothing = |index: usize| word & NOTHING[index] != 0;
-    if word != GO {
-        let own = openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-        if is_nothing(0) {
+    for (first, path) in [(NOTHING, c"/dev/null"), (CONSOLE, terminal::CONSOLE)] {
+        let has = |number: u32| word & first << number != 0;
+        if !(0..3).any(has) {
+            continue;
+        }
+        let own = openat(CWD, path, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        if has(0) {
             dup2_stdin(&own)?;
         }
-        if is_nothing(1) {
+        if has(1) {
             dup2_stdout(&own)?;
         }
-        if is_nothing(2) {
+        if has(2) {
             dup2_stderr(&own)?;
         }
     }

@@ -21,6 +21,7 @@ use rustix::stdio::stdin;
 
 use super::{Launch, Message, Step, gate, line, second};
 use crate::sys::{self, Words};
+use crate::tree::Identity;
 
 /// How many commands may run at once beside the program.
 pub(super) const MOST: usize = 8;
@@ -43,9 +44,14 @@ pub(crate) struct Order {
 
 /// Orders a command with these streams. Its end, or why it has none, is reported on the line that is returned
 /// first; what is written to the second one are signals for it, and closing that one ends it.
-pub(crate) fn order(commands: &OwnedFd, streams: &[OwnedFd; 3], order: &Order) -> Result<(OwnedFd, OwnedFd), Errno> {
+pub(crate) fn order(
+    commands: &OwnedFd,
+    streams: &[OwnedFd; 3],
+    console: Option<Identity>,
+    order: &Order,
+) -> Result<(OwnedFd, OwnedFd), Errno> {
     let ((ours, theirs), (steering, steered)) = (line()?, line()?);
-    gate::pass_streams(&ours, streams)?;
+    gate::pass_streams(&ours, streams, console)?;
     let flag = |set: bool| if set { c"x" } else { NOT };
     let mut settings = vec![
         flag(order.terminal),

@@ -120,6 +120,8 @@ fn held(cgroup: &Cgroup, wanted: &HashMap<u64, String>) -> io::Result<Option<Has
             let entries: Vec<_> = match std::fs::read_dir(table.path().join("fd")) {
                 Ok(entries) => entries.flatten().collect(),
                 Err(error) if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => return Err(error),
+                // It lets nobody look (`PR_SET_DUMPABLE`), and may hold any of them.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
                 Err(_) => continue,
             };
             let links = entries.iter().filter_map(|entry| std::fs::read_link(entry.path()).ok());

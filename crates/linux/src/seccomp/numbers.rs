@@ -22,6 +22,7 @@ pub(super) struct WithTests {
     pub(super) mmap: c_long,
     pub(super) memfd_create: c_long,
     pub(super) shmget: c_long,
+    pub(super) renameat2: c_long,
 }
 
 /// Their numbers.
@@ -44,6 +45,7 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     mmap: libc::SYS_mmap,
     memfd_create: libc::SYS_memfd_create,
     shmget: libc::SYS_shmget,
+    renameat2: libc::SYS_renameat2,
 };
 
 macro_rules! numbers {
@@ -73,12 +75,11 @@ numbers! {
         SYS_ioprio_get SYS_ioprio_set SYS_kill SYS_landlock_add_rule SYS_landlock_create_ruleset
         SYS_landlock_restrict_self SYS_lgetxattr SYS_linkat SYS_listxattr SYS_llistxattr SYS_lseek
         SYS_madvise SYS_membarrier SYS_mincore SYS_mkdirat SYS_mlock SYS_mlock2
-        SYS_mlockall SYS_mprotect SYS_mq_getsetattr SYS_mq_notify SYS_mq_open SYS_mq_timedreceive
-        SYS_mq_timedsend SYS_mq_unlink SYS_mremap SYS_msgctl SYS_msgget SYS_msgrcv SYS_msgsnd SYS_msync SYS_munlock
+        SYS_mlockall SYS_mprotect SYS_mremap SYS_msgctl SYS_msgget SYS_msgrcv SYS_msgsnd SYS_msync SYS_munlock
         SYS_munlockall SYS_munmap SYS_nanosleep SYS_pidfd_open SYS_pidfd_send_signal
         SYS_pipe2 SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_ppoll SYS_prctl SYS_pread64 SYS_preadv
         SYS_preadv2 SYS_pselect6 SYS_pwrite64 SYS_pwritev SYS_pwritev2 SYS_read SYS_readahead
-        SYS_readlinkat SYS_readv SYS_recvfrom SYS_recvmmsg SYS_recvmsg SYS_remap_file_pages SYS_renameat2
+        SYS_readlinkat SYS_readv SYS_recvfrom SYS_recvmmsg SYS_recvmsg SYS_remap_file_pages
         SYS_restart_syscall SYS_rseq SYS_rt_sigaction SYS_rt_sigpending SYS_rt_sigprocmask SYS_rt_sigqueueinfo
         SYS_rt_sigreturn SYS_rt_sigsuspend SYS_rt_sigtimedwait SYS_rt_tgsigqueueinfo SYS_sched_get_priority_max
         SYS_sched_get_priority_min SYS_sched_getaffinity SYS_sched_getattr SYS_sched_getparam

@@ -114,6 +114,14 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     give(&[calls.shmget], &Rule::Test(vec![huge(2, libc::SHM_HUGETLB, out_of_memory)], Box::new(Rule::Allow)));
     let unknown = Rule::Fail(libc::EINVAL as u16);
     give(&[calls.memfd_create], &Rule::Test(vec![huge(1, MFD_HUGETLB, unknown)], Box::new(Rule::Allow)));
+    // What a renamed file leaves behind then is a device (`rename(2)`), which Landlock does not judge.
+    let whiteout = Test {
+        argument: 4,
+        mask: libc::RENAME_WHITEOUT,
+        equals: libc::RENAME_WHITEOUT,
+        then: Rule::Fail(libc::EINVAL as u16),
+    };
+    give(&[calls.renameat2], &Rule::Test(vec![whiteout], Box::new(Rule::Allow)));
     give(&[calls.exit_group], if end == End::Free { &Rule::Allow } else { &Rule::Ask });
     Profile { rules, otherwise: UNKNOWN }
 }

@@ -14,7 +14,7 @@ use super::system::{self, Found};
 use super::target::{check_target, obstacle};
 use crate::{network, terminal};
 
-use super::{Operation, Overlay, PAGE, Protection, Room, Source, Spot, overlay};
+use super::{Identity, Operation, Overlay, PAGE, Protection, Room, Source, Spot, overlay};
 
 /// The size of the folders in memory when no limit on the disk says otherwise. What is in them counts
 /// as memory too.
@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) system: Vec<String>,
     /// The devices.
     pub(crate) devices: Vec<String>,
+    /// The user's terminal, when the program has it among its streams.
+    pub(crate) console: Option<Identity>,
     /// The program, in the capsule's tree.
     pub(crate) program: CString,
     /// Where what is made in memory can be measured, when the capsule has a folder there.
@@ -79,6 +81,7 @@ struct Builder {
     operations: Vec<Operation>,
     made: BTreeSet<String>,
     overlays: Overlays,
+    console: Option<Identity>,
 }
 
 /// Where changes are kept apart, if they are.
@@ -91,7 +94,7 @@ impl Plan {
     pub(crate) fn new(spec: &Spec, user: u32, group: u32, furniture: Furniture) -> Result<Plan, PlanError> {
         let mut overlays = Overlays { below: spec.session.overlay.clone(), made: 0 };
         let root = root(spec, &mut overlays)?;
-        let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new(), overlays };
+        let mut builder = Builder { operations: Vec::new(), made: BTreeSet::new(), overlays, console: None };
         let own = matches!(root, Root::Own { .. });
         let system = if furniture == Furniture::Bare { Vec::new() } else { builder.system(own)? };
         if own {
@@ -123,7 +126,8 @@ impl Plan {
         for at in ours {
             builder.operations.push(Operation::Seal { at: relative(at)? });
         }
-        Ok(Plan { root, operations: builder.operations, places, system, devices, program, scratch, room })
+        let Builder { operations, console, .. } = builder;
+        Ok(Plan { root, operations, places, system, devices, console, program, scratch, room })
     }
 
     /// How much the folders in memory may hold of what is allowed: the rest is the host's folders'.
@@ -316,6 +320,13 @@ impl Builder {
             let target = self.below_its_folder(&at)?;
             self.operations.push(Operation::Target(target.clone()));
             self.operations.push(Operation::Terminal { at: target });
+            devices.push(at);
+        }
+        let console = if own.is_none() { terminal::of_user(&spec.stdio) } else { None };
+        if let Some(source) = console {
+            let at = terminal::CONSOLE.to_string_lossy().into_owned();
+            self.console = Some(source.identity);
+            self.attach(source, &at, Protection::DEVICE)?;
             devices.push(at);
         }
         for (name, target) in system::DEVICE_LINKS {

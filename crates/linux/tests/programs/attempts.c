@@ -78,6 +78,9 @@ static void calls(void) {
     say("name_to_handle_at", syscall(SYS_name_to_handle_at, -100, "/", buffer, buffer, 0));
     say("mknod_device", mknod("/tmp/null", S_IFCHR | 0666, makedev(1, 3)));
     say("mknod_disk", mknod("/tmp/disk", S_IFBLK | 0666, makedev(254, 0)));
+    close(open("/data/renamed", O_CREAT | O_WRONLY, 0600));
+    say("whiteout", syscall(SYS_renameat2, AT_FDCWD, "/data/renamed", AT_FDCWD, "/data/left", 4 /* RENAME_WHITEOUT */));
+    say("mq_open", syscall(SYS_mq_open, "queue", O_CREAT | O_RDWR, 0600, 0));
     say("init_module", syscall(SYS_init_module, buffer, 1, ""));
     say("kexec_load", syscall(SYS_kexec_load, 0, 0, 0, 0));
     say("reboot", syscall(SYS_reboot, 0xfee1dead, 0x28121969, 0, 0));

@@ -109,6 +109,40 @@ fn no_subcommand_shows_the_way_to_instances() {
     }
 }
 
+/// What is committed, revived or executed later is nobody's to write, whichever folder it lies in.
+#[test]
+fn what_ringfence_keeps_is_shown_to_no_capsule() {
+    let lab = Lab::new();
+    for level in ["sandbox", "wasm"] {
+        if lab.lacks(level).is_some() {
+            continue;
+        }
+        for variable in ["XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"] {
+            let above = format!("{variable}-{level}");
+            let kept = lab.write(&format!("{above}/ringfence/changes/kept/finished"), "content");
+            let started = |from: &str| {
+                let mount = format!("./{from}:/seen:rw");
+                let run = ["run", "--level", level, "--mount", &mount];
+                let grants = ["--allow", "fs.read,fs.write,fs.create,fs.delete,fs.list=/seen"];
+                let probe = program("probe.wasm");
+                let read = "/seen/ringfence/changes/kept/finished";
+                let script = format!("cat {read}; echo x >>{read}; rm -r /seen/ringfence; mv /seen/ringfence /seen/a");
+                let what = match level {
+                    "wasm" => vec![probe.as_str(), "--", "read", read, "+", "write", read, "x"],
+                    _ => vec!["sh", "--", "-c", &script],
+                };
+                let mut command = lab.command(&[&run[..], &grants, &what].concat());
+                Ran::from(command.env(variable, lab.at(&above)).output().unwrap())
+            };
+            let ran = started(&above);
+            assert!(ran.code != Some(120) && !ran.stdout.contains("content"), "{level} {variable}: {ran:?}");
+            assert_eq!(std::fs::read_to_string(&kept).unwrap(), "content", "{ran:?}");
+            let ran = started(&format!("{above}/ringfence/changes")).exits(120);
+            assert!(ran.stderr.contains("no capsule is shown"), "{}", ran.stderr);
+        }
+    }
+}
+
 /// A connection to the instance of this name.
 fn connection(lab: &Lab, name: &str) -> std::os::fd::OwnedFd {
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
