@@ -42,6 +42,8 @@ pub(crate) struct Counts {
     pub(crate) kicks: AtomicU64,
     /// Calls that were answered while the program was in the guest.
     pub(crate) answered: AtomicU64,
+    /// Calls that were made by the instruction for that.
+    pub(crate) plain: AtomicU64,
 }
 
 impl Counts {
@@ -52,6 +54,7 @@ impl Counts {
             exceptions: AtomicU64::new(0),
             kicks: AtomicU64::new(0),
             answered: AtomicU64::new(0),
+            plain: AtomicU64::new(0),
         }
     }
 

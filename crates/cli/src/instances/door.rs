@@ -28,7 +28,7 @@ use crate::failure::Failure;
 use crate::watchdog::Watchdog;
 
 /// How long a program runs before its instance is listed, when nobody gave it a name.
-const MOMENT: Duration = Duration::from_millis(10);
+const MOMENT: Duration = Duration::from_millis(100);
 /// How long who comes in may take to say the first word.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many are served at once.

@@ -344,6 +344,19 @@ impl Machine {
         sys::map_ahead(&self.region, run.start * PAGE..run.end * PAGE);
     }
 
+    /// The same from other pages, in a row as well: what a program changes meanwhile is copied or is not.
+    pub(crate) fn copy(&self, from: Range<u64>, to: u64) {
+        let bytes = from.start * PAGE..from.end * PAGE;
+        if self.takes(Shortcuts::FILL) && sys::copy_within(&self.region, &self.file, bytes, to * PAGE) {
+            return sys::map_ahead(&self.region, to * PAGE..(to + from.end - from.start) * PAGE);
+        }
+        let mut content = vec![0; PAGE as usize];
+        for (from, to) in from.zip(to..) {
+            self.read(from * PAGE, &mut content);
+            self.write(to * PAGE, &content);
+        }
+    }
+
     /// Copies out of guest memory.
     pub(crate) fn read(&self, at: u64, into: &mut [u8]) {
         let _ = self.region.as_volatile_slice().read_slice(into, at as usize);

@@ -9,7 +9,9 @@ use crate::kvm::{PAGE, Shortcuts, Translation, USER_END};
 
 /// How many pages are made at once where content has to be read for each of them: around one that is touched, and also
 /// ahead of time, because what they are read into is memory of the host's that is touched too.
-const AROUND: u64 = 16;
+const AROUND: u64 = 32;
+/// How many where those beside them are there: what a program uses of a file mostly lies together.
+const AROUND_BESIDE: u64 = 64;
 /// How many where they are empty, and cost nothing before they are touched themselves.
 const AROUND_EMPTY: u64 = 64;
 /// How many where a program goes on from pages that are there, as it does through a large block of memory.
@@ -143,6 +145,7 @@ impl Space {
             // What is locked when it is touched is what is touched.
             _ if area.marks.contains(Marks::ON_FAULT) => 1,
             _ if !self.machine.takes(Shortcuts::AROUND) => 1,
+            Backing::File(..) if when == When::Touched && is_beside(inner, number, start..area.end) => AROUND_BESIDE,
             Backing::File(..) => AROUND,
             Backing::Anonymous if when == When::Touched && goes_on(inner, number) => AROUND_GOING_ON,
             _ => AROUND_EMPTY,
@@ -268,6 +271,14 @@ impl Space {
 fn goes_on(inner: &Inner, number: u64) -> bool {
     let first = number / AROUND_EMPTY * AROUND_EMPTY;
     first > 0 && inner.pages.contains_key(&(first - 1))
+}
+
+/// Whether the pages before or behind those that would be made around this one are there, in one area.
+fn is_beside(inner: &Inner, number: u64, area: Range<u64>) -> bool {
+    let first = number / AROUND * AROUND;
+    let is_there =
+        |number: u64| (page(area.start)..page(area.end)).contains(&number) && inner.pages.contains_key(&number);
+    first.checked_sub(1).is_some_and(is_there) || is_there(first + AROUND)
 }
 
 /// Of a window, the part in which so many pages lie around one.

@@ -13,6 +13,8 @@ use crate::kvm::{Imprinted, Kept, Machine, PAGE, Tables, USER_END, USER_STUB};
 
 /// The lowest address a program can map: `vm.mmap_min_addr`.
 pub(super) const LOWEST: u64 = 0x1_0000;
+/// How many pages are copied at once for a child.
+const COPIED: usize = 64;
 /// Where mappings go that may be anywhere, from the top downwards.
 pub(crate) const MAPPINGS_END: u64 = USER_END - (64 << 20);
 /// How many areas there can be: `vm.max_map_count`.
@@ -337,21 +339,32 @@ impl Space {
         }
         there.areas = inner.areas.forked();
         (there.break_start, there.break_end) = (inner.break_start, inner.break_end);
-        let mut content = vec![0; PAGE as usize];
-        for (&number, &Page { frame, .. }) in inner.pages.iter().filter(|(_, page)| page.own) {
-            let Some(area) = there.areas.find(number * PAGE).map(|(_, area)| area) else { continue };
-            if area.marks.contains(Marks::WIPED) {
-                continue;
-            }
-            let protection = area.protection;
-            if !self.ledger.may_hold(self.machine.used() + PAGE) {
+        let own = inner.pages.iter().filter(|(_, page)| page.own);
+        let copied: Vec<(u64, u64, Protection)> = own
+            .filter_map(|(&number, page)| {
+                let (_, area) = there.areas.find(number * PAGE)?;
+                (!area.marks.contains(Marks::WIPED)).then_some((number, page.frame, area.protection))
+            })
+            .collect();
+        let mut rest = &copied[..];
+        while !rest.is_empty() {
+            let most = rest.len().min(COPIED);
+            if !self.ledger.may_hold(self.machine.used() + most as u64 * PAGE) {
                 return Err(Errno::NOMEM);
             }
-            let new = self.machine.take_frames(1).map_err(|_| Errno::NOMEM)?.start;
-            self.machine.read(frame * PAGE, &mut content);
-            self.machine.write(new * PAGE, &content);
-            there.pages.insert(number, Page { frame: new, own: true });
-            copy.lead(&mut there, number, new, protection).ok_or(Errno::NOMEM)?;
+            let run = self.machine.take_frames(most as u64).map_err(|_| Errno::NOMEM)?;
+            let (now, later) = rest.split_at((run.end - run.start) as usize);
+            rest = later;
+            let mut to = run.start;
+            for frames in now.chunk_by(|(_, frame, _), (_, next, _)| frame + 1 == *next) {
+                let (from, count) = (frames[0].1, frames.len() as u64);
+                self.machine.copy(from..from + count, to);
+                to += count;
+            }
+            for (&(number, _, protection), frame) in now.iter().zip(run) {
+                there.pages.insert(number, Page { frame, own: true });
+                copy.lead(&mut there, number, frame, protection).ok_or(Errno::NOMEM)?;
+            }
         }
         there.count();
         drop(there);

@@ -4,8 +4,8 @@
 //! ```text
 //!                                                                 ┌───────────────program────────────────┐
 //!                                                                 ▼                                      │
-//! closed ──the thread comes out for calls that could be answered──▶ open ──program──▶ posted ──clerk──▶ answered
-//!    ▲                                                              │                   ├──▶ refused ──▶ (exit)
+//! closed ──the thread came out for calls that could be answered──▶ open ──program──▶ posted ──clerk──▶ answered
+//!    ▲                          and the clerk is there              │                   ├──▶ refused ──▶ (exit)
 //!    └──────────────── nobody posts for a while ────────────────────┘                   └──▶ leave ────▶ (exit)
 //! ```
 //!
@@ -17,7 +17,7 @@ mod clerk;
 mod habits;
 mod quick;
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, TryLockError};
 
 pub(super) use clerk::Clerk;
@@ -52,6 +52,8 @@ pub(super) struct Desk {
 struct State {
     /// Whether the thread is in the guest.
     is_inside: bool,
+    /// Whether the desk is to be opened as soon as there is somebody who answers.
+    is_wanted: bool,
     /// Makes calls in its place.
     stand_in: Thread,
 }
@@ -90,9 +92,23 @@ impl Desk {
         true
     }
 
+    /// Somebody answers, from now on.
+    fn open(&self) {
+        let mut state = lock(&self.state);
+        let Ok(space) = state.stand_in.process.space() else { return };
+        if std::mem::take(&mut state.is_wanted)
+            && space.has_sites()
+            && space.load(DESK).is_ok_and(|(place, _)| place == self.place)
+        {
+            let _ = space.change(DESK, |word| (word == CLOSED).then_some(OPEN));
+        }
+    }
+
     /// Nobody answers any more.
     fn close(&self) {
-        if let Ok(space) = lock(&self.state).stand_in.process.space() {
+        let mut state = lock(&self.state);
+        state.is_wanted = false;
+        if let Ok(space) = state.stand_in.process.space() {
             close(&space);
         }
     }
@@ -146,16 +162,19 @@ impl Thread {
         lock(&self.process.threads).len() == 1 && Arc::strong_count(space) == 2
     }
 
-    /// It makes a system call by the instruction for that: after the second time the place is rewritten.
+    /// It makes a system call by the instruction for that: where more are to be expected the place is rewritten.
     pub(super) fn notice_call(&mut self) {
         let at = self.context.rip.wrapping_sub(2);
-        if !self.world.machine.takes(Shortcuts::SITES) || !self.habits.is_again(at) {
+        let before = self.world.control.counts().plain.fetch_add(1, Relaxed);
+        if !self.world.machine.takes(Shortcuts::SITES) || !self.habits.is_lasting(at, before) {
             return;
         }
-        if let Ok(space) = self.process.space()
-            && self.is_sole(&space)
-        {
+        let Ok(space) = self.process.space() else { return };
+        if self.is_sole(&space) {
             space.rewrite(at, self.context.rax);
+        } else {
+            // Somebody may just be looking at it.
+            self.habits.forget(at);
         }
     }
 
@@ -230,8 +249,10 @@ impl Thread {
 
     /// It has to come out as soon as it would post a call.
     pub(super) fn close_desk(&self) {
-        if let Ok(space) = self.process.space() {
-            close(&space);
+        match (&self.desk, self.process.space()) {
+            (Some(desk), _) => desk.close(),
+            (None, Ok(space)) => close(&space),
+            (None, Err(_)) => {}
         }
     }
 
@@ -244,7 +265,7 @@ impl Thread {
         let Ok((place, _)) = space.load(DESK) else { return };
         if self.desk.as_ref().is_none_or(|desk| desk.place != place) {
             self.give_desk_up();
-            let state = Mutex::new(State { is_inside: false, stand_in: self.stand_in() });
+            let state = Mutex::new(State { is_inside: false, is_wanted: false, stand_in: self.stand_in() });
             let desk = Arc::new(Desk { machine: self.world.machine.clone(), place, state });
             if !self.world.clerk.take_on(&self.world, desk.clone()) {
                 return;
@@ -254,10 +275,17 @@ impl Thread {
         self.open_desk(space);
     }
 
+    /// Opens its desk, or has it opened: it takes as long as several calls until somebody is there who was not.
     fn open_desk(&self, space: &Space) {
-        if self.desk.is_some() && space.change(DESK, |_| Some(OPEN)).is_ok() {
-            self.world.clerk.wake();
+        let Some(desk) = &self.desk else { return };
+        {
+            let mut state = lock(&desk.state);
+            state.is_wanted = !self.world.clerk.is_awake();
+            if !state.is_wanted {
+                let _ = space.change(DESK, |_| Some(OPEN));
+            }
         }
+        self.world.clerk.wake();
     }
 
     /// Nobody makes calls in its place any more: it begins another program, shares its memory, or ends.

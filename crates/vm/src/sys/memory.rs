@@ -1,6 +1,7 @@
 //! Guest memory: slots, and telling KVM that translations changed.
 
 use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd};
 
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
@@ -24,6 +25,29 @@ pub(crate) fn add_slot(vm: &VmFd, slot: u32, region: &MmapRegion, range: Range<u
     // SAFETY: the range lies within the mapping (checked above), which is owned by the caller's machine
     // and outlives its virtual machine; nothing of the host's own is in it.
     unsafe { vm.set_user_memory_region(description) }
+}
+
+/// `pwrite(2)`: writes what is at `range` to the file behind the region, from `to` on; whether all of it was.
+pub(crate) fn copy_within(region: &MmapRegion, file: &impl AsFd, range: Range<u64>, to: u64) -> bool {
+    if range.start >= range.end || range.end > region.size() as u64 {
+        return false;
+    }
+    let (file, mut done) = (file.as_fd().as_raw_fd(), 0);
+    while done < range.end - range.start {
+        let (from, length) = (range.start + done, (range.end - range.start - done) as usize);
+        // SAFETY: the bytes lie within a mapping that outlives the call. Only the kernel reads them, and it may find
+        // any content there.
+        let written = unsafe {
+            libc::pwrite(file, region.as_ptr().add(from as usize).cast(), length, (to + done) as libc::off_t)
+        };
+        match written {
+            1.. => done += written as u64,
+            0 => return false,
+            _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// `madvise(2)`, `MADV_POPULATE_READ`: what is in the file at `range` is mapped. Linux as of 5.14 does that; before,

@@ -8,7 +8,7 @@ mod thread;
 mod vcpu;
 mod vdso;
 
-pub(crate) use memory::{add_slot, forget, make_ahead, map_ahead};
+pub(crate) use memory::{add_slot, copy_within, forget, make_ahead, map_ahead};
 pub(crate) use site::{ANSWERED, DESK, OPEN, POSTED, SITE_PORT, SiteCode, site_code};
 pub(crate) use thread::{block_kicks, kick, take_kick, thread_time};
 pub(crate) use vcpu::{accept_kicks, kvm_from, set_counter_offset, set_xsave};

@@ -23,6 +23,9 @@ const LOOKS: u32 = 64;
 pub(in crate::personality) struct Clerk {
     desks: Mutex<Vec<Arc<Desk>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// It is to look at the desks.
+    is_called: AtomicBool,
+    /// It does.
     is_awake: AtomicBool,
     is_over: AtomicBool,
     /// How many processors there are for the instance.
@@ -37,6 +40,7 @@ impl Clerk {
         Clerk {
             desks: Mutex::default(),
             thread: Mutex::default(),
+            is_called: AtomicBool::new(false),
             is_awake: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             processors: here.min(allowed),
@@ -71,9 +75,14 @@ impl Clerk {
         lock(&self.desks).retain(|known| !Arc::ptr_eq(known, desk));
     }
 
-    /// A desk was opened.
+    /// Whether it looks at the desks.
+    pub(super) fn is_awake(&self) -> bool {
+        self.is_awake.load(SeqCst)
+    }
+
+    /// A desk was opened, or is to be.
     pub(super) fn wake(&self) {
-        if !self.is_awake.swap(true, SeqCst)
+        if !self.is_called.swap(true, SeqCst)
             && let Some(thread) = &*lock(&self.thread)
         {
             thread.thread().unpark();
@@ -94,6 +103,10 @@ impl Clerk {
 
     /// Answers until nobody asks any more.
     fn attend(&self, world: &World) {
+        self.is_awake.store(true, SeqCst);
+        for desk in &*lock(&self.desks) {
+            desk.open();
+        }
         let mut last = Instant::now();
         let is_wanted = || !(self.is_over.load(SeqCst) || world.control.is_paused() || world.control.is_stopping());
         while is_wanted() && last.elapsed() < ATTENTION {
@@ -106,6 +119,7 @@ impl Clerk {
             }
         }
         self.is_awake.store(false, SeqCst);
+        self.is_called.store(false, SeqCst);
         for desk in &*lock(&self.desks) {
             desk.close();
         }
@@ -119,7 +133,7 @@ fn work(world: &Arc<World>) {
     let clerk = &world.clerk;
     let worked = catch_unwind(AssertUnwindSafe(|| {
         while !clerk.is_over.load(SeqCst) {
-            if clerk.is_awake.load(SeqCst) {
+            if clerk.is_called.load(SeqCst) {
                 clerk.attend(world);
             } else {
                 world.control.parked(thread::park);

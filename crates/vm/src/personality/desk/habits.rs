@@ -4,12 +4,16 @@ use std::time::{Duration, Instant};
 
 /// How many places are remembered.
 const PLACES: usize = 64;
+/// How many calls of an instance make it likely that its programs come again to wherever they make one.
+const LIVELY: u64 = 16;
 /// Calls that follow each other sooner than this are many.
 const SOON: Duration = Duration::from_micros(300);
 /// How many of them make it worth while to answer them another way.
 const MANY: i32 = 3;
-/// How many calls the thread is left alone for after somebody was waited for in vain.
-const PENALTY: i32 = -200;
+/// How many calls the thread is left alone for after somebody was waited for in vain: the first time, and at most. It
+/// is twice as many each time.
+const PENALTY: i32 = 12;
+const MOST: i32 = 200;
 
 /// What a thread did last.
 pub(in crate::personality) struct Habits {
@@ -17,21 +21,43 @@ pub(in crate::personality) struct Habits {
     places: [(u64, u8); PLACES],
     last: Option<Instant>,
     in_a_row: i32,
+    penalty: i32,
+}
+
+/// How often a place was come to of which it has been told.
+const TOLD: u8 = u8::MAX;
+
+/// Where a place is remembered: what is close together in different ones.
+fn place_of(at: u64) -> usize {
+    (at ^ at >> 6) as usize % PLACES
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Habits { places: [(0, 0); PLACES], last: None, in_a_row: 0 }
+        Habits { places: [(0, 0); PLACES], last: None, in_a_row: 0, penalty: PENALTY }
     }
 }
 
 impl Habits {
-    /// A call is made at a place. Whether it is the second there.
-    pub(super) fn is_again(&mut self, at: u64) -> bool {
-        // What is close together is in different ones.
-        let place = &mut self.places[(at ^ at >> 6) as usize % PLACES];
-        *place = if place.0 == at { (at, place.1.saturating_add(1)) } else { (at, 1) };
-        place.1 == 2
+    /// A call is made at a place, after so many of the instance. Whether more are to be expected: it is the second
+    /// there, or the first where many are made.
+    pub(super) fn is_lasting(&mut self, at: u64, before: u64) -> bool {
+        let place = &mut self.places[place_of(at)];
+        if place.0 != at {
+            *place = (at, 0);
+        }
+        let enough = if before >= LIVELY { 1 } else { 2 };
+        place.1 = match place.1 {
+            TOLD => return false,
+            calls if calls + 1 < enough => calls + 1,
+            _ => TOLD,
+        };
+        place.1 == TOLD
+    }
+
+    /// Nothing could be done about it just now.
+    pub(super) fn forget(&mut self, at: u64) {
+        self.places[place_of(at)].1 = 1;
     }
 
     /// A call is made that could be answered another way. Whether there were many shortly before.
@@ -44,7 +70,8 @@ impl Habits {
 
     /// Somebody who answers was waited for in vain.
     pub(super) fn was_in_vain(&mut self) {
-        self.in_a_row = PENALTY;
+        self.in_a_row = -self.penalty;
+        self.penalty = (self.penalty * 2).min(MOST);
     }
 }
 
@@ -55,7 +82,12 @@ mod tests {
     #[test]
     fn a_place_is_told_once_and_calls_when_they_are_many() {
         let mut habits = Habits::default();
-        assert_eq!([1, 2, 3].map(|_| habits.is_again(0x1234)), [false, true, false]);
+        assert_eq!([1, 2, 3].map(|_| habits.is_lasting(0x1234, 0)), [false, true, false]);
+        assert_eq!([1, 2, 3].map(|_| habits.is_lasting(0x4321, LIVELY)), [true, false, false]);
+        // Come to before there were many, and told when nothing could be done.
+        assert_eq!([habits.is_lasting(0x9876, 0), habits.is_lasting(0x9876, LIVELY)], [false, true]);
+        habits.forget(0x9876);
+        assert_eq!([1, 2].map(|_| habits.is_lasting(0x9876, 0)), [true, false]);
         let often: Vec<bool> = (0..20).map(|_| habits.is_often()).collect();
         // However slow this runs: once they are many, they were in a row.
         assert!(!often[0] && often.iter().skip_while(|often| !**often).count() <= 20 - MANY as usize);
