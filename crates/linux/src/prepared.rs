@@ -61,7 +61,7 @@ impl Prepared for Ready {
     }
 
     fn build(&self, host: Arc<dyn Host>) -> Result<Box<dyn Instance>, BuildError> {
-        let streams = Streams::open(&self.spec, self.recipe.tree.console);
+        let streams = Streams::open(&self.spec, self.recipe.tree.console());
         let streams = streams.map_err(|source| host_error("cannot open the standard streams", source))?;
         self.build_with(host, streams, || Ok(()))
     }
@@ -101,7 +101,7 @@ impl Ready {
         let Place { child, report, commands, gate, cgroup, watchman, .. } = place;
         let pid = child.pid();
         let pidfd = Arc::new(child.release());
-        let console = self.recipe.tree.console;
+        let console = self.recipe.tree.console();
         let lines = Lines { pidfd: pidfd.clone(), commands, gate, streams: Some(streams.inside), terminal, console };
         let controls = Arc::new(Controls::new(pid, lines));
         let executor = self.executor.clone();

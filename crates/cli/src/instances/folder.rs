@@ -120,30 +120,44 @@ pub(crate) fn hide(spec: &mut Spec) -> Result<(), Failure> {
     if spec.mounts.is_empty() {
         return Ok(());
     }
-    let Places { data, cache, state } = Places::of_user();
-    let kept = [data, cache, state].into_iter().flatten().filter_map(|folder| resolved(&folder));
+    let ways = possible().into_iter().map(|folder| (folder, true));
+    let folders: Vec<(PathBuf, bool)> = ways.chain(kept().into_iter().map(|folder| (folder, false))).collect();
     let mut masks = Vec::new();
     let mut empty = None;
-    for (folder, is_way) in
-        possible().into_iter().map(|folder| (folder, true)).chain(kept.map(|folder| (folder, false)))
-    {
+    for (folder, is_way) in &folders {
         for mount in &spec.mounts {
             // What covers it already.
-            if mount.mode == MountMode::ReadOnly && mount.from.ends_with(EMPTY) && is_empty_one(&mount.from) {
+            let is_mask = mount.mode == MountMode::ReadOnly && mount.from.ends_with(EMPTY);
+            if is_mask && folders.iter().any(|(folder, _)| mount.from.parent() == Some(folder)) {
                 continue;
             }
-            if mount.from.starts_with(&folder) {
+            if mount.from.starts_with(folder) || is_same(&mount.from, folder) {
                 let why = match is_way {
                     true => "the ways to running instances are there, and no capsule is shown them",
                     false => "ringfence keeps there what it goes by later, and no capsule is shown that",
                 };
                 return Err(Failure::wrong(format!("{} cannot be mounted: {why}", mount.from.display())));
             }
-            let Ok(rest) = folder.strip_prefix(&mount.from) else { continue };
-            // What is not there cannot be covered, and must not be made by the capsule.
-            let made = if is_way { prepare(&folder) } else { make(&folder) };
-            if made.is_err() {
+            // Also where the folder above is mounted on the host under another name.
+            let above = folder.ancestors().skip(1);
+            let Some(above) = above.into_iter().find(|above| *above == mount.from || is_same(above, &mount.from))
+            else {
                 continue;
+            };
+            let Ok(rest) = folder.strip_prefix(above) else { continue };
+            // What is not there cannot be covered, and must not be made by the capsule.
+            let made = match (is_way, mount.mode) {
+                (true, _) => prepare(folder),
+                (false, MountMode::ReadOnly) if !folder.exists() => continue,
+                (false, _) => make(folder),
+            };
+            match made {
+                Err(_) if *is_way || mount.mode == MountMode::ReadOnly => continue,
+                Err(error) => {
+                    let why = format!("{} is kept from capsules, and cannot be made: {error}", folder.display());
+                    return Err(Failure::wrong(format!("{} cannot be mounted: {why}", mount.from.display())));
+                }
+                Ok(()) => {}
             }
             let at = Path::new(&mount.at).join(rest).to_string_lossy().into_owned();
             if spec.mounts.iter().chain(&masks).any(|other| other.at == at) {
@@ -160,15 +174,29 @@ pub(crate) fn hide(spec: &mut Spec) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The folder in which there is nothing.
-fn empty_one() -> io::Result<PathBuf> {
-    let folder = own()?.join(EMPTY);
-    fs::DirBuilder::new().mode(0o500).recursive(true).create(&folder)?;
-    Ok(folder)
+/// What ringfence goes by later: changes to be committed, snapshots and compiled code.
+fn kept() -> Vec<PathBuf> {
+    let Places { cache, state, .. } = Places::of_user();
+    [cache, state].into_iter().flatten().filter_map(|folder| resolved(&folder)).collect()
 }
 
-fn is_empty_one(folder: &Path) -> bool {
-    possible().iter().any(|possible| folder.parent() == Some(possible))
+/// Whether two paths lead to one folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let which =
+        |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_dir).map(|found| (found.dev(), found.ino()));
+    which(one).is_some_and(|found| which(other) == Some(found))
+}
+
+/// A folder in which there is nothing, with the ways to instances, or where nobody has a place for those.
+fn empty_one() -> io::Result<PathBuf> {
+    let made = |above: &Path| {
+        let folder = above.join(EMPTY);
+        fs::DirBuilder::new().mode(0o500).recursive(true).create(&folder).map(|()| folder)
+    };
+    own().and_then(|own| made(&own)).or_else(|failed| {
+        let others = kept().into_iter().filter(|folder| make(folder).is_ok());
+        others.into_iter().find_map(|folder| made(&folder).ok()).ok_or(failed)
+    })
 }
 
 /// Makes a folder of the user's, unless it is there.

@@ -25,6 +25,11 @@ pub(crate) struct Pty {
 impl Pty {
     /// Runs a command in front of a terminal of this size.
     pub(crate) fn run(command: &Command, rows: u16, columns: u16) -> Self {
+        Self::of(None, command, rows, columns)
+    }
+
+    /// The same with a terminal that belongs to this user.
+    pub(crate) fn of(owner: Option<u32>, command: &Command, rows: u16, columns: u16) -> Self {
         let master = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/ptmx").unwrap();
         let (locked, mut number) = (0, 0_u32);
         // SAFETY: the kernel reads one `int` and writes one `unsigned int`, which outlive the calls.
@@ -39,6 +44,7 @@ impl Pty {
         let pty = |child| Pty { master, slave: slave.try_clone().unwrap(), child, shown: String::new() };
         let end = || slave.try_clone().unwrap();
         set_size(&slave, rows, columns);
+        std::os::unix::fs::fchown(&slave, owner, None).unwrap();
         // A session of its own, which this terminal controls: setsid(1) of util-linux.
         let mut session = Command::new("setsid");
         session.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());

@@ -178,6 +178,26 @@ fn the_users_terminal_keeps_its_mode_and_is_found_by_its_names() {
     assert!(pty.is_as_before());
 }
 
+/// As after su(1): who runs ringfence has a terminal that is another's.
+#[test]
+fn a_terminal_that_is_somebody_elses_is_a_stream_all_the_same() {
+    let Some(lab) = lab() else { return };
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can have somebody else's terminal");
+    }
+    let run = |args: &[&str]| Pty::of(Some(1000), &lab.heeding(&[&["run", "sh"], args].concat()), 24, 80);
+    let waits = "read line; test -t 1 && echo it is one";
+    let mut pty = run(&["--", "-c", waits]);
+    pty.types("on\r");
+    let (code, shown) = pty.ends();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("it is one"), "{shown}");
+    // What is counted passes through pipes, and no terminal leads past them.
+    let mut pty = run(&["--limit", "output=1MiB", "--", "-c", "echo x >/dev/console; test -t 1 || echo it is none"]);
+    let (code, shown) = pty.ends();
+    assert!(code == Some(0) && shown.contains("it is none") && !shown.contains("x\r"), "{code:?} {shown}");
+}
+
 #[test]
 fn level_wasm_has_no_terminal_to_give() {
     let ran = Lab::new().ringfence(&["run", "--tty", &program("probe.wasm"), "--", "args"]).exits(120);

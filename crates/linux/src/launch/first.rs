@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
@@ -17,7 +18,7 @@ use crate::namespaces::{drop_capabilities, enter_network};
 use crate::network::{Beside, Doors, Opening};
 use crate::sys::Shared;
 use crate::tree::PAGE;
-use crate::{apparmor, landlock, sys, tree};
+use crate::{apparmor, landlock, sys, terminal, tree};
 
 /// Puts the walls up around itself, starts pid 2 behind them, and stays as long as it lives.
 pub(super) fn run(launch: &Launch<'_>) -> ! {
@@ -47,6 +48,10 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
         apparmor::enter_at_exec(&profile.on_exec).map_err(at(Step::Profile))?;
     }
     tree::raise(&recipe.tree, ends.terminal.as_ref().map(|peer| &peer.source))?;
+    // While this may be opened that is somebody else's, as after su(1).
+    if recipe.tree.console.is_some() {
+        launch.console.store(terminal::open_console(), Relaxed);
+    }
     if launch.awaits_network {
         gate::take_network(&ends.gate).and_then(|made| enter_network(&made)).map_err(at(Step::Network))?;
     }
@@ -188,9 +193,9 @@ fn obey(launch: &Launch<'_>, program: i32, orders: &mut Orders) {
     match gate::take_command(&launch.ends.commands) {
         Ok(Command::Signal(signal)) => _ = sys::kill(program, signal),
         Ok(Command::Order(line, steering)) => orders.start(launch, line, steering),
-        // A command that is none, or that there is no room for.
-        Err(Errno::AGAIN | Errno::BADMSG | Errno::MFILE | Errno::NFILE) => {}
         // Where the filter asks the supervisor about this very call, nobody is left to answer (`ENOSYS`).
-        Ok(Command::End) | Err(_) => sys::exit(1),
+        Ok(Command::End) | Err(Errno::NOSYS | Errno::CONNRESET | Errno::NOTCONN | Errno::BADF) => sys::exit(1),
+        // A command that is none, or that there is no room for.
+        Err(_) => {}
     }
 }

@@ -15,7 +15,7 @@ use rustix::net::{
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::above_streams;
-use crate::terminal;
+use crate::sys;
 use crate::tree::Identity;
 
 /// Lets pid 1 into a network namespace.
@@ -94,19 +94,22 @@ pub(super) fn take_network(gate: &OwnedFd) -> Result<OwnedFd, Errno> {
 }
 
 /// Waits for the standard streams and connects them; `false` when they will not come. Runs after a
-/// clone: it allocates nothing. Descriptors 0 to 2 are closed where it runs.
-pub(super) fn take_streams(gate: &OwnedFd) -> Result<bool, Errno> {
+/// clone: it allocates nothing. Descriptors 0 to 2 are closed where it runs. `console`: where the user's terminal is open.
+pub(super) fn take_streams(gate: &OwnedFd, console: i32) -> Result<bool, Errno> {
     let Some((word, [Some(input), Some(output), Some(error)])) = take(gate)? else { return Ok(false) };
     // The kernel gave them the lowest free numbers in their order: none lies where a later one belongs.
     connect(input, 0, |input| dup2_stdin(input))?;
     connect(output, 1, |output| dup2_stdout(output))?;
     connect(error, 2, |error| dup2_stderr(error))?;
-    for (first, path) in [(NOTHING, c"/dev/null"), (CONSOLE, terminal::CONSOLE)] {
+    for first in [NOTHING, CONSOLE] {
         let has = |number: u32| word & first << number != 0;
         if !(0..3).any(has) {
             continue;
         }
-        let own = openat(CWD, path, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        let own = match first {
+            NOTHING => openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?,
+            _ => sys::duplicate(console)?,
+        };
         if has(0) {
             dup2_stdin(&own)?;
         }

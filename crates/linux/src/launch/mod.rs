@@ -28,6 +28,7 @@ pub(crate) use step::Step;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicI32;
 
 use rustix::io::Errno;
 
@@ -40,6 +41,8 @@ struct Launch<'a> {
     stack: &'a Stack,
     /// Whether the network namespace comes through the gate.
     awaits_network: bool,
+    /// The user's terminal, where pid 1 has it open; negative otherwise. Pid 1 writes it, whose memory that is.
+    console: AtomicI32,
 }
 
 /// Pid 2 needs little: a few frames between the clone and `execve`.
@@ -55,7 +58,7 @@ pub(crate) fn launch(
 ) -> Result<(i32, OwnedFd), Errno> {
     use std::os::fd::AsFd;
     let stack = Stack::new(STACK);
-    let launch = Launch { recipe, ends, stack: &stack, awaits_network };
+    let launch = Launch { recipe, ends, stack: &stack, awaits_network, console: AtomicI32::new(-1) };
     let elsewhere = if awaits_network { libc::CLONE_NEWNET as u64 } else { 0 };
     let arguments = CloneArguments { flags: recipe.clone_flags & !elsewhere, cgroup: cgroup.map(AsFd::as_fd) };
     // The child begins with every signal blocked: no handler of the supervisor's runs in it.

@@ -13,6 +13,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -154,11 +155,16 @@ fn prepare(launch: &Launch<'_>, line: &OwnedFd) -> Result<Ordered, (Step, Errno)
     let at = |step: Step| move |errno: Errno| (step, errno);
     second::become_ready(launch)?;
     // What pid 1 has open is none of its business: not even before it becomes something else.
-    let number = u32::try_from(line.as_raw_fd()).unwrap_or(3);
-    for (first, last) in [(3, number - 1), (number + 1, u32::MAX)].into_iter().filter(|(first, last)| first <= last) {
-        sys::close_range(first, last, false).map_err(at(Step::Descriptors))?;
+    let console = launch.console.load(Relaxed);
+    let number = |descriptor: i32| u32::try_from(descriptor).unwrap_or(3).max(3);
+    let (line_at, console_at) = (number(line.as_raw_fd()), number(console));
+    let (one, other) = (line_at.min(console_at), line_at.max(console_at));
+    for (first, last) in [(3, one - 1), (one + 1, other - 1), (other + 1, u32::MAX)] {
+        if first <= last {
+            sys::close_range(first, last, false).map_err(at(Step::Descriptors))?;
+        }
     }
-    if !gate::take_streams(line).map_err(at(Step::Streams))? {
+    if !gate::take_streams(line, console).map_err(at(Step::Streams))? {
         return Err((Step::Streams, Errno::CONNABORTED));
     }
     let words = || words(line).map_err(at(Step::Order));

@@ -1,6 +1,8 @@
 //! Pid 2, up to the moment it becomes the program. Runs in the memory of pid 1 and changes nothing
 //! there: it allocates nothing, takes no lock and does not panic.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{chdir, setrlimit, setsid, umask};
@@ -13,7 +15,7 @@ pub(super) fn run(launch: &Launch<'_>) -> ! {
         Err(failed) => failed,
         Ok(()) => {
             Message::Ready.send(&launch.ends.report);
-            match gate::take_streams(&launch.ends.gate) {
+            match gate::take_streams(&launch.ends.gate, launch.console.load(Relaxed)) {
                 Ok(true) => match launch.ends.terminal.as_ref().map_or(Ok(()), terminal::take) {
                     Ok(()) => (Step::Execute, execute(launch)),
                     Err(errno) => (Step::Terminal, errno),

@@ -15,7 +15,7 @@ mod signals;
 mod terminal;
 mod tree;
 
-pub(crate) use descriptors::close_range;
+pub(crate) use descriptors::{close_range, duplicate};
 pub(crate) use landlock::{
     RulesetAttributes, landlock_abi, landlock_add_path, landlock_create, landlock_restrict_self,
 };

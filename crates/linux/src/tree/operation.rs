@@ -31,6 +31,8 @@ pub(crate) enum Operation {
     Memory { at: Spot, size: CString, files: CString, protection: Protection },
     /// A part of the new tree under another name.
     Again { from: CString, at: Spot },
+    /// The user's terminal, unless it is gone.
+    Console { source: Source, at: Spot },
     /// The terminal of the place, if it has one.
     Terminal { at: Spot },
     /// `proc(5)` of the new pid namespace.

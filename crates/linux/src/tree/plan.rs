@@ -12,6 +12,7 @@ use super::PlanError;
 use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
 use super::target::{check_target, obstacle};
+use crate::terminal::Console;
 use crate::{network, terminal};
 
 use super::{Identity, Operation, Overlay, PAGE, Protection, Room, Source, Spot, overlay};
@@ -37,7 +38,7 @@ pub(crate) struct Plan {
     /// The devices.
     pub(crate) devices: Vec<String>,
     /// The user's terminal, when the program has it among its streams.
-    pub(crate) console: Option<Identity>,
+    pub(crate) console: Option<Console>,
     /// The program, in the capsule's tree.
     pub(crate) program: CString,
     /// Where what is made in memory can be measured, when the capsule has a folder there.
@@ -81,7 +82,7 @@ struct Builder {
     operations: Vec<Operation>,
     made: BTreeSet<String>,
     overlays: Overlays,
-    console: Option<Identity>,
+    console: Option<Console>,
 }
 
 /// Where changes are kept apart, if they are.
@@ -128,6 +129,11 @@ impl Plan {
         }
         let Builder { operations, console, .. } = builder;
         Ok(Plan { root, operations, places, system, devices, console, program, scratch, room })
+    }
+
+    /// Which file is the user's terminal, when the place has it.
+    pub(crate) fn console(&self) -> Option<Identity> {
+        self.console.as_ref().map(|console| console.source.identity)
     }
 
     /// How much the folders in memory may hold of what is allowed: the rest is the host's folders'.
@@ -322,11 +328,13 @@ impl Builder {
             self.operations.push(Operation::Terminal { at: target });
             devices.push(at);
         }
-        let console = if own.is_none() { terminal::of_user(&spec.stdio) } else { None };
-        if let Some(source) = console {
+        let console = if own.is_none() { terminal::of_user(spec) } else { None };
+        if let Some(console) = console {
             let at = terminal::CONSOLE.to_string_lossy().into_owned();
-            self.console = Some(source.identity);
-            self.attach(source, &at, Protection::DEVICE)?;
+            let target = self.below_its_folder(&at)?;
+            self.operations.push(Operation::Target(target.clone()));
+            self.operations.push(Operation::Console { source: console.source.clone(), at: target });
+            self.console = Some(console);
             devices.push(at);
         }
         for (name, target) in system::DEVICE_LINKS {

@@ -67,6 +67,11 @@ impl<'a> Raising<'a> {
                 let Some(source) = self.terminal else { return Ok(()) };
                 (Step::Terminal, clone_of(source, Protection::DEVICE).and_then(|mount| self.place(&mount, at)))
             }
+            Operation::Console { source, at } => match clone_of(source, Protection::DEVICE) {
+                Ok(mount) => (Step::Terminal, self.place(&mount, at)),
+                Err(Errno::NOENT | Errno::STALE) => return Ok(()),
+                Err(errno) => (Step::Terminal, Err(errno)),
+            },
             Operation::Memory { at, size, files, protection } => {
                 (Step::Memory, memory(size, files, *protection).and_then(|mount| self.place(&mount, at)))
             }

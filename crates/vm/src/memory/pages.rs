@@ -14,6 +14,8 @@ const AROUND: u64 = 32;
 const AROUND_BESIDE: u64 = 64;
 /// How many where they are empty, and cost nothing before they are touched themselves.
 const AROUND_EMPTY: u64 = 64;
+/// And how many where memory is short.
+const AROUND_SHORT: u64 = 8;
 /// How many where a program goes on from pages that are there, as it does through a large block of memory.
 const AROUND_GOING_ON: u64 = 512;
 /// For how many pages at once KVM makes its translations, where there is memory for them: `PTE_PREFETCH_NUM`.
@@ -212,11 +214,10 @@ impl Space {
         let room = |pages: u64| self.ledger.may_hold(self.machine.used() + pages * PAGE);
         let content_start = window.start;
         let is_short = |window: &Range<u64>| self.machine.is_short(window.end - window.start);
-        if is_short(&window) {
-            window = within(&window, wanted, AROUND_EMPTY);
-        }
-        if is_short(&window) {
-            window = wanted..wanted + 1;
+        for fewer in [AROUND_EMPTY, AROUND_SHORT, 1] {
+            if is_short(&window) {
+                window = within(&window, wanted, fewer);
+            }
         }
         let backed = match when {
             When::Ahead => wanted..wanted,

@@ -186,6 +186,13 @@ impl Site {
     }
 }
 
+/// A place in a file, with the code around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FilePlace {
+    offset: u64,
+    code: [u8; BEFORE + BEHIND],
+}
+
 /// Where a thread is in the code of rewritten places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Within {
@@ -237,6 +244,39 @@ impl Space {
         self.write_down(code_at(slot), &site.code(slot)).ok()?;
         self.write_down(slot_at(slot), &code_at(slot).to_le_bytes()).ok()?;
         self.write_down(site.at, &Site::rewritten(slot)).ok()
+    }
+
+    /// Where in which file the instruction `syscall` at an address is; the path of the file.
+    pub(crate) fn place_in_file(&self, at: u64) -> Option<(Vec<u8>, FilePlace)> {
+        let (path, offset) = {
+            let inner = self.inner();
+            let (start, area) = inner.areas.find(at)?;
+            let Backing::File(file, offset) = &area.backing else { return None };
+            (file.path().to_owned(), offset.checked_add(at - start)?)
+        };
+        Some((path, FilePlace { offset, code: self.code_at_call(at)? }))
+    }
+
+    /// The address of a place of the file that is mapped near another one, if the same code is there.
+    pub(crate) fn address_of(&self, place: &FilePlace, near: u64) -> Option<u64> {
+        let at = {
+            let inner = self.inner();
+            let (start, area) = inner.areas.find(near)?;
+            let Backing::File(_, offset) = &area.backing else { return None };
+            let at = start.checked_add(place.offset.checked_sub(*offset)?)?;
+            // Nothing is read for this that nobody has touched.
+            (at < area.end && inner.pages.contains_key(&page(at))).then_some(at)?
+        };
+        (self.code_at_call(at)? == place.code).then_some(at)
+    }
+
+    /// The code around an instruction `syscall`, if it is in one page.
+    fn code_at_call(&self, at: u64) -> Option<[u8; BEFORE + BEHIND]> {
+        let from = at.checked_sub(BEFORE as u64)?;
+        let mut code = [0; BEFORE + BEHIND];
+        (page(from) == page(at + BEHIND as u64 - 1)).then_some(())?;
+        self.read(from, &mut code).ok()?;
+        Some(code)
     }
 
     /// The area that holds an address, if it is code that is mapped from a file, privately, to read and execute.

@@ -333,7 +333,7 @@ impl Space {
         let copy = Space::new(self.machine.clone(), self.ledger.clone())?;
         let inner = self.inner();
         let mut there = copy.inner();
-        let lists = inner.areas.count() * AREA + inner.pages.len() * ENTRY;
+        let lists = inner.areas.count() * AREA + inner.pages.len() * (ENTRY + size_of::<(u64, u64, Protection)>());
         if !self.ledger.may_hold(self.machine.used() + lists as u64) {
             return Err(Errno::NOMEM);
         }
@@ -361,8 +361,10 @@ impl Space {
                 self.machine.copy(from..from + count, to);
                 to += count;
             }
-            for (&(number, _, protection), frame) in now.iter().zip(run) {
-                there.pages.insert(number, Page { frame, own: true });
+            // All of them first: what is in it is given back with the space.
+            there.pages.extend(now.iter().zip(run).map(|(&(number, ..), frame)| (number, Page { frame, own: true })));
+            for &(number, _, protection) in now {
+                let frame = there.pages[&number].frame;
                 copy.lead(&mut there, number, frame, protection).ok_or(Errno::NOMEM)?;
             }
         }

@@ -15,6 +15,7 @@
 
 mod clerk;
 mod habits;
+mod known;
 mod quick;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, TryLockError};
 
 pub(super) use clerk::Clerk;
 pub(super) use habits::Habits;
+pub(super) use known::KnownPlaces;
 
 use super::process::lock;
 use super::thread::{Thread, raw};
@@ -171,7 +173,14 @@ impl Thread {
         }
         let Ok(space) = self.process.space() else { return };
         if self.is_sole(&space) {
-            space.rewrite(at, self.context.rax);
+            let place = space.place_in_file(at);
+            let is_rewritten = space.rewrite(at, self.context.rax).is_some();
+            if let Some((path, place)) = place {
+                if is_rewritten {
+                    self.world.known_places.learn(&path, place, self.context.rax);
+                }
+                self.world.known_places.rewrite(&space, &path, at);
+            }
         } else {
             // Somebody may just be looking at it.
             self.habits.forget(at);

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use ringfence_abi::Call;
 use rustix::io::Errno;
 
+use super::desk::Habits;
 use super::open::{EACH_TEXT, Kind, Open, bytes_of};
 use super::process::{Image, LONGEST_NAME, lock};
 use super::thread::{Next, Thread};
@@ -170,6 +171,8 @@ pub(super) fn execute(
     thread.give_up_locks();
     thread.process.alarms.clear(false);
     thread.give_desk_up();
+    // Other code is where it made calls.
+    thread.habits = Habits::default();
     let root = loaded.space.root();
     let process = &thread.process;
     process.set_space(Some(Arc::new(loaded.space)));

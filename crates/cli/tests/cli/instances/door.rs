@@ -117,7 +117,7 @@ fn what_ringfence_keeps_is_shown_to_no_capsule() {
         if lab.lacks(level).is_some() {
             continue;
         }
-        for variable in ["XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"] {
+        for variable in ["XDG_STATE_HOME", "XDG_CACHE_HOME"] {
             let above = format!("{variable}-{level}");
             let kept = lab.write(&format!("{above}/ringfence/changes/kept/finished"), "content");
             let started = |from: &str| {

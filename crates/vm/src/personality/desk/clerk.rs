@@ -15,7 +15,7 @@ use crate::personality::world::World;
 
 /// How long it looks on after the last call: longer than a program mostly takes until the next one, and not much
 /// longer than it would take to begin again.
-const ATTENTION: Duration = Duration::from_micros(150);
+const ATTENTION: Duration = Duration::from_micros(400);
 /// How often it looks before it looks at the clock.
 const LOOKS: u32 = 64;
 
