@@ -14,12 +14,14 @@
 
 mod door;
 mod folder;
+mod hidden;
 mod moment;
 mod visitor;
 mod wire;
 
 pub(crate) use door::Door;
-pub(crate) use folder::{hide, left};
+pub(crate) use folder::left;
+pub(crate) use hidden::hide;
 pub(crate) use moment::{ago, rfc3339};
 pub(crate) use visitor::{Visit, all, refused};
 pub(crate) use wire::{Answer, Ask, Status, Streams};

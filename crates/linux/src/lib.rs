@@ -25,6 +25,7 @@ mod apparmor;
 mod backend;
 mod carrier;
 mod cgroup;
+mod console;
 mod ending;
 mod exec;
 mod facts;

@@ -77,7 +77,8 @@ impl Streams {
         Ok(terminal)
     }
 
-    /// `counted`: whether everything that is printed has to be counted.
+    /// `counted`: whether everything that is printed has to be counted; `console`: the user's terminal, as the place has
+    /// it.
     fn plain(stdio: &Stdio, counted: bool, console: Option<Identity>) -> io::Result<Self> {
         let mut printed = Vec::new();
         let mut out = |to: &StreamOut, handle: Handle, own: BorrowedFd<'_>| -> io::Result<OwnedFd> {

@@ -6,8 +6,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use ringfence::manifest::{Mount, MountMode};
-use ringfence::{Places, Spec};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 use rustix::process::geteuid;
 
@@ -21,7 +19,7 @@ const WAITING: i32 = 16;
 /// The socket, in the folder of an instance.
 const SOCKET: &str = "control";
 /// A folder in which there is nothing and never will be; no instance can have its name.
-const EMPTY: &str = ".empty";
+pub(super) const EMPTY: &str = ".empty";
 /// How often a name that is free one moment and gone the next is tried.
 const TRIES: usize = 10;
 
@@ -110,113 +108,6 @@ pub(crate) fn left() -> Vec<PathBuf> {
     entries.filter(|folder| !folder.ends_with(EMPTY)).collect()
 }
 
-/// Keeps what ringfence itself goes by out of what a capsule sees: the ways to running instances, and what is kept of
-/// capsules, of their changes and of compiled code, which is trusted later. Where a mount shows one of these folders, it
-/// shows an empty one. Doing it again changes nothing.
-///
-/// # Errors
-/// When what is mounted lies in such a folder.
-pub(crate) fn hide(spec: &mut Spec) -> Result<(), Failure> {
-    if spec.mounts.is_empty() {
-        return Ok(());
-    }
-    let ways = possible().into_iter().map(|folder| (folder, true));
-    let folders: Vec<(PathBuf, bool)> = ways.chain(kept().into_iter().map(|folder| (folder, false))).collect();
-    let mut masks = Vec::new();
-    let mut empty = None;
-    for (folder, is_way) in &folders {
-        for mount in &spec.mounts {
-            // What covers it already.
-            let is_mask = mount.mode == MountMode::ReadOnly && mount.from.ends_with(EMPTY);
-            if is_mask && folders.iter().any(|(folder, _)| mount.from.parent() == Some(folder)) {
-                continue;
-            }
-            if mount.from.starts_with(folder) || is_same(&mount.from, folder) {
-                let why = match is_way {
-                    true => "the ways to running instances are there, and no capsule is shown them",
-                    false => "ringfence keeps there what it goes by later, and no capsule is shown that",
-                };
-                return Err(Failure::wrong(format!("{} cannot be mounted: {why}", mount.from.display())));
-            }
-            // Also where the folder above is mounted on the host under another name.
-            let above = folder.ancestors().skip(1);
-            let Some(above) = above.into_iter().find(|above| *above == mount.from || is_same(above, &mount.from))
-            else {
-                continue;
-            };
-            let Ok(rest) = folder.strip_prefix(above) else { continue };
-            // What is not there cannot be covered, and must not be made by the capsule.
-            let made = match (is_way, mount.mode) {
-                (true, _) => prepare(folder),
-                (false, MountMode::ReadOnly) if !folder.exists() => continue,
-                (false, _) => make(folder),
-            };
-            match made {
-                Err(_) if *is_way || mount.mode == MountMode::ReadOnly => continue,
-                Err(error) => {
-                    let why = format!("{} is kept from capsules, and cannot be made: {error}", folder.display());
-                    return Err(Failure::wrong(format!("{} cannot be mounted: {why}", mount.from.display())));
-                }
-                Ok(()) => {}
-            }
-            let at = Path::new(&mount.at).join(rest).to_string_lossy().into_owned();
-            if spec.mounts.iter().chain(&masks).any(|other| other.at == at) {
-                continue;
-            }
-            let from = match &empty {
-                Some(empty) => empty,
-                None => empty.insert(empty_one()?),
-            };
-            masks.push(Mount { name: at.clone(), at, from: from.clone(), mode: MountMode::ReadOnly });
-        }
-    }
-    spec.mounts.append(&mut masks);
-    Ok(())
-}
-
-/// What ringfence goes by later: changes to be committed, snapshots and compiled code.
-fn kept() -> Vec<PathBuf> {
-    let Places { cache, state, .. } = Places::of_user();
-    [cache, state].into_iter().flatten().filter_map(|folder| resolved(&folder)).collect()
-}
-
-/// Whether two paths lead to one folder.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let which =
-        |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_dir).map(|found| (found.dev(), found.ino()));
-    which(one).is_some_and(|found| which(other) == Some(found))
-}
-
-/// A folder in which there is nothing, with the ways to instances, or where nobody has a place for those.
-fn empty_one() -> io::Result<PathBuf> {
-    let made = |above: &Path| {
-        let folder = above.join(EMPTY);
-        fs::DirBuilder::new().mode(0o500).recursive(true).create(&folder).map(|()| folder)
-    };
-    own().and_then(|own| made(&own)).or_else(|failed| {
-        let others = kept().into_iter().filter(|folder| make(folder).is_ok());
-        others.into_iter().find_map(|folder| made(&folder).ok()).ok_or(failed)
-    })
-}
-
-/// Makes a folder of the user's, unless it is there.
-fn make(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)
-}
-
-/// A folder that may not be there yet, without links on the way to it; `None` when nothing of that way is there.
-fn resolved(folder: &Path) -> Option<PathBuf> {
-    let mut rest = Vec::new();
-    let mut above = folder;
-    loop {
-        match above.canonicalize() {
-            Ok(found) => return Some(rest.iter().rev().fold(found, |path, name| path.join(name))),
-            Err(_) => rest.push(above.file_name()?),
-        }
-        above = above.parent()?;
-    }
-}
-
 /// Whether it can be the name of an instance: what can be that of a capsule, as a name of a file that is not hidden
 /// and of an argument that is no flag.
 pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
@@ -245,7 +136,7 @@ pub(super) fn make_name(capsule: &str) -> String {
 }
 
 /// The folder in which this process makes its own.
-fn own() -> io::Result<PathBuf> {
+pub(super) fn own() -> io::Result<PathBuf> {
     let mut failed = io::Error::from(io::ErrorKind::NotFound);
     for folder in possible() {
         match prepare(&folder) {
@@ -257,7 +148,7 @@ fn own() -> io::Result<PathBuf> {
 }
 
 /// Makes sure that it is there, and nobody else's.
-fn prepare(folder: &Path) -> io::Result<()> {
+pub(super) fn prepare(folder: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -272,7 +163,7 @@ fn folders() -> Vec<PathBuf> {
 
 /// Where they may be: with the user's other sockets, or where everybody has a place. Whoever looks for an instance
 /// looks into both.
-fn possible() -> Vec<PathBuf> {
+pub(super) fn possible() -> Vec<PathBuf> {
     let user = geteuid().as_raw();
     let given = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     // Who becomes another user may still have the variable of the first one.

@@ -48,24 +48,29 @@ pub(crate) fn above_streams(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
     fcntl_dupfd_cloexec(descriptor.as_fd(), LOWEST)
 }
 
+/// The ranges of numbers that are not among some. Found by search instead of sorting: nothing may be allocated where
+/// this runs.
+pub(super) fn beside<I: Iterator<Item = u32>>(numbers: impl Fn() -> I) -> impl Iterator<Item = (u32, u32)> {
+    let mut from = Some(0);
+    std::iter::from_fn(move || {
+        loop {
+            let first = from?;
+            let Some(next) = numbers().filter(|&number| number >= first).min() else {
+                from = None;
+                return Some((first, u32::MAX));
+            };
+            from = next.checked_add(1);
+            if next > first {
+                return Some((first, next - 1));
+            }
+        }
+    })
+}
+
 impl Ends {
     /// The ranges of descriptors that are not among these.
     pub(super) fn others(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        // Found by search instead of sorting: nothing may be allocated where this runs.
-        let mut from = Some(0);
-        std::iter::from_fn(move || {
-            loop {
-                let first = from?;
-                let Some(next) = self.numbers().filter(|&number| number >= first).min() else {
-                    from = None;
-                    return Some((first, u32::MAX));
-                };
-                from = next.checked_add(1);
-                if next > first {
-                    return Some((first, next - 1));
-                }
-            }
-        })
+        beside(|| self.numbers())
     }
 
     fn numbers(&self) -> impl Iterator<Item = u32> + '_ {

@@ -18,7 +18,7 @@ use crate::namespaces::{drop_capabilities, enter_network};
 use crate::network::{Beside, Doors, Opening};
 use crate::sys::Shared;
 use crate::tree::PAGE;
-use crate::{apparmor, landlock, sys, terminal, tree};
+use crate::{apparmor, console, landlock, sys, tree};
 
 /// Puts the walls up around itself, starts pid 2 behind them, and stays as long as it lives.
 pub(super) fn run(launch: &Launch<'_>) -> ! {
@@ -50,7 +50,7 @@ fn set_up(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
     tree::raise(&recipe.tree, ends.terminal.as_ref().map(|peer| &peer.source))?;
     // While this may be opened that is somebody else's, as after su(1).
     if recipe.tree.console.is_some() {
-        launch.console.store(terminal::open_console(), Relaxed);
+        launch.console.store(console::open_in_place(), Relaxed);
     }
     if launch.awaits_network {
         gate::take_network(&ends.gate).and_then(|made| enter_network(&made)).map_err(at(Step::Network))?;

@@ -20,6 +20,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{chdir, ioctl_tiocsctty};
 use rustix::stdio::stdin;
 
+use super::descriptors::beside;
 use super::{Launch, Message, Step, gate, line, second};
 use crate::sys::{self, Words};
 use crate::tree::Identity;
@@ -156,13 +157,9 @@ fn prepare(launch: &Launch<'_>, line: &OwnedFd) -> Result<Ordered, (Step, Errno)
     second::become_ready(launch)?;
     // What pid 1 has open is none of its business: not even before it becomes something else.
     let console = launch.console.load(Relaxed);
-    let number = |descriptor: i32| u32::try_from(descriptor).unwrap_or(3).max(3);
-    let (line_at, console_at) = (number(line.as_raw_fd()), number(console));
-    let (one, other) = (line_at.min(console_at), line_at.max(console_at));
-    for (first, last) in [(3, one - 1), (one + 1, other - 1), (other + 1, u32::MAX)] {
-        if first <= last {
-            sys::close_range(first, last, false).map_err(at(Step::Descriptors))?;
-        }
+    let kept = [0, 1, 2, line.as_raw_fd(), console];
+    for (first, last) in beside(|| kept.iter().filter_map(|&number| u32::try_from(number).ok())) {
+        sys::close_range(first, last, false).map_err(at(Step::Descriptors))?;
     }
     if !gate::take_streams(line, console).map_err(at(Step::Streams))? {
         return Err((Step::Streams, Errno::CONNABORTED));

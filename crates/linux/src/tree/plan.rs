@@ -12,7 +12,7 @@ use super::PlanError;
 use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
 use super::target::{check_target, obstacle};
-use crate::terminal::Console;
+use crate::console::{self, Console};
 use crate::{network, terminal};
 
 use super::{Identity, Operation, Overlay, PAGE, Protection, Room, Source, Spot, overlay};
@@ -328,9 +328,9 @@ impl Builder {
             self.operations.push(Operation::Terminal { at: target });
             devices.push(at);
         }
-        let console = if own.is_none() { terminal::of_user(spec) } else { None };
+        let console = if own.is_none() { console::of_user(spec) } else { None };
         if let Some(console) = console {
-            let at = terminal::CONSOLE.to_string_lossy().into_owned();
+            let at = console::PATH.to_string_lossy().into_owned();
             let target = self.below_its_folder(&at)?;
             self.operations.push(Operation::Target(target.clone()));
             self.operations.push(Operation::Console { source: console.source.clone(), at: target });

@@ -1,0 +1,161 @@
+//! A place in bytes: what it was, what it becomes, and the code of its slot.
+
+use super::super::area::page;
+use super::{CODE, COMPARE_AT, code_at, compare_at, slot_at};
+use crate::words::{u32_at, u64_at};
+
+/// How many bytes of a place are rewritten.
+pub(super) const LENGTH: usize = 7;
+pub(super) const SYSCALL: [u8; 2] = [0x0f, 0x05];
+/// `mov $imm32, %eax`; `movabs $imm64, %rcx`; `movabs $imm64, %r11; jmp *%r11`; `jmp *address`
+const SET_NUMBER: u8 = 0xb8;
+const SET_RETURN: [u8; 2] = [0x48, 0xb9];
+const SET_BACK: [u8; 2] = [0x49, 0xbb];
+const GO_BACK: [u8; 3] = [0x41, 0xff, 0xe3];
+/// In the form in which the third byte alone is `in $port, %eax`, of ports that no program has.
+pub(super) const JUMP: [u8; 3] = [0xff, 0x24, 0xe5];
+const RETURN: u8 = 0xc3;
+/// What instructions begin with that end in four bytes of their own and may have [`SET_NUMBER`] in the middle.
+const LONG: [u8; 4] = [0x69, 0x81, 0xc7, 0xf7];
+
+/// A place, and what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    /// Where it begins.
+    pub(super) at: u64,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The number is set right before the call.
+    Set(u32),
+    /// The answer is compared right behind it, by this instruction.
+    Compared(Vec<u8>),
+}
+
+impl Site {
+    /// At an instruction `syscall`, by the bytes before it and those from there on; `number` is what it asked for.
+    pub(super) fn find(before: &[u8], from: &[u8], at: u64, number: u64) -> Option<Site> {
+        let behind = from.strip_prefix(&SYSCALL)?;
+        let kind = match behind {
+            [0x3d, ..] => Kind::Compared(behind.get(..5)?.to_vec()),
+            [0x48, 0x3d, ..] => Kind::Compared(behind.get(..6)?.to_vec()),
+            [RETURN, ..] => {
+                // A whole function, so that it is known where the instruction begins; not the end of a longer one.
+                let (earlier, set) = before.split_at_checked(before.len().checked_sub(5)?)?;
+                let begins = (at - 5).is_multiple_of(16) && !earlier.iter().any(|byte| LONG.contains(byte));
+                let sets = set[0] == SET_NUMBER && u64::from(u32_at(set, 1)) == number;
+                (begins && sets).then_some(Kind::Set(number as u32))?
+            }
+            _ => return None,
+        };
+        let at = if let Kind::Set(_) = kind { at - 5 } else { at };
+        (page(at) == page(at + LENGTH as u64 - 1)).then_some(Site { at, kind })
+    }
+
+    /// What the program had there.
+    pub(super) fn original(&self) -> Vec<u8> {
+        let mut bytes = match &self.kind {
+            Kind::Set(number) => [&[SET_NUMBER][..], &number.to_le_bytes(), &SYSCALL].concat(),
+            Kind::Compared(compare) => [&SYSCALL[..], compare].concat(),
+        };
+        bytes.truncate(LENGTH);
+        bytes
+    }
+
+    /// What is there instead.
+    pub(super) fn rewritten(slot: u64) -> Vec<u8> {
+        [&JUMP[..], &(slot_at(slot) as u32).to_le_bytes()].concat()
+    }
+
+    /// The code of a slot.
+    pub(super) fn code(&self, slot: u64) -> Vec<u8> {
+        let start = code_at(slot);
+        let mut code = Vec::new();
+        if let Kind::Set(number) = self.kind {
+            code.push(SET_NUMBER);
+            code.extend(number.to_le_bytes());
+        }
+        let next = match self.kind {
+            Kind::Set(_) => self.at + LENGTH as u64,
+            Kind::Compared(_) => compare_at(slot),
+        };
+        code.extend(SET_RETURN);
+        code.extend(next.to_le_bytes());
+        code.push(0xe9);
+        let from = start + code.len() as u64 + 4;
+        code.extend((CODE.wrapping_sub(from) as u32).to_le_bytes());
+        if let Kind::Compared(compare) = &self.kind {
+            debug_assert_eq!(code.len(), COMPARE_AT);
+            code.extend(compare);
+            code.extend(SET_BACK);
+            code.extend((self.at + 2 + compare.len() as u64).to_le_bytes());
+            code.extend(GO_BACK);
+        }
+        code
+    }
+
+    /// The place that code is for.
+    pub(super) fn of(code: &[u8]) -> Option<Site> {
+        if code.first() == Some(&SET_NUMBER) {
+            let (number, rest) = (u32_at(code.get(..5)?, 1), code.get(5..)?.strip_prefix(&SET_RETURN)?);
+            let at = u64_at(rest.get(..8)?, 0).checked_sub(LENGTH as u64)?;
+            return Some(Site { at, kind: Kind::Set(number) });
+        }
+        let rest = code.get(COMPARE_AT..)?;
+        let length = if rest.first() == Some(&0x48) { 6 } else { 5 };
+        let (compare, rest) = (rest.get(..length)?, rest.get(length..)?.strip_prefix(&SET_BACK)?);
+        let at = u64_at(rest.get(..8)?, 0).checked_sub(2 + length as u64)?;
+        Some(Site { at, kind: Kind::Compared(compare.to_vec()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{EACH, MOST};
+    use super::*;
+    use crate::sys::DESK;
+
+    #[test]
+    fn a_place_is_known_from_its_code_and_its_code_from_the_place() {
+        let set = [0x90, 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3];
+        let long = [0x90, 0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x77];
+        let short = [0x90, 0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77];
+        for (bytes, number, at) in [(&set[..], 39, 0x7f_1000), (&long, 0, 0x7f_1005), (&short, 0, 0x7f_1005)] {
+            let found = Site::find(&bytes[..6], &bytes[6..], 0x7f_1005, number).unwrap();
+            assert_eq!(found.at, at);
+            assert_eq!(found.original(), bytes[(found.at + 1 - 0x7f_1000) as usize..][..LENGTH]);
+            let code = found.code(3);
+            assert!(code.len() <= EACH as usize);
+            assert_eq!(Site::of(&code), Some(found));
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_place_is_none() {
+        let (call, set) = ([0x0f, 0x05, 0xc3], [0x90, 0xb8, 39, 0, 0, 0]);
+        assert!(Site::find(&set, &call, 0x1005, 39).is_some());
+        assert_eq!(Site::find(&set, &call, 0x1005, 40), None);
+        // In the middle of a function, as at the end of `mov $39, %r8d`, and of `movl $39, -72(%rsp)`.
+        assert_eq!(Site::find(&set, &call, 0x1006, 39), None);
+        assert_eq!(Site::find(&[0xc7, 0x44, 0x24, 0xb8, 39, 0, 0, 0], &call, 0x1005, 39), None);
+        assert_eq!(Site::find(&set, &[0x0f, 0x05, 0x90], 0x1005, 39), None);
+        // Cut off, and over the end of a page.
+        assert_eq!(Site::find(&[], &[0x0f, 0x05, 0x48, 0x3d, 0x01], 0x1005, 0), None);
+        let compared = [0x0f, 0x05, 0x3d, 0, 0xf0, 0xff, 0xff];
+        assert!(Site::find(&[], &compared, 0x1ff9, 0).is_some() && Site::find(&[], &compared, 0x1ffa, 0).is_none());
+    }
+
+    #[test]
+    fn the_middle_of_a_rewritten_place_is_no_instruction() {
+        for slot in 0..MOST {
+            // `push %es`, in 64-bit mode undefined: Intel SDM volume 2, appendix A.
+            assert_eq!(Site::rewritten(slot)[5], 0x06);
+            // `in $port, %eax`: four ports from one on, which a program would have to have all of.
+            let bytes = Site::rewritten(slot);
+            assert!(bytes[2] == 0xe5 && bytes[3].is_multiple_of(8));
+        }
+        const { assert!(slot_at(MOST) <= DESK) };
+    }
+}
