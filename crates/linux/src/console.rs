@@ -13,7 +13,7 @@ use rustix::termios::isatty;
 use crate::launch::above_streams;
 use crate::tree::{Identity, Source};
 
-/// Where a program finds the user's terminal, when that is one of its streams. The mount it is on keeps its mode and
+/// Where a program finds its terminal: one of its own (`--tty`), or the user's when that is one of its streams. The mount it is on keeps its mode and
 /// owner, which whoever has a descriptor of the host's own file could change for everybody.
 pub(crate) const PATH: &CStr = c"/dev/console";
 

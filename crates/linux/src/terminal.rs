@@ -1,13 +1,12 @@
 //! A terminal of the program's own: `pty(7)`.
 //!
 //! Both ends are the supervisor's; what the capsule sees of the host's `/dev/pts` is the one file that
-//! is its terminal, mounted as [`PATH`]. The terminal of whoever runs ringfence is never among its
+//! is its terminal, mounted as [`console::PATH`]: in its own `/dev/pts` are those that its programs make. The terminal of whoever runs ringfence is never among its
 //! descriptors: what is typed there goes through [`Terminal::begin`], what is shown through the hal.
 //!
 //! The supervisor keeps the program's end open too, so that a program that closes its terminal and
 //! opens it again finds it as it was.
 
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -20,13 +19,11 @@ use rustix::process::ioctl_tiocsctty;
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use crate::console;
 use crate::launch::{above_streams, pair};
 use crate::pump::feed;
 use crate::sys;
 use crate::tree::{Identity, Source};
-
-/// Where a program finds its terminal.
-pub(crate) const PATH: &CStr = c"/dev/pts/0";
 
 /// Enough for a loop around `poll`.
 const STACK: usize = 64 * 1024;
@@ -113,7 +110,7 @@ pub(crate) fn has_error_apart(spec: &Spec) -> bool {
 /// Makes the terminal of the place the one that controls this session, and the standard streams lead
 /// there. Runs after a clone: it allocates nothing.
 pub(crate) fn take(peer: &Peer) -> Result<(), Errno> {
-    let terminal = openat(CWD, PATH, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let terminal = openat(CWD, console::PATH, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
     ioctl_tiocsctty(&terminal)?;
     dup2_stdin(&terminal)?;
     dup2_stdout(&terminal)?;

@@ -189,3 +189,39 @@ fn a_pause_stops_it_and_a_resume_lets_it_go_on() {
     instance.stop(Stop::Kill);
     assert_eq!(wait(instance.exited()), Exit::Stopped);
 }
+
+#[test]
+fn programs_make_terminals_of_their_own_and_no_more_than_there_may_be() {
+    if !here() {
+        return;
+    }
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        return eprintln!("skipped: no python3");
+    }
+    let script = "\
+import os, pty
+first, second = os.openpty(), os.openpty()
+print(os.ttyname(first[1]), os.ttyname(second[1]), sorted(os.listdir('/dev/pts')))
+os.write(first[0], b'typed\\n'); print(os.read(first[1], 100))
+child, master = pty.fork()
+if child == 0:
+    os.execv('/bin/sh', ['sh', '-c', 'tty; echo shown >/dev/tty'])
+shown = b''
+while True:
+    try: got = os.read(master, 100)
+    except OSError: break
+    if not got: break
+    shown += got
+print(shown, os.waitpid(child, 0)[1])
+made = []
+try:
+    while len(made) < 1000: made.append(os.openpty())
+except OSError as error: print('at most', len(os.listdir('/dev/pts')) - 1, error.errno)";
+    let outcome = Lab::new("/usr/bin/python3").args(&["-c", script]).run();
+    assert_eq!(
+        outcome.stdout,
+        "/dev/pts/0 /dev/pts/1 ['0', '1', 'ptmx']\nb'typed\\n'\n\
+         b'/dev/pts/2\\r\\nshown\\r\\n' 0\nat most 32 28\n",
+        "{outcome:?}"
+    );
+}

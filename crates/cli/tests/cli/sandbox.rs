@@ -266,7 +266,7 @@ fn the_same_works_for_a_user_who_is_not_root() {
     }
     let free = ["--limit", "memory=none", "--limit", "open_files=none"];
     let ran = user(&[&["run"], &free[..], &["--tty", "sh", "--", "-c", "id -u; tty"]].concat()).exits(0);
-    assert_eq!(ran.stdout, "65534\r\n/dev/pts/0\r\n");
+    assert_eq!(ran.stdout, "65534\r\n/dev/console\r\n");
     let grant = ["--mount", "./data:/data:rw", "--allow", "fs.read,fs.write,fs.create,fs.delete,fs.list=/data"];
     let script = "echo x >/data/new; mkdir -p /data/closed/in; chmod 0 /data/closed";
     user(&[&["run", "--dry-run-fs=mine"], &free[..], &grant, &["sh", "--", "-c", script]].concat()).exits(0);

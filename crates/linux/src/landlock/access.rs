@@ -92,6 +92,9 @@ pub(super) const LOOK: u64 = READ_FILE | READ_DIR;
 /// A device.
 pub(super) const DEVICE: u64 = READ_FILE | WRITE_FILE | IOCTL_DEV;
 
+/// A folder of devices that can be looked through.
+pub(super) const TERMINALS: u64 = DEVICE | READ_DIR;
+
 /// What of `access` fits a file or folder and this ABI.
 pub(super) fn fitting(access: u64, is_folder: bool, abi: Abi) -> u64 {
     access & abi.files() & if is_folder { u64::MAX } else { ON_FILES }

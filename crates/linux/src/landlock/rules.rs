@@ -5,7 +5,7 @@ use std::ffi::CString;
 use ringfence_manifest::{PathRule, Permission, Spec};
 
 use super::access::{self, Abi, fitting, of_permission};
-use crate::tree::{FILES, Place, Plan, SCRATCH_FOLDERS, Source, covers, is_granted};
+use crate::tree::{FILES, Place, Plan, SCRATCH_FOLDERS, Source, TERMINALS, covers, is_granted};
 
 /// Accesses granted on a path and everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub(crate) fn grants(spec: &Spec, plan: &Plan, abi: Abi) -> Result<Vec<Grant>, R
     }
     for device in &plan.devices {
         give(device, access::DEVICE, false, false);
+    }
+    if !plan.devices.is_empty() {
+        give(TERMINALS, access::TERMINALS, true, false);
     }
     for permission in FILES {
         for rule in spec.permissions.files.rules(permission) {

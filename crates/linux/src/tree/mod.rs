@@ -29,7 +29,7 @@ pub(crate) use extent::{FILES, covers};
 pub(crate) use operation::{Operation, PAGE, Protection, Spot};
 pub(crate) use overlay::Overlay;
 pub(crate) use place::{Identity, Source};
-pub(crate) use plan::{Furniture, PROGRAM, Place, Plan, Root, SCRATCH_FOLDERS, is_granted};
+pub(crate) use plan::{Furniture, PROGRAM, Place, Plan, Root, SCRATCH_FOLDERS, TERMINALS, is_granted};
 pub(crate) use problem::PlanError;
 pub(crate) use raise::raise;
 pub(crate) use room::{Room, is_full};

@@ -35,6 +35,8 @@ pub(crate) enum Operation {
     Console { source: Source, at: Spot },
     /// The terminal of the place, if it has one.
     Terminal { at: Spot },
+    /// The terminals that programs of the place make: `pts(4)`.
+    Terminals { at: Spot },
     /// `proc(5)` of the new pid namespace.
     Processes { at: Spot },
     /// Makes the mount at a path of ours read-only, when everything is in it.

@@ -13,7 +13,7 @@ use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
 use super::target::{check_target, obstacle};
 use crate::console::{self, Console};
-use crate::{network, terminal};
+use crate::network;
 
 use super::{Identity, Operation, Overlay, PAGE, Protection, Room, Source, Spot, overlay};
 
@@ -24,6 +24,8 @@ const SCRATCH: u64 = 1 << 30;
 const OWN_FILES: u64 = 16;
 /// Folders of the new tree that live in memory: the capsule's to use where its permissions say so.
 pub(crate) const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
+/// Where the terminals are that programs make.
+pub(crate) const TERMINALS: &str = "/dev/pts";
 /// Where the program is mounted when it is not part of the system.
 pub(crate) const PROGRAM: &str = "/program";
 
@@ -313,29 +315,27 @@ impl Builder {
 
     fn devices(&mut self, spec: &Spec) -> Result<Vec<String>, PlanError> {
         let mut devices = Vec::new();
-        let own = spec.session.terminal.map(|_| system::CONTROLLING_TERMINAL);
-        for name in system::DEVICES.into_iter().chain(own) {
+        for name in system::DEVICES {
             let (path, at) = (PathBuf::from("/dev").join(name), format!("/dev/{name}"));
             let source = Source::look(&path);
             let source = source.map_err(|source| PlanError::Open { from: path, at: at.clone(), source })?;
             self.attach(source, &at, Protection::DEVICE)?;
             devices.push(at);
         }
-        if own.is_some() {
-            let at = terminal::PATH.to_string_lossy().into_owned();
-            let target = self.below_its_folder(&at)?;
-            self.operations.push(Operation::Target(target.clone()));
-            self.operations.push(Operation::Terminal { at: target });
-            devices.push(at);
-        }
-        let console = if own.is_none() { console::of_user(spec) } else { None };
-        if let Some(console) = console {
-            let at = console::PATH.to_string_lossy().into_owned();
-            let target = self.below_its_folder(&at)?;
-            self.operations.push(Operation::Target(target.clone()));
-            self.operations.push(Operation::Console { source: console.source.clone(), at: target });
-            self.console = Some(console);
-            devices.push(at);
+        self.folder(TERMINALS)?;
+        self.operations.push(Operation::Terminals { at: spot(TERMINALS)? });
+        // One of the program's own, or the user's.
+        let owns = spec.session.terminal.is_some();
+        self.console = if owns { None } else { console::of_user(spec) };
+        if owns || self.console.is_some() {
+            let path = console::PATH.to_string_lossy().into_owned();
+            let at = self.below_its_folder(&path)?;
+            self.operations.push(Operation::Target(at.clone()));
+            self.operations.push(match &self.console {
+                Some(console) => Operation::Console { source: console.source.clone(), at },
+                None => Operation::Terminal { at },
+            });
+            devices.push(path);
         }
         for (name, target) in system::DEVICE_LINKS {
             self.link(&format!("/dev/{name}"), target)?;

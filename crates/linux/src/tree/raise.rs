@@ -76,6 +76,7 @@ impl<'a> Raising<'a> {
                 (Step::Memory, memory(size, files, *protection).and_then(|mount| self.place(&mount, at)))
             }
             Operation::Again { from, at } => (Step::Memory, self.again(from, at)),
+            Operation::Terminals { at } => (Step::Terminal, terminals().and_then(|mount| self.place(&mount, at))),
             Operation::Processes { at } => (Step::Processes, processes().and_then(|mount| self.place(&mount, at))),
             Operation::Seal { at } => (Step::Seal, self.seal(at)),
         };
@@ -221,6 +222,16 @@ fn memory(size: &CStr, files: &CStr, protection: Protection) -> Result<OwnedFd, 
     mounted(context.as_fd(), protection)
 }
 
+/// Terminals of the place's own, as many as the kernel's memory for them is no way past the limit on memory, of which it
+/// is no part (the kernel's documentation of `devpts`).
+fn terminals() -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in [(c"mode", c"0620"), (c"ptmxmode", c"0666"), (c"max", c"32")] {
+        fsconfig_set_string(&context, key, value)?;
+    }
+    mounted(context.as_fd(), Protection { read_only: false, no_execute: true, devices: true })
+}
+
 /// Shows nothing but processes (`subset=pid`), and of them only the capsule's own: those it may trace, which
 /// unlike `invisible` holds for root's group, too (`proc(5)`).
 fn processes() -> Result<OwnedFd, Errno> {
@@ -233,7 +244,10 @@ fn processes() -> Result<OwnedFd, Errno> {
 
 fn mounted(context: BorrowedFd<'_>, protection: Protection) -> Result<OwnedFd, Errno> {
     fsconfig_create(context)?;
-    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
+    if !protection.devices {
+        attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
+    }
     if protection.read_only {
         attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
     }

@@ -8,14 +8,12 @@ use super::Source;
 /// What a small file of `/etc` is: it is copied, which takes less time than a mount.
 pub(super) const SMALL: u64 = 64 << 10;
 
-/// Devices that give nothing of the host.
-pub(super) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
-
-/// Whatever terminal controls the session of who opens it: the program's own, where it has one.
-pub(super) const CONTROLLING_TERMINAL: &str = "tty";
+/// Devices that give nothing of the host. The last is whatever terminal controls the session of who opens it: `tty(4)`.
+pub(super) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// Links in `/dev` that programs expect.
-pub(super) const DEVICE_LINKS: [(&str, &str); 4] = [
+pub(super) const DEVICE_LINKS: [(&str, &str); 5] = [
+    ("ptmx", "pts/ptmx"),
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
