@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::instance::{Controls, Lines, LinuxInstance};
 use crate::launch::Recipe;
 use crate::learn::Notes;
-use crate::network::Broker;
+use crate::network::{Broker, Within};
 use crate::place::{Place, Standing, host_error};
 use crate::pool::Pool;
 use crate::pump::Pumps;
@@ -74,6 +74,12 @@ impl Prepared for Ready {
 }
 
 impl Ready {
+    /// Where the place's own Unix sockets may be.
+    fn within(&self) -> Option<Within> {
+        let judges = self.facts.landlock.as_ref().is_ok_and(|abi| abi.judges_sockets());
+        judges.then(|| Within::new(self.recipe.tree.scratch.clone()))
+    }
+
     /// Removes what others left, the first time.
     pub(crate) fn sweep(&self) {
         self.swept.call_once(|| sweep(&*self.facts.tree, &self.facts.cgroups));
@@ -106,8 +112,9 @@ impl Ready {
         let controls = Arc::new(Controls::new(pid, lines));
         let executor = self.executor.clone();
         let cgroup = Arc::new(cgroup);
-        let broker =
-            doors.map(|doors| Broker::new(doors, host.clone(), executor.clone(), &self.spec, &cgroup)).transpose();
+        let broker = doors
+            .map(|doors| Broker::new(doors, host.clone(), executor.clone(), &self.spec, &cgroup, self.within()))
+            .transpose();
         let broker = broker.map_err(|source| host_error("cannot start what relays for the place", source))?;
         let broker = broker.map(|broker| match self.spec.permissions.learn {
             true => broker.learning(Notes::new(host.clone(), &self.recipe.tree)),

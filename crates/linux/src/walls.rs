@@ -274,6 +274,9 @@ fn the_network_is_out_of_reach_behind_each_wall_alone() {
     }
     let Some(asked) = reached(|lab| without_network_namespace(without_landlock(lab))) else { return };
     assert_eq!((asked["tcp"].as_str(), asked["abstract"].as_str()), ("EACCES", "EACCES"));
+    // Nor does the supervisor connect to a name that is the host's.
+    let asked = reached(|lab| without_network_namespace(ready(lab))).expect("it is compiled");
+    assert_eq!((asked["tcp"].as_str(), asked["abstract"].as_str()), ("EACCES", "EACCES"));
     let alone = reached(|lab| without_seccomp(without_landlock(lab))).expect("it is compiled");
     assert_eq!((alone["tcp"].as_str(), alone["abstract"].as_str()), ("ENETUNREACH", "ECONNREFUSED"));
     // Nor does the way that datagrams have lead there.

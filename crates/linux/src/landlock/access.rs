@@ -36,6 +36,11 @@ pub(crate) const OLDEST: u32 = 3;
 pub(crate) struct Abi(pub(crate) u32);
 
 impl Abi {
+    /// Whether it judges what a socket of TCP is bound to.
+    pub(crate) fn judges_sockets(self) -> bool {
+        self.0 >= 4
+    }
+
     /// Whether it can express the permissions on files.
     pub(crate) fn usable(self) -> bool {
         self.0 >= OLDEST
@@ -56,7 +61,7 @@ impl Abi {
 pub(crate) fn attributes(abi: Abi) -> RulesetAttributes {
     RulesetAttributes {
         files: abi.files(),
-        network: if abi.0 >= 4 { BIND_TCP | CONNECT_TCP } else { 0 },
+        network: if abi.judges_sockets() { BIND_TCP | CONNECT_TCP } else { 0 },
         scoped: if abi.0 >= 6 { SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL } else { 0 },
     }
 }
@@ -76,13 +81,15 @@ pub(super) fn of_permission(permission: Permission) -> u64 {
         // What can be read can be run: the loader would do it.
         Permission::FsRead => READ_FILE | EXECUTE,
         Permission::FsWrite => WRITE_FILE | TRUNCATE,
-        Permission::FsCreate => MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM | REFER,
+        Permission::FsCreate => MAKE_DIR | MAKE_REG | MAKE_FIFO | MAKE_SYM | REFER,
         Permission::FsDelete => REMOVE_DIR | REMOVE_FILE | REFER,
         Permission::FsList => READ_DIR,
         _ => 0,
     }
 }
 
+/// Beside that, where nobody outside sees it.
+pub(super) const MAKE_SOCKETS: u64 = MAKE_SOCK;
 /// Programs and libraries.
 pub(super) const SYSTEM: u64 = EXECUTE | READ_FILE | READ_DIR;
 /// The program itself.

@@ -71,6 +71,9 @@ pub(crate) fn grants(spec: &Spec, plan: &Plan, abi: Abi) -> Result<Vec<Grant>, R
             }
         }
     }
+    for folder in socket_folders(spec, plan) {
+        give(&folder, access::MAKE_SOCKETS, true, true);
+    }
     let program = plan.program.to_string_lossy();
     if !plan.system.iter().any(|folder| covers(folder, &program)) {
         grants.push(Grant {
@@ -81,6 +84,21 @@ pub(crate) fn grants(spec: &Spec, plan: &Plan, abi: Abi) -> Result<Vec<Grant>, R
         });
     }
     Ok(grants)
+}
+
+/// Where programs may make sockets: in folders in memory, of what is granted there, but not where something that can be
+/// changed outside lies below. A grant holds for everything below it, and whoever could be reached by a socket there
+/// would be reached by way of a mount.
+fn socket_folders(spec: &Spec, plan: &Plan) -> Vec<String> {
+    let is_free = |folder: &&str| plan.scratch.is_some() && !spec.mounts.iter().any(|mount| mount.at == *folder);
+    let rules: &[PathRule] = spec.permissions.files.rules(Permission::FsCreate);
+    let deeper = |folder: &str, rule: &PathRule| match &*rule.0 {
+        above if covers(above, folder) => Some(folder.to_owned()),
+        below => covers(folder, below).then(|| below.to_owned()),
+    };
+    let all = SCRATCH_FOLDERS.into_iter().filter(is_free);
+    let all = all.flat_map(|folder| rules.iter().filter_map(move |rule| deeper(folder, rule)));
+    all.filter(|at| !plan.places.iter().any(|place| place.writable && covers(at, &place.at))).collect()
 }
 
 enum Target {

@@ -17,8 +17,35 @@ pub(super) enum Target {
     Internet(SocketAddr),
     /// `AF_UNSPEC`: nobody any more.
     Nobody,
-    /// Of another family: a Unix socket, most likely.
+    /// A Unix socket.
+    Within(Name),
+    /// Of another family.
     Foreign,
+}
+
+/// The most a name of a Unix socket has: `sun_path` (`unix(7)`).
+const MOST_OF_NAME: usize = 108;
+
+/// The name of a Unix socket: a path, or an abstract name behind a NUL, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    bytes: [u8; MOST_OF_NAME],
+    length: usize,
+}
+
+impl Name {
+    fn new(bytes: &[u8]) -> Result<Self, Errno> {
+        let mut name = Name { bytes: [0; MOST_OF_NAME], length: bytes.len() };
+        name.bytes.get_mut(..bytes.len()).ok_or(Errno::INVAL)?.copy_from_slice(bytes);
+        if !bytes.starts_with(&[0]) {
+            name.length = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        }
+        Ok(name)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
 }
 
 impl Target {
@@ -64,6 +91,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Target, Errno> {
             };
             Ok(Target::Internet(SocketAddrV6::new(Ipv6Addr::from(address), port, 0, scope).into()))
         }
+        libc::AF_UNIX => Name::new(rest).map(Target::Within),
         _ => Ok(Target::Foreign),
     }
 }
@@ -94,7 +122,22 @@ mod tests {
         let expected = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0, 3);
         assert_eq!(address, Ok(Target::Internet(expected.into())));
         assert_eq!(parse(&0_u16.to_ne_bytes()), Ok(Target::Nobody));
-        assert_eq!(parse(&1_u16.to_ne_bytes()), Ok(Target::Foreign));
+        assert_eq!(parse(&16_u16.to_ne_bytes()), Ok(Target::Foreign));
+    }
+
+    #[test]
+    fn names_are_read_as_the_kernel_reads_them() {
+        let parse = |name: &[u8]| parse(&[&1_u16.to_ne_bytes(), name].concat());
+        let read = |name: &[u8]| match parse(name) {
+            Ok(Target::Within(name)) => name.bytes().to_vec(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(b""), b"");
+        assert_eq!(read(b"/tmp/s"), b"/tmp/s");
+        assert_eq!(read(b"/tmp/s\0rest"), b"/tmp/s");
+        assert_eq!(read(b"\0name\0rest"), b"\0name\0rest");
+        assert_eq!(read(&[b'x'; 108]), [b'x'; 108]);
+        assert_eq!(parse(&[b'x'; 109]), Err(Errno::INVAL));
     }
 
     #[test]

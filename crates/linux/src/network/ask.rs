@@ -22,11 +22,11 @@ pub(super) struct Ask {
 
 /// The answer to one.
 #[derive(Debug)]
-pub(super) struct Answer {
-    /// Takes the place of the program's own socket.
-    pub(super) socket: Option<Lent>,
-    /// What the call returns.
-    pub(super) result: Result<(), Errno>,
+pub(super) enum Answer {
+    /// What the call returns, and what takes the place of the program's own socket.
+    Returns { result: Result<(), Errno>, socket: Option<Lent> },
+    /// The kernel makes the call, with what the program's memory says by then.
+    GoesOn,
 }
 
 /// The socket a call is about, fetched from the program.
@@ -41,12 +41,12 @@ pub(super) struct Own {
 impl Answer {
     /// Done, or failed, with nothing to give.
     pub(super) fn plain(result: Result<(), Errno>) -> Self {
-        Answer { socket: None, result }
+        Answer::Returns { result, socket: None }
     }
 
     /// Another socket, and how the call ended.
     pub(super) fn with(socket: OwnedFd, result: Result<(), Errno>) -> Self {
-        Answer { socket: Some(socket.into()), result }
+        Answer::Returns { result, socket: Some(socket.into()) }
     }
 }
 
@@ -129,8 +129,12 @@ impl Ask {
     }
 
     /// A file of the thread's in `/proc`.
+    pub(super) fn file(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.notification.thread)
+    }
+
     fn read(&self, file: &str) -> Result<String, Errno> {
-        let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.notification.thread));
+        let text = std::fs::read_to_string(self.file(file));
         text.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 }
@@ -144,6 +148,11 @@ impl Own {
     /// Whether it is a socket of UDP.
     pub(super) fn is_datagram(&self) -> bool {
         self.is_internet() && self.kind == SocketType::DGRAM
+    }
+
+    /// Whether it is a Unix socket that sends to whom it is connected, and to nobody else.
+    pub(super) fn is_unix(&self) -> bool {
+        self.family == AddressFamily::UNIX && self.kind != SocketType::DGRAM
     }
 
     pub(super) fn is_ipv6(&self) -> bool {

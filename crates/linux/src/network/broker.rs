@@ -25,6 +25,7 @@ use super::datagrams::{Ports, Relay};
 use super::signal::Signal;
 use super::slots::Slots;
 use super::streams::{Bucket, Counted};
+use super::within::Within;
 use crate::cgroup::Cgroup;
 use crate::learn::Notes;
 use crate::seccomp::Network as NetworkCalls;
@@ -78,6 +79,8 @@ pub(super) struct Desk {
     pub(super) relay: Option<Arc<Signal>>,
     /// The ports they are heard at.
     pub(super) ports: Ports,
+    /// Where its Unix sockets may be, if it may have any.
+    pub(super) within: Option<Within>,
     /// How many names were answered.
     pub(super) answers: AtomicU64,
 }
@@ -101,6 +104,7 @@ impl Broker {
         executor: runtime::Handle,
         spec: &Spec,
         cgroup: &Arc<Cgroup>,
+        within: Option<Within>,
     ) -> io::Result<Self> {
         // Saves time where the kernel can do it, and changes nothing else.
         let _ = sys::notify_synchronously(doors.listener.as_fd());
@@ -119,6 +123,7 @@ impl Broker {
             counted,
             relay: signal.clone(),
             ports: Ports::default(),
+            within,
             answers: AtomicU64::new(0),
         });
         let wire = wire.zip(signal);
@@ -289,8 +294,16 @@ impl Desk {
     /// Hands the answer over. When who asked is gone, so is what was made for it.
     fn answer(&self, ask: &Ask, answer: Answer) {
         let listener = self.doors.listener.as_fd();
-        let mut result = answer.result.map(|()| 0);
-        if let Some(socket) = &answer.socket {
+        let (result, socket) = match answer {
+            Answer::Returns { result, socket } => (result, socket),
+            // Who was killed meanwhile has ended.
+            Answer::GoesOn => {
+                let _ = sys::notify_continue(listener, ask.id());
+                return;
+            }
+        };
+        let mut result = result.map(|()| 0);
+        if let Some(socket) = &socket {
             let given = ask.closes_on_exec().and_then(|closes| {
                 sys::notify_add_descriptor(listener, ask.id(), socket.as_fd(), ask.descriptor(), closes)
             });
@@ -362,7 +375,7 @@ impl Desk {
         let (listener, _) = crate::launch::pair().expect("a pipe");
         let doors = Doors::new(listener, None);
         let (bound, ports, answers) = (Bound::default(), Ports::default(), AtomicU64::new(0));
-        Desk { doors, host, bound, localhost, counted: None, relay, ports, answers }
+        Desk { doors, host, bound, localhost, counted: None, relay, ports, within: None, answers }
     }
 }
 

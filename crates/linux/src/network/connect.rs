@@ -22,6 +22,9 @@ impl Desk {
         let own = ask.own()?;
         let target = ask.address()?.reached();
         self.check(ask)?;
+        if let Target::Within(name) = target {
+            return self.connect_within(ask, own, name).await;
+        }
         self.know(&target).await;
         if own.is_datagram() {
             return self.connect_datagram(&own, target);
@@ -35,7 +38,7 @@ impl Desk {
             Target::Internet(_) => Err(Errno::AFNOSUPPORT),
             // Only to be connected elsewhere, which gets a new socket.
             Target::Nobody => Err(Errno::OPNOTSUPP),
-            Target::Foreign => Err(Errno::AFNOSUPPORT),
+            Target::Within(_) | Target::Foreign => Err(Errno::AFNOSUPPORT),
         }
     }
 

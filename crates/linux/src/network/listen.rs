@@ -23,9 +23,10 @@ impl Desk {
         let own = ask.own()?;
         let target = ask.address()?;
         self.check(ask)?;
-        let Target::Internet(address) = target else {
-            // Unix sockets among them: whoever could reach one could be reached by way of a mount.
-            return Err(Errno::ACCESS);
+        let address = match target {
+            Target::Internet(address) => address,
+            Target::Within(_) => return self.bind_within(&own),
+            Target::Nobody | Target::Foreign => return Err(Errno::ACCESS),
         };
         if own.is_ipv6() != address.is_ipv6() {
             return Err(Errno::AFNOSUPPORT);
@@ -90,6 +91,9 @@ impl Desk {
     pub(super) async fn listen(&self, ask: &Ask) -> Result<Answer, Errno> {
         let own = ask.own()?;
         self.check(ask)?;
+        if own.is_unix() {
+            return self.listen_within(&own, ask.integer(1)).map(Answer::plain);
+        }
         if !own.is_stream() {
             return Err(Errno::OPNOTSUPP);
         }
@@ -127,7 +131,7 @@ impl Desk {
             self.bound().insert(*ask, &own.socket, opened)?;
             counted.listen(own.cookie()?, host);
         }
-        Ok(Answer { socket: given.map(Lent::from), result: Ok(()) })
+        Ok(Answer::Returns { result: Ok(()), socket: given.map(Lent::from) })
     }
 }
 

@@ -13,8 +13,8 @@
 //! datagram ──▶ a pair of interfaces in the namespace ──▶ datagrams: verdict, a socket of the host's
 //! ```
 //!
-//! No call is ever let go on in the kernel after its arguments were looked at: the address that was
-//! judged is the one that is used. A program never holds a socket of the host's network that is not
+//! No call that leads outside is ever let go on in the kernel after its arguments were looked at: the address that was
+//! judged is the one that is used. What is let go on stays inside, whatever the arguments are by then: [`within`]. A program never holds a socket of the host's network that is not
 //! connected or listening as the manifest grants; every way from there to another address (`connect`,
 //! `bind`, `listen`, `MSG_FASTOPEN`) ends in the filter of system calls or here. Once a socket is
 //! handed over, what goes over it costs nothing; with a limit on bandwidth it is not ([`streams`]).
@@ -36,6 +36,7 @@ mod place;
 mod signal;
 mod slots;
 mod streams;
+mod within;
 
 use std::net::{SocketAddr, SocketAddrV4};
 
@@ -44,6 +45,7 @@ use ringfence_manifest::{NetworkPermissions, Spec};
 pub(crate) use broker::Broker;
 pub(crate) use datagrams::Wire;
 pub(crate) use place::{Beside, Doors, MOST_DOORS, Opening};
+pub(crate) use within::Within;
 
 /// Where names are answered, in the capsule's own network.
 pub(crate) use ringfence_isolation::names::SERVER as NAME_SERVER;
