@@ -55,6 +55,8 @@ pub struct Entry {
     pub name: Vec<u8>,
     /// What it is.
     pub kind: FileKind,
+    /// Its number in its file system (`st_ino` of `stat(3type)`), where that is known.
+    pub inode: Option<u64>,
     /// Pass this as `after` to go on behind this entry.
     pub cookie: u64,
 }

@@ -36,3 +36,19 @@ fn sockets_outlive_those_who_sent_to_them() {
 fn what_is_told_once_is_told_once() {
     end(&["once"]);
 }
+
+#[test]
+fn what_is_listed_is_there_and_processors_are_those_there_are() {
+    end(&["processors", "small"]);
+    for folder in ["/tmp", "/data"] {
+        let Some(mut lab) = Lab::compiled("linux.c", &["listed"]) else { return };
+        lab.spec.program.working_directory = folder.into();
+        lab.mount("/data", ringfence_manifest::MountMode::ReadWrite).grant_all(folder).prints("ok listed");
+    }
+}
+
+#[test]
+fn locks_are_handed_to_who_waits_for_them() {
+    let Some(lab) = Lab::compiled("handed.c", &["errors", "crowd", "left", "interrupted"]) else { return };
+    lab.prints("ok errors\nok crowd\nok left\nok interrupted");
+}

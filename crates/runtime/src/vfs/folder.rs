@@ -101,7 +101,7 @@ impl Folder {
             if self.vfs.authority.knows(&join(path, name)) {
                 let is_file = self.vfs.tree.is_file(child);
                 let kind = if is_file { FileKind::File } else { FileKind::Directory };
-                entries.push(Entry { name: name.clone(), kind, cookie: GRAFT | (at as u64 + 1) });
+                entries.push(Entry { name: name.clone(), kind, inode: None, cookie: GRAFT | (at as u64 + 1) });
             }
         }
     }
@@ -162,8 +162,8 @@ impl Stream {
                     .map_or(FileKind::Other, |stat| kind(FileType::from_raw_mode(stat.st_mode))),
                 known => kind(known),
             };
-            let cookie = entry.next_entry_cookie();
-            self.batch.push_back(Entry { name: name.to_bytes().to_vec(), kind, cookie });
+            let (inode, cookie) = (Some(entry.ino()), entry.next_entry_cookie());
+            self.batch.push_back(Entry { name: name.to_bytes().to_vec(), kind, inode, cookie });
         }
     }
 }

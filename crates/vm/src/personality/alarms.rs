@@ -257,6 +257,8 @@ pub(super) fn setitimer(thread: &mut Thread, [which, new, old, ..]: Arguments) -
         (seconds, micros) => Ok(Duration::new(seconds, micros as u32 * 1000)),
     };
     let (interval, left) = if new == 0 { Default::default() } else { (time(new)?, time(new.wrapping_add(16))?) };
+    // A real timer that is not armed has no interval, either.
+    let interval = if number == REAL && left.is_zero() { Duration::ZERO } else { interval };
     let (left, interval) = set(thread, number, left, interval)?;
     if old == 0 { Ok(0) } else { space.write(old, &bytes_of(interval, left)).map(|()| 0) }
 }

@@ -32,6 +32,10 @@ const COMPARE_REQUEUE: i32 = 4;
 const WAKE_OPERATION: i32 = 5;
 const WAIT_MASK: i32 = 9;
 const WAKE_MASK: i32 = 10;
+const LOCK_PI: i32 = 6;
+const UNLOCK_PI: i32 = 7;
+const TRYLOCK_PI: i32 = 8;
+const LOCK_PI2: i32 = 13;
 /// Flags that change nothing here: private, realtime clock.
 const FLAGS: i32 = 128 | 256;
 const REALTIME: i32 = 256;
@@ -111,6 +115,11 @@ fn wait(thread: &Thread, at: u64, expected: u32, mask: u32, until: Option<std::t
     woken.map(|()| 0)
 }
 
+/// Whether a call with this operation is made again after every handler, as the kernel does.
+pub(super) fn takes_a_lock(operation: u64) -> bool {
+    matches!(int(operation) & !FLAGS, LOCK_PI | LOCK_PI2)
+}
+
 /// `futex(2)`
 pub(super) fn futex(thread: &mut Thread, [at, operation, value, time, other, third]: Arguments) -> Answer {
     let operation = int(operation);
@@ -143,6 +152,17 @@ pub(super) fn futex(thread: &mut Thread, [at, operation, value, time, other, thi
             };
             wait(thread, at, value as u32, mask, until)
         }
+        LOCK_PI | LOCK_PI2 => {
+            let realtime = command == LOCK_PI || operation & REALTIME != 0;
+            let clock = if realtime { libc::CLOCK_REALTIME } else { libc::CLOCK_MONOTONIC };
+            let until = match time {
+                0 => None,
+                time => time::after(thread.duration(time)?.saturating_sub(time::shown(thread, clock)?)),
+            };
+            thread.take_lock(at, until, true)
+        }
+        TRYLOCK_PI => thread.take_lock(at, None, false),
+        UNLOCK_PI => thread.give_lock(at),
         WAKE => Ok(futexes.wake(place(at)?, u64::from(value as u32), u32::MAX)),
         WAKE_MASK if third as u32 == 0 => Err(Errno::INVAL),
         WAKE_MASK => Ok(futexes.wake(place(at)?, u64::from(value as u32), third as u32)),

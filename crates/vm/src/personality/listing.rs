@@ -1,6 +1,6 @@
 //! What is in folders: `getdents(2)`, `getdents64(2)`.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use ringfence_abi::{Call, FileKind, Reply};
 use ringfence_isolation::FileUse;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::open::{Kind, Open};
 use super::process::lock;
 use super::thread::Thread;
-use super::{Answer, Arguments, int};
+use super::{Answer, Arguments, int, special};
 use crate::scratch::{Body, Node};
 
 /// How many entries are taken from the hal at once.
@@ -42,8 +42,13 @@ struct Named {
 impl Thread {
     /// The next entries of a folder that is not the host's.
     fn entries(&self, open: &Open, stage: Stage) -> Result<Vec<Named>, Errno> {
+        let made;
         let extra = match &open.kind {
-            Kind::Folder(_, extra) | Kind::Listing(extra) => &extra[..],
+            Kind::Folder(_, extra) => &extra[..],
+            Kind::Listing(extra) => {
+                made = lock(extra);
+                &made[..]
+            }
             _ => &[],
         };
         let after = match stage {
@@ -98,6 +103,12 @@ fn list(thread: &mut Thread, [number, at, length, ..]: Arguments, kind_first: bo
     let mut stage = lock(&open.stage);
     if *position == 0 {
         *stage = Stage::Dots(0);
+        // What there is may be something else than when it was opened, or listed before.
+        if let Kind::Listing(names) = &open.kind
+            && let Some(Kind::Listing(now)) = special::look(thread, &open.path)
+        {
+            *lock(names) = now.into_inner().unwrap_or_else(PoisonError::into_inner);
+        }
     }
     let entries = match &open.kind {
         Kind::SystemFolder(folder) => {
@@ -161,7 +172,8 @@ fn from_hal(entry: ringfence_abi::Entry) -> Named {
         _ => libc::DT_UNKNOWN,
     };
     // Zero is the beginning.
-    Named { name: entry.name, kind, cookie: entry.cookie.max(1), stage: Stage::Hal(entry.cookie), inode: None }
+    let (cookie, stage) = (entry.cookie.max(1), Stage::Hal(entry.cookie));
+    Named { name: entry.name, kind, cookie, stage, inode: entry.inode }
 }
 
 fn listed(names: &[Vec<u8>], after: u64) -> Vec<Named> {

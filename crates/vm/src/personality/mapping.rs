@@ -202,7 +202,7 @@ pub(super) fn mremap(thread: &mut Thread, [old, length, wanted, flags, new, ..]:
     let rounded = |length: u64| length.checked_next_multiple_of(PAGE);
     let to = match flags & !KEEPS {
         0 if !kept => None,
-        1 => Some(Placement::Hint(0)),
+        1 => Some(Placement::Hint(if kept { new } else { 0 })),
         3 => Some(Placement::Fixed(new)),
         _ => return Err(Errno::INVAL),
     };

@@ -38,6 +38,7 @@ mod open;
 mod opening;
 mod outside;
 mod owners;
+mod pi;
 mod pidfd;
 mod pinning;
 mod pipe;

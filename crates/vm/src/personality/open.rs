@@ -84,7 +84,7 @@ pub(super) enum Kind {
     /// A folder of the system's.
     SystemFolder(rustix::fd::OwnedFd),
     /// A folder that only exists here, with its names.
-    Listing(Vec<Vec<u8>>),
+    Listing(Mutex<Vec<Vec<u8>>>),
     /// A file whose content was made when it was opened.
     Text(Vec<u8>),
     Device(Device),
@@ -126,11 +126,16 @@ pub(super) fn bytes_of(texts: &[Vec<u8>]) -> usize {
 }
 
 impl Kind {
+    pub(super) fn listing(names: Vec<Vec<u8>>) -> Kind {
+        Kind::Listing(Mutex::new(names))
+    }
+
     /// What the host keeps for content and names that were made for it.
     fn bytes(&self) -> usize {
         match self {
             Kind::Text(text) => text.capacity(),
-            Kind::Listing(names) | Kind::Folder(_, names) => bytes_of(names),
+            Kind::Listing(names) => bytes_of(&lock(names)),
+            Kind::Folder(_, names) => bytes_of(names),
             _ => 0,
         }
     }

@@ -110,7 +110,7 @@ pub(super) fn look(thread: &Thread, path: &str) -> Option<Kind> {
             let numbers: Vec<u32> = thread.world.processes().keys().copied().collect();
             let mut list = names(&OF_ALL);
             list.extend(numbers.into_iter().map(|id| id.to_string().into_bytes()));
-            return Some(Kind::Listing(list));
+            return Some(Kind::listing(list));
         }
         None => return None,
         Some(rest) => rest,
@@ -136,22 +136,20 @@ fn processors() -> usize {
 /// `/sys`, as far as C libraries look for processors there.
 fn system(path: &str) -> Option<Kind> {
     match path {
-        "" => Some(Kind::Listing(names(&["devices"]))),
-        "/devices" => Some(Kind::Listing(names(&["system"]))),
-        "/devices/system" => Some(Kind::Listing(names(&["cpu"]))),
+        "" => Some(Kind::listing(names(&["devices"]))),
+        "/devices" => Some(Kind::listing(names(&["system"]))),
+        "/devices/system" => Some(Kind::listing(names(&["cpu"]))),
         "/devices/system/cpu" => {
             let each = (0..processors()).map(|number| format!("cpu{number}").into_bytes());
-            Some(Kind::Listing(names(&["online", "possible", "present"]).into_iter().chain(each).collect()))
+            Some(Kind::listing(names(&["online", "possible", "present"]).into_iter().chain(each).collect()))
         }
-        // Each thread that asks has a number of its own: `rseq(2)`.
-        "/devices/system/cpu/possible" => text(format!("0-{}\n", super::MOST_THREADS - 1)),
-        "/devices/system/cpu/online" | "/devices/system/cpu/present" => {
+        "/devices/system/cpu/online" | "/devices/system/cpu/present" | "/devices/system/cpu/possible" => {
             let last = processors() - 1;
             text(if last == 0 { "0\n".to_owned() } else { format!("0-{last}\n") })
         }
         _ => {
             let number = path.strip_prefix("/devices/system/cpu/cpu")?.parse::<usize>().ok()?;
-            (number < processors()).then(|| Kind::Listing(Vec::new()))
+            (number < processors()).then(|| Kind::listing(Vec::new()))
         }
     }
 }
@@ -178,7 +176,7 @@ fn setting(thread: &Thread, path: &str) -> Option<Kind> {
     let mut below: Vec<&str> = known.filter_map(|name| name.strip_prefix(&prefix)?.split('/').next()).collect();
     below.sort_unstable();
     below.dedup();
-    (!below.is_empty()).then(|| Kind::Listing(names(&below)))
+    (!below.is_empty()).then(|| Kind::listing(names(&below)))
 }
 
 fn of_all(thread: &Thread, name: &str) -> Option<Kind> {
@@ -281,7 +279,7 @@ fn of_process(thread: &Thread, process: &Arc<Process>, who: u32, path: &str) -> 
     let mine = process.id == thread.process.id;
     let image = process.image();
     match path {
-        "" => Some(Kind::Listing(names(&OF_A_PROCESS))),
+        "" => Some(Kind::listing(names(&OF_A_PROCESS))),
         "cmdline" => text(image.arguments.iter().flat_map(|text| text.iter().copied().chain([0])).collect::<Vec<u8>>()),
         "comm" => text([process.name_of(who), b"\n".to_vec()].concat()),
         "stat" => text(stat(process, who)),
@@ -303,12 +301,12 @@ fn of_process(thread: &Thread, process: &Arc<Process>, who: u32, path: &str) -> 
         "limits" => text(limits(process)),
         // Made when it is opened.
         "maps" | "smaps" if mine => text(Vec::new()),
-        "fd" | "fdinfo" if mine => Some(Kind::Listing(
+        "fd" | "fdinfo" if mine => Some(Kind::listing(
             process.descriptors().numbers().iter().map(|number| number.to_string().into_bytes()).collect(),
         )),
         "task" => {
             let threads: Vec<u32> = lock(&process.threads).keys().copied().collect();
-            Some(Kind::Listing(threads.into_iter().map(|id| id.to_string().into_bytes()).collect()))
+            Some(Kind::listing(threads.into_iter().map(|id| id.to_string().into_bytes()).collect()))
         }
         path if path.starts_with("fdinfo/") => {
             let open = process.descriptors().get(path["fdinfo/".len()..].parse().ok()?).ok()?;

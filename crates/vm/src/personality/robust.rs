@@ -11,9 +11,9 @@ const HEAD: u64 = 24;
 /// How many locks are looked at: the list is the program's.
 const MOST: usize = 2048;
 /// In the word of a lock: `FUTEX_OWNER_DIED`, `FUTEX_WAITERS`, and who holds it.
-const OWNER_DIED: u32 = 0x4000_0000;
-const WAITERS: u32 = 0x8000_0000;
-const OWNER: u32 = 0x3fff_ffff;
+pub(super) const OWNER_DIED: u32 = 0x4000_0000;
+pub(super) const WAITERS: u32 = 0x8000_0000;
+pub(super) const OWNER: u32 = 0x3fff_ffff;
 
 /// `set_robust_list(2)`
 pub(super) fn set(thread: &mut Thread, [head, length, ..]: Arguments) -> Answer {
@@ -39,6 +39,7 @@ pub(super) fn get(thread: &mut Thread, [who, head, length, ..]: Arguments) -> An
 impl Thread {
     /// Tells those who wait for locks of this thread that it is gone.
     pub(super) fn give_up_locks(&mut self) {
+        self.world.handed.owner_ended(self.member.id);
         let head = std::mem::take(&mut self.robust);
         if head != 0 {
             // A list that cannot be read to its end is left there, as in Linux.

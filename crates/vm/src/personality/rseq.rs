@@ -2,7 +2,8 @@
 //!
 //! The number of a processor of the machine is the number of a thread's processor: a thread has it from its first
 //! instruction to its last, and no other thread has it meanwhile. So no two sequences ever run at once on what they
-//! take for the same processor, whatever the host does with the threads. A sequence is aborted when the thread is
+//! take for the same processor, whatever the host does with the threads. Who has a number that no processor has which
+//! it may run on is told none, as one who never registered: it makes no sequences, and asks `getcpu(2)`. A sequence is aborted when the thread is
 //! kicked out of the guest within it, when a handler of a signal is to run, and when `membarrier(2)` asks for that.
 
 use std::sync::atomic::Ordering::SeqCst;
@@ -10,7 +11,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use rustix::io::Errno;
 
 use super::thread::Thread;
-use super::{Answer, Arguments, int};
+use super::{Answer, Arguments, int, scheduling};
 use crate::kvm::USER_END;
 use crate::words::u64_at;
 
@@ -56,11 +57,13 @@ impl Thread {
     pub(super) fn tell_processor(&self) -> Result<(), Errno> {
         let Some(registered) = self.rseq else { return Ok(()) };
         let space = self.process.space()?;
-        let number = self.member.processor.load(SeqCst);
-        space.write_u32(registered.at + START_AT, number)?;
+        let own = self.member.processor.load(SeqCst);
+        let is_there = scheduling::allowed(&self.member).checked_shr(own).is_some_and(|rest| rest & 1 != 0);
+        let (start, number) = if is_there { (own, own) } else { (0, NO_NUMBER) };
+        space.write_u32(registered.at + START_AT, start)?;
         space.write_u32(registered.at + NUMBER_AT, number)?;
         // The node, and the number among the threads of its memory.
-        let more = [0, number].map(u32::to_le_bytes).concat();
+        let more = [0, start].map(u32::to_le_bytes).concat();
         let room = u64::from(registered.length).saturating_sub(NODE_AT).min(more.len() as u64) as usize;
         space.write(registered.at + NODE_AT, &more[..room])
     }

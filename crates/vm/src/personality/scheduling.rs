@@ -20,6 +20,9 @@ fn processors() -> u64 {
     u64::MAX >> (64 - count)
 }
 
+/// The number of who began the instance, which is no process of it.
+const BEGINNER: i32 = 1;
+
 /// The process or thread of that number; 0 is the calling one.
 fn check(thread: &Thread, id: u64) -> Result<Arc<Process>, Errno> {
     match int(id) {
@@ -42,7 +45,7 @@ fn member(thread: &Thread, id: u64) -> Result<Arc<Member>, Errno> {
 }
 
 /// The processors a thread may run on: those it was given, or all.
-fn allowed(member: &Member) -> u64 {
+pub(super) fn allowed(member: &Member) -> u64 {
     match member.affinity.load(SeqCst) & processors() {
         0 => processors(),
         some => some,
@@ -71,11 +74,18 @@ pub(super) fn sched_setaffinity(thread: &mut Thread, [id, length, at, ..]: Argum
         return Err(Errno::INVAL);
     }
     member.affinity.store(wanted, SeqCst);
+    if member.id == thread.member.id {
+        // Others are told when they begin; what they were told stays theirs alone.
+        thread.tell_processor()?;
+    }
     Ok(0)
 }
 
-/// `sched_getscheduler(2)`
+/// `sched_getscheduler(2)`: whoever began the instance is an ordinary process.
 pub(super) fn sched_getscheduler(thread: &mut Thread, [id, ..]: Arguments) -> Answer {
+    if int(id) == BEGINNER {
+        return Ok(libc::SCHED_OTHER as u64);
+    }
     check(thread, id).map(|process| process.policy.load(SeqCst) as u64)
 }
 

@@ -170,13 +170,13 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
             let more =
                 ["null", "zero", "full", "random", "urandom", "fd", "stdin", "stdout", "stderr", "tty", "ptmx", "pts"];
             let memory = world.scratch.names_in(path);
-            return Some(Kind::Listing(names(&more).into_iter().chain(memory).collect()));
+            return Some(Kind::listing(names(&more).into_iter().chain(memory).collect()));
         }
         b"/dev/tty" => return Some(Kind::Device(Device::Terminal(0x500))),
         b"/dev/ptmx" | b"/dev/pts/ptmx" => return Some(Kind::Device(Device::Terminal(0x502))),
-        b"/dev/pts" => return Some(Kind::Listing(world.terminals.names())),
-        b"/etc" | b"/program" => return Some(Kind::Listing(world.system.names_in(path))),
-        b"/dev/fd" => return Some(Kind::Listing(descriptors(thread))),
+        b"/dev/pts" => return Some(Kind::listing(world.terminals.names())),
+        b"/etc" | b"/program" => return Some(Kind::listing(world.system.names_in(path))),
+        b"/dev/fd" => return Some(Kind::listing(descriptors(thread))),
         _ => {}
     }
     if let Some(number) = path.strip_prefix(b"/dev/pts/") {

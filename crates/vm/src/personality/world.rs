@@ -17,6 +17,7 @@ use super::futex::Futexes;
 use super::inotify::Watchers;
 use super::locks::Locks;
 use super::owners::Owners;
+use super::pi::Handed;
 use super::pipe::Fifos;
 use super::process::{Process, lock};
 use super::rest::Rest;
@@ -50,6 +51,7 @@ pub(crate) struct World {
     pub(super) system: Arc<System>,
     pub(super) control: Arc<Control>,
     pub(super) futexes: Futexes,
+    pub(super) handed: Handed,
     /// Folders in memory.
     pub(super) scratch: Scratch,
     /// Files that are mapped and shared.
@@ -148,6 +150,7 @@ impl World {
             system,
             control,
             futexes: Futexes::default(),
+            handed: Handed::default(),
             scratch,
             vdso,
             shared: Shared::default(),

@@ -77,16 +77,11 @@ global_asm!(
     "9:  mov eax, 201",
     "    syscall",
     "    ret",
-    // int getcpu(unsigned *rdi, unsigned *rsi), at 0xe0: one processor, as `getcpu(2)` says here
+    // int getcpu(unsigned *rdi, unsigned *rsi), at 0xe0: on which processor a thread may run only the host knows
     "    .org ringfence_vdso_code + 0xe0",
-    "    xor eax, eax",
-    "    test rdi, rdi",
-    "    jz 4f",
-    "    mov [rdi], eax",
-    "4:  test rsi, rsi",
-    "    jz 5f",
-    "    mov [rsi], eax",
-    "5:  ret",
+    "    mov eax, 309",
+    "    syscall",
+    "    ret",
     "    .org ringfence_vdso_code + 0x100",
     // now
     "20: lea r8, [rip + ringfence_vdso_code - {code} - 0x1000]",

@@ -1,7 +1,7 @@
 //! Time without leaving the guest: `vdso(7)`.
 //!
-//! A page of code that C libraries call instead of making `clock_gettime(2)`, `gettimeofday(2)`, `time(2)`
-//! and `getcpu(2)`, and before it a page of data that only the host writes. There is none unless the
+//! A page of code that C libraries call instead of making `clock_gettime(2)`, `gettimeofday(2)` and `time(2)`
+//! (and `getcpu(2)`, which it makes), and before it a page of data that only the host writes. There is none unless the
 //! processor's counter is invariant, the host's kernel keeps its own time by it, and a guest was seen
 //! to read the same counter ([`crate::kvm::Kvm::counter`]). Programs can read the counter
 //! without any of this: it tells them nothing new.

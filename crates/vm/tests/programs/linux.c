@@ -1,17 +1,21 @@
 /* What Linux does in hard cases, each for one word. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -218,6 +222,81 @@ static void once(void) {
     }
 }
 
+static void *short_lived(void *none) { return none; }
+
+/* What is listed again is what is there now; a name's number is that of the file. */
+static void listed(void) {
+    DIR *threads = opendir("/proc/self/task"), *here;
+    pthread_t thread;
+    MUST(threads && pthread_create(&thread, NULL, short_lived, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    int count;
+    do {
+        count = 0;
+        for (rewinddir(threads); readdir(threads);) count++;
+    } while (count != 3);
+    struct stat found;
+    MUST(mkdir("listed", 0700) == 0 && mkdir("listed/folder", 0700) == 0 && close(creat("listed/file", 0600)) == 0);
+    MUST(here = opendir("listed"));
+    for (struct dirent *entry; (entry = readdir(here));) {
+        if (entry->d_name[0] == '.') continue;
+        MUST(fstatat(dirfd(here), entry->d_name, &found, 0) == 0 && found.st_ino == entry->d_ino);
+    }
+    MUST(unlink("listed/file") == 0 && rmdir("listed/folder") == 0 && rmdir("listed") == 0);
+}
+
+static void *is_on_one(void *none) {
+    cpu_set_t all, one;
+    long processors = sysconf(_SC_NPROCESSORS_CONF);
+    MUST(sched_getaffinity(0, sizeof all, &all) == 0);
+    for (int each = 0; each < CPU_SETSIZE; each++) {
+        if (!CPU_ISSET(each, &all)) continue;
+        unsigned processor, node;
+        CPU_ZERO(&one);
+        CPU_SET(each, &one);
+        MUST(sched_getcpu() >= 0 && sched_getcpu() < processors);
+        MUST(sched_setaffinity(0, sizeof one, &one) == 0 && sched_getcpu() == each);
+        MUST(getcpu(&processor, &node) == 0 && (int)processor == each && node == 0);
+        MUST(sched_setaffinity(0, sizeof all, &all) == 0);
+    }
+    return none;
+}
+
+/* The processor one is on is one of those there are, and that one may run on, for every thread. */
+static void processors(void) {
+    pthread_t threads[8];
+    for (int each = 0; each < 8; each++) pthread_create(&threads[each], NULL, is_on_one, NULL);
+    for (int each = 0; each < 8; each++) pthread_join(threads[each], NULL);
+    is_on_one(NULL);
+}
+
+/* No more is on the way than was asked for; a timer that is not armed has no interval; a terminal is one's own by either end. */
+static void small(void) {
+    static char much[16384];
+    int ends[2], size = 1, one = 1;
+    socklen_t length = sizeof size;
+    MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+    MUST(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &one, sizeof one) == 0);
+    MUST(getsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, &length) == 0 && size == 4608);
+    MUST(write(ends[0], much, sizeof much) < (long)sizeof much);
+    struct pollfd asked = {ends[0], POLLOUT, 0};
+    MUST(poll(&asked, 1, 0) == 0);
+    while (read(ends[1], much, sizeof much) > 0) {}
+    MUST(poll(&asked, 1, 0) == 1);
+    struct itimerval timer = {{10, 20}, {0, 0}};
+    MUST(setitimer(ITIMER_REAL, &timer, NULL) == 0 && getitimer(ITIMER_REAL, &timer) == 0);
+    MUST(timer.it_interval.tv_sec == 0 && timer.it_interval.tv_usec == 0);
+    MUST(sched_getscheduler(getppid()) == SCHED_OTHER);
+    pid_t child = fork();
+    if (child == 0) {
+        int master = posix_openpt(O_RDWR | O_NOCTTY);
+        MUST(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0 && setsid() > 0);
+        MUST(ioctl(master, TIOCSCTTY, 0) == 0 && open("/dev/tty", O_RDWR) >= 0);
+        _exit(0);
+    }
+    int status;
+    MUST(waitpid(child, &status, 0) == child && status == 0);
+}
+
 int main(int count, char **words) {
     const char *word = count > 1 ? words[1] : "";
     if (!strcmp(word, "vectors")) vectors();
@@ -229,6 +308,9 @@ int main(int count, char **words) {
     else if (!strcmp(word, "replaced")) replaced(words);
     else if (!strcmp(word, "listens")) listens();
     else if (!strcmp(word, "once")) once();
+    else if (!strcmp(word, "listed")) listed();
+    else if (!strcmp(word, "processors")) processors();
+    else if (!strcmp(word, "small")) small();
     else return 99;
     printf("ok %s\n", word);
     return 0;

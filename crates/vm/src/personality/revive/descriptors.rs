@@ -52,7 +52,7 @@ impl Reviving<'_> {
                     _ => return Err(failed(Errno::NOTDIR)),
                 }
             }
-            state::Kind::Listing(names) => Kind::Listing(names.clone()),
+            state::Kind::Listing(names) => Kind::listing(names.clone()),
             state::Kind::Text(text) => Kind::Text(text.clone()),
             state::Kind::Device(number) => Kind::Device(Device::of(*number).ok_or(Invalid("devices"))?),
             state::Kind::Memory(node) => {

@@ -118,12 +118,13 @@ impl Thread {
                 IGNORE => continue,
                 _ => {}
             }
-            if let Some(number) = again.take()
-                && action.flags & libc::SA_RESTART as u64 != 0
-                && !ends_by_handler(number)
-                && !self.deadlines.had_one()
-            {
-                self.make_again(number);
+            if let Some(number) = again.take() {
+                let is_lock = number == libc::SYS_futex.unsigned_abs()
+                    && crate::personality::futex::takes_a_lock(self.context.rsi);
+                let restarts = action.flags & libc::SA_RESTART as u64 != 0;
+                if is_lock || restarts && !ends_by_handler(number) && !self.deadlines.had_one() {
+                    self.make_again(number);
+                }
             }
             // What is called next is another call: a wait that was broken off is waited for anew.
             self.deadlines.forget();

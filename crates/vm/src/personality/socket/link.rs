@@ -128,16 +128,24 @@ impl Queues {
 }
 
 impl Link {
-    /// Puts something in; `None` when there is no room now. Of a stream, as much as fits.
-    pub(super) fn put(&self, from: &[u8], beside: &mut Beside, stream: bool) -> Option<Result<usize, Errno>> {
+    /// Puts something in; `None` when there is no room now. Of a stream, as much as fits. `room` is how much the sender
+    /// may have on the way, if it said so.
+    pub(super) fn put(
+        &self,
+        from: &[u8],
+        beside: &mut Beside,
+        stream: bool,
+        room: Option<usize>,
+    ) -> Option<Result<usize, Errno>> {
+        let most = room.unwrap_or(ROOM).min(ROOM);
         let mut state = lock(&self.state);
         if state.reader_is_gone || state.writer_is_gone {
             return Some(Err(Errno::PIPE));
         }
-        if !stream && from.len() > ROOM {
+        if !stream && from.len() > most {
             return Some(Err(Errno::MSGSIZE));
         }
-        let room = ROOM - state.bytes;
+        let room = most.saturating_sub(state.bytes);
         let is_full = if stream { room == 0 && !from.is_empty() } else { room < from.len() };
         if is_full || state.messages.len() >= MESSAGES {
             return None;
@@ -228,9 +236,10 @@ impl Link {
         lock(&self.state).messages.is_empty()
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self, room: Option<usize>) -> bool {
         let state = lock(&self.state);
-        ROOM - state.bytes >= ROOM / 4 && state.messages.len() < MESSAGES
+        let most = room.unwrap_or(ROOM).min(ROOM);
+        most.saturating_sub(state.bytes) >= most / 4 && state.messages.len() < MESSAGES
     }
 
     pub(super) fn length(&self) -> usize {

@@ -65,6 +65,10 @@ const AT_FIRST: [((i32, i32), i32); 8] = [
     ((libc::IPPROTO_TCP, libc::TCP_LINGER2), 60),
 ];
 
+/// The least room that can be asked for, which is doubled and the most that is doubled: `socket(7)`, SO_SNDBUF.
+const LEAST: [(i32, u32); 2] = [(libc::SO_SNDBUF, 4608), (libc::SO_RCVBUF, 2304)];
+const MOST_ROOM: u32 = 212_992;
+
 /// What a program set on its socket.
 #[derive(Default)]
 pub(super) struct Options(Mutex<BTreeMap<(i32, i32), Vec<u8>>>);
@@ -144,7 +148,15 @@ impl Options {
         } else if !KEPT.contains(&(level, name)) {
             return Err(Errno::NOPROTOOPT);
         }
-        lock(&self.0).insert((level, name), value[..value.len().min(16)].to_vec());
+        let mut value = value[..value.len().min(16)].to_vec();
+        if level == libc::SOL_SOCKET
+            && handle.is_none()
+            && let Some((_, least)) = LEAST.iter().find(|(known, _)| *known == name)
+        {
+            let wanted = number(&value)?.unsigned_abs().min(MOST_ROOM);
+            value = (2 * wanted).max(*least).to_le_bytes().to_vec();
+        }
+        lock(&self.0).insert((level, name), value);
         Ok(())
     }
 
@@ -206,6 +218,13 @@ impl Options {
     }
 
     /// When sending is given up: `SO_SNDTIMEO`.
+    /// How much may be on the way from a Unix socket, if that was said.
+    pub(super) fn send_room(&self) -> Option<usize> {
+        let known = lock(&self.0);
+        let value = known.get(&(libc::SOL_SOCKET, libc::SO_SNDBUF))?;
+        usize::try_from(number(value).ok()?).ok()
+    }
+
     pub(super) fn send_until(&self) -> Option<Instant> {
         self.patience(libc::SO_SNDTIMEO)
     }

@@ -283,10 +283,10 @@ impl Unix {
         let link = self.destination(thread, to)?;
         thread.world.may_keep(from.len())?;
         beside.sender = lock(&self.ends).name.clone();
-        let until = self.options.send_until();
+        let (until, room) = (self.options.send_until(), self.options.send_room());
         let mut done = 0;
         loop {
-            let put = link.put(&from[done..], &mut beside, self.is_stream());
+            let put = link.put(&from[done..], &mut beside, self.is_stream(), room);
             let result = match (put, how.at_once) {
                 (Some(put), _) => put,
                 (None, true) => {
@@ -294,7 +294,7 @@ impl Unix {
                     Err(Errno::AGAIN)
                 }
                 (None, false) => {
-                    let put = || link.put(&from[done..], &mut beside, self.is_stream());
+                    let put = || link.put(&from[done..], &mut beside, self.is_stream(), room);
                     thread.wait(&[&link.bell], until, put).and_then(|put| put)
                 }
             };
@@ -435,7 +435,7 @@ impl Unix {
             if connected && is_over(link) && ends.receive.as_ref().is_some_and(is_over) {
                 found |= HUP;
             }
-            if is_gone || link.has_room() {
+            if is_gone || link.has_room(self.options.send_room()) {
                 found |= OUT;
             }
         } else if !connected {

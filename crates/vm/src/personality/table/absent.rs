@@ -207,9 +207,12 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
         "ftruncate",
         "what is mapped beyond the new end and was used before stays there, empty where it is shared: no SIGBUS",
     ),
-    ("futex", "waiting, waking, moving and WAKE_OP; those that hand priority on (PI) answer ENOSYS"),
+    (
+        "futex",
+        "waiting, waking, moving, WAKE_OP and locks; those locks hand on no priority, and nobody is moved to them (`FUTEX_CMP_REQUEUE_PI` answers ENOSYS)",
+    ),
     ("truncate", "as ftruncate"),
-    ("getcpu", "one of the processors the thread may run on, whichever the host runs it on; the page of time says 0"),
+    ("getcpu", "one of the processors the thread may run on, whichever the host runs it on"),
     ("getrusage", "processor time, all of it as user time, and the most memory"),
     ("getpriority", "niceness is kept and changes nothing"),
     (
@@ -230,7 +233,10 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
         "mmap",
         "no huge pages, no MAP_SYNC and MAP_DROPPABLE; an area that grows becomes as long as the first stack at most",
     ),
-    ("rseq", "a thread has a processor number of its own for as long as it lives, whatever its affinity"),
+    (
+        "rseq",
+        "a thread has a processor number of its own for as long as it lives, or none when there are more threads than processors, or its affinity excludes that",
+    ),
     ("personality", "kept and told; READ_IMPLIES_EXEC counts, and what uname says of UNAME26 and PER_LINUX32"),
     (
         "prctl",

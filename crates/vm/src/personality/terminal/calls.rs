@@ -82,7 +82,8 @@ pub(in super::super) fn ioctl(thread: &mut Thread, open: &Arc<Open>, request: u6
             let group = space.read_u32(at)?;
             terminal.set_front(thread, group)
         }
-        libc::TIOCSCTTY if !is_master => terminal.take_session(thread),
+        // Also by the master, whose other end is meant.
+        libc::TIOCSCTTY => terminal.take_session(thread),
         libc::TIOCNOTTY => terminal.leave_session(thread),
         libc::TCFLSH => {
             if !is_master {
