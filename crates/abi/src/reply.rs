@@ -36,6 +36,8 @@ pub struct Stat {
     pub kind: FileKind,
     /// Bytes.
     pub size: u64,
+    /// How much it takes, in blocks of 512 bytes (`st_blocks` of `stat(3type)`).
+    pub blocks: u64,
     /// Names it has.
     pub links: u64,
     /// An identity that two names share when they name one thing, stable within an instance.

@@ -23,6 +23,7 @@ pub(crate) fn stat(of: &rustix::fs::Stat) -> Stat {
     Stat {
         kind: kind(FileType::from_raw_mode(of.st_mode)),
         size: u64::try_from(of.st_size).unwrap_or(0),
+        blocks: u64::try_from(of.st_blocks).unwrap_or(0),
         links: of.st_nlink,
         identity: (of.st_dev, of.st_ino),
         accessed: time(of.st_atime, of.st_atime_nsec),
@@ -36,6 +37,7 @@ pub(super) fn of_graft(graft: Option<usize>) -> Stat {
     Stat {
         kind: FileKind::Directory,
         size: 0,
+        blocks: 0,
         links: 2,
         // Device 0 is no file system's: these are the identities of grafts.
         identity: (0, graft.map_or(0, |graft| graft as u64 + 1)),

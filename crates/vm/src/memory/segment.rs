@@ -117,6 +117,11 @@ impl Segment {
         self.state().size.unwrap_or(0)
     }
 
+    /// How many pages there are.
+    pub(crate) fn pages(&self) -> u64 {
+        self.state().frames.len() as u64
+    }
+
     /// Where data begins, or a hole, from an offset within a file on: pages that are there, and those that are not.
     /// `None` when there is no more data. `lseek(2)`, `SEEK_DATA`.
     pub(crate) fn seek(&self, from: u64, data: bool) -> Option<u64> {

@@ -13,8 +13,11 @@ use super::process::lock;
 use super::special;
 use super::thread::Thread;
 use super::{Answer, Arguments, int};
+use crate::kvm::PAGE;
 use crate::scratch::{Body, Node};
 
+/// What `st_blocks` counts.
+const BLOCK: u64 = 512;
 /// The device that files in memory are on.
 pub(super) const MEMORY_DEVICE: u64 = 2;
 /// The mode that files and folders of the hal's are shown with, unless a program gave them another.
@@ -29,6 +32,8 @@ pub(super) struct Status {
     links: u64,
     size: u64,
     special: u64,
+    /// How many blocks of 512 bytes it takes.
+    blocks: u64,
     times: [Timestamp; 3],
     /// Whose it is, when that is somebody else than the user the instance began as.
     owner: Option<(u32, u32)>,
@@ -53,6 +58,7 @@ impl Status {
             links: stat.links,
             size: stat.size,
             special: 0,
+            blocks: stat.blocks,
             times: [stat.accessed, stat.modified, stat.changed],
             owner: None,
         }
@@ -67,6 +73,7 @@ impl Status {
             links: stat.st_nlink,
             size: stat.st_size.unsigned_abs(),
             special: 0,
+            blocks: stat.st_blocks.unsigned_abs(),
             times: [time(stat.st_atime), time(stat.st_mtime), time(stat.st_ctime)],
             owner: None,
         }
@@ -85,7 +92,11 @@ impl Status {
         let links = if node.is_folder() { 2 } else { state.names };
         let mode = kind | state.mode;
         let (device, inode) = (MEMORY_DEVICE, node.number);
-        Status { device, inode, mode, links, size, special: 0, times: state.times, owner: None }
+        let blocks = match &node.body {
+            Body::File(content) => content.pages() * (PAGE / BLOCK),
+            _ => 0,
+        };
+        Status { device, inode, mode, links, size, blocks, special: 0, times: state.times, owner: None }
     }
 
     /// Of something that only exists here; told apart by its path.
@@ -112,7 +123,7 @@ impl Status {
         put(40, self.special, 8);
         put(48, self.size, 8);
         put(56, 4096, 8);
-        put(64, self.size.div_ceil(512), 8);
+        put(64, self.blocks, 8);
         for (index, &time) in self.times.iter().enumerate() {
             put(72 + index * 16, time.div_euclid(1_000_000_000) as u64, 8);
             put(80 + index * 16, time.rem_euclid(1_000_000_000) as u64, 8);
@@ -135,7 +146,7 @@ impl Status {
         put(28, self.mode.into(), 2);
         put(32, self.inode, 8);
         put(40, self.size, 8);
-        put(48, self.size.div_ceil(512), 8);
+        put(48, self.blocks, 8);
         for (at, time) in [(64, self.times[0]), (96, self.times[2]), (112, self.times[1])] {
             put(at, time.div_euclid(1_000_000_000) as u64, 8);
             put(at + 8, time.rem_euclid(1_000_000_000) as u64, 4);

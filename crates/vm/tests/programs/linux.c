@@ -241,6 +241,10 @@ static void listed(void) {
         if (entry->d_name[0] == '.') continue;
         MUST(fstatat(dirfd(here), entry->d_name, &found, 0) == 0 && found.st_ino == entry->d_ino);
     }
+    /* A hole takes no room. */
+    int file = open("listed/file", O_RDWR);
+    MUST(pwrite(file, "x", 1, 16 << 20) == 1 && fstat(file, &found) == 0 && found.st_blocks * 512 <= 1 << 20);
+    MUST(pwrite(file, "x", 1, 0) == 1 && fstat(file, &found) == 0 && found.st_blocks > 0);
     MUST(unlink("listed/file") == 0 && rmdir("listed/folder") == 0 && rmdir("listed") == 0);
 }
 
