@@ -49,6 +49,6 @@ fn what_is_listed_is_there_and_processors_are_those_there_are() {
 
 #[test]
 fn locks_are_handed_to_who_waits_for_them() {
-    let Some(lab) = Lab::compiled("handed.c", &["errors", "crowd", "left", "interrupted"]) else { return };
-    lab.prints("ok errors\nok crowd\nok left\nok interrupted");
+    let Some(lab) = Lab::compiled("handed.c", &["errors", "crowd", "left", "ended", "interrupted"]) else { return };
+    lab.prints("ok errors\nok crowd\nok left\nok ended\nok interrupted");
 }

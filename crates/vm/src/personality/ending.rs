@@ -211,6 +211,7 @@ impl Thread {
     pub(super) fn leave(&mut self) -> Option<Processor> {
         self.give_desk_up();
         self.give_up_locks();
+        self.leave_locks();
         self.processor.take()
     }
 

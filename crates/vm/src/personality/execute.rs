@@ -169,6 +169,7 @@ pub(super) fn execute(
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
     thread.end_others()?;
     thread.give_up_locks();
+    thread.world.handed.owner_ended(thread.member.id);
     thread.process.alarms.clear(false);
     thread.give_desk_up();
     // Other code is where it made calls.

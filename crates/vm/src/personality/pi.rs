@@ -12,7 +12,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use super::Answer;
-use super::process::lock;
+use super::process::{Member, lock};
 use super::robust::{OWNER, OWNER_DIED, WAITERS};
 use super::thread::Thread;
 
@@ -23,6 +23,8 @@ pub(super) struct Handed(Mutex<HashMap<u64, Held>>);
 struct Held {
     owner: u32,
     heirs: VecDeque<Arc<Heir>>,
+    /// Its owner is yet to write its name down.
+    is_inherited: bool,
 }
 
 /// A thread that waits for a lock.
@@ -36,6 +38,9 @@ struct Heir {
 const WAITS: u8 = 0;
 const OWNS: u8 = 1;
 const INHERITED: u8 = 2;
+
+/// How often a word is looked at that changes while it is.
+const TRIES: u32 = 16;
 
 impl Held {
     /// Gives the lock to the first who waits; the word that says so.
@@ -52,13 +57,26 @@ impl Handed {
     /// Hands on what an ended thread owned. Its heirs write their names down by themselves, for the memory may be gone;
     /// until then the locks are known here.
     pub(super) fn owner_ended(&self, owner: u32) {
-        lock(&self.0).values_mut().filter(|held| held.owner == owner).for_each(|held| _ = held.hand_on(INHERITED));
+        let mut locks = lock(&self.0);
+        locks.values_mut().filter(|held| held.owner == owner).for_each(|held| {
+            held.is_inherited = held.hand_on(INHERITED).is_some();
+        });
+        locks.retain(|_, held| held.is_inherited || !held.heirs.is_empty());
     }
 }
 
 impl Thread {
-    fn is_thread(&self, id: u32) -> bool {
-        self.world.processes().values().any(|process| lock(&process.threads).contains_key(&id))
+    /// Whether there is a thread of this number that is yet to leave what it owns.
+    fn is_owner(&self, id: u32) -> bool {
+        let stays = |member: &Arc<Member>| !member.leaves.load(SeqCst);
+        self.world.processes().values().any(|process| lock(&process.threads).get(&id).is_some_and(stays))
+    }
+
+    /// Hands on what it owns, before it ends. The list of those that are robust was walked: who asks for one from now
+    /// on sees that nobody owns it.
+    pub(super) fn leave_locks(&self) {
+        self.member.leaves.store(true, SeqCst);
+        self.world.handed.owner_ended(self.member.id);
     }
 
     /// `FUTEX_LOCK_PI`; without waiting, `FUTEX_TRYLOCK_PI`.
@@ -69,22 +87,35 @@ impl Thread {
             // Nobody gives it up meanwhile.
             let mut locks = lock(&self.world.handed.0);
             let place = space.load(at)?.0;
-            let is_wanted = locks.contains_key(&place);
-            let taken = |word: u32| match word & OWNER {
-                owner if owner == mine => None,
-                0 if !is_wanted => Some(word & OWNER_DIED | mine),
-                _ => waits.then_some(word | WAITERS),
-            };
-            let owner = match space.change(at, taken)?.1 & OWNER {
-                0 if !is_wanted => return Ok(0),
-                owner if owner == mine => return Err(Errno::DEADLK),
-                _ if !waits => return Err(Errno::AGAIN),
-                owner => owner,
-            };
-            let held = match locks.entry(place) {
-                Entry::Occupied(held) => held.into_mut(),
-                Entry::Vacant(_) if !self.is_thread(owner) => return Err(Errno::SRCH),
-                Entry::Vacant(none) => none.insert(Held { owner, heirs: VecDeque::new() }),
+            let mut tries = 0;
+            let held = loop {
+                let is_wanted = locks.contains_key(&place);
+                let taken = |word: u32| match word & OWNER {
+                    owner if owner == mine => None,
+                    0 if !is_wanted => Some(word & OWNER_DIED | mine),
+                    _ => waits.then_some(word | WAITERS),
+                };
+                let owner = match space.change(at, taken)?.1 & OWNER {
+                    0 if !is_wanted => return Ok(0),
+                    owner if owner == mine => return Err(Errno::DEADLK),
+                    _ if !waits => return Err(Errno::AGAIN),
+                    owner => owner,
+                };
+                if is_wanted || self.is_owner(owner) {
+                    break locks.entry(place).or_insert_with(|| Held {
+                        owner,
+                        heirs: VecDeque::new(),
+                        is_inherited: false,
+                    });
+                }
+                if space.load(at)?.1 & OWNER == owner {
+                    return Err(Errno::SRCH);
+                }
+                // The owner has just left it, or somebody plays with it.
+                tries += 1;
+                if tries > TRIES {
+                    return Err(Errno::AGAIN);
+                }
             };
             let heir = Arc::new(Heir { id: mine, thread: thread::current(), state: AtomicU8::new(WAITS) });
             held.heirs.push_back(heir.clone());
@@ -97,7 +128,7 @@ impl Thread {
             && let Entry::Occupied(mut held) = locks.entry(place)
         {
             held.get_mut().heirs.retain(|other| !Arc::ptr_eq(other, &heir));
-            if held.get().heirs.is_empty() {
+            if held.get().heirs.is_empty() && !held.get().is_inherited {
                 held.remove();
             }
         }
@@ -106,7 +137,11 @@ impl Thread {
             // What was given in the last moment counts.
             (OWNS, _) => Ok(0),
             _ => {
-                let more = locks.get(&place).is_some_and(|held| !held.heirs.is_empty());
+                let held = locks.get_mut(&place).filter(|held| held.owner == mine);
+                let more = held.is_some_and(|held| {
+                    held.is_inherited = false;
+                    !held.heirs.is_empty()
+                });
                 if !more {
                     locks.remove(&place);
                 }

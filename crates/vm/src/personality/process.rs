@@ -122,6 +122,8 @@ pub(super) struct Member {
     pub(super) name: Mutex<Vec<u8>>,
     /// It waits in a call.
     pub(super) is_asleep: AtomicBool,
+    /// It ends, and owns no lock any more.
+    pub(super) leaves: AtomicBool,
 }
 
 impl Member {
@@ -145,6 +147,7 @@ impl Member {
             first_slack: AtomicU64::new(self.first_slack.load(SeqCst)),
             name: Mutex::new(lock(&self.name).clone()),
             is_asleep: AtomicBool::new(false),
+            leaves: AtomicBool::new(false),
         }
     }
 

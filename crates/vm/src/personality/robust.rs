@@ -39,7 +39,6 @@ pub(super) fn get(thread: &mut Thread, [who, head, length, ..]: Arguments) -> An
 impl Thread {
     /// Tells those who wait for locks of this thread that it is gone.
     pub(super) fn give_up_locks(&mut self) {
-        self.world.handed.owner_ended(self.member.id);
         let head = std::mem::take(&mut self.robust);
         if head != 0 {
             // A list that cannot be read to its end is left there, as in Linux.

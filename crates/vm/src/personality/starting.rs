@@ -88,6 +88,7 @@ pub(super) fn member(id: u32, blocked: u64) -> Arc<Member> {
         first_slack: AtomicU64::new(super::prctl::SLACK),
         name: Mutex::default(),
         is_asleep: AtomicBool::new(false),
+        leaves: AtomicBool::new(false),
     })
 }
 

@@ -133,6 +133,32 @@ static void left(void) {
     MUST(ended == HEIRS && dead == 1);
 }
 
+static void *ends_with_it(void *mutex) {
+    int got = pthread_mutex_lock(mutex);
+    MUST(got == 0 || got == EOWNERDEAD);
+    if (got) MUST(pthread_mutex_consistent(mutex) == 0);
+    return NULL;
+}
+
+static void takes_over(void) {
+    int got = pthread_mutex_lock(lock);
+    MUST(got == 0 || got == EOWNERDEAD);
+    if (got) MUST(pthread_mutex_consistent(lock) == 0);
+    MUST(pthread_mutex_unlock(lock) == 0);
+}
+
+/* Threads end with the lock at the very moment somebody asks for it. */
+static void ended(void) {
+    lock = mutex(1);
+    for (int round = 0; round < 300; round++) {
+        pthread_t threads[2];
+        for (int each = 0; each < 2; each++) MUST(pthread_create(&threads[each], NULL, ends_with_it, lock) == 0);
+        takes_over();
+        for (int each = 0; each < 2; each++) pthread_join(threads[each], NULL);
+        takes_over();
+    }
+}
+
 static volatile int *handled;
 static void handle(int number) { ++*handled; }
 
@@ -167,6 +193,7 @@ int main(int count, char **words) {
         if (!strcmp(words[i], "errors")) errors();
         else if (!strcmp(words[i], "crowd")) crowd();
         else if (!strcmp(words[i], "left")) left();
+        else if (!strcmp(words[i], "ended")) ended();
         else if (!strcmp(words[i], "interrupted")) interrupted();
         else return 99;
         printf("ok %s\n", words[i]);
