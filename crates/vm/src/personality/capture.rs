@@ -131,6 +131,12 @@ impl<'a> Capturing<'a> {
         if !self.world.segments.is_empty() {
             return Err(CaptureError::Holds("it shares memory by a number (shmget(2)), which is not kept".into()));
         }
+        if !self.world.semaphores.is_empty() {
+            return Err(CaptureError::Holds("it has semaphores with a number (semget(2)), which are not kept".into()));
+        }
+        if !self.world.queues.is_empty() {
+            return Err(CaptureError::Holds("it has queues of messages (msgget(2)), which are not kept".into()));
+        }
         let monotonic = match self.world.call(Call::Now { clock: Clock::Monotonic }) {
             Ok(Reply::Time(time)) => {
                 let shown = self.world.vdso.as_ref().map(|vdso| vdso.now(Clock::Monotonic).into());

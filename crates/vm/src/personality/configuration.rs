@@ -4,7 +4,7 @@
 /// Where it is.
 pub(super) const PATH: &str = "/boot/config-6.1.0";
 
-const THERE: [&str; 25] = [
+const THERE: [&str; 26] = [
     "64BIT",
     "ADVISE_SYSCALLS",
     "EPOLL",
@@ -25,13 +25,14 @@ const THERE: [&str; 25] = [
     "SHMEM",
     "SIGNALFD",
     "SMP",
+    "SYSVIPC",
     "TIMERFD",
     "TMPFS",
     "UNIX",
     "UNIX98_PTYS",
     "X86_64",
 ];
-const ABSENT: [&str; 26] = [
+const ABSENT: [&str; 25] = [
     "AIO",
     "BPF_SYSCALL",
     "CGROUPS",
@@ -54,7 +55,6 @@ const ABSENT: [&str; 26] = [
     "SECCOMP",
     "SECURITY",
     "SWAP",
-    "SYSVIPC",
     "TIME_NS",
     "USERFAULTFD",
     "USER_NS",

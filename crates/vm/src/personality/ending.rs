@@ -67,6 +67,7 @@ fn over(world: &World, process: &Arc<Process>) {
     // Whoever looks at what is left of it sees that.
     process.name_it(Some(name));
     world.locks.release(Owner::Process(process.id), None);
+    world.semaphores.ended(world, process.id);
     world.shared.settle();
     if process.session.load(SeqCst) == process.id {
         world.terminals.leader_ended(world, process.id);

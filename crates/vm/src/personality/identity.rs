@@ -235,7 +235,13 @@ pub(super) fn unshare(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
             let is_shared = |count: usize| !is_alone || count > 2;
             let files = flags & libc::CLONE_FILES != 0 && is_shared(Arc::strong_count(&thread.process.descriptors()));
             let place = flags & libc::CLONE_FS != 0 && is_shared(Arc::strong_count(&thread.process.place()));
-            if files || place { Err(Errno::NOSYS) } else { Ok(0) }
+            if files || place {
+                return Err(Errno::NOSYS);
+            }
+            if flags & libc::CLONE_SYSVSEM != 0 && is_alone {
+                thread.world.semaphores.ended(&thread.world, thread.process.id);
+            }
+            Ok(0)
         }
     }
 }

@@ -58,7 +58,7 @@ const OF_ALL: [&str; 13] = [
     "version",
 ];
 /// Settings of a kernel, as they are for a program that cannot change them.
-const SETTINGS: [(&str, &str); 27] = [
+const SETTINGS: [(&str, &str); 33] = [
     ("fs/file-max", "9223372036854775807"),
     ("fs/inotify/max_queued_events", "4096"),
     ("fs/inotify/max_user_instances", "128"),
@@ -69,6 +69,9 @@ const SETTINGS: [(&str, &str); 27] = [
     ("fs/pipe-user-pages-soft", "0"),
     ("kernel/cap_last_cap", "40"),
     ("kernel/core_pattern", "core"),
+    ("kernel/msgmax", "8192"),
+    ("kernel/msgmnb", "16384"),
+    ("kernel/msgmni", "32000"),
     ("kernel/ngroups_max", "65536"),
     ("kernel/osrelease", "6.1.0"),
     ("kernel/ostype", "Linux"),
@@ -78,6 +81,9 @@ const SETTINGS: [(&str, &str); 27] = [
     ("kernel/random/entropy_avail", "256"),
     ("kernel/randomize_va_space", "2"),
     ("kernel/sched_rr_timeslice_ms", "100"),
+    ("kernel/sem", "32000\t1024000000\t500\t32000"),
+    ("kernel/shmmax", "18446744073692774399"),
+    ("kernel/shmmni", "4096"),
     ("kernel/tainted", "0"),
     ("kernel/threads-max", "128"),
     ("kernel/version", "#1 ringfence microvm"),

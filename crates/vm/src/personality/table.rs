@@ -17,8 +17,8 @@ use super::{
     futex, identity, inotify, limits, links, listing, locks, mapping, memory_files,
 };
 use super::{
-    opening, owners, pidfd, pinning, pipe, polling, prctl, reading, robust, rseq, scheduling, segments, signalfd,
-    signals, splicing, stamps, starting, status, time, timer, transfer,
+    opening, owners, pidfd, pinning, pipe, polling, prctl, queues, reading, robust, rseq, scheduling, segments,
+    semaphores, signalfd, signals, splicing, stamps, starting, status, time, timer, transfer,
 };
 
 /// Serves one call.
@@ -145,7 +145,14 @@ calls! {
     61 "wait4" => ending::wait4;
     62 "kill" => signals::kill;
     63 "uname" => identity::uname;
+    64 "semget" => semaphores::get;
+    65 "semop" => semaphores::operate;
+    66 "semctl" => semaphores::control;
     67 "shmdt" => segments::detach;
+    68 "msgget" => queues::get;
+    69 "msgsnd" => queues::send;
+    70 "msgrcv" => queues::receive;
+    71 "msgctl" => queues::control;
     72 "fcntl" => files::fcntl;
     73 "flock" => locks::flock;
     74 "fsync" => reading::fsync;
@@ -248,6 +255,7 @@ calls! {
     213 "epoll_create" => epoll::create;
     217 "getdents64" => listing::getdents64;
     218 "set_tid_address" => identity::set_tid_address;
+    220 "semtimedop" => semaphores::operate_for;
     221 "fadvise64" => reading::fadvise;
     222 "timer_create" => alarms::create;
     223 "timer_settime" => alarms::settime;

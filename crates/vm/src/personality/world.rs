@@ -20,8 +20,10 @@ use super::owners::Owners;
 use super::pi::Handed;
 use super::pipe::Fifos;
 use super::process::{Process, lock};
+use super::queues::MessageQueues;
 use super::rest::Rest;
 use super::segments::Segments;
+use super::semaphores::Semaphores;
 use super::shared::Shared;
 use super::socket::{Names, Queues};
 use super::terminal::{Terminal, Terminals};
@@ -74,8 +76,10 @@ pub(crate) struct World {
     pub(super) links: Queues,
     pub(super) names: Names,
     pub(super) fifos: Fifos,
-    /// Memory that is shared by a number.
+    /// Memory, semaphores and messages that are shared by a number.
     pub(super) segments: Segments,
+    pub(super) semaphores: Semaphores,
+    pub(super) queues: MessageQueues,
     /// Whose files are.
     pub(super) owners: Owners,
     /// Who watches files and folders.
@@ -165,6 +169,8 @@ impl World {
             names: Names::default(),
             fifos: Fifos::default(),
             segments: Segments::default(),
+            semaphores: Semaphores::default(),
+            queues: MessageQueues::default(),
             owners: Owners::default(),
             watchers: Watchers::default(),
             terminals,

@@ -40,7 +40,7 @@ impl Alternate {
 
 /// Calls that a handler ends whatever `SA_RESTART` says, beside those that wait no longer than till a moment: `signal(7)`.
 fn ends_by_handler(number: u64) -> bool {
-    const CALLS: [libc::c_long; 12] = [
+    const CALLS: [libc::c_long; 16] = [
         libc::SYS_poll,
         libc::SYS_ppoll,
         libc::SYS_select,
@@ -53,6 +53,10 @@ fn ends_by_handler(number: u64) -> bool {
         libc::SYS_rt_sigtimedwait,
         libc::SYS_nanosleep,
         libc::SYS_clock_nanosleep,
+        libc::SYS_semop,
+        libc::SYS_semtimedop,
+        libc::SYS_msgsnd,
+        libc::SYS_msgrcv,
     ];
     CALLS.iter().any(|&call| call.unsigned_abs() == number)
 }
