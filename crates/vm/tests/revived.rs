@@ -94,6 +94,15 @@ fn a_terminal_is_named_and_none_is_given_to_what_was_captured() {
 }
 
 #[test]
+fn semaphores_and_queues_with_a_number_are_named() {
+    for word in ["semget", "msgget"] {
+        let Some(lab) = program(word) else { return };
+        let Err(CallError::NotCaptured(reason)) = lab.captured(Some(Point::Marker)) else { panic!("it was captured") };
+        assert!(reason.contains(word), "{reason}");
+    }
+}
+
+#[test]
 fn a_pause_and_a_command_from_outside_are_named_and_it_goes_on() {
     let Some(lab) = Lab::shell("while :; do :; done") else { return };
     let started = lab.start();

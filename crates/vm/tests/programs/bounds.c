@@ -10,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -237,6 +240,33 @@ static void drained(void) {
         MUST(pipe(ends) == 0 && fcntl(ends[1], F_SETPIPE_SZ, 1 << 20) == 1 << 20);
         MUST(write(ends[1], bytes, 1 << 20) == 1 << 20);
         for (int left = 1 << 20; left > 1;) left -= read(ends[0], bytes, left - 1);
+    }
+}
+
+/* Sets of semaphores as large as they can be. */
+static void semaphores(void) {
+    for (int each = 0; each < 200; each++) MUST(semget(IPC_PRIVATE, 32000, 0600) >= 0);
+}
+
+/* What is to be undone when the process ends. */
+static void undone(void) {
+    struct sembuf all[500];
+    for (int each = 0; each < 20; each++) {
+        int id = semget(IPC_PRIVATE, 32000, 0600);
+        for (int first = 0; first < 32000; first += 500) {
+            for (int at = 0; at < 500; at++) all[at] = (struct sembuf){first + at, 1, SEM_UNDO};
+            MUST(semop(id, all, 500) == 0);
+        }
+    }
+}
+
+/* Queues of messages without a text, and of long ones. */
+static void messages(void) {
+    static struct { long kind; char text[8192]; } message = {1};
+    for (int each = 0; each < 2000; each++) {
+        int id = msgget(IPC_PRIVATE, 0600);
+        MUST(id >= 0);
+        while (msgsnd(id, &message, each % 2 ? 8192 : 0, IPC_NOWAIT) == 0) {}
     }
 }
 
@@ -484,6 +514,9 @@ int main(int count, char **words) {
     else if (!strcmp(word, "texts")) texts();
     else if (!strcmp(word, "lists")) lists();
     else if (!strcmp(word, "drained")) drained();
+    else if (!strcmp(word, "semaphores")) semaphores();
+    else if (!strcmp(word, "undone")) undone();
+    else if (!strcmp(word, "messages")) messages();
     else if (!strcmp(word, "unaccepted")) unaccepted();
     else if (!strcmp(word, "members")) members();
     else if (!strcmp(word, "timers")) timers();
