@@ -258,6 +258,8 @@ pub(super) const PARTLY: &[(&str, &str)] = &[
     ("removexattr", "as setxattr"),
     ("lremovexattr", "as setxattr"),
     ("fremovexattr", "as setxattr"),
+    ("semop", "what SEM_UNDO undoes belongs to a process, whatever CLONE_SYSVSEM says"),
+    ("semtimedop", "as semop"),
     ("sched_setaffinity", "kept and told; the host decides where a thread runs"),
     ("sched_setscheduler", "kept and told; the host decides who runs"),
     ("setpriority", "as getpriority"),
