@@ -58,7 +58,7 @@ const OF_ALL: [&str; 13] = [
     "version",
 ];
 /// Settings of a kernel, as they are for a program that cannot change them.
-const SETTINGS: [(&str, &str); 33] = [
+const SETTINGS: [(&str, &str); 34] = [
     ("fs/file-max", "9223372036854775807"),
     ("fs/inotify/max_queued_events", "4096"),
     ("fs/inotify/max_user_instances", "128"),
@@ -82,6 +82,7 @@ const SETTINGS: [(&str, &str); 33] = [
     ("kernel/randomize_va_space", "2"),
     ("kernel/sched_rr_timeslice_ms", "100"),
     ("kernel/sem", "32000\t1024000000\t500\t32000"),
+    ("kernel/shmall", "18446744073692774399"),
     ("kernel/shmmax", "18446744073692774399"),
     ("kernel/shmmni", "4096"),
     ("kernel/tainted", "0"),

@@ -182,7 +182,7 @@ pub(super) fn control(thread: &mut Thread, [id, command, at, ..]: Arguments) -> 
     let space = thread.process.space()?;
     match command {
         IPC_INFO => {
-            let limits = [LONGEST, 1, MOST as u64, MOST as u64, LONGEST / PAGE];
+            let limits = [LONGEST, 1, MOST as u64, MOST as u64, LONGEST];
             let bytes: Vec<u8> = limits.into_iter().chain([0; 4]).flat_map(u64::to_le_bytes).collect();
             space.write(at, &bytes)?;
             return Ok(known.last());
