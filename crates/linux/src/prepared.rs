@@ -15,7 +15,7 @@ use crate::network::{Broker, Within};
 use crate::place::{Place, Standing, host_error};
 use crate::pool::Pool;
 use crate::pump::Pumps;
-use crate::stdio::Streams;
+use crate::stdio::{Streams, passes_a_socket};
 use crate::supervise::{Ahead, Supervisor, Watched};
 
 /// Everything instances of one spec share.
@@ -77,7 +77,7 @@ impl Ready {
     /// Where the place's own Unix sockets may be.
     fn within(&self) -> Option<Within> {
         let judges = self.facts.landlock.as_ref().is_ok_and(|abi| abi.judges_sockets());
-        judges.then(|| Within::new(self.recipe.tree.scratch.clone()))
+        (judges && !passes_a_socket(&self.spec)).then(|| Within::new(self.recipe.tree.scratch_folders(&self.spec)))
     }
 
     /// Removes what others left, the first time.

@@ -265,6 +265,18 @@ pub(crate) fn passes_a_file(spec: &Spec) -> bool {
     }
 }
 
+/// Whether a socket is handed over: a Unix socket of the host's can be given a name there.
+pub(crate) fn passes_a_socket(spec: &Spec) -> bool {
+    let is_socket = |stream: BorrowedFd<'_>| {
+        fstat(stream).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Socket)
+    };
+    let Stdio { stdin, stdout, stderr } = &spec.stdio;
+    let inherits = |out: &StreamOut, own: BorrowedFd<'_>| *out == StreamOut::Inherit && is_socket(own);
+    (*stdin == StreamIn::Inherit && is_socket(io::stdin().as_fd()))
+        || inherits(stdout, io::stdout().as_fd())
+        || inherits(stderr, io::stderr().as_fd())
+}
+
 /// A file in memory that holds these bytes and can never hold others.
 fn holding(bytes: &[u8]) -> Result<OwnedFd, Errno> {
     let file = memfd_create(c"stdin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;

@@ -56,6 +56,12 @@ fn a_crowd_is_served_one_after_the_other() {
 }
 
 #[test]
+fn who_gives_up_keeps_nobody_from_being_served_and_nothing_from_ending() {
+    let Some(lab) = within(&["stuck", "/tmp/a"]) else { return };
+    lab.prints("heard word, the same user, 0");
+}
+
+#[test]
 fn no_socket_is_made_or_reached_in_a_folder_of_the_host() {
     let words = ["bind", "/data/own", "connect", "/data/socket", "cd", "/data", "connect", "socket", "bind", "own"];
     let links =

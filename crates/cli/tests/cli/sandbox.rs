@@ -357,3 +357,28 @@ fn a_datagram_socket_is_not_given_to_a_capsule() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && stderr.contains("a socket that is not a connected stream"), "{stderr}");
 }
+
+/// A stream that is the host's can be given a name where it is from. Where one is handed over nothing is bound.
+#[test]
+fn a_socket_of_the_host_that_is_a_stream_gets_no_name() {
+    let lab = Lab::new();
+    if let Some(fact) = lab.lacks("sandbox") {
+        return eprintln!("skipped: {fact}");
+    }
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        return eprintln!("skipped: no python3");
+    }
+    let name = format!("ringfence-test-{}", std::process::id());
+    let script = "\
+import socket, sys
+for number in [0, None]:
+    end = socket.socket(socket.AF_UNIX, fileno=number)
+    try: end.bind('\\0' + sys.argv[1] + str(number)); print('bound')
+    except OSError as error: print(error.errno)";
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut command = lab.command(&["run", "python3", "--", "-c", script, &name]);
+    let ran: crate::lab::Ran = command.stdin(std::os::fd::OwnedFd::from(theirs)).output().unwrap().into();
+    assert_eq!(ran.exits(0).stdout, "13\n13\n");
+    assert!(ours.peer_addr().unwrap().is_unnamed());
+    assert!(!std::fs::read_to_string("/proc/net/unix").unwrap().contains(&name));
+}

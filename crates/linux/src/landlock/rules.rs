@@ -90,15 +90,16 @@ pub(crate) fn grants(spec: &Spec, plan: &Plan, abi: Abi) -> Result<Vec<Grant>, R
 /// changed outside lies below. A grant holds for everything below it, and whoever could be reached by a socket there
 /// would be reached by way of a mount.
 fn socket_folders(spec: &Spec, plan: &Plan) -> Vec<String> {
-    let is_free = |folder: &&str| plan.scratch.is_some() && !spec.mounts.iter().any(|mount| mount.at == *folder);
     let rules: &[PathRule] = spec.permissions.files.rules(Permission::FsCreate);
     let deeper = |folder: &str, rule: &PathRule| match &*rule.0 {
         above if covers(above, folder) => Some(folder.to_owned()),
         below => covers(folder, below).then(|| below.to_owned()),
     };
-    let all = SCRATCH_FOLDERS.into_iter().filter(is_free);
+    let all = plan.scratch_folders(spec).into_iter();
     let all = all.flat_map(|folder| rules.iter().filter_map(move |rule| deeper(folder, rule)));
-    all.filter(|at| !plan.places.iter().any(|place| place.writable && covers(at, &place.at))).collect()
+    // The one folder lies in the other, too.
+    let holds = |at: &str, place: &str| covers(at, place) || covers("/dev/shm", at) && covers("/tmp/.shm", place);
+    all.filter(|at| !plan.places.iter().any(|place| place.writable && holds(at, &place.at))).collect()
 }
 
 enum Target {

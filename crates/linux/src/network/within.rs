@@ -3,58 +3,68 @@
 //! A program may bind one in a folder in memory, where Landlock lets it make sockets and nobody else sees them, or to an
 //! abstract name, which its network namespace keeps. The kernel does that, by what the program's memory says at that
 //! time: every name it could be changed to is one of the same. What may be connected to is another matter, for sockets
-//! of the host can lie in a folder that is granted: the supervisor follows the path once, as the program would, looks at
-//! what it came to, and connects the program's own socket to that.
+//! of the host can lie in a folder that is granted: the supervisor looks for the path on that file system alone, once,
+//! and connects the program's own socket to what is there.
 
-use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2, stat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2, readlink, stat};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, connect, listen};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 
 use super::address::Name;
 use super::ask::{Answer, Ask, Own};
 use super::broker::Desk;
-use super::closing::Lent;
+use crate::sys::Interruptible;
 
-/// How many connections wait at once for somebody to accept others. Each takes a thread, which ends with its listener.
-const MOST_WAITING: usize = 16;
+/// How many connect at once. Each takes a thread: in the kernel the program says how long one waits, and that it does
+/// not, it may take back.
+const MOST_AT_ONCE: usize = 16;
+/// How long one waits before others have their turn.
+const TURN: Duration = Duration::from_millis(20);
+/// How often a path is looked for again that is renamed meanwhile.
+const TRIES: usize = 8;
 
-/// Where Unix sockets may be, in a place where Landlock judges what is bound.
+/// Where Unix sockets may be, in a place where Landlock judges what is bound and no socket is the host's.
 #[derive(Debug)]
 pub(crate) struct Within {
-    /// The file system in memory, by one of its names.
-    scratch: Option<CString>,
-    waiting: Arc<Semaphore>,
+    /// The names of the file system in memory.
+    folders: Vec<&'static str>,
+    connecting: Arc<Semaphore>,
 }
 
 impl Within {
-    pub(crate) fn new(scratch: Option<CString>) -> Self {
-        Within { scratch, waiting: Arc::new(Semaphore::new(MOST_WAITING)) }
+    pub(crate) fn new(folders: Vec<&'static str>) -> Self {
+        Within { folders, connecting: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
     }
 
-    /// What a path leads to for the one who asks, when that is a socket of the place's own.
-    fn find(&self, ask: &Ask, path: &[u8]) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let folder = |name: &str| open(ask.file(name), flags | OFlags::DIRECTORY, Mode::empty());
-        let root = folder("root")?;
-        let scratch = self.scratch.as_deref().ok_or(Errno::ACCESS)?;
-        let scratch = openat2(&root, scratch, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
-        let found = if path.starts_with(b"/") {
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            openat2(&root, path, flags, Mode::empty(), resolve)
-        } else {
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-            openat2(folder("cwd")?, path, flags, Mode::empty(), resolve)
+    /// What a path leads to for the one who asks, when that is a socket on that file system. Nothing is looked at
+    /// elsewhere: what is there it may not even be told.
+    fn find(&self, ask: &Ask, path: &Path) -> Result<OwnedFd, Errno> {
+        let path: PathBuf = match path.is_absolute() {
+            true => path.into(),
+            false => {
+                let place = readlink(ask.file("cwd"), Vec::new())?;
+                let place = place.into_string().map_err(|_| Errno::ACCESS)?;
+                [place.as_ref(), path].iter().collect()
+            }
         };
+        let below = |folder: &&'static str| path.strip_prefix(folder).ok().map(|rest| (*folder, rest));
+        let (folder, rest) = self.folders.iter().find_map(below).ok_or(Errno::ACCESS)?;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let root = open(ask.file("root"), flags | OFlags::DIRECTORY, Mode::empty())?;
+        let folder = openat2(&root, folder, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+        let look = || openat2(&folder, rest, flags, Mode::empty(), resolve);
+        let found = (0..TRIES).map(|_| look()).find(|found| !matches!(found, Err(Errno::AGAIN)));
+        let found = found.unwrap_or(Err(Errno::ACCESS));
         let found = found.map_err(|errno| if errno == Errno::XDEV { Errno::ACCESS } else { errno })?;
-        let what = fstat(&found)?;
-        match FileType::from_raw_mode(what.st_mode) {
-            _ if what.st_dev != fstat(&scratch)?.st_dev => Err(Errno::ACCESS),
+        match FileType::from_raw_mode(fstat(&found)?.st_mode) {
             FileType::Socket => Ok(found),
             _ => Err(Errno::CONNREFUSED),
         }
@@ -94,23 +104,39 @@ impl Desk {
                 (None, SocketAddrUnix::new_abstract_name(name)?)
             }
             path => {
-                let found = within.find(ask, path)?;
+                use std::os::unix::ffi::OsStrExt;
+                let found = within.find(ask, Path::new(std::ffi::OsStr::from_bytes(path)))?;
                 let address = SocketAddrUnix::new(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
                 (Some(found), address)
             }
         };
         // All of that was read by the number of a thread.
         self.check(ask)?;
-        if !own.waits {
-            return Ok(Answer::plain(connect(&own.socket, &address)));
+        let means = Arc::new((own.socket, found));
+        loop {
+            let slot = within.connecting.clone().acquire_owned().await.map_err(|_| Errno::ACCESS)?;
+            let (means, address) = (means.clone(), address.clone());
+            let (sender, mut receiver) = oneshot::channel();
+            let connecting = Interruptible::begin(move || {
+                let connected = connect(&means.0, &address);
+                drop((means, slot));
+                // Who asked may be gone.
+                let _ = sender.send(connected);
+            });
+            // Called off with the question, or with everything: nothing waits on for it.
+            let connecting = connecting.map_err(|_| Errno::NOMEM)?;
+            let connected = match timeout(TURN, &mut receiver).await {
+                Ok(connected) => connected,
+                Err(_) => {
+                    drop(connecting);
+                    receiver.await
+                }
+            };
+            match connected.unwrap_or(Err(Errno::INTR)) {
+                // Its turn is over, and the next one's.
+                Err(Errno::INTR) => {}
+                connected => return Ok(Answer::plain(connected)),
+            }
         }
-        let waiting = within.waiting.clone().acquire_owned().await.map_err(|_| Errno::ACCESS)?;
-        let socket: Lent = own.socket;
-        let connected = spawn_blocking(move || {
-            let connected = connect(&socket, &address);
-            drop((waiting, found));
-            connected
-        });
-        Ok(Answer::plain(connected.await.unwrap_or(Err(Errno::INTR))))
     }
 }

@@ -19,6 +19,7 @@ pub(super) struct WithTests {
     pub(super) close_range: c_long,
     pub(super) prlimit64: c_long,
     pub(super) setsockopt: c_long,
+    pub(super) getsockopt: c_long,
     pub(super) mmap: c_long,
     pub(super) memfd_create: c_long,
     pub(super) shmget: c_long,
@@ -42,6 +43,7 @@ pub(super) const SYSTEM_CALLS_WITH_TESTS: WithTests = WithTests {
     close_range: libc::SYS_close_range,
     prlimit64: libc::SYS_prlimit64,
     setsockopt: libc::SYS_setsockopt,
+    getsockopt: libc::SYS_getsockopt,
     mmap: libc::SYS_mmap,
     memfd_create: libc::SYS_memfd_create,
     shmget: libc::SYS_shmget,
@@ -70,7 +72,7 @@ numbers! {
         SYS_fdatasync SYS_fgetxattr SYS_flistxattr SYS_flock SYS_fstat SYS_fstatfs SYS_fsync SYS_ftruncate
         SYS_futex SYS_futex_waitv SYS_get_robust_list SYS_getcpu SYS_getcwd SYS_getdents64 SYS_getegid SYS_geteuid
         SYS_getgid SYS_getgroups SYS_getitimer SYS_getpeername SYS_getpgid SYS_getpid SYS_getppid SYS_getpriority
-        SYS_getrandom SYS_getresgid SYS_getresuid SYS_getrusage SYS_getsid SYS_getsockname SYS_getsockopt SYS_gettid
+        SYS_getrandom SYS_getresgid SYS_getresuid SYS_getrusage SYS_getsid SYS_getsockname SYS_gettid
         SYS_gettimeofday SYS_getuid SYS_getxattr SYS_inotify_add_watch SYS_inotify_init1 SYS_inotify_rm_watch
         SYS_ioprio_get SYS_ioprio_set SYS_kill SYS_landlock_add_rule SYS_landlock_create_ruleset
         SYS_landlock_restrict_self SYS_lgetxattr SYS_linkat SYS_listxattr SYS_llistxattr SYS_lseek

@@ -109,6 +109,7 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     give(&[calls.sendmsg], &not_connecting(2));
     give(&[calls.personality], &personality());
     give(&[calls.setsockopt], &setsockopt());
+    give(&[calls.getsockopt], &getsockopt());
     let out_of_memory = Rule::Fail(libc::ENOMEM as u16);
     give(&[calls.mmap], &Rule::Test(vec![huge(3, libc::MAP_HUGETLB, out_of_memory.clone())], Box::new(Rule::Allow)));
     give(&[calls.shmget], &Rule::Test(vec![huge(2, libc::SHM_HUGETLB, out_of_memory)], Box::new(Rule::Allow)));
@@ -306,6 +307,16 @@ fn setsockopt() -> Rule {
     };
     let levels = vec![of(libc::IPPROTO_IPV6, &WAYS), of(libc::IPPROTO_IP, &[libc::IP_OPTIONS])];
     Rule::Test(levels, Box::new(Rule::Allow))
+}
+
+/// No descriptor of who is at the other end, which may be the supervisor: as on a kernel before 6.5.
+fn getsockopt() -> Rule {
+    const SO_PEERPIDFD: u32 = 77;
+    let unknown = Rule::Fail(libc::ENOPROTOOPT as u16);
+    let option = Test { argument: 2, mask: u32::MAX, equals: SO_PEERPIDFD, then: unknown };
+    let of = Rule::Test(vec![option], Box::new(Rule::Allow));
+    let level = Test { argument: 1, mask: u32::MAX, equals: libc::SOL_SOCKET as u32, then: of };
+    Rule::Test(vec![level], Box::new(Rule::Allow))
 }
 
 /// Asking for the personality, and setting the ordinary one: the others switch off protections.

@@ -4,6 +4,7 @@
 
 mod call;
 mod descriptors;
+mod interruptible;
 mod landlock;
 #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
 mod names;
@@ -16,6 +17,7 @@ mod terminal;
 mod tree;
 
 pub(crate) use descriptors::{close_range, duplicate};
+pub(crate) use interruptible::Interruptible;
 pub(crate) use landlock::{
     RulesetAttributes, landlock_abi, landlock_add_path, landlock_create, landlock_restrict_self,
 };

@@ -133,6 +133,12 @@ impl Plan {
         Ok(Plan { root, operations, places, system, devices, console, program, scratch, room })
     }
 
+    /// The names of the file system in memory that programs may use.
+    pub(crate) fn scratch_folders(&self, spec: &Spec) -> Vec<&'static str> {
+        let is_free = |folder: &&str| !spec.mounts.iter().any(|mount| mount.at == *folder);
+        SCRATCH_FOLDERS.into_iter().filter(|_| self.scratch.is_some()).filter(is_free).collect()
+    }
+
     /// Which file is the user's terminal, when the place has it.
     pub(crate) fn console(&self) -> Option<Identity> {
         self.console.as_ref().map(|console| console.source.identity)

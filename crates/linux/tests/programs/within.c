@@ -95,6 +95,61 @@ static void crowded(const char *path) {
     for (int i = 0; i < CROWD; i++) pthread_join(crowd[i], NULL);
 }
 
+static int given_up;
+static struct sockaddr_un full;
+static socklen_t full_length;
+
+static void *waits_for_nobody(void *none) {
+    connect(given_up, (void *)&full, full_length);
+    return none;
+}
+
+/* Ends while a connection is waited for that nobody accepts, whose socket is connected elsewhere meanwhile and holds the
+   very listener. */
+static void give_up(const char *path, int toggles) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.%d", path, getpid());
+    struct sockaddr_un other;
+    full_length = address(name, &full);
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), first = socket(AF_UNIX, SOCK_STREAM, 0), ends = 0;
+    if (bind(listener, (void *)&full, full_length) || listen(listener, 0)) return say("listen", -1);
+    if (connect(first, (void *)&full, full_length)) return say("connect", -1);
+    strcat(name, "b");
+    socklen_t length = address(name, &other);
+    int second = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (bind(second, (void *)&other, length) || listen(second, 4)) return say("listen", -1);
+    given_up = socket(AF_UNIX, SOCK_STREAM | (toggles ? SOCK_NONBLOCK : 0), 0);
+    pthread_t thread;
+    pthread_create(&thread, NULL, waits_for_nobody, NULL);
+    for (int i = 0; toggles && i < 20000; i++) fcntl(given_up, F_SETFL, i % 2 ? O_NONBLOCK : 0);
+    usleep(20000);
+    fcntl(given_up, F_SETFL, O_NONBLOCK);
+    connect(given_up, (void *)&other, length);
+    fcntl(second, F_SETFL, O_NONBLOCK);
+    if ((ends = accept(second, NULL, NULL)) >= 0) {
+        char control[CMSG_SPACE(sizeof(int))] = {0}, byte = 'x';
+        struct iovec part = {&byte, 1};
+        struct msghdr message = {
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET, header->cmsg_type = SCM_RIGHTS, header->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(header), &listener, sizeof listener);
+        sendmsg(ends, &message, 0);
+    }
+}
+
+/* However many give up, others are served. */
+static void stuck(const char *path) {
+    int status;
+    for (int i = 0; i < 40; i++)
+        if (fork() == 0) {
+            give_up(path, i % 2);
+            _exit(0);
+        }
+    while (wait(&status) > 0) {}
+    talk(path, SOCK_STREAM);
+}
+
 static struct sockaddr_un shared;
 static const char *names[2];
 static volatile int racing = 1;
@@ -179,6 +234,7 @@ int main(int count, char **words) {
         else if (!strcmp(what, "link")) say("link", symlink(words[i + 2], path)), i += 2;
         else if (!strcmp(what, "cd")) say("cd", chdir(path)), i++;
         else if (!strcmp(what, "crowded")) crowded(path), i++;
+        else if (!strcmp(what, "stuck")) stuck(path), i++;
         else if (!strcmp(what, "race")) race(path, words[i + 2]), i += 2;
         else if (!strcmp(what, "swapped")) swapped(atoi(path)), i++;
         else return 99;

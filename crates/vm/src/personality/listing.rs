@@ -1,6 +1,6 @@
 //! What is in folders: `getdents(2)`, `getdents64(2)`.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use ringfence_abi::{Call, FileKind, Reply};
 use ringfence_isolation::FileUse;
@@ -47,7 +47,7 @@ impl Thread {
             Kind::Folder(_, extra) => &extra[..],
             Kind::Listing(extra) => {
                 made = lock(extra);
-                &made[..]
+                &made.names[..]
             }
             _ => &[],
         };
@@ -104,10 +104,11 @@ fn list(thread: &mut Thread, [number, at, length, ..]: Arguments, kind_first: bo
     if *position == 0 {
         *stage = Stage::Dots(0);
         // What there is may be something else than when it was opened, or listed before.
-        if let Kind::Listing(names) = &open.kind
+        if let Kind::Listing(listing) = &open.kind
             && let Some(Kind::Listing(now)) = special::look(thread, &open.path)
         {
-            *lock(names) = now.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let names = std::mem::take(&mut lock(&now).names);
+            lock(listing).renew(&thread.world, names)?;
         }
     }
     let entries = match &open.kind {

@@ -84,7 +84,7 @@ pub(super) enum Kind {
     /// A folder of the system's.
     SystemFolder(rustix::fd::OwnedFd),
     /// A folder that only exists here, with its names.
-    Listing(Mutex<Vec<Vec<u8>>>),
+    Listing(Mutex<Listing>),
     /// A file whose content was made when it was opened.
     Text(Vec<u8>),
     Device(Device),
@@ -117,6 +117,24 @@ pub(super) enum Kind {
     Master(Arc<Terminal>),
 }
 
+/// The names in a folder that is made here.
+pub(super) struct Listing {
+    pub(super) names: Vec<Vec<u8>>,
+    /// What the host keeps for them when they are not those it was opened with.
+    kept: Option<Kept>,
+}
+
+impl Listing {
+    /// Puts others in their place; `ENOMEM` when there is no memory for them.
+    pub(super) fn renew(&mut self, world: &World, names: Vec<Vec<u8>>) -> Result<(), Errno> {
+        let bytes = bytes_of(&names);
+        world.may_keep(bytes)?;
+        self.kept = Some(Kept::of(&world.machine, bytes));
+        self.names = names;
+        Ok(())
+    }
+}
+
 /// About what the host keeps for each.
 const EACH: usize = 512;
 
@@ -127,14 +145,14 @@ pub(super) fn bytes_of(texts: &[Vec<u8>]) -> usize {
 
 impl Kind {
     pub(super) fn listing(names: Vec<Vec<u8>>) -> Kind {
-        Kind::Listing(Mutex::new(names))
+        Kind::Listing(Mutex::new(Listing { names, kept: None }))
     }
 
     /// What the host keeps for content and names that were made for it.
     fn bytes(&self) -> usize {
         match self {
             Kind::Text(text) => text.capacity(),
-            Kind::Listing(names) => bytes_of(&lock(names)),
+            Kind::Listing(listing) => bytes_of(&lock(listing).names),
             Kind::Folder(_, names) => bytes_of(names),
             _ => 0,
         }

@@ -61,7 +61,7 @@ impl Capturing<'_> {
             Kind::Folder(..) => state::Kind::Folder,
             Kind::System(_) => state::Kind::System,
             Kind::SystemFolder(_) => state::Kind::SystemFolder,
-            Kind::Listing(names) => state::Kind::Listing(lock(names).clone()),
+            Kind::Listing(listing) => state::Kind::Listing(lock(listing).names.clone()),
             Kind::Text(text) => state::Kind::Text(text.clone()),
             Kind::Device(device) => state::Kind::Device(device.number()),
             Kind::Memory(node) | Kind::MemoryFolder(node) => state::Kind::Memory(self.node(node)?),
