@@ -77,7 +77,7 @@ impl Ready {
     /// Where the place's own Unix sockets may be.
     fn within(&self) -> Option<Within> {
         let judges = self.facts.landlock.as_ref().is_ok_and(|abi| abi.judges_sockets());
-        (judges && !passes_a_socket(&self.spec)).then(|| Within::new(self.recipe.tree.scratch_folders(&self.spec)))
+        (judges && !passes_a_socket(&self.spec)).then(|| Within::new(self.recipe.tree.scratch.clone()))
     }
 
     /// Removes what others left, the first time.

@@ -95,7 +95,7 @@ fn socket_folders(spec: &Spec, plan: &Plan) -> Vec<String> {
         above if covers(above, folder) => Some(folder.to_owned()),
         below => covers(folder, below).then(|| below.to_owned()),
     };
-    let all = plan.scratch_folders(spec).into_iter();
+    let all = plan.scratch.iter().filter_map(|folder| folder.to_str().ok());
     let all = all.flat_map(|folder| rules.iter().filter_map(move |rule| deeper(folder, rule)));
     // The one folder lies in the other, too.
     let holds = |at: &str, place: &str| covers(at, place) || covers("/dev/shm", at) && covers("/tmp/.shm", place);

@@ -1,6 +1,6 @@
 //! Pid 1. Runs after a clone: it allocates nothing, takes no lock and does not panic.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
@@ -129,7 +129,7 @@ fn watch(launch: &Launch<'_>, program: i32) -> ! {
     // What pid 2 has of these it has for itself.
     let _ = sys::close_range(0, 2, false);
     let Ok(children) = sys::signal_descriptor(1 << (libc::SIGCHLD - 1)) else { sys::exit(1) };
-    let scratch = launch.recipe.disk.zip(launch.recipe.tree.scratch.as_deref());
+    let scratch = launch.recipe.disk.zip(launch.recipe.tree.scratch.first().map(CString::as_c_str));
     let timeout = scratch.map(|_| &LOOK);
     let mut orders = Orders::default();
     loop {

@@ -6,6 +6,7 @@
 //! of the host can lie in a folder that is granted: the supervisor looks for the path on that file system alone, once,
 //! and connects the program's own socket to what is there.
 
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,12 +35,12 @@ const TRIES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Within {
     /// The names of the file system in memory.
-    folders: Vec<&'static str>,
+    folders: Vec<CString>,
     connecting: Arc<Semaphore>,
 }
 
 impl Within {
-    pub(crate) fn new(folders: Vec<&'static str>) -> Self {
+    pub(crate) fn new(folders: Vec<CString>) -> Self {
         Within { folders, connecting: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
     }
 
@@ -54,13 +55,15 @@ impl Within {
                 [place.as_ref(), path].iter().collect()
             }
         };
-        let below = |folder: &&'static str| path.strip_prefix(folder).ok().map(|rest| (*folder, rest));
-        let (folder, rest) = self.folders.iter().find_map(below).ok_or(Errno::ACCESS)?;
+        let below = |folder: &CString| Some(path.strip_prefix(folder.to_str().ok()?).ok()?.to_owned());
+        let found = self.folders.iter().find_map(|folder| Some((folder, below(folder)?)));
+        let (folder, rest) = found.ok_or(Errno::ACCESS)?;
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let root = open(ask.file("root"), flags | OFlags::DIRECTORY, Mode::empty())?;
-        let folder = openat2(&root, folder, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
+        let folder =
+            openat2(&root, folder.as_c_str(), flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        let look = || openat2(&folder, rest, flags, Mode::empty(), resolve);
+        let look = || openat2(&folder, &rest, flags, Mode::empty(), resolve);
         let found = (0..TRIES).map(|_| look()).find(|found| !matches!(found, Err(Errno::AGAIN)));
         let found = found.unwrap_or(Err(Errno::ACCESS));
         let found = found.map_err(|errno| if errno == Errno::XDEV { Errno::ACCESS } else { errno })?;

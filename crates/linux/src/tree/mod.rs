@@ -13,6 +13,7 @@
 //! there, and checked against the identity they had when the plan was made: what was swapped in
 //! between is not mounted.
 
+mod devices;
 mod extent;
 mod operation;
 mod overlay;
@@ -25,11 +26,12 @@ mod system;
 mod target;
 mod whole;
 
+pub(crate) use devices::TERMINALS;
 pub(crate) use extent::{FILES, covers};
 pub(crate) use operation::{Operation, PAGE, Protection, Spot};
 pub(crate) use overlay::Overlay;
 pub(crate) use place::{Identity, Source};
-pub(crate) use plan::{Furniture, PROGRAM, Place, Plan, Root, SCRATCH_FOLDERS, TERMINALS, is_granted};
+pub(crate) use plan::{Furniture, PROGRAM, Place, Plan, Root, SCRATCH_FOLDERS, is_granted};
 pub(crate) use problem::PlanError;
 pub(crate) use raise::raise;
 pub(crate) use room::{Room, is_full};

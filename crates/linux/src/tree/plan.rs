@@ -12,7 +12,7 @@ use super::PlanError;
 use super::extent::{Extent, changes, covers, extent};
 use super::system::{self, Found};
 use super::target::{check_target, obstacle};
-use crate::console::{self, Console};
+use crate::console::Console;
 use crate::network;
 
 use super::{Identity, Operation, Overlay, PAGE, Protection, Room, Source, Spot, overlay};
@@ -24,8 +24,6 @@ const SCRATCH: u64 = 1 << 30;
 const OWN_FILES: u64 = 16;
 /// Folders of the new tree that live in memory: the capsule's to use where its permissions say so.
 pub(crate) const SCRATCH_FOLDERS: [&str; 2] = ["/tmp", "/dev/shm"];
-/// Where the terminals are that programs make.
-pub(crate) const TERMINALS: &str = "/dev/pts";
 /// Where the program is mounted when it is not part of the system.
 pub(crate) const PROGRAM: &str = "/program";
 
@@ -43,8 +41,8 @@ pub(crate) struct Plan {
     pub(crate) console: Option<Console>,
     /// The program, in the capsule's tree.
     pub(crate) program: CString,
-    /// Where what is made in memory can be measured, when the capsule has a folder there.
-    pub(crate) scratch: Option<CString>,
+    /// The names of the file system in memory that the capsule has; by the first one what is made there can be measured.
+    pub(crate) scratch: Vec<CString>,
     /// What the folders of the host that can be changed can hold, when the disk is limited.
     pub(crate) room: Option<Room>,
 }
@@ -80,11 +78,11 @@ pub(crate) enum Furniture {
 }
 
 /// Collects operations, making each folder once.
-struct Builder {
-    operations: Vec<Operation>,
+pub(super) struct Builder {
+    pub(super) operations: Vec<Operation>,
     made: BTreeSet<String>,
     overlays: Overlays,
-    console: Option<Console>,
+    pub(super) console: Option<Console>,
 }
 
 /// Where changes are kept apart, if they are.
@@ -131,12 +129,6 @@ impl Plan {
         }
         let Builder { operations, console, .. } = builder;
         Ok(Plan { root, operations, places, system, devices, console, program, scratch, room })
-    }
-
-    /// The names of the file system in memory that programs may use.
-    pub(crate) fn scratch_folders(&self, spec: &Spec) -> Vec<&'static str> {
-        let is_free = |folder: &&str| !spec.mounts.iter().any(|mount| mount.at == *folder);
-        SCRATCH_FOLDERS.into_iter().filter(|_| self.scratch.is_some()).filter(is_free).collect()
     }
 
     /// Which file is the user's terminal, when the place has it.
@@ -209,7 +201,7 @@ impl Overlays {
 }
 
 impl Builder {
-    fn folder(&mut self, at: &str) -> Result<(), PlanError> {
+    pub(super) fn folder(&mut self, at: &str) -> Result<(), PlanError> {
         let mut path = String::new();
         for name in at.split('/').filter(|name| !name.is_empty()) {
             let at = Spot { parent: relative(&path)?, name: text(name)? };
@@ -223,14 +215,14 @@ impl Builder {
     }
 
     /// `at`, with the folder above it made.
-    fn below_its_folder(&mut self, at: &str) -> Result<Spot, PlanError> {
+    pub(super) fn below_its_folder(&mut self, at: &str) -> Result<Spot, PlanError> {
         let at = spot(at)?;
         let parent = at.parent.to_string_lossy().into_owned();
         self.folder(&parent)?;
         Ok(at)
     }
 
-    fn attach(&mut self, source: Source, at: &str, protection: Protection) -> Result<(), PlanError> {
+    pub(super) fn attach(&mut self, source: Source, at: &str, protection: Protection) -> Result<(), PlanError> {
         if source.is_folder {
             self.folder(at)?;
         } else if self.made.insert(at.to_owned()) {
@@ -260,7 +252,7 @@ impl Builder {
         Ok(())
     }
 
-    fn link(&mut self, at: &str, target: &str) -> Result<(), PlanError> {
+    pub(super) fn link(&mut self, at: &str, target: &str) -> Result<(), PlanError> {
         let at = self.below_its_folder(at)?;
         self.operations.push(Operation::Link { at, target: text(target)? });
         Ok(())
@@ -319,38 +311,8 @@ impl Builder {
         self.file("/etc/nsswitch.conf", NAME_SERVICES.into())
     }
 
-    fn devices(&mut self, spec: &Spec) -> Result<Vec<String>, PlanError> {
-        let mut devices = Vec::new();
-        for name in system::DEVICES {
-            let (path, at) = (PathBuf::from("/dev").join(name), format!("/dev/{name}"));
-            let source = Source::look(&path);
-            let source = source.map_err(|source| PlanError::Open { from: path, at: at.clone(), source })?;
-            self.attach(source, &at, Protection::DEVICE)?;
-            devices.push(at);
-        }
-        self.folder(TERMINALS)?;
-        self.operations.push(Operation::Terminals { at: spot(TERMINALS)? });
-        // One of the program's own, or the user's.
-        let owns = spec.session.terminal.is_some();
-        self.console = if owns { None } else { console::of_user(spec) };
-        if owns || self.console.is_some() {
-            let path = console::PATH.to_string_lossy().into_owned();
-            let at = self.below_its_folder(&path)?;
-            self.operations.push(Operation::Target(at.clone()));
-            self.operations.push(match &self.console {
-                Some(console) => Operation::Console { source: console.source.clone(), at },
-                None => Operation::Terminal { at },
-            });
-            devices.push(path);
-        }
-        for (name, target) in system::DEVICE_LINKS {
-            self.link(&format!("/dev/{name}"), target)?;
-        }
-        Ok(devices)
-    }
-
     /// One file system in memory under two names, so that one size bounds both.
-    fn scratch(&mut self, spec: &Spec, furniture: Furniture) -> Result<Option<CString>, PlanError> {
+    fn scratch(&mut self, spec: &Spec, furniture: Furniture) -> Result<Vec<CString>, PlanError> {
         let is_free = |folder: &str| !spec.mounts.iter().any(|mount| mount.at == folder);
         let is_there = |folder: &str| match furniture {
             Furniture::Bare | Furniture::None => false,
@@ -359,7 +321,7 @@ impl Builder {
         };
         let free: Vec<&str> =
             SCRATCH_FOLDERS.into_iter().filter(|folder| is_free(folder) && is_there(folder)).collect();
-        let Some((first, others)) = free.split_first() else { return Ok(None) };
+        let Some((first, others)) = free.split_first() else { return Ok(Vec::new()) };
         self.folder(first)?;
         let (size, files) = Self::scratch_bounds(spec.limits.disk.map_or(SCRATCH, |bytes| bytes.0))?;
         self.operations.push(Operation::Memory { at: spot(first)?, size, files, protection: Protection::WRITABLE });
@@ -381,7 +343,7 @@ impl Builder {
                 }
             }
         }
-        Ok(Some(text(first)?))
+        free.into_iter().map(text).collect()
     }
 
     /// Gives the folders in memory less room.
@@ -494,7 +456,7 @@ fn text(text: &str) -> Result<CString, PlanError> {
 }
 
 /// A path of the tree as a name in a folder.
-fn spot(at: &str) -> Result<Spot, PlanError> {
+pub(super) fn spot(at: &str) -> Result<Spot, PlanError> {
     let (parent, name) = at.rsplit_once('/').unwrap_or(("", at));
     Ok(Spot { parent: relative(parent)?, name: text(name)? })
 }

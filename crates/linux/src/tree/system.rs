@@ -8,18 +8,6 @@ use super::Source;
 /// What a small file of `/etc` is: it is copied, which takes less time than a mount.
 pub(super) const SMALL: u64 = 64 << 10;
 
-/// Devices that give nothing of the host. The last is whatever terminal controls the session of who opens it: `tty(4)`.
-pub(super) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-
-/// Links in `/dev` that programs expect.
-pub(super) const DEVICE_LINKS: [(&str, &str); 5] = [
-    ("ptmx", "pts/ptmx"),
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-];
-
 /// How one of the folders is on the host.
 pub(super) enum Found {
     /// A symbolic link, relative to the root.
