@@ -8,8 +8,6 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 
-use rustix::net::{AddressFamily, sockopt};
-
 use crate::sys;
 
 /// How many are closed at once.
@@ -53,10 +51,6 @@ impl Drop for Lent {
 fn may_linger(socket: BorrowedFd<'_>) -> bool {
     /// `TCP_CLOSE` and `TCP_LISTEN`, as the first byte of `TCP_INFO` has them.
     const NONE: [u8; 2] = [7, 10];
-    // What lies in the queue of a Unix socket ends with it.
-    if sockopt::socket_domain(socket) == Ok(AddressFamily::UNIX) {
-        return true;
-    }
     let mut information = [0];
     let got = sys::socket_option(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut information);
     got.is_ok() && !NONE.contains(&information[0])
