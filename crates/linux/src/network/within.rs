@@ -115,14 +115,19 @@ impl Desk {
         };
         // All of that was read by the number of a thread.
         self.check(ask)?;
-        let means = Arc::new((own.socket, found));
+        // Between turns nothing of the program's is held: what lies in a socket's queue ends with it, and may take long.
+        drop(own);
+        let found = Arc::new(found);
         loop {
             let slot = within.connecting.clone().acquire_owned().await.map_err(|_| Errno::ACCESS)?;
-            let (means, address) = (means.clone(), address.clone());
+            let own = ask.own()?;
+            self.check(ask)?;
+            self.within(&own)?;
+            let (found, address) = (found.clone(), address.clone());
             let (sender, mut receiver) = oneshot::channel();
             let connecting = Interruptible::begin(move || {
-                let connected = connect(&means.0, &address);
-                drop((means, slot));
+                let connected = connect(&own.socket, &address);
+                drop((own, found, slot));
                 // Who asked may be gone.
                 let _ = sender.send(connected);
             });
@@ -135,7 +140,7 @@ impl Desk {
                     receiver.await
                 }
             };
-            match connected.unwrap_or(Err(Errno::INTR)) {
+            match connected.unwrap_or(Err(Errno::IO)) {
                 // Its turn is over, and the next one's.
                 Err(Errno::INTR) => {}
                 connected => return Ok(Answer::plain(connected)),

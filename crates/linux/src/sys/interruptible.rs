@@ -2,19 +2,25 @@
 
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, Once, PoisonError};
-use std::thread::{self, Builder};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread::Builder;
 use std::time::Duration;
 
 /// Enough for one system call.
 const STACK: usize = 64 * 1024;
 /// How often a thread is signalled that is not yet in its call, or has just made another.
-const AGAIN: Duration = Duration::from_micros(100);
+const AGAIN: Duration = Duration::from_micros(500);
 /// What is there in the place of a number before a thread has begun, and when it has done its work.
 const NOT_YET: i32 = 0;
 const DONE: i32 = -1;
 
-/// Work on a thread of its own. When this is dropped, system calls that it waits in end with `EINTR` until it is done.
+/// What ends a call. Nothing is done at it where nobody asked for it, and it is one of those that come also when no more
+/// signals can be kept: whoever shares this user may see to that (`RLIMIT_SIGPENDING`).
+const SIGNAL: libc::c_int = libc::SIGURG;
+
+/// Work on a thread of its own. When this is dropped, system calls that it waits in end with `EINTR` until it is done;
+/// nobody waits for that.
 #[derive(Debug)]
 pub(crate) struct Interruptible(Arc<Worker>);
 
@@ -25,52 +31,92 @@ struct Worker {
     ending: Mutex<()>,
 }
 
+/// Says at the end that the work is done, however it ended.
+struct Ending(Arc<Worker>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ending = self.0.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.number.store(DONE, SeqCst);
+    }
+}
+
+impl Worker {
+    /// Whether it is done; if not, it is signalled.
+    fn is_done(&self) -> bool {
+        let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.number.load(SeqCst) {
+            DONE => return true,
+            NOT_YET => {}
+            number => interrupt(number),
+        }
+        false
+    }
+}
+
 impl Interruptible {
     pub(crate) fn begin(work: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        static HANDLER: Once = Once::new();
-        HANDLER.call_once(handle);
+        LazyLock::force(&CALLER_OFF);
         let worker = Arc::new(Worker { number: AtomicI32::new(NOT_YET), ending: Mutex::default() });
-        let own = worker.clone();
+        let own = Ending(worker.clone());
         Builder::new().name("ringfence-waits".into()).stack_size(STACK).spawn(move || {
             take_signal();
-            own.number.store(rustix::thread::gettid().as_raw_nonzero().get(), SeqCst);
+            own.0.number.store(rustix::thread::gettid().as_raw_nonzero().get(), SeqCst);
             work();
-            let _ending = own.ending.lock().unwrap_or_else(PoisonError::into_inner);
-            own.number.store(DONE, SeqCst);
+            drop(own);
         })?;
         Ok(Interruptible(worker))
     }
 }
 
+/// Who calls threads off.
+static CALLER_OFF: LazyLock<Option<Sender<Arc<Worker>>>> = LazyLock::new(|| {
+    handle();
+    let (sender, receiver) = channel();
+    let caller = Builder::new().name("ringfence-calls-off".into()).stack_size(STACK);
+    caller.spawn(move || call_off(&receiver)).ok().map(|_| sender)
+});
+
+fn call_off(receiver: &Receiver<Arc<Worker>>) {
+    let mut waiting: Vec<Arc<Worker>> = Vec::new();
+    loop {
+        let more = match waiting.is_empty() {
+            true => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => receiver.recv_timeout(AGAIN),
+        };
+        match more {
+            Ok(more) => waiting.push(more),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        waiting.retain(|worker| !worker.is_done());
+    }
+}
+
 impl Drop for Interruptible {
     fn drop(&mut self) {
-        loop {
-            let ending = self.0.ending.lock().unwrap_or_else(PoisonError::into_inner);
-            match self.0.number.load(SeqCst) {
-                DONE => return,
-                NOT_YET => {}
-                number => interrupt(number),
-            }
-            drop(ending);
-            thread::sleep(AGAIN);
+        if !self.0.is_done()
+            && let Some(caller) = &*CALLER_OFF
+        {
+            // It never ends.
+            let _ = caller.send(self.0.clone());
         }
     }
 }
 
-/// A signal that a C library leaves to programs.
-fn signal() -> libc::c_int {
-    libc::SIGRTMIN() + 6
-}
-
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// Has the signal do nothing but to end the call that a thread waits in: no `SA_RESTART`.
+/// Has the signal do nothing but to end the call that a thread waits in: no `SA_RESTART`. Who handles it already goes on
+/// doing so.
 fn handle() {
-    // SAFETY: an all-zero `sigaction` is valid; the handler is a function that may run at any time; nothing is written.
+    // SAFETY: all-zero `sigaction`s are valid and outlive the calls; the handler is a function that may run at any time.
     unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
+        let (mut action, mut before): (libc::sigaction, libc::sigaction) = std::mem::zeroed();
         action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
-        libc::sigaction(signal(), &raw const action, std::ptr::null_mut());
+        libc::sigaction(SIGNAL, std::ptr::null(), &raw mut before);
+        if [libc::SIG_DFL, libc::SIG_IGN].contains(&before.sa_sigaction) {
+            libc::sigaction(SIGNAL, &raw const action, std::ptr::null_mut());
+        }
     }
 }
 
@@ -80,7 +126,7 @@ fn take_signal() {
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, signal());
+        libc::sigaddset(&raw mut set, SIGNAL);
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
     }
 }
@@ -88,7 +134,7 @@ fn take_signal() {
 /// `tgkill(2)`, to a thread of this process that has not ended.
 fn interrupt(thread: i32) {
     // SAFETY: no memory is passed.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal()) };
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, SIGNAL) };
 }
 
 #[cfg(test)]

@@ -167,9 +167,11 @@ pub(super) fn execute(
     let command = Command { path, arguments, environment, random, user };
     let open = |path: &[u8]| thread.open_program(path);
     let loaded = loader::load(&world.machine, &world.ledger(), command, file, &open, world.vdso.as_ref())?;
+    // It may be another's afterwards.
+    let number = thread.member.id;
     thread.end_others()?;
     thread.give_up_locks();
-    thread.world.handed.owner_ended(thread.member.id);
+    thread.world.handed.owner_ended(number);
     thread.process.alarms.clear(false);
     thread.give_desk_up();
     // Other code is where it made calls.
