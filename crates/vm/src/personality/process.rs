@@ -96,6 +96,9 @@ pub(super) struct Process {
     pub(super) awaited: Mutex<Option<tokio::sync::oneshot::Sender<i32>>>,
 }
 
+/// No number among the threads of a process.
+pub(super) const NO_PLACE: u32 = u32::MAX;
+
 /// What others know of a thread.
 pub(super) struct Member {
     pub(super) id: u32,
@@ -122,6 +125,8 @@ pub(super) struct Member {
     pub(super) name: Mutex<Vec<u8>>,
     /// It waits in a call.
     pub(super) is_asleep: AtomicBool,
+    /// Its number among the threads of its process: `rseq(2)`; [`NO_PLACE`] before somebody asks.
+    pub(super) place: AtomicU32,
     /// It ends, and owns no lock any more.
     pub(super) leaves: AtomicBool,
 }
@@ -147,6 +152,7 @@ impl Member {
             first_slack: AtomicU64::new(self.first_slack.load(SeqCst)),
             name: Mutex::new(lock(&self.name).clone()),
             is_asleep: AtomicBool::new(false),
+            place: AtomicU32::new(NO_PLACE),
             leaves: AtomicBool::new(false),
         }
     }

@@ -1,7 +1,7 @@
 //! Restartable sequences: `rseq(2)`, the kernel's `Documentation/userspace-api/rseq.rst` and `linux/rseq.h`.
 //!
-//! The number of a processor of the machine is the number of a thread's processor: a thread has it from its first
-//! instruction to its last, and no other thread has it meanwhile. So no two sequences ever run at once on what they
+//! The number of a thread's processor is the thread's number among those of its process: it has it from when it asks to
+//! its last instruction, and no other thread has it meanwhile. So no two sequences ever run at once on what they
 //! take for the same processor, whatever the host does with the threads. Who has a number that no processor has which
 //! it may run on is told none, as one who never registered: it makes no sequences, and asks `getcpu(2)`. A sequence is aborted when the thread is
 //! kicked out of the guest within it, when a handler of a signal is to run, and when `membarrier(2)` asks for that.
@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use rustix::io::Errno;
 
+use super::process::{Member, NO_PLACE, lock};
 use super::thread::Thread;
 use super::{Answer, Arguments, int, scheduling};
 use crate::kvm::USER_END;
@@ -53,11 +54,22 @@ struct Sequence {
 }
 
 impl Thread {
+    /// The least number that no other thread of the process has, which it keeps.
+    fn place(&self) -> u32 {
+        let threads = lock(&self.process.threads);
+        let place = |member: &Member| member.place.load(SeqCst);
+        if place(&self.member) == NO_PLACE {
+            let is_free = |number: &u32| threads.values().all(|member| place(member) != *number);
+            self.member.place.store((0..NO_PLACE).find(is_free).unwrap_or(NO_PLACE), SeqCst);
+        }
+        place(&self.member)
+    }
+
     /// Tells the program which processor its thread has; `EFAULT` when it cannot be told.
     pub(super) fn tell_processor(&self) -> Result<(), Errno> {
         let Some(registered) = self.rseq else { return Ok(()) };
         let space = self.process.space()?;
-        let own = self.member.processor.load(SeqCst);
+        let own = self.place();
         let is_there = scheduling::allowed(&self.member).checked_shr(own).is_some_and(|rest| rest & 1 != 0);
         let (start, number) = if is_there { (own, own) } else { (0, NO_NUMBER) };
         space.write_u32(registered.at + START_AT, start)?;

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::files::Descriptors;
 use super::limits::Limits;
 use super::open::{Kind, Open};
-use super::process::{Image, Member, Parts, Place, Process, lock};
+use super::process::{Image, Member, NO_PLACE, Parts, Place, Process, lock};
 use super::rseq::Registration;
 use super::signals::{self, Cause};
 use super::thread::Thread;
@@ -88,6 +88,7 @@ pub(super) fn member(id: u32, blocked: u64) -> Arc<Member> {
         first_slack: AtomicU64::new(super::prctl::SLACK),
         name: Mutex::default(),
         is_asleep: AtomicBool::new(false),
+        place: AtomicU32::new(NO_PLACE),
         leaves: AtomicBool::new(false),
     })
 }

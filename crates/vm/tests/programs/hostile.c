@@ -30,7 +30,7 @@ static int spared(int number) {
     switch (number) {
     case 11: case 10: case 9: case 25: case 28: case 12: case 15: case 23: case 34: case 35: case 7: case 56: case 57:
     case 58: case 59: case 60: case 61: case 62: case 130: case 158: case 200: case 202: case 230: case 231:
-    case 234: case 247: case 270: case 271: case 322: case 435: case 3: case 436: case 33: case 292: case 13: case 14:
+    case 65: case 69: case 70: case 220: case 234: case 247: case 270: case 271: case 322: case 435: case 3: case 436: case 33: case 292: case 13: case 14:
         return 1;
     }
     return 0;
