@@ -43,7 +43,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("ln", "@ -s lines soft && cat soft; @ lines hard && cat hard"),
     ("mkdir", "@ -p a/b/c && ls a/b; @ a"),
     ("rmdir", "mkdir a; @ a; @ folder"),
-    ("touch", "@ -d 2001-02-03 new && stat -c %Y new"),
+    ("touch", "@ -d '2001-02-03 04:05:06' new && stat -c %Y new"),
     ("stat", "@ -c '%s %F %h' lines folder"),
     ("dd", "@ if=lines bs=3 count=2 skip=1 2>/dev/null"),
     ("truncate", "@ -s 3 lines && cat lines; @ -s 10 lines && wc -c < lines"),
