@@ -13,8 +13,8 @@ use rustix::termios::isatty;
 use crate::launch::above_streams;
 use crate::tree::{Identity, Source};
 
-/// Where a program finds its terminal: one of its own (`--tty`), or the user's when that is one of its streams. The mount it is on keeps its mode and
-/// owner, which whoever has a descriptor of the host's own file could change for everybody.
+/// Where a program finds its terminal: one of its own (`--tty`), or the user's when that is one of its streams. The mount
+/// it is on keeps its mode and owner, which whoever has a descriptor of the host's own file could change for everybody.
 pub(crate) const PATH: &CStr = c"/dev/console";
 
 /// The user's terminal, as a place has it.

@@ -92,7 +92,7 @@ impl Desk {
         let own = ask.own()?;
         self.check(ask)?;
         if own.is_unix() {
-            return self.listen_within(&own, ask.integer(1)).map(Answer::plain);
+            return self.listen_within(&own, ask.integer(1));
         }
         if !own.is_stream() {
             return Err(Errno::OPNOTSUPP);

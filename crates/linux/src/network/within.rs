@@ -6,8 +6,9 @@
 //! of the host can lie in a folder that is granted: the supervisor looks for the path on that file system alone, once,
 //! and connects the program's own socket to what is there.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ const TURN: Duration = Duration::from_millis(20);
 /// How often a path is looked for again that is renamed meanwhile.
 const TRIES: usize = 8;
 
-/// Where Unix sockets may be, in a place where Landlock judges what is bound and no socket is the host's.
+/// Where Unix sockets may be, in a place where Landlock judges what is bound and no Unix socket is the host's.
 #[derive(Debug)]
 pub(crate) struct Within {
     /// The names of the file system in memory.
@@ -55,7 +56,7 @@ impl Within {
                 [place.as_ref(), path].iter().collect()
             }
         };
-        let below = |folder: &CString| Some(path.strip_prefix(folder.to_str().ok()?).ok()?.to_owned());
+        let below = |folder: &CString| path.strip_prefix(OsStr::from_bytes(folder.as_bytes())).ok();
         let found = self.folders.iter().find_map(|folder| Some((folder, below(folder)?)));
         let (folder, rest) = found.ok_or(Errno::ACCESS)?;
         let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -63,7 +64,7 @@ impl Within {
         let folder =
             openat2(&root, folder.as_c_str(), flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)?;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        let look = || openat2(&folder, &rest, flags, Mode::empty(), resolve);
+        let look = || openat2(&folder, rest, flags, Mode::empty(), resolve);
         let found = (0..TRIES).map(|_| look()).find(|found| !matches!(found, Err(Errno::AGAIN)));
         let found = found.unwrap_or(Err(Errno::ACCESS));
         let found = found.map_err(|errno| if errno == Errno::XDEV { Errno::ACCESS } else { errno })?;
@@ -88,8 +89,9 @@ impl Desk {
     }
 
     /// Not the kernel for the program: a socket of the host's that is there instead by then would listen.
-    pub(super) fn listen_within(&self, own: &Own, backlog: i32) -> Result<Result<(), Errno>, Errno> {
-        self.within(own).map(|_| listen(&own.socket, backlog))
+    pub(super) fn listen_within(&self, own: &Own, backlog: i32) -> Result<Answer, Errno> {
+        self.within(own)?;
+        Ok(Answer::plain(listen(&own.socket, backlog)))
     }
 
     fn within(&self, own: &Own) -> Result<&Within, Errno> {
@@ -107,8 +109,7 @@ impl Desk {
                 (None, SocketAddrUnix::new_abstract_name(name)?)
             }
             path => {
-                use std::os::unix::ffi::OsStrExt;
-                let found = within.find(ask, Path::new(std::ffi::OsStr::from_bytes(path)))?;
+                let found = within.find(ask, Path::new(OsStr::from_bytes(path)))?;
                 let address = SocketAddrUnix::new(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
                 (Some(found), address)
             }

@@ -26,8 +26,8 @@ const SET_TLS: u64 = 0x8_0000;
 const PARENT_SET_ID: u64 = 0x10_0000;
 const CHILD_CLEAR_ID: u64 = 0x20_0000;
 const CHILD_SET_ID: u64 = 0x100_0000;
-/// Undoing of semaphores, which each process does for itself; whether somebody follows, which nobody does; input and output that is
-/// scheduled together.
+/// Undoing of semaphores, which each process does for itself; whether somebody follows, which nobody does; input and
+/// output that is scheduled together.
 const IGNORED: u64 = 0x4_0000 | 0x80_0000 | 0x8000_0000;
 /// What `clone(2)` alone ignores.
 const DETACHED: u64 = 0x40_0000;
