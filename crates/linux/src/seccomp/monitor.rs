@@ -75,7 +75,7 @@ const PERMISSION: Rule = Rule::Fail(libc::EPERM as u16);
 
 /// The requests to KVM that level microvm makes (`linux/kvm.h`), whole: several share a number, and differ in what they
 /// take. Whatever is not here fails: devices and interrupt controllers within the kernel are the larger part of KVM.
-const REQUESTS: [u32; 18] = [
+const REQUESTS: [u32; 19] = [
     0xae00,      // KVM_GET_API_VERSION
     0xae01,      // KVM_CREATE_VM
     0xae03,      // KVM_CHECK_EXTENSION
@@ -88,6 +88,7 @@ const REQUESTS: [u32; 18] = [
     0x4008_ae89, // KVM_SET_MSRS
     0x4004_ae8b, // KVM_SET_SIGNAL_MASK
     0x4008_ae90, // KVM_SET_CPUID2
+    0xc008_ae91, // KVM_GET_CPUID2
     0x4040_aea0, // KVM_SET_VCPU_EVENTS
     0xaea3,      // KVM_GET_TSC_KHZ
     0x9000_aea4, // KVM_GET_XSAVE
@@ -160,7 +161,7 @@ mod tests {
         ("check_extension", &[0xae03]),
         // The supervisor asks that.
         ("get_supported_cpuid", &[]),
-        ("get_cpuid2", &[]),
+        ("get_cpuid2", &[0xc008_ae91]),
         ("create_vcpu", &[0xae41]),
         ("set_user_memory_region", &[0x4020_ae46]),
         ("run", &[0xae80]),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kvm_ioctls::VmFd;
+use kvm_ioctls::{VcpuFd, VmFd};
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
 use rustix::io::Errno;
 use vm_memory::mmap::MmapRegion;
@@ -32,6 +32,8 @@ const UNLIMITED: u64 = 16 << 30;
 pub(crate) struct Machine {
     // Dropped in this order: processors, virtual machine, memory.
     pub(super) idle: Mutex<Vec<Idle>>,
+    /// The first processor, when only what it can do has been asked of it.
+    first: Mutex<Option<VcpuFd>>,
     pub(super) created: Mutex<usize>,
     tables: Mutex<TablePool>,
     vm: VmFd,
@@ -128,7 +130,11 @@ impl Machine {
                 Err(too_small) => drop(too_small),
             }
         }
-        let cpuid = kvm.cpuid().clone();
+        if kvm.is_tried() {
+            kvm.keep_branch();
+        }
+        let vm = kvm.create_vm().map_err(failed("cannot create a virtual machine"))?;
+        let (cpuid, first) = kvm.cpuid(&vm).map_err(failed("cannot find out what processors can do"))?;
         let features = features(&cpuid, kind == StubKind::Supervisor);
         let most = (1_u64 << features.address_bits.clamp(32, 39)) - SLOT;
         let memory = memory_wanted.unwrap_or(UNLIMITED).min(most).next_multiple_of(SLOT);
@@ -141,14 +147,11 @@ impl Machine {
         let copy = file.try_clone().map_err(|error| no_memory(&error))?;
         let region =
             MmapRegion::from_file(FileOffset::new(copy, 0), size as usize).map_err(|error| no_memory(&error))?;
-        if kvm.is_tried() {
-            kvm.keep_branch();
-        }
-        let vm = kvm.create_vm().map_err(failed("cannot create a virtual machine"))?;
         sys::add_slot(&vm, 0, &region, 0..SLOT).map_err(failed("cannot give memory to a virtual machine"))?;
         let frames = Grown { frames: Frames::new(SLOT / PAGE..size / PAGE), slots: SLOT };
         let machine = Machine {
             idle: Mutex::default(),
+            first: Mutex::new(first),
             created: Mutex::new(0),
             tables: Mutex::default(),
             vm,
@@ -192,10 +195,6 @@ impl Machine {
         self.task_kind
     }
 
-    pub(super) fn vm(&self) -> &VmFd {
-        &self.vm
-    }
-
     pub(super) fn features(&self) -> Features {
         self.features
     }
@@ -207,6 +206,12 @@ impl Machine {
     /// What the vector registers of its processors take.
     pub(crate) fn extent(&self) -> &super::Extent {
         &self.extent
+    }
+
+    /// A new processor, of which nothing is set.
+    pub(super) fn bare_processor(&self, index: usize) -> Result<VcpuFd, kvm_ioctls::Error> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| index == 0);
+        first.map_or_else(|| self.vm.create_vcpu(index as u64), Ok)
     }
 
     /// A processor for the calling thread: one that nobody runs on, else a new one.

@@ -25,7 +25,10 @@ pub(crate) enum StubKind {
 /// KVM, opened.
 pub(crate) struct Kvm {
     kvm: kvm_ioctls::Kvm,
-    cpuid: CpuId,
+    /// What KVM says that processors can do, before there is one.
+    told: CpuId,
+    /// And what they can do.
+    cpuid: OnceLock<CpuId>,
     found: OnceLock<Found>,
     /// The machine things were found out in, for the first instance of the same kind.
     spare: Mutex<Option<Machine>>,
@@ -53,7 +56,7 @@ pub enum Findings {
     },
     /// It had none. The rest shows in the other's machine.
     Seen {
-        /// As above.
+        /// The same leaves, as KVM tells them before there is a processor.
         cpuid: Vec<[u32; 7]>,
         /// Whether KVM virtualizes in software, by the modules that are loaded.
         software: bool,
@@ -84,19 +87,10 @@ fn leaves(words: &[[u32; 7]]) -> Result<CpuId, Missing> {
     CpuId::from_entries(&leaves).map_err(|_| Missing::new("more of CPUID than KVM takes", TOO_OLD))
 }
 
-/// What KVM's processors can do. Where it virtualizes in software it may leave out what programs find all the same,
-/// and use: a processor says it.
-fn supported(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, Missing> {
+/// What KVM says that processors can do.
+fn told(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, Missing> {
     let failed = |error| Missing::new(format!("KVM does not say what its processors can do: {error}"), TOO_OLD);
-    let told = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(failed)?;
-    if super::cpuid::has_vectors(&told) || !std::arch::is_x86_feature_detected!("xsave") {
-        return Ok(told);
-    }
-    let processor = kvm.create_vm().and_then(|machine| machine.create_vcpu(0)).map_err(failed)?;
-    processor.set_cpuid2(&told).map_err(failed)?;
-    let mut found = processor.get_cpuid2(KVM_MAX_CPUID_ENTRIES).map_err(failed)?;
-    super::cpuid::add_bit_counting(&mut found);
-    Ok(found)
+    kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(failed)
 }
 
 /// What a first machine showed.
@@ -139,8 +133,8 @@ impl Kvm {
     /// Opens the device and looks at what it can do.
     pub(crate) fn open(device: &Path, processors: Processors, shortcuts: Shortcuts) -> Result<Kvm, Missing> {
         let (kvm, _) = usable(open_device(device)?, device)?;
-        let cpuid = supported(&kvm)?;
-        Ok(Self::with(kvm, cpuid, processors, shortcuts, keeps_time()))
+        let told = told(&kvm)?;
+        Ok(Self::with(kvm, told, processors, shortcuts, keeps_time()))
     }
 
     /// The same with the device that somebody else opened, and what that one found out.
@@ -150,8 +144,9 @@ impl Kvm {
         match findings {
             Findings::Found { cpuid, software, counter } => {
                 let found = Found { kind: kind(*software), counter: *counter }.into();
-                let kvm = Self::with(kvm, leaves(cpuid)?, Processors::Real, Shortcuts::all(), false);
-                Ok(Kvm { found, is_for_one: true, ..kvm })
+                let cpuid = leaves(cpuid)?;
+                let kvm = Self::with(kvm, cpuid.clone(), Processors::Real, Shortcuts::all(), false);
+                Ok(Kvm { found, cpuid: cpuid.into(), is_for_one: true, ..kvm })
             }
             Findings::Seen { cpuid, software, keeps_time } => {
                 let kvm = Self::with(kvm, leaves(cpuid)?, Processors::Real, Shortcuts::all(), *keeps_time);
@@ -166,13 +161,13 @@ impl Kvm {
     /// What was found out, for another process.
     pub(crate) fn findings(&self) -> Result<Findings, Missing> {
         let software = self.stub_kind()? == StubKind::User;
-        Ok(Findings::Found { cpuid: words(&self.cpuid), software, counter: self.counter() })
+        Ok(Findings::Found { cpuid: words(self.known()), software, counter: self.counter() })
     }
 
     /// The same without a machine: what the device itself and files of the system say.
     pub(crate) fn seen(device: &OwnedFd, software: bool) -> Result<Findings, Missing> {
         let device = device.try_clone().map_err(|error| Missing::new(error.to_string(), NO_DEVICE))?;
-        let cpuid = words(&supported(&crate::sys::kvm_from(device.into()))?);
+        let cpuid = words(&told(&crate::sys::kvm_from(device.into()))?);
         Ok(Findings::Seen { cpuid, software, keeps_time: keeps_time() })
     }
 
@@ -185,10 +180,11 @@ impl Kvm {
         Ok((opened, kind))
     }
 
-    fn with(kvm: kvm_ioctls::Kvm, cpuid: CpuId, processors: Processors, shortcuts: Shortcuts, keeps_time: bool) -> Kvm {
+    fn with(kvm: kvm_ioctls::Kvm, told: CpuId, processors: Processors, shortcuts: Shortcuts, keeps_time: bool) -> Kvm {
         Kvm {
             kvm,
-            cpuid,
+            told,
+            cpuid: OnceLock::new(),
             found: OnceLock::new(),
             spare: Mutex::default(),
             keeper: OnceLock::new(),
@@ -207,13 +203,35 @@ impl Kvm {
         }
     }
 
-    pub(super) fn cpuid(&self) -> &CpuId {
-        &self.cpuid
+    /// What the processors of a machine can do. Where KVM virtualizes in software it may leave out what programs find
+    /// all the same, and use: the machine's first processor says it, and comes back to be used.
+    pub(super) fn cpuid(&self, vm: &VmFd) -> Result<(CpuId, Option<VcpuFd>), kvm_ioctls::Error> {
+        if let Some(known) = self.cpuid.get() {
+            return Ok((known.clone(), None));
+        }
+        let mut cpuid = self.told.clone();
+        let mut first = None;
+        if !super::cpuid::has_vectors(&cpuid) && std::arch::is_x86_feature_detected!("xsave") {
+            let processor = vm.create_vcpu(0)?;
+            processor.set_cpuid2(&cpuid)?;
+            cpuid = processor.get_cpuid2(KVM_MAX_CPUID_ENTRIES)?;
+            super::cpuid::add_bit_counting(&mut cpuid);
+            first = Some(processor);
+        }
+        if self.shortcuts.contains(Shortcuts::CACHES) {
+            super::cpuid::tell_caches_at_once(&mut cpuid);
+        }
+        Ok((self.cpuid.get_or_init(|| cpuid).clone(), first))
+    }
+
+    /// The same, when a machine has been tried out.
+    fn known(&self) -> &CpuId {
+        self.cpuid.get().unwrap_or(&self.told)
     }
 
     /// What its processors can do, to be compared with another machine's.
     pub(crate) fn fingerprint(&self) -> (Vec<u32>, Vec<u32>) {
-        super::cpuid::fingerprint(&self.cpuid)
+        super::cpuid::fingerprint(self.known())
     }
 
     /// `KVM_CREATE_VM`, which a signal may interrupt.
@@ -337,7 +355,7 @@ impl Kvm {
     fn has_even_counter(&self) -> bool {
         let is_invariant =
             |leaf: &kvm_bindings::kvm_cpuid_entry2| leaf.function == 0x8000_0007 && leaf.edx >> 8 & 1 != 0;
-        self.cpuid.as_slice().iter().any(is_invariant) && self.keeps_time
+        self.known().as_slice().iter().any(is_invariant) && self.keeps_time
     }
 }
 

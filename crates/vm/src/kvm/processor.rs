@@ -90,7 +90,7 @@ fn segment(selector: u16, kind: u8, long: bool) -> kvm_segment {
 impl Processor {
     pub(super) fn create(machine: &Machine, index: usize) -> Result<Self, MachineError> {
         debug_assert!(index < PROCESSORS);
-        let vcpu = machine.vm().create_vcpu(index as u64).map_err(failed("cannot create a processor"))?;
+        let vcpu = machine.bare_processor(index).map_err(failed("cannot create a processor"))?;
         vcpu.set_cpuid2(machine.cpuid()).map_err(failed("cannot set what a processor can do"))?;
         layout::furnish_processor(machine, index, machine.kind() == StubKind::User);
         let entry = layout::syscall_entry(machine.kind() == StubKind::User);
