@@ -22,5 +22,5 @@ pub(crate) use area::{Backing, Content, LOCKS, Marks, Protection, Reach};
 pub(crate) use pages::Touch;
 pub(crate) use parts::Region;
 pub(crate) use segment::{Origin, Quota, Segment, Source};
-pub(crate) use sites::{ANSWER_AT, CALL_AT, CLOSED, FilePlace, LEAVE, REFUSED, Within, concerns_sites};
+pub(crate) use sites::{ANSWER_AT, CALL_AT, CLOSED, LEAVE, REFUSED, Within, concerns_sites};
 pub(crate) use space::{Ledger, Placement, Space};

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::area::{Area, GUARD, further, page};
+use super::sites::is_code;
 use super::space::{Inner, LOWEST, Page};
 use super::{Backing, Marks, Protection, Space};
 use crate::kvm::{PAGE, Shortcuts, Translation, USER_END};
@@ -209,6 +210,9 @@ impl Space {
             if !window.contains(&wanted) {
                 return Touch::BeyondFile;
             }
+        }
+        if is_code(area) && self.machine.takes(Shortcuts::SITES) {
+            self.find_sites(content, window.start * PAGE);
         }
         // When memory is short, only what is needed.
         let room = |pages: u64| self.ledger.may_hold(self.machine.used() + pages * PAGE);

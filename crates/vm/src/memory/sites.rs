@@ -9,7 +9,8 @@
 //! Seven bytes of one page that hold whole instructions become one, which changes neither the stack nor anything but
 //! what `syscall` changes. Bytes in the middle at which an instruction began are none that a program may execute, and
 //! what was meant there is known: [`Space::is_call`], [`Space::landing`]. So that no thread is just there, places are
-//! rewritten while a space has one thread.
+//! rewritten while a space has one thread: those that are plain from their bytes as soon as the code is read from its
+//! file, others when a call was made there.
 //!
 //! The slots and their code are in pages that the program can read but not change, and everything about places is read from
 //! there, so that `fork(2)` and snapshots have it with the rest. Before a program gets these addresses for anything
@@ -18,12 +19,13 @@
 mod place;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
 use self::place::{JUMP, Kind, LENGTH, SYSCALL, Site};
-use super::area::page;
+use super::area::{Area, page};
 use super::{Backing, Marks, Placement, Protection, Space};
 use crate::kvm::PAGE;
 use crate::sys::{DESK, SiteCode, site_code};
@@ -32,7 +34,7 @@ use crate::words::{u32_at, u64_at};
 /// Where a program sees all of it: pages of slots, the desk, code.
 const TABLE: u64 = DESK - PAGE;
 const CODE: u64 = DESK + PAGE;
-const END: u64 = CODE + 3 * PAGE;
+const END: u64 = CODE + 6 * PAGE;
 /// How many slots there are room for, and the code of the first one behind the common one.
 const MOST: u64 = (END - FIRST) / EACH;
 const FIRST: u64 = CODE + 0x100;
@@ -60,8 +62,13 @@ pub(crate) const ANSWER_AT: u64 = DESK + 64;
 const BEFORE: usize = 12;
 const BEHIND: usize = 8;
 
-/// What is known of the pages at these addresses.
-pub(super) struct Known(AtomicU8);
+/// What is known of the pages at these addresses, and of places.
+pub(super) struct Known {
+    state: AtomicU8,
+    /// Those that were found and are to be rewritten.
+    found: Mutex<Vec<Site>>,
+    has_found: AtomicBool,
+}
 
 impl Known {
     const NOTHING: u8 = 0;
@@ -71,23 +78,20 @@ impl Known {
     const NOT_OURS: u8 = 3;
 
     pub(super) const fn new() -> Known {
-        Known(AtomicU8::new(Known::NOTHING))
+        Known { state: AtomicU8::new(Known::NOTHING), found: Mutex::new(Vec::new()), has_found: AtomicBool::new(false) }
     }
 
     fn set(&self, known: u8) {
-        self.0.store(known, SeqCst);
+        self.state.store(known, SeqCst);
     }
 
     fn get(&self) -> u8 {
-        self.0.load(SeqCst)
+        self.state.load(SeqCst)
     }
-}
 
-/// A place in a file, with the code around it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FilePlace {
-    offset: u64,
-    code: [u8; BEFORE + BEHIND],
+    fn found(&self) -> MutexGuard<'_, Vec<Site>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where a thread is in the code of rewritten places.
@@ -118,6 +122,12 @@ fn compare_at(slot: u64) -> u64 {
     code_at(slot) + COMPARE_AT as u64
 }
 
+/// Whether an area is code that is mapped from a file, privately, to read and execute.
+pub(super) fn is_code(area: &Area) -> bool {
+    let is_executed = area.protection == Protection::READ | Protection::EXECUTE;
+    is_executed && matches!(area.backing, Backing::File(..))
+}
+
 /// Whether a range has to do with these pages.
 pub(crate) fn concerns_sites(range: &Range<u64>) -> bool {
     range.start < END && TABLE < range.end
@@ -134,54 +144,75 @@ impl Space {
         self.read(from, &mut before).ok()?;
         self.read(at, &mut bytes).ok()?;
         let site = Site::find(&before, &bytes, at, number)?;
+        self.put(&[site])
+    }
+
+    /// Takes down the places in code that was just read from a file, and is not in anybody's way yet.
+    pub(super) fn find_sites(&self, code: &[u8], at: u64) {
+        let mut found = self.sites.found();
+        let room = (MOST as usize).saturating_sub(found.len());
+        found.extend(Site::all(code, at).take(room));
+        self.sites.has_found.store(!found.is_empty(), SeqCst);
+    }
+
+    /// Whether places were taken down since they were rewritten the last time.
+    pub(crate) fn has_found(&self) -> bool {
+        self.sites.has_found.load(SeqCst)
+    }
+
+    /// Rewrites the places that were taken down, as far as they are still there and there is room. Only for a space with
+    /// one thread, which is outside.
+    pub(crate) fn rewrite_found(&self) {
+        let is_there = |site: &Site| {
+            let mut bytes = [0; LENGTH];
+            self.code_around(site.at).is_some()
+                && self.read(site.at, &mut bytes).is_ok()
+                && bytes[..] == site.original()
+        };
+        let found: Vec<Site> = self.take_found().into_iter().filter(is_there).collect();
+        // Without them everything goes on as before.
+        let _ = self.put(&found);
+    }
+
+    /// Leaves the places as they are that were taken down: somebody may just be looking at them.
+    pub(crate) fn forget_found(&self) {
+        self.take_found();
+    }
+
+    fn take_found(&self) -> Vec<Site> {
+        let mut found = self.sites.found();
+        self.sites.has_found.store(false, SeqCst);
+        std::mem::take(&mut found)
+    }
+
+    /// Makes the code for places, which are there, and rewrites them.
+    fn put(&self, sites: &[Site]) -> Option<()> {
+        if sites.is_empty() {
+            return None;
+        }
         if !self.has_sites() {
             self.make_pages().ok()?;
         }
-        let slot = (0..MOST).find(|&slot| self.read_u64(slot_at(slot)) == Ok(0))?;
-        self.write_down(code_at(slot), &site.code(slot)).ok()?;
-        self.write_down(slot_at(slot), &code_at(slot).to_le_bytes()).ok()?;
-        self.write_down(site.at, &Site::rewritten(slot)).ok()
-    }
-
-    /// Where in which file the instruction `syscall` at an address is; the path of the file.
-    pub(crate) fn place_in_file(&self, at: u64) -> Option<(Vec<u8>, FilePlace)> {
-        let (path, offset) = {
-            let inner = self.inner();
-            let (start, area) = inner.areas.find(at)?;
-            let Backing::File(file, offset) = &area.backing else { return None };
-            (file.path().to_owned(), offset.checked_add(at - start)?)
-        };
-        Some((path, FilePlace { offset, code: self.code_at_call(at)? }))
-    }
-
-    /// The address of a place of the file that is mapped near another one, if the same code is there.
-    pub(crate) fn address_of(&self, place: &FilePlace, near: u64) -> Option<u64> {
-        let at = {
-            let inner = self.inner();
-            let (start, area) = inner.areas.find(near)?;
-            let Backing::File(_, offset) = &area.backing else { return None };
-            let at = start.checked_add(place.offset.checked_sub(*offset)?)?;
-            // Nothing is read for this that nobody has touched.
-            (at < area.end && inner.pages.contains_key(&page(at))).then_some(at)?
-        };
-        (self.code_at_call(at)? == place.code).then_some(at)
-    }
-
-    /// The code around an instruction `syscall`, if it is in one page.
-    fn code_at_call(&self, at: u64) -> Option<[u8; BEFORE + BEHIND]> {
-        let from = at.checked_sub(BEFORE as u64)?;
-        let mut code = [0; BEFORE + BEHIND];
-        (page(from) == page(at + BEHIND as u64 - 1)).then_some(())?;
-        self.read(from, &mut code).ok()?;
-        Some(code)
+        let mut table = [0; MOST as usize * 8];
+        self.read(TABLE, &mut table).ok()?;
+        let first = (0..MOST).find(|&slot| u64_at(&table, slot as usize * 8) == 0)?;
+        let (mut code, mut pointers) = (Vec::new(), Vec::new());
+        let slots: Vec<(&Site, u64)> = sites.iter().zip(first..MOST).collect();
+        for (site, slot) in &slots {
+            code.resize((slot - first) as usize * EACH as usize, 0);
+            code.extend(site.code(*slot));
+            pointers.extend(code_at(*slot).to_le_bytes());
+        }
+        self.write_down(code_at(first), &code).ok()?;
+        self.write_down(slot_at(first), &pointers).ok()?;
+        slots.iter().try_for_each(|(site, slot)| self.write_down(site.at, &Site::rewritten(*slot)).ok())
     }
 
     /// The area that holds an address, if it is code that is mapped from a file, privately, to read and execute.
     fn code_around(&self, at: u64) -> Option<Range<u64>> {
         let inner = self.inner();
         let (start, area) = inner.areas.find(at)?;
-        let is_code = area.protection == Protection::READ | Protection::EXECUTE;
-        (is_code && matches!(area.backing, Backing::File(..))).then_some(start..area.end)
+        is_code(area).then_some(start..area.end)
     }
 
     fn make_pages(&self) -> Result<(), Errno> {
@@ -196,6 +227,8 @@ impl Space {
             self.map(Placement::Free(range.start), range.end - range.start, protection, Backing::Anonymous)?;
         }
         self.write_down(CODE, site_code().code)?;
+        // It is touched with the first call.
+        self.write_down(DESK, &CLOSED.to_le_bytes())?;
         self.sites.set(Known::OURS);
         Ok(())
     }
@@ -357,7 +390,13 @@ impl Space {
 
     /// Makes the places in a range what they were, as somebody may write there or look for other code.
     pub(super) fn restore_sites(&self, within: &Range<u64>) {
-        if !self.has_sites() {
+        let has_code = || {
+            self.inner()
+                .areas
+                .iter()
+                .any(|(start, area)| start < within.end && within.start < area.end && is_code(area))
+        };
+        if !self.has_sites() || !has_code() {
             return;
         }
         for (slot, site) in (0..MOST).map_while(|slot| Some((slot, self.site_of(slot)?))) {

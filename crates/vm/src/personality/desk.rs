@@ -15,7 +15,6 @@
 
 mod clerk;
 mod habits;
-mod known;
 mod quick;
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -23,7 +22,6 @@ use std::sync::{Arc, Mutex, TryLockError};
 
 pub(super) use clerk::Clerk;
 pub(super) use habits::Habits;
-pub(super) use known::KnownPlaces;
 
 use super::process::lock;
 use super::thread::{Thread, raw};
@@ -173,17 +171,22 @@ impl Thread {
         }
         let Ok(space) = self.process.space() else { return };
         if self.is_sole(&space) {
-            let place = space.place_in_file(at);
-            let is_rewritten = space.rewrite(at, self.context.rax).is_some();
-            if let Some((path, place)) = place {
-                if is_rewritten {
-                    self.world.known_places.learn(&path, place, self.context.rax);
-                }
-                self.world.known_places.rewrite(&space, &path, at);
-            }
+            // It is no place for that, or there is no room.
+            let _ = space.rewrite(at, self.context.rax);
         } else {
             // Somebody may just be looking at it.
             self.habits.forget(at);
+        }
+    }
+
+    /// Rewrites what was found in code that is there since it was outside.
+    pub(super) fn rewrite_found(&self) {
+        let Ok(space) = self.process.space() else { return };
+        if !space.has_found() {
+        } else if self.is_sole(&space) {
+            space.rewrite_found();
+        } else {
+            space.forget_found();
         }
     }
 

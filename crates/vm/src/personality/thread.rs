@@ -120,6 +120,7 @@ impl Thread {
                 // It may have been ended or stopped there.
                 continue;
             }
+            self.rewrite_found();
             let Some(event) = self.run_inside(is_in_stub) else { return };
             let counts = self.world.control.counts();
             match event {

@@ -12,7 +12,7 @@ use ringfence_manifest::Spec;
 use rustix::io::Errno;
 use tokio::runtime;
 
-use super::desk::{Clerk, KnownPlaces};
+use super::desk::Clerk;
 use super::futex::Futexes;
 use super::inotify::Watchers;
 use super::locks::Locks;
@@ -87,8 +87,6 @@ pub(crate) struct World {
     pub(super) terminals: Terminals,
     /// Who answers calls of threads that are in the guest.
     pub(super) clerk: Clerk,
-    /// Where programs make calls.
-    pub(super) known_places: KnownPlaces,
     /// The one that is the user's.
     pub(super) console: Option<Arc<Terminal>>,
     /// `localhost` was asked for, so that its addresses are known as such.
@@ -175,7 +173,6 @@ impl World {
             watchers: Watchers::default(),
             terminals,
             clerk,
-            known_places: KnownPlaces::default(),
             console,
             localhost: OnceLock::new(),
             root,

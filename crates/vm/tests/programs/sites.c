@@ -22,7 +22,7 @@
 #define TABLE 0x60000ul
 #define DESK ((volatile uint32_t *)0x61000)
 #define CODE 0x62000ul
-#define END 0x65000ul
+#define END 0x68000ul
 #ifndef OFTEN
 #define OFTEN 3000
 #endif
@@ -350,8 +350,12 @@ int main(int argc, char **argv) {
         const volatile uint64_t *table = (const volatile uint64_t *)TABLE;
         for (int slot = 0; slot < 512; slot++) slots += table[slot] != 0;
         if (both() != 0 || in_order(1000) != 0) return 1;
-        /* Places that nobody came to before, and code that changes. */
-        for (int i = 0; i < 100; i++) if (getuid() != geteuid() || getgid() != getegid() || access("/", F_OK) != 0) return 1;
+        /* A place that is not plain from its bytes, that nobody came to before, and code that changes. */
+        for (int i = 0; i < 100; i++) {
+            long answer = SYS_getppid;
+            __asm__ volatile("syscall; cmpq $-200, %%rax" : "+a"(answer) : : "rcx", "r11", "memory", "cc");
+            if (answer != getppid() || access("/", F_OK) != 0) return 1;
+        }
         for (int slot = 0; slot < 512; slot++) more += table[slot] != 0;
         printf("ok %d %d %s\n", again, slots, more > slots ? "and more" : "and no more");
         fflush(stdout);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 /// How many places are remembered.
 const PLACES: usize = 64;
-/// How many calls of an instance make it likely that its programs come again to wherever they make one.
+/// How many calls of an instance make it likely that its programs come again to wherever they make one, and how many
+/// of a program that it makes many more.
 const LIVELY: u64 = 16;
 /// Calls that follow each other sooner than this are many.
 const SOON: Duration = Duration::from_micros(300);
@@ -34,7 +35,7 @@ fn place_of(at: u64) -> usize {
 
 impl Default for Habits {
     fn default() -> Self {
-        Habits { places: [(0, 0); PLACES], last: None, in_a_row: 0, penalty: PENALTY }
+        Habits { places: [(0, 0); PLACES], last: None, in_a_row: MANY - LIVELY as i32, penalty: PENALTY }
     }
 }
 
@@ -88,9 +89,10 @@ mod tests {
         assert_eq!([habits.is_lasting(0x9876, 0), habits.is_lasting(0x9876, LIVELY)], [false, true]);
         habits.forget(0x9876);
         assert_eq!([1, 2].map(|_| habits.is_lasting(0x9876, 0)), [true, false]);
-        let often: Vec<bool> = (0..20).map(|_| habits.is_often()).collect();
-        // However slow this runs: once they are many, they were in a row.
-        assert!(!often[0] && often.iter().skip_while(|often| !**often).count() <= 20 - MANY as usize);
+        let often: Vec<bool> = (0..50).map(|_| habits.is_often()).collect();
+        // However slow this runs: once there were many, those were in a row.
+        assert!(!often[..LIVELY as usize - 1].contains(&true));
+        assert!(often.split(|often| *often).rev().skip(1).all(|rare| rare.is_empty() || rare.len() >= MANY as usize));
         habits.was_in_vain();
         assert!(!habits.is_often());
     }
