@@ -72,7 +72,7 @@ fn a_datagram_is_sent_when_there_is_no_more_of_it() {
 
 #[test]
 fn who_waits_for_an_edge_is_woken_though_others_take_what_was_told() {
-    end(&["edges"]);
+    end(&["edges", "taken"]);
 }
 
 #[test]

@@ -167,21 +167,24 @@ impl Set {
                 break;
             }
             let Some(open) = member.open.upgrade() else { continue };
-            let wish = *lock(&member.wish);
-            let (events, told) = wish.look(watch, &open);
-            if events != 0 && found.len() == most {
-                continue;
-            }
-            let mut now = lock(&member.wish);
-            if now.turn != wish.turn {
-                // Another thread was told, or it is another wish.
-                continue;
-            }
-            now.told = told;
-            if events != 0 {
-                now.is_spent = now.has(libc::EPOLLONESHOT);
-                now.turn += u64::from(now.has(libc::EPOLLONESHOT) || now.has(libc::EPOLLET));
-                found.push((u32::from(events as u16), now.data));
+            loop {
+                let wish = *lock(&member.wish);
+                let (events, told) = wish.look(watch, &open);
+                if events != 0 && found.len() == most {
+                    break;
+                }
+                let mut now = lock(&member.wish);
+                if now.turn != wish.turn {
+                    // Another thread was told, or it is another wish: what comes next is waited for by a new look alone.
+                    continue;
+                }
+                now.told = told;
+                if events != 0 {
+                    now.is_spent = now.has(libc::EPOLLONESHOT);
+                    now.turn += u64::from(now.has(libc::EPOLLONESHOT) || now.has(libc::EPOLLET));
+                    found.push((u32::from(events as u16), now.data));
+                }
+                break;
             }
         }
         if found.len() == most && members.len() > most {

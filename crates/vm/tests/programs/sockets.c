@@ -475,6 +475,46 @@ static void *watch_all(void *of) {
     return NULL;
 }
 
+static _Atomic int told;
+
+static void *count_told(void *of) {
+    struct epoll_event event;
+    while (!is_over) told += epoll_wait(*(int *)of, &event, 1, -1) == 1;
+    return NULL;
+}
+
+static void drain(int fd) {
+    char text[8];
+    while (recv(fd, text, 8, 0) > 0) continue;
+    MUST(errno == EAGAIN);
+}
+
+/* Who waits for edges hears of the next one though another thread took one that it was just woken for. */
+static void taken(void) {
+    int ends[2], set = epoll_create1(0);
+    struct epoll_event event;
+    pthread_t waiter;
+    pair_of(ends);
+    MUST(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0);
+    watch(set, ends[0], EPOLLIN | EPOLLET);
+    is_over = 0;
+    MUST(pthread_create(&waiter, NULL, count_told, &set) == 0);
+    for (int time = 0; time < 2000; time++) {
+        int before = told;
+        MUST(send(ends[1], "x", 1, 0) == 1);
+        while (epoll_wait(set, &event, 1, 0) == 0 && told == before) continue;
+        drain(ends[0]);
+        before = told;
+        MUST(send(ends[1], "y", 1, 0) == 1);
+        alarm(20);
+        while (told == before) sched_yield();
+        alarm(0);
+        drain(ends[0]);
+    }
+    is_over = 1;
+    MUST(send(ends[1], "z", 1, 0) == 1 && pthread_join(waiter, NULL) == 0);
+}
+
 /* Threads that look at a socket at once find out the same of how it was connected. */
 static void settled(void) {
     struct sockaddr_in at, peer;
@@ -596,6 +636,7 @@ int main(int count, char **words) {
         else if (!strcmp(word, "dissolved")) dissolved();
         else if (!strcmp(word, "more")) more();
         else if (!strcmp(word, "edges")) edges();
+        else if (!strcmp(word, "taken")) taken();
         else if (!strcmp(word, "families")) families();
         else if (!strcmp(word, "settled")) settled();
         else if (!strcmp(word, "closed")) closed();
