@@ -203,7 +203,18 @@ static void of_others(void) {
     CPU_ZERO(&one);
     SHOW(sched_setaffinity(0, sizeof one, &one));
 }
+static void below_files(void) {
+    struct stat st;
+    const char *paths[] = { "/etc/group/x", "/etc/passwd/x/y", "/usr/bin/env/x", "/proc/self/maps/x", "/dev/null/x", "/etc/group/", "/usr/bin/env/" };
+    for (unsigned i = 0; i < sizeof paths / sizeof *paths; i++) {
+        printf("-- %s\n", paths[i]);
+        SHOW(open(paths[i], O_RDONLY));
+        SHOW(stat(paths[i], &st));
+        SHOW(access(paths[i], F_OK));
+    }
+}
 int main(void) {
+    below_files();
     signal(SIGPIPE, SIG_IGN);
     file = open("file", O_RDWR | O_CREAT, 0644), reader = open("file", O_RDONLY), writer = open("file", O_WRONLY);
     folder = open(".", O_RDONLY | O_DIRECTORY), name = open("file", O_PATH);

@@ -218,9 +218,6 @@ impl Kvm {
             super::cpuid::add_bit_counting(&mut cpuid);
             first = Some(processor);
         }
-        if self.shortcuts.contains(Shortcuts::CACHES) {
-            super::cpuid::tell_caches_at_once(&mut cpuid);
-        }
         Ok((self.cpuid.get_or_init(|| cpuid).clone(), first))
     }
 

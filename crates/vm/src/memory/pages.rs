@@ -211,9 +211,6 @@ impl Space {
                 return Touch::BeyondFile;
             }
         }
-        if is_code(area) && self.machine.takes(Shortcuts::SITES) {
-            self.find_sites(content, window.start * PAGE);
-        }
         // When memory is short, only what is needed.
         let room = |pages: u64| self.ledger.may_hold(self.machine.used() + pages * PAGE);
         let content_start = window.start;
@@ -230,6 +227,11 @@ impl Space {
         };
         if !room(window.end - window.start) {
             return Touch::NoMemory;
+        }
+        if is_code(area) && self.machine.takes(Shortcuts::SITES) {
+            let part = |number: u64| ((number - content_start) * PAGE) as usize;
+            let code = &content[part(window.start)..part(window.end).min(content.len())];
+            self.find_sites(code, window.start * PAGE);
         }
         let mut number = window.start;
         while number < window.end {

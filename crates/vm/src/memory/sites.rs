@@ -45,6 +45,8 @@ const PAGES: [(Range<u64>, Protection); 3] = [
     (DESK..CODE, Protection::READ.union(Protection::WRITE)),
     (CODE..END, Protection::READ.union(Protection::EXECUTE)),
 ];
+/// How many of them are for places that were found and may never be come to.
+const MOST_FOUND: u64 = MOST / 2;
 /// With less memory left than this many pages none are made for this.
 const SHORT: u64 = 256;
 
@@ -144,13 +146,13 @@ impl Space {
         self.read(from, &mut before).ok()?;
         self.read(at, &mut bytes).ok()?;
         let site = Site::find(&before, &bytes, at, number)?;
-        self.put(&[site])
+        self.put(&[site], MOST)
     }
 
     /// Takes down the places in code that was just read from a file, and is not in anybody's way yet.
     pub(super) fn find_sites(&self, code: &[u8], at: u64) {
         let mut found = self.sites.found();
-        let room = (MOST as usize).saturating_sub(found.len());
+        let room = (MOST_FOUND as usize).saturating_sub(found.len());
         found.extend(Site::all(code, at).take(room));
         self.sites.has_found.store(!found.is_empty(), SeqCst);
     }
@@ -171,7 +173,7 @@ impl Space {
         };
         let found: Vec<Site> = self.take_found().into_iter().filter(is_there).collect();
         // Without them everything goes on as before.
-        let _ = self.put(&found);
+        let _ = self.put(&found, MOST_FOUND);
     }
 
     /// Leaves the places as they are that were taken down: somebody may just be looking at them.
@@ -185,8 +187,8 @@ impl Space {
         std::mem::take(&mut found)
     }
 
-    /// Makes the code for places, which are there, and rewrites them.
-    fn put(&self, sites: &[Site]) -> Option<()> {
+    /// Makes the code for places, which are there, and rewrites them, as far as there are slots below `most`.
+    fn put(&self, sites: &[Site], most: u64) -> Option<()> {
         if sites.is_empty() {
             return None;
         }
@@ -195,9 +197,9 @@ impl Space {
         }
         let mut table = [0; MOST as usize * 8];
         self.read(TABLE, &mut table).ok()?;
-        let first = (0..MOST).find(|&slot| u64_at(&table, slot as usize * 8) == 0)?;
+        let first = (0..most).find(|&slot| u64_at(&table, slot as usize * 8) == 0)?;
         let (mut code, mut pointers) = (Vec::new(), Vec::new());
-        let slots: Vec<(&Site, u64)> = sites.iter().zip(first..MOST).collect();
+        let slots: Vec<(&Site, u64)> = sites.iter().zip(first..most).collect();
         for (site, slot) in &slots {
             code.resize((slot - first) as usize * EACH as usize, 0);
             code.extend(site.code(*slot));
@@ -388,15 +390,21 @@ impl Space {
         self.compared_behind(at).or_else(again).unwrap_or(at)
     }
 
+    /// Whether there is code in a range.
+    fn has_code(&self, within: &Range<u64>) -> bool {
+        let (inner, mut at) = (self.inner(), within.start);
+        while let Some((start, area)) = inner.areas.next(at) {
+            if start >= within.end || is_code(area) {
+                return start < within.end;
+            }
+            at = area.end;
+        }
+        false
+    }
+
     /// Makes the places in a range what they were, as somebody may write there or look for other code.
     pub(super) fn restore_sites(&self, within: &Range<u64>) {
-        let has_code = || {
-            self.inner()
-                .areas
-                .iter()
-                .any(|(start, area)| start < within.end && within.start < area.end && is_code(area))
-        };
-        if !self.has_sites() || !has_code() {
+        if !self.has_sites() || !self.has_code(within) {
             return;
         }
         for (slot, site) in (0..MOST).map_while(|slot| Some((slot, self.site_of(slot)?))) {

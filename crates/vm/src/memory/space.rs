@@ -246,7 +246,7 @@ impl Space {
     pub(crate) fn protect(&self, start: u64, length: u64, protection: Protection) -> Result<(), Errno> {
         let range = whole_pages(start, length)?;
         self.make_way(&range);
-        if protection.contains(Protection::WRITE) {
+        if protection != Protection::READ | Protection::EXECUTE {
             self.restore_sites(&range);
         }
         let mut inner = self.inner();

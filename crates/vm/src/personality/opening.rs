@@ -186,7 +186,7 @@ impl Thread {
                 _ if has(libc::O_CREAT) && has(libc::O_EXCL) => Err(Errno::EXIST),
                 Kind::Listing(_) if changes => Err(Errno::ISDIR),
                 Kind::Text(_) if changes && super::notes::of(self, &path.normal).is_none() => Err(Errno::ACCESS),
-                _ if has(libc::O_DIRECTORY) && !is_folder => Err(Errno::NOTDIR),
+                _ if (has(libc::O_DIRECTORY) || path.has_to_be_a_folder()) && !is_folder => Err(Errno::NOTDIR),
                 kind => Ok(Found::Open(Open::new(world, kind, &path.normal, flags))),
             };
         }
@@ -207,7 +207,9 @@ impl Thread {
         }
         if path.is_system(self) {
             return match self.open_system(path, flags, follow, changes) {
-                Err(Errno::NOENT) if follow => self.beside(path).map(Found::Link).ok_or(Errno::NOENT),
+                Err(Errno::NOENT) if follow => {
+                    self.beside(path).map(Found::Link).ok_or_else(|| self.unseen(path, Errno::NOENT))
+                }
                 opened => opened.map(Found::Open),
             };
         }
@@ -255,7 +257,21 @@ impl Thread {
     /// What is not granted at all is as if it were not there: programs look for many files that they
     /// do without. The denial was told all the same.
     pub(super) fn unseen(&self, path: &Path, errno: Errno) -> Errno {
-        if errno == Errno::ACCESS && !self.is_known(path) { Errno::NOENT } else { errno }
+        match errno {
+            Errno::ACCESS | Errno::NOENT if self.is_below_a_file(path) => Errno::NOTDIR,
+            Errno::ACCESS if !self.is_known(path) => Errno::NOENT,
+            errno => errno,
+        }
+    }
+
+    /// Whether a name on the way is one of the personality's own files.
+    fn is_below_a_file(&self, path: &Path) -> bool {
+        if ![&b"/proc/"[..], b"/dev/", b"/etc/"].iter().any(|folder| path.normal.starts_with(folder)) {
+            return false;
+        }
+        let slashes = path.normal.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
+        let mut above = slashes.filter_map(|(end, _)| special::look(self, &path.normal[..end]));
+        above.any(|kind| !matches!(kind, Kind::Listing(_)))
     }
 
     /// Whether something is granted there, or on the way.
@@ -283,7 +299,7 @@ impl Thread {
             FileType::Directory if changes => return Err(Errno::ISDIR),
             _ if changes => return Err(Errno::ROFS),
             FileType::Directory => Kind::SystemFolder(system.read(&looked)?),
-            _ if has(libc::O_DIRECTORY) => return Err(Errno::NOTDIR),
+            _ if has(libc::O_DIRECTORY) || path.has_to_be_a_folder() => return Err(Errno::NOTDIR),
             FileType::Symlink => return Err(Errno::LOOP),
             _ => Kind::System(Arc::new(HostFile::new(system.read(&looked)?, &looked.real))),
         };

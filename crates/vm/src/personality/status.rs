@@ -247,7 +247,7 @@ impl Thread {
             return match self.world.system.look(&path.normal, follow) {
                 Err(Errno::NOENT) if follow => match self.beside(path) {
                     Some(path) => self.status_after(&path, follow, links),
-                    None => Err(Errno::NOENT),
+                    None => Err(self.unseen(path, Errno::NOENT)),
                 },
                 looked => Ok(Status::of_host(&looked?.stat)),
             };

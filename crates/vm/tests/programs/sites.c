@@ -286,6 +286,17 @@ int main(int argc, char **argv) {
         for (int i = 0; i < OFTEN; i++) if (set() != getpid()) return wrong("getpid", set(), getpid());
         if (mprotect(page, 8192, PROT_READ | PROT_EXEC) != 0) return wrong("mprotect", errno, 0);
         for (int i = 0; i < OFTEN; i++) if (set() != getpid()) return wrong("getpid again", set(), getpid());
+        /* As it is in the file, whatever else was allowed in between, and whether it was ever run. */
+        int file = open("/proc/self/exe", O_RDONLY);
+        size_t size = lseek(file, 0, SEEK_END);
+        unsigned char *all = malloc(size), *code = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0);
+        if (code == MAP_FAILED || pread(file, all, size, 0) != (ssize_t)size) return wrong("the file", errno, 0);
+        for (size_t at = 0, sum = 0; at < size; at += 4096) sum += ((volatile unsigned char *)code)[at];
+        getppid();
+        for (int allowed = 0; allowed < 2; allowed++)
+            if (mprotect(code, size, allowed ? PROT_READ : PROT_NONE) != 0) return wrong("mprotect", errno, 0);
+        if (mprotect(code, size, PROT_READ | PROT_WRITE) != 0) return wrong("mprotect", errno, 0);
+        for (size_t at = 0; at < size; at++) if (code[at] != all[at]) return wrong("a byte", code[at], all[at]);
         puts("ok");
     } else if (!strcmp(what, "takes")) {
         /* It wants the addresses for itself. */

@@ -1,7 +1,7 @@
 //! A place in bytes: what it was, what it becomes, and the code of its slot.
 
 use super::super::area::page;
-use super::{BEFORE, BEHIND, CODE, COMPARE_AT, code_at, compare_at, slot_at};
+use super::{BEHIND, CODE, COMPARE_AT, code_at, compare_at, slot_at};
 use crate::words::{u32_at, u64_at};
 
 /// How many bytes of a place are rewritten.
@@ -17,9 +17,6 @@ pub(super) const JUMP: [u8; 3] = [0xff, 0x24, 0xe5];
 const RETURN: u8 = 0xc3;
 /// What instructions begin with that end in four bytes of their own and may have [`SET_NUMBER`] in the middle.
 const LONG: [u8; 4] = [0x69, 0x81, 0xc7, 0xf7];
-
-/// No system call has a number from here on.
-const NUMBERS: u32 = 1024;
 
 /// A place, and what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,22 +54,15 @@ impl Site {
         (page(at) == page(at + LENGTH as u64 - 1)).then_some(Site { at, kind })
     }
 
-    /// Those in code at an address that are none by chance: the number stands before it, or the answer is compared with
-    /// the lowest error there is.
+    /// Those in code at an address that are none by chance: the answer is compared with the lowest error there is. The
+    /// others are only known for what they are when a call was made there.
     pub(super) fn all(code: &[u8], at: u64) -> impl Iterator<Item = Site> {
         memchr::memmem::find_iter(code, &SYSCALL).filter_map(move |found| {
-            let before = &code[found.saturating_sub(BEFORE)..found];
             let from = &code[found..code.len().min(found + BEHIND)];
-            let number = before.len().checked_sub(4).map_or(0, |last| u32_at(before, last));
-            let site = Site::find(before, from, at + found as u64, number.into())?;
-            let is_plain = match &site.kind {
-                Kind::Set(number) => *number < NUMBERS,
-                Kind::Compared(compare) => {
-                    // `cmp $-4096`, `cmp $-4095`
-                    matches!(compare[compare.len() - 4..], [0 | 1, 0xf0, 0xff, 0xff])
-                }
-            };
-            is_plain.then_some(site)
+            let site = Site::find(&[], from, at + found as u64, 0)?;
+            let Kind::Compared(compare) = &site.kind else { return None };
+            // `cmp $-4096`, `cmp $-4095`
+            matches!(compare[compare.len() - 4..], [0 | 1, 0xf0, 0xff, 0xff]).then_some(site)
         })
     }
 
@@ -172,19 +162,14 @@ mod tests {
     #[test]
     fn places_are_found_in_code_where_they_are_plain() {
         let mut code = vec![0x90; 64];
-        code[16..24].copy_from_slice(&[0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3]);
+        // `mov $39, %r8d; syscall; ret` looks like a whole function that sets its number.
+        code[15..24].copy_from_slice(&[0x41, 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3]);
         code[40..48].copy_from_slice(&[0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff]);
-        let found: Vec<_> =
-            Site::all(&code, 0x40_0000).map(|site| (site.at, matches!(site.kind, Kind::Set(39)))).collect();
-        assert_eq!(found, [(0x40_0010, true), (0x40_0028, false)]);
-        // Compared with something else; a number that no call has; cut off.
-        for (at, byte) in [(46, 0xfe), (19, 1)] {
-            let mut other = code.clone();
-            other[at] = byte;
-            assert_eq!(Site::all(&other, 0x40_0000).count(), 1);
-        }
-        assert_eq!(Site::all(&code[..47], 0x40_0000).count(), 1);
-        assert_eq!(Site::all(&code[18..], 0x40_0012).count(), 1);
+        let found: Vec<_> = Site::all(&code, 0x40_0000).map(|site| site.at).collect();
+        assert_eq!(found, [0x40_0028]);
+        // Compared with something else; cut off.
+        code[46] = 0xfe;
+        assert_eq!(Site::all(&code, 0x40_0000).count() + Site::all(&code[..47], 0x40_0000).count(), 0);
         assert_eq!(Site::all(&[0x0f, 0x05], 0).count(), 0);
     }
 
