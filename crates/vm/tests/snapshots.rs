@@ -218,9 +218,9 @@ fn limits_hold_in_what_was_restored() {
     let lab = lab.limit(|limits| limits.memory = Some(Bytes(16 << 20)));
     let outcome = Lab::run_of(&lab.restored(&file).unwrap()).unwrap();
     assert_eq!(outcome.report.tripped.map(|limit| limit.limit), Some(LimitKind::Memory), "{}", outcome.report.exit);
-    let lab = lab.limit(|limits| limits.memory = Some(Bytes(96 << 10)));
+    let lab = lab.limit(|limits| limits.memory = Some(Bytes(160 << 10)));
     let reason = refused(Lab::build_of(&lab.restored(&file).unwrap()));
-    assert!(reason.contains("the limit is 98304"), "{reason}");
+    assert!(reason.contains("the limit is 163840"), "{reason}");
     let Some(lab) = program(&["threads"]) else { return };
     let file = lab.saved(Point::Marker);
     let lab = lab.limit(|limits| limits.processes = Some(3));
