@@ -152,9 +152,12 @@ impl Vm {
         let opened;
         let kvm = match self.kvm.get() {
             Some(Ok((kvm, _))) => &**kvm,
-            // No machine is made for this.
+            // Nothing is run for this.
             _ => {
-                opened = Kvm::open(&self.device, self.processors, self.shortcuts);
+                opened = Kvm::open(&self.device, self.processors, self.shortcuts).and_then(|kvm| {
+                    kvm.find_out()?;
+                    Ok(kvm)
+                });
                 opened.as_ref().map_err(|missing| self.refusal(missing))?
             }
         };

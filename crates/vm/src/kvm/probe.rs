@@ -221,12 +221,21 @@ impl Kvm {
         Ok((self.cpuid.get_or_init(|| cpuid).clone(), first))
     }
 
-    /// The same, when a machine has been tried out.
+    /// Finds that out where no machine was made yet.
+    pub(crate) fn find_out(&self) -> Result<(), Missing> {
+        if self.cpuid.get().is_some() {
+            return Ok(());
+        }
+        let found = self.create_vm().and_then(|vm| self.cpuid(&vm));
+        found.map(drop).map_err(|error| Missing::new(format!("KVM shows no processor: {error}"), TOO_OLD))
+    }
+
+    /// What processors can do, as far as it was found out.
     fn known(&self) -> &CpuId {
         self.cpuid.get().unwrap_or(&self.told)
     }
 
-    /// What its processors can do, to be compared with another machine's.
+    /// The same, to be compared with another machine's. [`find_out`](Self::find_out), or a machine, comes first.
     pub(crate) fn fingerprint(&self) -> (Vec<u32>, Vec<u32>) {
         super::cpuid::fingerprint(self.known())
     }
