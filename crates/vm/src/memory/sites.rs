@@ -167,7 +167,10 @@ impl Space {
     pub(crate) fn rewrite_found(&self) {
         let is_there = |site: &Site| {
             let mut bytes = [0; LENGTH];
-            self.code_around(site.at).is_some()
+            // Nothing is made for this that was let go of since.
+            let is_made = self.inner().pages.contains_key(&page(site.at));
+            is_made
+                && self.code_around(site.at).is_some()
                 && self.read(site.at, &mut bytes).is_ok()
                 && bytes[..] == site.original()
         };
