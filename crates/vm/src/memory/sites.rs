@@ -19,7 +19,7 @@
 mod place;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
@@ -69,7 +69,6 @@ pub(super) struct Known {
     state: AtomicU8,
     /// Those that were found and are to be rewritten.
     found: Mutex<Vec<Site>>,
-    has_found: AtomicBool,
 }
 
 impl Known {
@@ -80,7 +79,7 @@ impl Known {
     const NOT_OURS: u8 = 3;
 
     pub(super) const fn new() -> Known {
-        Known { state: AtomicU8::new(Known::NOTHING), found: Mutex::new(Vec::new()), has_found: AtomicBool::new(false) }
+        Known { state: AtomicU8::new(Known::NOTHING), found: Mutex::new(Vec::new()) }
     }
 
     fn set(&self, known: u8) {
@@ -154,17 +153,17 @@ impl Space {
         let mut found = self.sites.found();
         let room = (MOST_FOUND as usize).saturating_sub(found.len());
         found.extend(Site::all(code, at).take(room));
-        self.sites.has_found.store(!found.is_empty(), SeqCst);
     }
 
     /// Whether places were taken down since they were rewritten the last time.
     pub(crate) fn has_found(&self) -> bool {
-        self.sites.has_found.load(SeqCst)
+        !self.sites.found().is_empty()
     }
 
-    /// Rewrites the places that were taken down, as far as they are still there and there is room. Only for a space with
-    /// one thread, which is outside.
-    pub(crate) fn rewrite_found(&self) {
+    /// Rewrites the places that were taken down, as far as they are still there and there is room; none unless the space
+    /// `is_sole`, with one thread, which is outside: somebody may just be looking at them.
+    pub(crate) fn rewrite_found(&self, is_sole: bool) {
+        let found = std::mem::take(&mut *self.sites.found());
         let is_there = |site: &Site| {
             let mut bytes = [0; LENGTH];
             // Nothing is made for this that was let go of since.
@@ -174,20 +173,11 @@ impl Space {
                 && self.read(site.at, &mut bytes).is_ok()
                 && bytes[..] == site.original()
         };
-        let found: Vec<Site> = self.take_found().into_iter().filter(is_there).collect();
-        // Without them everything goes on as before.
-        let _ = self.put(&found, MOST_FOUND);
-    }
-
-    /// Leaves the places as they are that were taken down: somebody may just be looking at them.
-    pub(crate) fn forget_found(&self) {
-        self.take_found();
-    }
-
-    fn take_found(&self) -> Vec<Site> {
-        let mut found = self.sites.found();
-        self.sites.has_found.store(false, SeqCst);
-        std::mem::take(&mut found)
+        if is_sole {
+            let sites: Vec<Site> = found.into_iter().filter(is_there).collect();
+            // Without them everything goes on as before.
+            let _ = self.put(&sites, MOST_FOUND);
+        }
     }
 
     /// Makes the code for places, which are there, and rewrites them, as far as there are slots below `most`.

@@ -182,11 +182,8 @@ impl Thread {
     /// Rewrites what was found in code that is there since it was outside.
     pub(super) fn rewrite_found(&self) {
         let Ok(space) = self.process.space() else { return };
-        match space.has_found().then(|| self.is_sole(&space)) {
-            Some(true) => space.rewrite_found(),
-            // Somebody may just be looking at it.
-            Some(false) => space.forget_found(),
-            None => {}
+        if space.has_found() {
+            space.rewrite_found(self.is_sole(&space));
         }
     }
 
