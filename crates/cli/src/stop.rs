@@ -45,13 +45,14 @@ fn time(text: &str) -> Result<Duration, String> {
 pub(crate) fn stop(arguments: &Arguments) -> Outcome {
     done(async {
         let visit = Visit::to(&arguments.name)?;
-        if let Answer::Status(status) = visit.ask(&Ask::Status).await?
+        // That it is gone before it answers is what is wanted.
+        if let Some(Answer::Status(status)) = visit.ask_if_there(&Ask::Status).await?
             && status.paused
         {
             // What stands still takes no signal.
-            visit.ask(&Ask::Resume).await?;
+            visit.ask_if_there(&Ask::Resume).await?;
         }
-        visit.ask(&Ask::Signal(arguments.signal)).await?;
+        visit.ask_if_there(&Ask::Signal(arguments.signal)).await?;
         if timeout(arguments.time, visit.gone()).await.is_ok() {
             return Ok(());
         }

@@ -68,6 +68,12 @@ impl Visit {
 
     /// Asks and waits for the answer.
     pub(crate) async fn ask(&self, ask: &Ask) -> Result<Answer, Failure> {
+        let answer = self.ask_if_there(ask).await?;
+        answer.ok_or_else(|| Failure::wrong(format!("{} has just ended", self.name)))
+    }
+
+    /// The same; `None` when the instance is gone, with or without having heard it.
+    pub(crate) async fn ask_if_there(&self, ask: &Ask) -> Result<Option<Answer>, Failure> {
         let patience = if matches!(ask, Ask::Pause | Ask::Resume) { LONG_PATIENCE } else { PATIENCE };
         let asked = async {
             self.tell(ask, &[]).await?;
@@ -76,11 +82,8 @@ impl Visit {
         let name = &self.name;
         match timeout(patience, asked).await {
             Ok(Ok(Some(Answer::Refused { by_level, message }))) => Err(refused(by_level, &message)),
-            Ok(Ok(Some(answer))) => Ok(answer),
-            Ok(Ok(None)) => Err(Failure::wrong(format!("{name} has just ended"))),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                Err(Failure::wrong(format!("{name} has just ended")))
-            }
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
             Ok(Err(error)) => Err(Failure::host(&error)),
             Err(_) => {
                 let what = format!("{name} does not answer; the process that runs it is {}", self.pid);
@@ -106,10 +109,10 @@ pub(crate) async fn all() -> Vec<(String, i32, Option<Status>)> {
     let mut found = Vec::new();
     for name in names() {
         let Ok(Some(visit)) = Visit::reach(&name) else { continue };
-        match visit.ask(&Ask::Status).await {
-            Ok(Answer::Status(status)) if status.name == name => found.push((name, visit.pid, Some(status))),
+        match visit.ask_if_there(&Ask::Status).await {
+            Ok(Some(Answer::Status(status))) if status.name == name => found.push((name, visit.pid, Some(status))),
             // It went while it was asked.
-            Err(failure) if failure.code == ExitCode::Wrong => {}
+            Ok(None) => {}
             _ => found.push((name, visit.pid, None)),
         }
     }

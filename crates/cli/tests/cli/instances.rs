@@ -7,6 +7,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, recv, send,
+    socket_with,
+};
+
 use crate::lab::{Lab, Ran, eventually};
 
 /// A lab on a machine that has level sandbox; says what is missing otherwise.
@@ -213,4 +218,37 @@ fn pause_and_resume_hold_and_release_every_process() {
     lab.ringfence(&["pause", "one"]).exits(0);
     lab.ringfence(&["stop", "one"]).exits(0);
     running.end().exits(143);
+}
+
+#[test]
+fn what_ends_before_it_answers_is_stopped() {
+    // One that has nothing to say ends at each of the things that it is asked: as a thread of the test, for the moment
+    // when a run does that is too short to meet.
+    let lab = Lab::new();
+    let place = folder(&lab).join("one");
+    std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700).create(&place).unwrap();
+    let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&listener, &SocketAddrUnix::new(place.join("control")).unwrap()).unwrap();
+    listen(&listener, 1).unwrap();
+    let status = r#"{"status":{"name":"one","capsule":"one","level":"sandbox","paused":true,"since":0,"memory":0,"cpu_time":0.0}}"#;
+    let said = [status, "\"done\"", "\"done\""];
+    for answers in 0..said.len() {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let one = accept(&listener).unwrap();
+                let mut asked = [0; 1 << 10];
+                for answer in &said[..answers] {
+                    assert!(recv(&one, &mut asked, RecvFlags::empty()).unwrap().0 > 0);
+                    send(&one, answer.as_bytes(), SendFlags::empty()).unwrap();
+                }
+                assert!(recv(&one, &mut asked, RecvFlags::empty()).unwrap().0 > 0);
+            });
+            lab.ringfence(&["stop", "one"]).exits(0);
+        });
+    }
+    let gone = std::thread::scope(|scope| {
+        scope.spawn(|| drop(accept(&listener).unwrap()));
+        lab.ringfence(&["pause", "one"]).exits(120)
+    });
+    assert!(gone.stderr.contains("one has just ended"), "{}", gone.stderr);
 }
