@@ -272,15 +272,18 @@ impl Stream {
         matches!(&self.end, End::Waiting(descriptor, FileKind::CharacterDevice) if rustix::termios::isatty(descriptor))
     }
 
-    /// What sort of stream it is. Everything else about it is the host's.
+    /// What sort of stream it is, and which: programs refuse to read what they write to. Everything else about it is
+    /// the host's.
     pub(crate) fn stat(&self) -> Stat {
-        let kind = match &self.end {
-            End::Null => FileKind::CharacterDevice,
-            End::Bytes(..) | End::Captured(_) => FileKind::Pipe,
-            End::File(_) | End::Written(..) => FileKind::File,
-            End::Waiting(_, kind) => *kind,
+        let of_host = |descriptor: &Descriptor| fstat(descriptor).map_or((0, 0), |found| (found.st_dev, found.st_ino));
+        let (kind, identity) = match &self.end {
+            End::Null => (FileKind::CharacterDevice, (0, 0)),
+            End::Bytes(..) | End::Captured(_) => (FileKind::Pipe, (0, 0)),
+            End::File(descriptor) => (FileKind::File, of_host(descriptor)),
+            End::Written(file, _) => (FileKind::File, file.stat().map_or((0, 0), |found| found.identity)),
+            End::Waiting(descriptor, kind) => (*kind, of_host(descriptor)),
         };
-        anonymous(kind)
+        Stat { identity, ..anonymous(kind) }
     }
 }
 

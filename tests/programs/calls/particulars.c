@@ -106,6 +106,12 @@ int main(void) {
     /* What nobody shares is set apart already. */
     SHOW(unshare(CLONE_FILES | CLONE_FS | CLONE_SYSVSEM));
     SHOW(unshare(0x10));
+    /* Namespaces are for who is privileged. */
+    CHILD("apart", setresuid(65534, 65534, 65534);
+        SHOW(unshare(CLONE_NEWNS));
+        SHOW(syscall(SYS_clone, SIGCHLD | CLONE_NEWNS, 0, 0, 0, 0));
+        SHOW(syscall(SYS_clone, SIGCHLD | CLONE_NEWNET | CLONE_NEWPID, 0, 0, 0, 0));
+        SHOW(syscall(SYS_clone, SIGCHLD | CLONE_NEWNS | CLONE_FS, 0, 0, 0, 0)));
 
     /* The upper half of the number of a call is not looked at. */
     long answer, call = 1L << 32 | SYS_getppid;

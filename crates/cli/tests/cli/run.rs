@@ -1,6 +1,6 @@
 //! `ringfence run` with real programs.
 
-use crate::lab::{Lab, program};
+use crate::lab::{Lab, Ran, program};
 
 #[test]
 fn a_bare_program_runs_and_its_status_is_passed_through() {
@@ -218,6 +218,22 @@ fn standard_streams_go_where_they_are_sent() {
     let ran = lab.ringfence(&args).exits(0);
     assert_eq!(ran.stdout, "");
     assert!(lab.read("out.txt").contains('4'), "{}", lab.read("out.txt"));
+}
+
+#[test]
+fn a_file_is_copied_through_standard_streams() {
+    // `cat` and `grep` do not read what they write to: they look which files the two are.
+    let lab = Lab::new();
+    let from = lab.write("from", "some text\n");
+    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+        for words in [&["cat"][..], &["grep", "--", "text"]] {
+            let mut command = lab.command(&[&["run", "--level", level], words].concat());
+            let to = std::fs::File::create(lab.at("to")).unwrap();
+            let ran: Ran = command.stdin(std::fs::File::open(&from).unwrap()).stdout(to).output().unwrap().into();
+            ran.exits(0);
+            assert_eq!(lab.read("to"), "some text\n", "{level} {words:?}");
+        }
+    }
 }
 
 #[test]

@@ -212,17 +212,20 @@ pub(super) fn arch_prctl(thread: &mut Thread, [code, at, ..]: Arguments) -> Answ
     }
 }
 
+/// Namespaces, of which there are no others than the instance's: `namespaces(7)`.
+pub(super) const SPACES: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWCGROUP
+    // `CLONE_NEWTIME`
+    | 0x80;
+
 /// `unshare(2)`: what nobody shares need not be set apart; there are no namespaces.
 pub(super) fn unshare(thread: &mut Thread, [flags, ..]: Arguments) -> Answer {
     const APART: i32 = libc::CLONE_FILES | libc::CLONE_FS | libc::CLONE_SYSVSEM;
-    const SPACES: i32 = libc::CLONE_NEWNS
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWUSER
-        | libc::CLONE_NEWCGROUP
-        | 0x80;
     const OF_MEMORY: i32 = libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_VM;
     let flags = int(flags);
     let is_alone = lock(&thread.process.threads).len() == 1;

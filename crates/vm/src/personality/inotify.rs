@@ -18,7 +18,7 @@ use super::shared::Identity;
 use super::thread::Thread;
 use super::waiting::Bell;
 use super::world::World;
-use super::{Answer, Arguments, int};
+use super::{Answer, Arguments, int, owners};
 use crate::kvm::Kept;
 
 /// How many events wait: `fs.inotify.max_queued_events`. The one after them says that some are missing.
@@ -306,6 +306,9 @@ impl Thread {
 
     /// Where a path leads: through links only in memory, where they are followed here.
     fn place_of(&self, path: &Path, follow: bool) -> Result<Vec<u8>, Errno> {
+        if let Some(open) = owners::opened(self, path, follow)? {
+            return Ok(open.place());
+        }
         Ok(match self.lead(path, follow)? {
             Way::Memory(spot) => spot.path,
             Way::Path(path) => path.normal,
@@ -340,7 +343,8 @@ impl Thread {
         let mut opens = processes.iter().flat_map(|process| process.descriptors().slots()).flatten();
         // There may be many: who is to end does not look on.
         opens.any(|(open, _)| {
-            self.has_to_end() || (open.names_a_file() && open.identity().is_ok_and(|it| it == identity))
+            self.has_to_end()
+                || (open.names_a_file() && !open.is_path() && open.identity().is_ok_and(|it| it == identity))
         })
     }
 
@@ -365,7 +369,9 @@ impl Open {
     /// Something happened to what is open.
     pub(super) fn happened(&self, mask: u32) {
         let world = self.world();
-        if world.is_watched() && self.names_a_file() {
+        // Who only looks at a file has not opened it, and changes it all the same.
+        let is_of_opening = mask & (libc::IN_OPEN | libc::IN_CLOSE) != 0;
+        if world.is_watched() && self.names_a_file() && !(is_of_opening && self.is_path()) {
             let happening = Happening { mask, path: &self.path, is_folder: self.is_folder(), cookie: 0 };
             world.happened(self.identity().ok(), happening);
         }
@@ -374,7 +380,7 @@ impl Open {
     /// Whether it stands for a file or folder that has a name.
     pub(super) fn names_a_file(&self) -> bool {
         let is_file = matches!(self.kind, Kind::File(_) | Kind::Memory(_) | Kind::System(_));
-        (is_file || self.is_folder()) && !self.is_path()
+        is_file || self.is_folder()
     }
 }
 

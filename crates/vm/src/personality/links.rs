@@ -63,9 +63,11 @@ pub(super) fn readlinkat(thread: &mut Thread, [folder, path, at, length, ..]: Ar
     if int(folder) != libc::AT_FDCWD && space.text(path)?.is_empty() {
         // Of a link that was opened itself.
         let open = thread.process.descriptors().get(int(folder))?;
-        let Kind::Memory(node) = &open.kind else { return Err(Errno::NOENT) };
-        let Body::Link(target) = &node.body else { return Err(Errno::NOENT) };
-        return tell(target);
+        return match &open.kind {
+            Kind::Link(_, target) => tell(target),
+            Kind::Memory(node) if let Body::Link(target) = &node.body => tell(target),
+            _ => Err(Errno::NOENT),
+        };
     }
     let path = thread.path(int(folder), path)?;
     if path.has_to_be_a_folder() {

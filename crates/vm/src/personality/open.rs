@@ -21,6 +21,7 @@ use super::shared::Identity;
 use super::signalfd::Signals;
 use super::socket::Socket;
 use super::special::Device;
+use super::status::Status;
 use super::terminal::Terminal;
 use super::timer::Timer;
 use super::waiting::Bell;
@@ -88,6 +89,8 @@ pub(super) enum Kind {
     /// A file whose content was made when it was opened.
     Text(Vec<u8>),
     Device(Device),
+    /// A symbolic link itself, not in memory, to look at: what it is and where it leads.
+    Link(Status, Vec<u8>),
     /// A file in memory.
     Memory(Arc<Node>),
     /// A folder in memory.
@@ -154,6 +157,7 @@ impl Kind {
             Kind::Text(text) => text.capacity(),
             Kind::Listing(listing) => bytes_of(&lock(listing).names),
             Kind::Folder(_, names) => bytes_of(names),
+            Kind::Link(_, target) => target.capacity(),
             _ => 0,
         }
     }
@@ -378,6 +382,7 @@ impl Open {
                 let stat = rustix::fs::fstat(file.descriptor())?;
                 (stat.st_dev, stat.st_ino)
             }
+            Kind::Link(status, _) => status.identity(),
             _ => (u64::MAX, self.address() as u64),
         };
         Ok(*self.identity.get_or_init(|| identity))

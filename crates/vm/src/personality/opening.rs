@@ -148,6 +148,15 @@ impl Thread {
                     _ => new(Kind::Both(pipe.clone())),
                 }
             }
+            Kind::Listing(_) | Kind::Text(_) | Kind::Device(_) => {
+                let path = self.absolute(libc::AT_FDCWD, &open.path)?;
+                match self.open_as(&path, flags, mode, true) {
+                    // What it is about is gone.
+                    Err(Errno::NOENT) => Ok(Found::Open(open)),
+                    again => again.map(Found::Open),
+                }
+            }
+            Kind::Link(..) if flags & libc::O_PATH as u32 == 0 => Err(Errno::LOOP),
             Kind::File(_) | Kind::Folder(..) | Kind::System(_) | Kind::SystemFolder(_) | Kind::MemoryFolder(_) => {
                 let path = self.absolute(libc::AT_FDCWD, &open.place())?;
                 // The name may be another file's by now, which is left as it is.
@@ -168,13 +177,38 @@ impl Thread {
         }
     }
 
+    /// The link itself that is at a path, not in memory, where it is opened to be looked at.
+    fn open_link(&self, path: &Path, flags: u32) -> Result<Option<Found>, Errno> {
+        if self.world.scratch.has(&path.normal) {
+            return Ok(None);
+        }
+        match self.status_at(path, false) {
+            Ok(status) if status.is_link() && flags & libc::O_DIRECTORY as u32 != 0 => Err(Errno::NOTDIR),
+            Ok(status) if status.is_link() => {
+                let kind = Kind::Link(status, self.target(path)?);
+                Ok(Some(Found::Open(Open::new(&self.world, kind, &path.normal, flags))))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// One step of it: a link of `/proc` or one that leads out of memory is where to go on.
     fn open_or_follow(&self, path: &Path, flags: u32, mode: u32, follow: bool) -> Result<Found, Errno> {
         let has = |flag: i32| flags & flag as u32 != 0;
         let world = &self.world;
-        if let Some(number) = special::descriptor(self, &path.normal) {
-            let open = self.process.descriptors().get(number)?;
-            return self.open_anew(open, flags, mode);
+        if !follow
+            && has(libc::O_PATH)
+            && let Some(link) = self.open_link(path, flags)?
+        {
+            return Ok(link);
+        }
+        if let Some(open) = special::opened(self, &path.normal) {
+            let open = open?;
+            return match () {
+                () if has(libc::O_CREAT) && has(libc::O_EXCL) => Err(Errno::EXIST),
+                () if !follow => Err(Errno::LOOP),
+                () => self.open_anew(open, flags, mode),
+            };
         }
         let changes = flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 || has(libc::O_TRUNC);
         if let Some(opened) = super::terminal::open(self, &path.normal, flags) {

@@ -261,9 +261,8 @@ fn known(thread: &Thread, status: &Status) -> Owner {
 }
 
 /// What is open where a path leads by `/proc/self/fd` (`proc(5)`): the C library changes so what it must not follow.
-fn opened(thread: &Thread, path: &Path, follow: bool) -> Result<Option<Arc<Open>>, Errno> {
-    let number = super::special::descriptor(thread, &path.normal).filter(|_| follow);
-    number.map(|number| thread.process.descriptors().get(number)).transpose()
+pub(super) fn opened(thread: &Thread, path: &Path, follow: bool) -> Result<Option<Arc<Open>>, Errno> {
+    if follow { super::special::opened(thread, &path.normal).transpose() } else { Ok(None) }
 }
 
 /// The mode that something gets for this one: who is not in its group does not let it run as that group.
@@ -318,7 +317,8 @@ fn check_flags(flags: u64) -> Result<(), Errno> {
     if int(flags) & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) == 0 { Ok(()) } else { Err(Errno::INVAL) }
 }
 
-fn is_empty(thread: &Thread, path: u64, flags: u64) -> Result<bool, Errno> {
+/// Whether a call that was given `AT_EMPTY_PATH` is for the descriptor itself.
+pub(super) fn is_empty(thread: &Thread, path: u64, flags: u64) -> Result<bool, Errno> {
     Ok(flags & libc::AT_EMPTY_PATH as u64 != 0 && thread.process.space()?.text(path)?.is_empty())
 }
 

@@ -52,7 +52,7 @@ pub(super) fn send_signal(thread: &mut Thread, [number, signal, info, flags, ..]
     if info != 0 && thread.process.space()?.read_u32(info)? != signal as u32 {
         return Err(Errno::INVAL);
     }
-    let is_there = thread.world.process(process.id).is_some_and(|found| Arc::ptr_eq(&found, &process));
+    let is_there = thread.world.has(&process);
     if !is_there && process.is_over.load(SeqCst) {
         return Err(Errno::SRCH);
     }

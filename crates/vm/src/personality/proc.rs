@@ -259,7 +259,7 @@ fn of_all(thread: &Thread, name: &str) -> Option<Kind> {
 /// What is mounted where: the capsule's tree, its mounts, and what the personality keeps itself.
 fn mounts(thread: &Thread, long: bool) -> String {
     let spec = &thread.world.spec;
-    let own = [("capsule", "/", "capsule", true), ("proc", "/proc", "proc", true)];
+    let own = [("capsule", "/", "capsule", true), ("proc", "/proc", "proc", false)];
     let memory = [
         ("tmpfs", "/tmp", "tmpfs", false),
         ("tmpfs", "/dev/shm", "tmpfs", false),
@@ -341,7 +341,7 @@ fn described(thread: &Thread, open: &Open) -> String {
             writeln!(lines, "eventfd-count: {number:16x}\neventfd-semaphore: {}", u8::from(by_one))
         }
         Kind::Process(process) => {
-            let id = if process.is_over.load(SeqCst) { -1 } else { i64::from(process.id) };
+            let id = if thread.world.has(process) { i64::from(process.id) } else { -1 };
             writeln!(lines, "Pid:\t{id}\nNSpid:\t{id}")
         }
         _ => Ok(()),

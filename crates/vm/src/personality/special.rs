@@ -1,5 +1,7 @@
 //! What is in `/dev`, and the links of `/proc`: `null(4)`, `random(4)`, `proc(5)`.
 
+use std::sync::Arc;
+
 use ringfence_abi::Call;
 use rustix::io::Errno;
 
@@ -106,6 +108,11 @@ pub(super) fn descriptor(thread: &Thread, path: &[u8]) -> Option<i32> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
+/// What is open where a path names a descriptor; `ENOENT` when nothing is.
+pub(super) fn opened(thread: &Thread, path: &[u8]) -> Option<Result<Arc<Open>, Errno>> {
+    Some(thread.process.descriptors().get(descriptor(thread, path)?).map_err(|_| Errno::NOENT))
+}
+
 /// Where something open is, and whether it still has a name: `proc_pid_fd(5)`.
 fn shown(open: &Open) -> Vec<u8> {
     match &open.kind {
@@ -128,8 +135,15 @@ pub(super) fn link(thread: &Thread, path: &[u8]) -> Option<Result<Vec<u8>, Errno
     if path == b"/proc/thread-self" {
         return Some(Ok(format!("{}/task/{}", thread.process.id, thread.member.id).into_bytes()));
     }
-    if let Some(number) = descriptor(thread, path) {
-        return Some(thread.process.descriptors().get(number).map(|open| shown(&open)));
+    match path {
+        b"/dev/fd" => return Some(Ok(b"/proc/self/fd".to_vec())),
+        b"/dev/stdin" => return Some(Ok(b"/proc/self/fd/0".to_vec())),
+        b"/dev/stdout" => return Some(Ok(b"/proc/self/fd/1".to_vec())),
+        b"/dev/stderr" => return Some(Ok(b"/proc/self/fd/2".to_vec())),
+        _ => {}
+    }
+    if let Some(opened) = opened(thread, path) {
+        return Some(opened.map(|open| shown(&open)));
     }
     match own(thread, path)? {
         b"exe" => Some(Ok(thread.process.image().path.clone())),
@@ -150,10 +164,10 @@ pub(super) fn leads_on(thread: &Thread, path: &[u8]) -> bool {
 
 /// The folder that such a link leads to.
 pub(super) fn folder_behind(thread: &Thread, path: &[u8]) -> Result<Vec<u8>, Errno> {
-    match descriptor(thread, path) {
-        None => link(thread, path).unwrap_or(Err(Errno::NOTDIR)),
-        Some(number) => {
-            let open = thread.process.descriptors().get(number)?;
+    match opened(thread, path) {
+        None => link(thread, path).unwrap_or(Err(Errno::NOTDIR)).map(|target| by_number(thread, target)),
+        Some(open) => {
+            let open = open?;
             if open.is_folder() { Ok(open.place()) } else { Err(Errno::NOTDIR) }
         }
     }
@@ -169,7 +183,8 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
         b"/dev" => {
             let more =
                 ["null", "zero", "full", "random", "urandom", "fd", "stdin", "stdout", "stderr", "tty", "ptmx", "pts"];
-            let memory = world.scratch.names_in(path);
+            let is_known = |name: &Vec<u8>| world.is_known(&[path, b"/", name].concat());
+            let memory = world.scratch.names_in(path).into_iter().filter(is_known);
             return Some(Kind::listing(names(&more).into_iter().chain(memory).collect()));
         }
         b"/dev/tty" => return Some(Kind::Device(Device::Terminal(0x500))),

@@ -7,9 +7,9 @@ use rustix::io::Errno;
 
 use super::folders::HERE;
 use super::memory_files::Way;
-use super::open::Kind;
+use super::open::{Kind, Open};
 use super::thread::Thread;
-use super::{Answer, Arguments, int};
+use super::{Answer, Arguments, int, owners};
 use crate::scratch::Node;
 
 /// `utimensat(2)`
@@ -40,6 +40,9 @@ pub(super) fn utimensat(thread: &mut Thread, [folder, path, at, flags, ..]: Argu
     };
     let (accessed, modified) = if at == 0 { (now, now) } else { (time(at)?, time(at.wrapping_add(16))?) };
     if path == 0 {
+        if flags != 0 {
+            return Err(Errno::INVAL);
+        }
         thread.process.descriptors().file(int(folder))?;
     }
     if wrong {
@@ -66,21 +69,26 @@ fn set_times(
         (None, None) => 0,
         _ => libc::IN_ATTRIB,
     };
-    if path == 0 {
-        let open = thread.process.descriptors().get(int(folder))?;
+    let of_open = |open: &Open| {
+        thread.may_stamp(&thread.status_of(open)?, is_now)?;
         if let Kind::Memory(node) | Kind::MemoryFolder(node) = &open.kind {
             thread.world.judge(&open.path, FileUse::With(Permission::FsWrite))?;
             touch(node, accessed, modified);
-            open.happened(mask);
-            return Ok(0);
+        } else {
+            let handle = open.handle().ok_or(Errno::ROFS)?;
+            thread.world.call(Call::SetTimes { handle, accessed, modified })?;
         }
-        let handle = open.handle().ok_or(Errno::ROFS)?;
-        thread.world.call(Call::SetTimes { handle, accessed, modified })?;
         open.happened(mask);
-        return Ok(0);
+        Ok(0)
+    };
+    if path == 0 || owners::is_empty(thread, path, flags)? {
+        return of_open(&*thread.process.descriptors().get(int(folder))?);
     }
     let follow = flags & libc::AT_SYMLINK_NOFOLLOW as u64 == 0;
     let path = thread.path(int(folder), path)?;
+    if let Some(open) = owners::opened(thread, &path, follow)? {
+        return of_open(&open);
+    }
     thread.may_stamp(&thread.status_at(&path, follow)?, is_now)?;
     match thread.changeable_path(path.clone(), follow)? {
         Way::Path(path) => {

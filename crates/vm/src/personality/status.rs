@@ -188,6 +188,7 @@ impl Thread {
             Kind::Device(device) => {
                 Status { special: device.number(), ..Status::made(libc::S_IFCHR | 0o666, 0, &open.path) }
             }
+            Kind::Link(status, _) => *status,
             Kind::Terminal(terminal) => {
                 let special = 0x8800 | u64::from(terminal.number);
                 Status { special, ..Status::made(libc::S_IFCHR | 0o620, 0, &open.path) }
@@ -223,8 +224,8 @@ impl Thread {
             let target = target?;
             return match follow {
                 false => Ok(Status::made(libc::S_IFLNK | 0o777, target.len() as u64, &path.normal)),
-                true => match special::descriptor(self, &path.normal) {
-                    Some(number) => self.status_of(&*self.process.descriptors().get(number)?),
+                true => match special::opened(self, &path.normal) {
+                    Some(open) => self.status_of(&*open?),
                     None => self.status_after(&self.absolute(libc::AT_FDCWD, &target)?, true, links),
                 },
             };
@@ -346,7 +347,8 @@ pub(super) fn faccessat2(thread: &mut Thread, [folder, path, mode, flags, ..]: A
     let is_file = FileType::from_raw_mode(status.mode) == FileType::RegularFile;
     match mode {
         mode if mode & 2 != 0 && path.is_system(thread) && super::notes::of(thread, &path.normal).is_none() => {
-            Err(Errno::ROFS)
+            let is_told = crate::tree::covers(b"/proc", &path.normal);
+            Err(if is_told { Errno::ACCESS } else { Errno::ROFS })
         }
         mode if !thread.may_really(&status, mode as u32, flags & libc::AT_EACCESS != 0) => Err(Errno::ACCESS),
         mode if mode & 1 != 0 && is_file && status.mode & 0o111 == 0 => Err(Errno::ACCESS),

@@ -375,4 +375,9 @@ impl World {
     pub(super) fn process(&self, id: u32) -> Option<Arc<Process>> {
         self.processes().get(&id).cloned()
     }
+
+    /// Whether a process is there: it runs, or nobody was told yet that it ended.
+    pub(super) fn has(&self, process: &Arc<Process>) -> bool {
+        self.processes().get(&process.id).is_some_and(|found| Arc::ptr_eq(found, process))
+    }
 }

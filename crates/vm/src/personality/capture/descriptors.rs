@@ -69,10 +69,13 @@ impl Capturing<'_> {
             Kind::Writer(pipe) => state::Kind::Writer(self.pipe(pipe)),
             Kind::Both(pipe) => state::Kind::Both(self.pipe(pipe)),
             Kind::Process(process) => {
-                let is_there = self.world.process(process.id).is_some_and(|found| Arc::ptr_eq(&found, process));
-                state::Kind::Process { id: process.id, gone: (!is_there).then(|| process.status.load(SeqCst)) }
+                let gone = (!self.world.has(process)).then(|| process.status.load(SeqCst));
+                state::Kind::Process { id: process.id, gone }
             }
             Kind::Terminal(_) | Kind::Master(_) => return Err(CaptureError::Holds(TERMINAL.into())),
+            Kind::Link(..) => {
+                return Err(CaptureError::Holds(format!("the link {} itself is open", shown(&open.path))));
+            }
             Kind::Watches(_) => {
                 let text = "files are watched (inotify): close that before the point of capture";
                 return Err(CaptureError::Holds(text.into()));

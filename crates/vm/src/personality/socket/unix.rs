@@ -112,8 +112,8 @@ impl Unix {
         if let Some(receive) = &ends.receive {
             receive.close_reader();
         }
-        // Where datagrams are sent to by name, others send as well.
-        if let (Some(send), false) = (&ends.send, self.style == Style::Datagram && !ends.peer.is_empty()) {
+        // Where datagrams go, others may send as well, and there is no end of them.
+        if let (Some(send), true) = (&ends.send, self.style != Style::Datagram) {
             send.close_writer();
         }
         let (queue, held) = (ends.queue.take(), ends.held.take());

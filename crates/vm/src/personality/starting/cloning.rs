@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::{Begin, member, spawn};
 use crate::kvm::{Registers, USER_END};
+use crate::personality::identity;
 use crate::personality::process::{Parts, Place, Process, lock};
 use crate::personality::thread::Thread;
 use crate::personality::world::FIRST;
@@ -31,7 +32,10 @@ const CHILD_SET_ID: u64 = 0x100_0000;
 const IGNORED: u64 = 0x4_0000 | 0x80_0000 | 0x8000_0000;
 /// What `clone(2)` alone ignores.
 const DETACHED: u64 = 0x40_0000;
-/// What is served. Namespaces, tracing, control groups: nothing of it is here.
+const NEW_MOUNTS: u64 = 0x2_0000;
+const NEW_USERS: u64 = 0x1000_0000;
+const NEW_PROCESSES: u64 = 0x2000_0000;
+/// What is served. Tracing, control groups: nothing of it is here.
 const KNOWN: u64 = VM
     | PLACE
     | FILES
@@ -68,13 +72,24 @@ fn begin(thread: &mut Thread, wanted: &Wanted) -> Answer {
     let flags = wanted.flags;
     let is_thread = flags & THREAD != 0;
     let has = |all: u64| flags & all == all;
+    let spaces = flags & u64::from(identity::SPACES.unsigned_abs());
+    let flags = flags & !spaces;
+    // Some contradict others.
+    let mixed = (flags & PLACE != 0 && spaces & (NEW_MOUNTS | NEW_USERS) != 0)
+        || (is_thread && spaces & (NEW_USERS | NEW_PROCESSES) != 0);
     let incomplete = (is_thread && !has(ACTIONS)) || (has(ACTIONS) && !has(VM));
     // The first process has no parent here of whom there could be another child.
     let alone = has(PARENT) && !is_thread && thread.process.id == FIRST;
-    if flags & !KNOWN != 0 || incomplete || alone || (is_thread && has(DESCRIPTOR)) || has(ACTIONS | CLEAR_ACTIONS) {
+    if flags & !KNOWN != 0
+        || mixed
+        || incomplete
+        || alone
+        || (is_thread && has(DESCRIPTOR))
+        || has(ACTIONS | CLEAR_ACTIONS)
+    {
         return Err(Errno::INVAL);
     }
-    if flags & SET_TLS != 0 && wanted.tls >= USER_END {
+    if spaces != 0 || (flags & SET_TLS != 0 && wanted.tls >= USER_END) {
         return Err(Errno::PERM);
     }
     if flags & VM != 0 {

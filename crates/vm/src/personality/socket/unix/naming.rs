@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::{Link, Queue, Style, Unix};
 use crate::personality::memory_files::Way;
+use crate::personality::open::Kind;
 use crate::personality::opening::Path;
 use crate::personality::owners;
 use crate::personality::process::lock;
@@ -126,22 +127,28 @@ impl Thread {
         if name[0] == 0 {
             return Ok(Key::Abstract(name.to_vec()));
         }
-        let path = self.absolute(libc::AT_FDCWD, name)?;
-        if !self.world.scratch.has(&path.normal) {
-            return Ok(Key::Path(path.normal));
-        }
-        self.may_pass(&path)?;
-        match self.lead(&path, true)? {
-            Way::Path(path) => Ok(Key::Path(path.normal)),
-            Way::Memory(spot) => {
-                self.world.judge(&spot.path, FileUse::Look).map_err(|errno| self.unseen(&path, errno))?;
-                let node = spot.found()?;
-                self.may_use(&path, true, owners::WRITE)?;
-                match &node.body {
-                    Body::Socket => Ok(Key::Node(node.number)),
-                    _ => Err(Errno::CONNREFUSED),
+        let path = self.walked(libc::AT_FDCWD, name)?;
+        // Whoever opened it to look at can be sure which it is, however long its path.
+        let opened = owners::opened(self, &path, true)?;
+        let node = match opened.as_deref().map(|open| &open.kind) {
+            Some(Kind::Memory(node)) => node.clone(),
+            Some(_) => return Err(Errno::CONNREFUSED),
+            None if !self.world.scratch.has(&path.normal) => return Ok(Key::Path(path.normal)),
+            None => {
+                self.may_pass(&path)?;
+                match self.lead(&path, true)? {
+                    Way::Path(path) => return Ok(Key::Path(path.normal)),
+                    Way::Memory(spot) => {
+                        self.world.judge(&spot.path, FileUse::Look).map_err(|errno| self.unseen(&path, errno))?;
+                        spot.found()?.clone()
+                    }
                 }
             }
+        };
+        self.may_use(&path, true, owners::WRITE)?;
+        match &node.body {
+            Body::Socket => Ok(Key::Node(node.number)),
+            _ => Err(Errno::CONNREFUSED),
         }
     }
 
@@ -171,7 +178,7 @@ impl Unix {
                 name => Ok((Key::Abstract(name.to_vec()), name.to_vec())),
             });
         }
-        let path = thread.absolute(libc::AT_FDCWD, name)?;
+        let path = thread.walked(libc::AT_FDCWD, name)?;
         let way = if thread.world.scratch.has(&path.normal) {
             thread.may_pass(&path)?;
             thread.lead(&path, false)?
@@ -179,7 +186,13 @@ impl Unix {
             Way::Path(path.clone())
         };
         match way {
-            Way::Path(path) => self.hold(thread, name, |_| Ok((Key::Path(path.normal), name.to_vec()))),
+            Way::Path(path) => {
+                let is_looked_at = thread.is_known(&path) || path.is_system(thread) || path.normal == b"/";
+                if is_looked_at && thread.status_at(&path, false).is_ok() {
+                    return Err(Errno::ADDRINUSE);
+                }
+                self.hold(thread, name, |_| Ok((Key::Path(path.normal), name.to_vec())))
+            }
             Way::Memory(spot) => {
                 thread.may(&spot, Permission::FsCreate)?;
                 if spot.node.is_some() {
