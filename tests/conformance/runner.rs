@@ -196,14 +196,14 @@ fn attack(mut line: Way) -> ! {
         },
         "it-asks-for-what-the-guest-was-not-granted" => {
             // Open { directory: the root, path, how: read }
-            let open = [&[5_u8][..], &varint(103), &text("/etc/passwd"), &[1, 0, 0, 0, 0, 0, 1]].concat();
+            let open = [&[5_u8][..], &varint(103), &text("/etc/passwd"), &[1, 0, 0, 0, 0, 0, 1, 0]].concat();
             let answer = outcome(&call(&mut line, &open));
             ended(&mut line, &answer)
         }
         "it-waits-for-a-million-things" => loop {
             // Sleep { until: a very distant moment }
             let forever = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
-            let answer = outcome(&call(&mut line, &[&[44_u8][..], &forever].concat()));
+            let answer = outcome(&call(&mut line, &[&[46_u8][..], &forever].concat()));
             if answer != "later" {
                 ended(&mut line, &answer);
             }

@@ -38,6 +38,8 @@ pub struct OpenHow {
     pub directory: bool,
     /// Follow a symbolic link in the last component.
     pub follow: bool,
+    /// The mode of what is created, of which the host's `umask(2)` may leave less; `None` for the usual one.
+    pub mode: Option<u32>,
 }
 
 /// Where a write goes.
@@ -140,13 +142,18 @@ pub enum Call<'a, Into = &'a mut [u8]> {
         accessed: Option<Timestamp>,
         modified: Option<Timestamp>,
     },
+    /// Set the nine bits of the mode that say who may do what (`chmod(2)`); others are invalid. `Reply::Done`.
+    SetMode { handle: Handle, mode: u32 },
+    /// The same by name; of a symbolic link itself it cannot be done. `Reply::Done`.
+    SetModeAt { directory: Handle, path: &'a [u8], follow: bool, mode: u32 },
     /// Bring content (and with `metadata` everything else) to the disk. `Reply::Done`.
     Sync { handle: Handle, metadata: bool },
     /// The next entries of a folder, from `after` on (0: from the start), at most `most`.
     /// `Reply::Entries`, empty at the end; never `.` or `..`.
     List { directory: Handle, after: u64, most: usize },
-    /// Make a folder. `Reply::Done`.
-    CreateDirectory { directory: Handle, path: &'a [u8] },
+    /// Make a folder, with this mode, of which the host's `umask(2)` may leave less; `None` for the usual one.
+    /// `Reply::Done`.
+    CreateDirectory { directory: Handle, path: &'a [u8], mode: Option<u32> },
     /// Remove an empty folder. `Reply::Done`.
     RemoveDirectory { directory: Handle, path: &'a [u8] },
     /// Remove a name that is not a folder. `Reply::Done`.
@@ -250,9 +257,11 @@ impl<'a, Into> Call<'a, Into> {
             Call::SetTimesAt { directory, path, follow, accessed, modified } => {
                 Call::SetTimesAt { directory, path, follow, accessed, modified }
             }
+            Call::SetMode { handle, mode } => Call::SetMode { handle, mode },
+            Call::SetModeAt { directory, path, follow, mode } => Call::SetModeAt { directory, path, follow, mode },
             Call::Sync { handle, metadata } => Call::Sync { handle, metadata },
             Call::List { directory, after, most } => Call::List { directory, after, most },
-            Call::CreateDirectory { directory, path } => Call::CreateDirectory { directory, path },
+            Call::CreateDirectory { directory, path, mode } => Call::CreateDirectory { directory, path, mode },
             Call::RemoveDirectory { directory, path } => Call::RemoveDirectory { directory, path },
             Call::Unlink { directory, path } => Call::Unlink { directory, path },
             Call::Rename { from_directory, from, to_directory, to } => {

@@ -29,11 +29,14 @@ pub enum FileKind {
     Other,
 }
 
-/// Metadata, as `stat(2)` gives it, without owner and mode: these belong to the host.
+/// Metadata, as `stat(2)` gives it, without the owner, which belongs to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
     /// What it is.
     pub kind: FileKind,
+    /// The nine bits of its mode that say who may do what (`inode(7)`): for a capsule they are a note, its permissions
+    /// decide.
+    pub mode: u32,
     /// Bytes.
     pub size: u64,
     /// How much it takes, in blocks of 512 bytes (`st_blocks` of `stat(3type)`).

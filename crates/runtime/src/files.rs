@@ -5,12 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ringfence_abi::{ErrorCode, Position, Stat, Timestamp};
-use rustix::fs::{fdatasync, fstat, fsync, ftruncate, futimens};
+use rustix::fs::{AtFlags, fdatasync, fstat, fsync, ftruncate, futimens, utimensat};
 use rustix::io::{Errno, ReadWriteFlags, pread, pwrite, pwritev2};
 
 use crate::error::code;
 use crate::ledger::Opened;
-use crate::vfs::{stat, times};
+use crate::vfs::{set_mode, stat, times};
 
 /// The largest offset of a file, `off_t`.
 const END: u64 = i64::MAX as u64;
@@ -31,7 +31,7 @@ pub(crate) struct File {
     touched: Option<Touched>,
 }
 
-/// Hears that the times of a file were set.
+/// Hears that the times or the mode of a file were set.
 type Touched = Box<dyn Fn() + Send + Sync>;
 
 impl File {
@@ -116,7 +116,21 @@ impl File {
         if let Some(touched) = &self.touched {
             touched();
         }
-        futimens(&*self.descriptor, &times(accessed, modified)?).map_err(code)
+        let times = times(accessed, modified)?;
+        match futimens(&*self.descriptor, &times) {
+            // It was only opened to look at.
+            Err(Errno::BADF) => utimensat(&*self.descriptor, c"", &times, AtFlags::EMPTY_PATH),
+            other => other,
+        }
+        .map_err(code)
+    }
+
+    /// `fchmod(2)`.
+    pub(crate) fn set_mode(&self, mode: u32) -> Result<(), ErrorCode> {
+        if let Some(touched) = &self.touched {
+            touched();
+        }
+        set_mode(&*self.descriptor, mode)
     }
 
     /// `fsync(2)` or `fdatasync(2)`.

@@ -170,6 +170,16 @@ impl ScopedHal {
                 }
                 Ok(Reply::Done)
             }
+            Call::SetMode { handle, mode } => {
+                let resource = self.handles.get_any(handle, Rights::TOUCH)?;
+                self.meter.operation()?;
+                if let Some(file) = resource.downcast_ref::<File>() {
+                    file.set_mode(mode)?;
+                } else {
+                    resource.downcast_ref::<Folder>().ok_or(ErrorCode::BadHandle)?.set_mode(mode)?;
+                }
+                Ok(Reply::Done)
+            }
             Call::Sync { handle, metadata } => {
                 let resource = self.handles.get_any(handle, Rights::empty())?;
                 self.meter.operation()?;

@@ -289,7 +289,7 @@ impl Stream {
 
 /// Metadata of something without a place in the tree.
 pub(crate) fn anonymous(kind: FileKind) -> Stat {
-    Stat { kind, size: 0, blocks: 0, links: 1, identity: (0, 0), accessed: 0, modified: 0, changed: 0 }
+    Stat { kind, mode: 0o600, size: 0, blocks: 0, links: 1, identity: (0, 0), accessed: 0, modified: 0, changed: 0 }
 }
 
 fn inherit(shared: BorrowedFd<'static>) -> Result<End, StreamError> {

@@ -78,14 +78,14 @@ fn attack(name: &str, held: &[OwnedFd]) -> ! {
         },
         "it-asks-for-what-was-not-granted" => {
             // Open { directory: the root, path, how: read }
-            let open = [&[5_u8][..], &varint(103), &text("/data/in.txt"), &[1, 0, 0, 0, 0, 0, 1]].concat();
+            let open = [&[5_u8][..], &varint(103), &text("/data/in.txt"), &[1, 0, 0, 0, 0, 0, 1, 0]].concat();
             let answer = outcome(&call(&mut line, &open));
             ended(&mut line, &answer)
         }
         "it-cannot-give-back-what-it-never-took" => {
             // ShrinkDisk { bytes: 1 GiB }, then Open { write, create }, then Write.
             send(&mut line, &[&[6_u8][..], &varint(1 << 30)].concat());
-            let open = [&[5_u8][..], &varint(103), &text("/data/out"), &[0, 1, 1, 0, 0, 0, 0]].concat();
+            let open = [&[5_u8][..], &varint(103), &text("/data/out"), &[0, 1, 1, 0, 0, 0, 0, 0]].concat();
             let opened = call(&mut line, &open);
             // Now(Answered { result: Ok(Reply::Handle(_)), .. })
             let [1, 0, _, file @ ..] = &opened[..] else { ended(&mut line, &outcome(&opened)) };

@@ -237,6 +237,42 @@ fn a_file_is_copied_through_standard_streams() {
 }
 
 #[test]
+fn modes_of_files_are_the_same_on_both_sides_of_the_wall() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new();
+    let path = |name: &str| lab.at("data").join(name);
+    let mode = |name: &str| std::fs::symlink_metadata(path(name)).unwrap().permissions().mode() & 0o7777;
+    let give = |name: &str, mode| {
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let script = "cd /data; stat -c %a f; umask 0; : >n; mkdir -m 711 d; umask 077; : >p; chmod 755 f; ./f; chmod -w d; \
+                  chmod 4755 s; chmod 777 out; :";
+    let files = "fs.read,fs.write,fs.create,fs.delete,fs.list=/data";
+    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+        let outside = lab.write("outside", "");
+        std::fs::set_permissions(&outside, std::fs::Permissions::from_mode(0o600)).unwrap();
+        for (name, bits) in [("f", 0o640), ("s", 0o644)] {
+            lab.write(&format!("data/{name}"), "#!/bin/sh\necho ran\n");
+            give(name, bits);
+        }
+        std::os::unix::fs::symlink("../outside", path("out")).unwrap();
+        let mount = format!("{}:/data", lab.at("data").display());
+        let run = |mode: &str, script: &str| {
+            let mount = format!("{mount}:{mode}");
+            let args = ["run", "--level", level, "--mount", &mount, "--allow", files, "sh", "--", "-c", script];
+            lab.ringfence(&args).exits(0)
+        };
+        assert_eq!(run("ro", "chmod 777 /data/f; stat -c %a /data/f").stdout, "640\n", "{level}");
+        assert_eq!(run("rw", script).stdout, "640\nran\n", "{level}");
+        assert_eq!(["f", "n", "d", "p"].map(mode), [0o755, 0o666, 0o511, 0o600], "{level}");
+        // Nobody becomes anybody by what was left there.
+        assert_eq!(mode("s") & 0o7000, 0, "{level}");
+        assert_eq!(std::fs::metadata(&outside).unwrap().permissions().mode() & 0o7777, 0o600, "{level}");
+        std::fs::remove_dir_all(lab.at("data")).unwrap();
+    }
+}
+
+#[test]
 fn what_a_capsule_names_cannot_act_on_the_terminal() {
     let lab = Lab::new();
     let ran = lab.ringfence(&["run", &program("probe.wasm"), "--", "read", "/\x1b[2Jx\nringfence: all is well"]);

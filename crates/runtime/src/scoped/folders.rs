@@ -24,8 +24,13 @@ impl ScopedHal {
                     folder.set_times_at(path, follow, accessed, modified).map(|()| Reply::Done)
                 })
             }
-            Call::CreateDirectory { directory, path } => {
-                self.in_folder(directory, CHANGE, |folder| folder.create_directory(path).map(|()| Reply::Done))
+            Call::SetModeAt { directory, path, follow, mode } => {
+                self.in_folder(directory, Rights::WALK | Rights::TOUCH, |folder| {
+                    folder.set_mode_at(path, follow, mode).map(|()| Reply::Done)
+                })
+            }
+            Call::CreateDirectory { directory, path, mode } => {
+                self.in_folder(directory, CHANGE, |folder| folder.create_directory(path, mode).map(|()| Reply::Done))
             }
             Call::RemoveDirectory { directory, path } => {
                 self.in_folder(directory, CHANGE, |folder| folder.remove_directory(path).map(|()| Reply::Done))

@@ -43,6 +43,7 @@ const READ: OpenHow = OpenHow {
     truncate: false,
     directory: false,
     follow: true,
+    mode: None,
 };
 const CREATE: OpenHow = OpenHow { read: true, write: true, create: true, ..READ };
 

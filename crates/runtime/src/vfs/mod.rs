@@ -35,7 +35,7 @@ use tree::Tree;
 
 pub(crate) use folder::Folder;
 pub(crate) use open::{OF_FOLDER, Opened};
-pub(crate) use stat::{kind, stat, times};
+pub(crate) use stat::{kind, set_mode, stat, times};
 pub use tree::TreeError;
 
 /// The root and the mounts of a capsule, opened: all its instances may share them.

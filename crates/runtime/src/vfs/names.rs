@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::Folder;
 use super::links;
 use super::place::{End, Last, Place, Resolved};
-use super::stat::{of_graft, stat, times};
+use super::stat::{of_graft, set_mode, stat, times};
 use crate::authority::text;
 use crate::error::code;
 
@@ -38,14 +38,15 @@ fn is_folder(stat: &rustix::fs::Stat) -> bool {
 
 impl Folder {
     /// `mkdirat(2)`.
-    pub(crate) fn create_directory(&self, path: &[u8]) -> Result<(), ErrorCode> {
+    pub(crate) fn create_directory(&self, path: &[u8], mode: Option<u32>) -> Result<(), ErrorCode> {
         let _still = self.vfs.still();
         let resolved = self.resolve(path, Last::Name)?;
         self.vfs.authority.check(Permission::FsCreate, &resolved.path)?;
         let name = self.new_name(&resolved)?;
         self.vfs.check_writable(&resolved)?;
         self.vfs.ledger.add_name()?;
-        mkdirat(name.folder, name.name, Mode::from_raw_mode(0o777)).map_err(|errno| self.not_made(errno))
+        let mode = Mode::from_raw_mode(mode.unwrap_or(0o777) & 0o777);
+        mkdirat(name.folder, name.name, mode).map_err(|errno| self.not_made(errno))
     }
 
     /// `unlinkat(2)` with `AT_REMOVEDIR`.
@@ -306,6 +307,33 @@ impl Folder {
                 utimensat(name.folder, name.name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(code)
             }
         }
+    }
+
+    /// `fchmodat(2)`.
+    pub(crate) fn set_mode_at(&self, path: &[u8], follow: bool, mode: u32) -> Result<(), ErrorCode> {
+        const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+        let _still = self.vfs.still();
+        let resolved = self.resolve(path, Last::from(follow))?;
+        self.vfs.authority.check(Permission::FsWrite, &resolved.path)?;
+        self.vfs.check_writable(&resolved)?;
+        match &resolved.end {
+            End::Folder(Place { descriptor: Some(folder), .. }) => set_mode(folder, mode),
+            End::Folder(_) => Err(self.vfs.nowhere(&resolved)),
+            End::File { mount } => set_mode(&self.vfs.tree.mounts[*mount].descriptor, mode),
+            _ => {
+                let name = self.old_name(&resolved)?;
+                let found = openat(name.folder, name.name, LOOK, Mode::empty()).map_err(code)?;
+                if resolved.must_be_folder && !is_folder(&fstat(&found).map_err(code)?) {
+                    return Err(ErrorCode::NotDirectory);
+                }
+                set_mode(&found, mode)
+            }
+        }
+    }
+
+    /// The same of this folder.
+    pub(crate) fn set_mode(&self, mode: u32) -> Result<(), ErrorCode> {
+        self.set_mode_at(b".", true, mode)
     }
 
     /// `utimensat(2)` of this folder.

@@ -167,7 +167,7 @@ impl Folder {
         self.vfs.check_writable(resolved)?;
         self.vfs.ledger.add_name()?;
         let flags = access(how) | OFlags::CREATE | OFlags::EXCL | CAREFUL;
-        let created = openat(folder, name, flags, Mode::from_raw_mode(0o666));
+        let created = openat(folder, name, flags, Mode::from_raw_mode(how.mode.unwrap_or(0o666) & 0o777));
         let made = created.and_then(|descriptor| Ok((fstat(&descriptor)?, descriptor)));
         match made {
             Ok((stat, descriptor)) => Ok(self.file(resolved, Arc::new(descriptor), &stat, true, how, bound)),
@@ -273,13 +273,12 @@ impl Folder {
         let mut rights = OF_ANY;
         rights.set(Rights::READ, how.read);
         rights.set(Rights::WRITE | Rights::RESIZE, how.write);
-        let touch = (how.read || how.write)
-            && self.vfs.authority.allows(Permission::FsWrite, &resolved.path)
+        let touch = self.vfs.authority.allows(Permission::FsWrite, &resolved.path)
             && !self.vfs.tree.mounts[resolved.mount].read_only;
         rights.set(Rights::TOUCH, touch);
         let mut file = File::new(descriptor, self.vfs.ledger.open(stat, created));
         if touch && !how.write && self.vfs.authority.is_learning() {
-            // Opening it took no permission to write; setting its times will.
+            // Opening it took no permission to write; setting its times or mode will.
             let (authority, path) = (Arc::clone(&self.vfs.authority), resolved.path.clone());
             file = file.with_touched(Box::new(move || authority.learn(Permission::FsWrite, &path)));
         }

@@ -34,6 +34,7 @@ const READ: OpenHow = OpenHow {
     truncate: false,
     directory: false,
     follow: true,
+    mode: None,
 };
 
 /// What a file of the tree holds.
@@ -161,7 +162,7 @@ fn a_trailing_slash_asks_for_a_folder() {
     assert_eq!(top.remove_directory(b"to-d/"), Err(ErrorCode::NotDirectory));
     assert_eq!(top.unlink(b"f/"), Err(ErrorCode::NotDirectory));
     assert_eq!(top.rename(b"f/", &top, b"g"), Err(ErrorCode::NotDirectory));
-    assert_eq!(top.create_directory(b"new/"), Ok(()));
+    assert_eq!(top.create_directory(b"new/", None), Ok(()));
     assert_eq!(top.remove_directory(b"new/."), Err(ErrorCode::Invalid));
     assert_eq!(top.remove_directory(b"new/"), Ok(()));
 }
@@ -178,8 +179,8 @@ fn an_entry_that_is_a_mount_point_stays() {
     assert_eq!(top.remove_directory(b"m"), Err(ErrorCode::Busy));
     assert_eq!(top.unlink(b"way/f"), Err(ErrorCode::Busy));
     assert_eq!(top.rename(b"way", &top, b"x"), Err(ErrorCode::Busy));
-    assert_eq!(top.create_directory(b"way"), Err(ErrorCode::Exists));
-    assert_eq!(top.create_directory(b"way/x"), Err(ErrorCode::ReadOnly));
+    assert_eq!(top.create_directory(b"way", None), Err(ErrorCode::Exists));
+    assert_eq!(top.create_directory(b"way/x", None), Err(ErrorCode::ReadOnly));
     assert_eq!(top.rename(b"m/file", &top, b"x"), Err(ErrorCode::CrossDevice));
     assert_eq!(content(&top, "way/f"), Ok(b"x".to_vec()));
     assert_eq!(content(&top, "m/../way/./f"), Ok(b"x".to_vec()));

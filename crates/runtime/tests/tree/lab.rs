@@ -126,7 +126,7 @@ impl Lab {
             }
             Operation::List { folder } => call(Call::List { directory: self.handle(*folder), after: 0, most: 100 }),
             Operation::CreateDirectory { from, path } => {
-                call(Call::CreateDirectory { directory: self.handle(*from), path: &way(path) })
+                call(Call::CreateDirectory { directory: self.handle(*from), path: &way(path), mode: None })
             }
             Operation::RemoveDirectory { from, path } => {
                 call(Call::RemoveDirectory { directory: self.handle(*from), path: &way(path) })

@@ -190,7 +190,7 @@ impl From<&How> for OpenHow {
             How::Truncate { create } => OpenHow { write: true, truncate: true, follow: true, create, ..nothing },
             How::Directory { follow } => OpenHow { directory: true, follow, ..nothing },
             How::Any([read, write, create, exclusive, truncate, directory, follow]) => {
-                OpenHow { read, write, create, exclusive, truncate, directory, follow }
+                OpenHow { read, write, create, exclusive, truncate, directory, follow, mode: None }
             }
         }
     }

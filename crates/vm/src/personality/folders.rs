@@ -10,7 +10,7 @@ use super::memory_files::Way;
 use super::open::{Kind, Open};
 use super::opening::Path;
 use super::process::lock;
-use super::status::SHOWN;
+use super::status::BITS;
 use super::thread::Thread;
 use super::{Answer, Arguments, int, moves, owners};
 use crate::scratch::Spot;
@@ -83,9 +83,11 @@ pub(super) fn mkdirat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
             return Ok(0);
         }
     };
-    thread.world.call(Call::CreateDirectory { directory: thread.root()?, path: &path.written })?;
     let inherited = thread.inherited(&path.normal);
-    owned(thread, &path.normal, Some(mode_of(inherited)), inherited);
+    let mode = mode_of(inherited);
+    let on_disk = Some(mode & BITS);
+    thread.world.call(Call::CreateDirectory { directory: thread.root()?, path: &path.written, mode: on_disk })?;
+    owned(thread, &path.normal, Some(mode), inherited);
     thread.made_at(&path.normal, true);
     Ok(0)
 }
@@ -95,17 +97,25 @@ fn passed_on(inherited: Option<u32>) -> u32 {
     if inherited.is_some() { libc::S_ISGID } else { 0 }
 }
 
-/// What is new belongs to whoever made it, or to the group it inherits, and has this mode.
+/// What is new belongs to whoever made it, or to the group it inherits, and has this mode: on the host, where it is a
+/// folder there.
 fn owned(thread: &Thread, path: &[u8], mode: Option<u32>, inherited: Option<u32>) {
-    let is_plain = mode.is_none_or(|mode| mode == SHOWN) && inherited.is_none();
     let first = super::credentials::first();
-    if is_plain && thread.process.file_ids() == (first, first) {
+    if mode.is_none() && inherited.is_none() && thread.process.file_ids() == (first, first) {
         return;
     }
     // It is there whether more is known of it or not.
-    if let Ok(status) = thread.absolute(libc::AT_FDCWD, path).and_then(|path| thread.status_at(&path, false)) {
-        let _ = thread.own(status.identity(), mode, SHOWN, inherited);
+    let Ok(path) = thread.absolute(libc::AT_FDCWD, path) else { return };
+    let Ok(status) = thread.status_at(&path, false) else { return };
+    let mut shown = status.mode() & 0o7777;
+    if let Some(mode) = mode.map(|mode| mode & BITS).filter(|mode| *mode != shown & BITS)
+        && let Ok(directory) = thread.root()
+        && thread.world.call(Call::SetModeAt { directory, path: &path.written, follow: false, mode }).is_ok()
+    {
+        // What the host's `umask` took away.
+        shown = mode;
     }
+    let _ = thread.own(status.identity(), mode, shown, inherited);
 }
 
 /// `rmdir(2)`

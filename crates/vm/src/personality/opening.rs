@@ -11,6 +11,7 @@ use super::memory_files::Way;
 use super::open::{Charged, Kind, Mapped, Open};
 use super::process::lock;
 use super::special;
+use super::status::BITS;
 use super::thread::Thread;
 use super::world::World;
 use super::{Answer, Arguments, int, owners, resolve};
@@ -255,6 +256,7 @@ impl Thread {
             truncate: has(libc::O_TRUNC) && !has(libc::O_PATH),
             directory: has(libc::O_DIRECTORY),
             follow,
+            mode: has(libc::O_CREAT).then(|| mode & BITS & !lock(&self.process.place()).mask),
         };
         let before = if how.create { world.now() } else { 0 };
         let opened = world.call(Call::Open { directory: self.root()?, path: &path.written, how });
@@ -275,6 +277,10 @@ impl Thread {
             // Known from the beginning, so that it is not taken for a new one again.
             let inherited = self.inherited(&path.normal);
             let mode = self.mode_of_new(mode & 0o7777 & !lock(&self.process.place()).mask, inherited);
+            if mode & BITS != stat.mode && how.write {
+                // What the host's `umask` took away. Where that cannot be, it is known here alone.
+                let _ = world.call(Call::SetMode { handle, mode: mode & BITS });
+            }
             self.own(stat.identity, Some(mode), u32::MAX, inherited)?;
         }
         let names = if path.normal == b"/" { world.names_at_the_top() } else { Vec::new() };

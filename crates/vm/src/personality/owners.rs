@@ -1,13 +1,15 @@
 //! Whose files are and who may use them: `chmod(2)`, `chown(2)`, `path_resolution(7)`, `credentials(7)`.
 //!
-//! All of it is the instance's own: what a capsule may do the manifest says, and the host's owners and modes mean
-//! nothing to it. A mode or an owner that a program gave is kept as long as the instance lives. Whoever runs as the
-//! user the instance began as is asked for nothing; a process that became somebody else is held to them.
+//! Owners are the instance's own: what a capsule may do the manifest says, and the host's mean nothing to it. One that
+//! a program gave is kept as long as the instance lives. The nine bits of a mode are the host's file's, where it is one,
+//! so that what can be run is so for everybody; the others are kept here. Whoever runs as the user the instance began as
+//! is asked for nothing; a process that became somebody else is held to them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
+use ringfence_abi::Call;
 use rustix::io::Errno;
 
 use super::credentials::Credentials;
@@ -17,7 +19,7 @@ use super::open::{Kind, Open};
 use super::opening::Path;
 use super::process::lock;
 use super::shared::Identity;
-use super::status::{MEMORY_DEVICE, Status};
+use super::status::{BITS, MEMORY_DEVICE, Status};
 use super::thread::Thread;
 use super::world::World;
 use super::{Answer, Arguments, int};
@@ -244,6 +246,17 @@ impl Thread {
         }
     }
 
+    /// A file of the host's has a mode now: what of it the host does not have is known here.
+    fn keep_mode(&self, status: &Status, mode: u32) -> Result<(), Errno> {
+        let known = self.world.owner(status.identity());
+        if known.is_none() && mode & !BITS == 0 {
+            return Ok(());
+        }
+        let (user, group) = status.owner();
+        let owner = known.unwrap_or(Owner { user, group, mode: None });
+        self.world.set_owner(status.identity(), Owner { mode: Some(mode), ..owner })
+    }
+
     /// Whether it may say when something was used: `utimensat(2)`.
     pub(super) fn may_stamp(&self, status: &Status, is_now: bool) -> Result<(), Errno> {
         let Some(credentials) = self.stranger() else { return Ok(()) };
@@ -279,15 +292,20 @@ fn set_mode(thread: &Thread, path: &Path, follow: bool, mode: u64) -> Answer {
     let status = thread.status_at(path, follow)?;
     thread.may_change(&status)?;
     let mode = settable(thread, &status, mode);
-    if let Way::Memory(spot) = thread.lead(path, follow)? {
-        let node = spot.found()?;
-        node.state().mode = mode;
-        node.changed(thread.world.now());
-    } else if path.is_system(thread) || super::special::look(thread, &path.normal).is_some() {
-        return Err(Errno::ROFS);
-    } else {
-        let owner = Owner { mode: Some(mode), ..known(thread, &status) };
-        thread.world.set_owner(status.identity(), owner)?;
+    match thread.lead(path, follow)? {
+        Way::Memory(spot) => {
+            let node = spot.found()?;
+            node.state().mode = mode;
+            node.changed(thread.world.now());
+        }
+        Way::Path(path) if path.is_system(thread) || super::special::look(thread, &path.normal).is_some() => {
+            return Err(Errno::ROFS);
+        }
+        Way::Path(path) => {
+            let directory = thread.root()?;
+            thread.world.call(Call::SetModeAt { directory, path: &path.written, follow, mode: mode & BITS })?;
+            thread.keep_mode(&status, mode)?;
+        }
     }
     thread.happened_at(path, follow, libc::IN_ATTRIB);
     Ok(0)
@@ -302,9 +320,9 @@ fn set_mode_of(thread: &Thread, open: &Open, mode: u64) -> Answer {
             node.state().mode = mode;
             node.changed(thread.world.now());
         }
-        Kind::File(_) | Kind::Folder(..) => {
-            let owner = Owner { mode: Some(mode), ..known(thread, &status) };
-            thread.world.set_owner(status.identity(), owner)?;
+        Kind::File(handle) | Kind::Folder(handle, _) => {
+            thread.world.call(Call::SetMode { handle: *handle, mode: mode & BITS })?;
+            thread.keep_mode(&status, mode)?;
         }
         _ => {}
     }

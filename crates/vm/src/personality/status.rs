@@ -20,8 +20,9 @@ use crate::scratch::{Body, Node};
 const BLOCK: u64 = 512;
 /// The device that files in memory are on.
 pub(super) const MEMORY_DEVICE: u64 = 2;
-/// The mode that files and folders of the hal's are shown with, unless a program gave them another.
-pub(super) const SHOWN: u32 = 0o755;
+
+/// The bits of a mode that say who may do what: those of the host's files are on the host as well.
+pub(super) const BITS: u32 = 0o777;
 
 /// What `stat(2)` says.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,14 +43,13 @@ pub(super) struct Status {
 impl Status {
     fn of_hal(stat: &Stat) -> Status {
         let mode = match stat.kind {
-            FileKind::Directory => libc::S_IFDIR | SHOWN,
+            FileKind::Directory => libc::S_IFDIR | stat.mode,
             FileKind::Symlink => libc::S_IFLNK | 0o777,
             FileKind::CharacterDevice => libc::S_IFCHR | 0o620,
             FileKind::BlockDevice => libc::S_IFBLK | 0o600,
             FileKind::Pipe => libc::S_IFIFO | 0o600,
             FileKind::Socket => libc::S_IFSOCK | 0o600,
-            // The host's owner and mode mean nothing to a capsule: its permissions decide.
-            FileKind::File | FileKind::Other => libc::S_IFREG | SHOWN,
+            FileKind::File | FileKind::Other => libc::S_IFREG | stat.mode,
         };
         Status {
             device: stat.identity.0,

@@ -334,7 +334,7 @@ fn names(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     )?;
     types.func_wrap("[method]descriptor.create-directory-at", |context: Context, (folder, path): (File, String)| {
         let Some(folder) = base(&context, &folder, &path)? else { return refused() };
-        done(folder.call(Call::CreateDirectory { directory: folder.handle, path: path.as_bytes() }))
+        done(folder.call(Call::CreateDirectory { directory: folder.handle, path: path.as_bytes(), mode: None }))
     })?;
     types.func_wrap("[method]descriptor.remove-directory-at", |context: Context, (folder, path): (File, String)| {
         let Some(folder) = base(&context, &folder, &path)? else { return refused() };
@@ -410,6 +410,7 @@ fn how(path_flags: PathFlags, open_flags: OpenFlags, flags: DescriptorFlags) -> 
         truncate: open_flags.contains(OpenFlags::TRUNCATE),
         directory: open_flags.contains(OpenFlags::DIRECTORY),
         follow: path_flags.contains(PathFlags::SYMLINK_FOLLOW),
+        mode: None,
     }
 }
 
@@ -457,6 +458,7 @@ fn again(folder: &Owned) -> Call<'static> {
         truncate: false,
         directory: true,
         follow: false,
+        mode: None,
     };
     Call::Open { directory: folder.handle, path: b".", how }
 }

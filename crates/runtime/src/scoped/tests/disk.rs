@@ -83,7 +83,7 @@ fn a_file_that_was_there_is_free_up_to_its_size() {
 #[test]
 fn names_are_charged_and_those_that_fail_are_not() {
     let lab = lab(|_, _| ());
-    let make = || lab.call(Call::CreateDirectory { directory: lab.top(), path: b"folder" });
+    let make = || lab.call(Call::CreateDirectory { directory: lab.top(), path: b"folder", mode: None });
     assert_eq!(make(), Ok(Reply::Done));
     assert_eq!(make(), Err(ErrorCode::Exists));
     assert_eq!(lab.hal.usage().disk, 4096);

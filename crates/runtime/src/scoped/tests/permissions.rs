@@ -19,7 +19,7 @@ fn what_is_not_granted_is_denied_whether_it_exists_or_not() {
         let (directory, path) = (lab.top(), path.as_bytes());
         assert_eq!(lab.call(Call::StatAt { directory, path, follow: true }), Err(ErrorCode::Denied));
         assert_eq!(lab.call(Call::ReadLink { directory, path }), Err(ErrorCode::Denied));
-        assert_eq!(lab.call(Call::CreateDirectory { directory, path }), Err(ErrorCode::Denied));
+        assert_eq!(lab.call(Call::CreateDirectory { directory, path, mode: None }), Err(ErrorCode::Denied));
     }
     assert_eq!(lab.open("data/missing", READ), Err(ErrorCode::NotFound));
 }
@@ -80,6 +80,7 @@ fn a_read_only_mount_is_not_changed() {
     let (directory, path) = (lab.top(), &b"ro/file"[..]);
     let file = lab.open("ro/file", READ).unwrap();
     assert_eq!(lab.call(Call::SetTimes { handle: file, accessed: None, modified: Some(0) }), Err(ErrorCode::Denied));
+    assert_eq!(lab.call(Call::SetMode { handle: file, mode: 0o777 }), Err(ErrorCode::Denied));
     let attempts = [
         lab.open("ro/file", OpenHow { write: true, ..READ }).map(|_| Reply::Done),
         lab.open("ro/file", OpenHow { truncate: true, ..READ }).map(|_| Reply::Done),
@@ -88,9 +89,10 @@ fn a_read_only_mount_is_not_changed() {
         lab.unlink("ro/file"),
         lab.rename("ro/file", "ro/other"),
         lab.link("ro/file", "ro/other"),
-        lab.call(Call::CreateDirectory { directory, path: b"ro/new" }),
+        lab.call(Call::CreateDirectory { directory, path: b"ro/new", mode: None }),
         lab.call(Call::Symlink { target: b"file", directory, path: b"ro/new" }),
         lab.call(Call::SetTimesAt { directory, path, follow: true, accessed: None, modified: Some(0) }),
+        lab.call(Call::SetModeAt { directory, path, follow: true, mode: 0o777 }),
     ];
     for attempt in attempts {
         assert_eq!(attempt, Err(ErrorCode::ReadOnly));
@@ -179,4 +181,50 @@ fn a_handle_opened_through_a_folder_has_no_right_the_folder_lacks() {
     assert_eq!(lab.call(Call::Unlink { directory: less, path: b"file" }), Err(ErrorCode::Denied));
     lab.call(Call::Revoke { handle: lab.top() }).unwrap();
     assert_eq!(open(READ), Err(ErrorCode::BadHandle));
+}
+
+#[test]
+fn modes_are_the_hosts_in_nine_bits_and_nowhere_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut place = std::path::PathBuf::new();
+    let lab = lab(|spec, root| {
+        std::fs::create_dir_all(root.join("in/folder")).unwrap();
+        std::fs::create_dir(root.join("out")).unwrap();
+        for path in ["in/file", "out/file"] {
+            std::fs::write(root.join(path), "").unwrap();
+            std::fs::set_permissions(root.join(path), std::fs::Permissions::from_mode(0o640)).unwrap();
+        }
+        let folder = std::fs::Permissions::from_mode(0o2755);
+        std::fs::set_permissions(root.join("in/folder"), folder).unwrap();
+        std::os::unix::fs::symlink("../out/file", root.join("in/link")).unwrap();
+        spec.permissions.files.write = rules(&["/in"]);
+        place = root.to_owned();
+    });
+    let directory = lab.top();
+    let mode = |path: &str| std::fs::symlink_metadata(place.join(path)).unwrap().permissions().mode() & 0o7777;
+    let set = |path: &str, follow, mode| {
+        lab.call(Call::SetModeAt { directory, path: path.as_bytes(), follow, mode }).map(drop)
+    };
+    let shown = |path: &str| match lab.call(Call::StatAt { directory, path: path.as_bytes(), follow: true }) {
+        Ok(Reply::Stat(stat)) => stat.mode,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((shown("in/file"), shown("in/folder")), (0o640, 0o755));
+    assert_eq!((set("in/file", true, 0o751), mode("in/file"), shown("in/file")), (Ok(()), 0o751, 0o751));
+    // A folder keeps what it passes on, and no file becomes its owner's.
+    assert_eq!((set("in/folder", true, 0o700), mode("in/folder")), (Ok(()), 0o2700));
+    assert_eq!((set("in/file", true, 0o4755), mode("in/file")), (Err(ErrorCode::Invalid), 0o751));
+    // Not what a link leads to, and not the link.
+    assert_eq!(set("in/link", true, 0o777), Err(ErrorCode::Denied));
+    assert_eq!(set("in/link", false, 0o777), Err(ErrorCode::NotSupported));
+    assert_eq!((set("out/file", true, 0o777), mode("out/file")), (Err(ErrorCode::Denied), 0o640));
+    // Of what is open, also when it is only looked at.
+    let looked = lab.open("in/file", OpenHow { read: false, ..READ }).unwrap();
+    assert_eq!(lab.call(Call::SetMode { handle: looked, mode: 0o600 }), Ok(Reply::Done));
+    assert_eq!(lab.call(Call::SetTimes { handle: looked, accessed: None, modified: Some(0) }), Ok(Reply::Done));
+    assert_eq!(mode("in/file"), 0o600);
+    // And of what is made.
+    lab.open("in/new", OpenHow { mode: Some(0o4700), ..CREATE }).unwrap();
+    lab.call(Call::CreateDirectory { directory, path: b"in/made", mode: Some(0o2700) }).unwrap();
+    assert_eq!((mode("in/new"), mode("in/made")), (0o700, 0o700));
 }

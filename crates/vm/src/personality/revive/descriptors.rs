@@ -96,6 +96,7 @@ impl Reviving<'_> {
             truncate: false,
             directory,
             follow: true,
+            mode: None,
         };
         let root = self.world.root.ok_or(Errno::NOENT)?;
         match self.world.call(Call::Open { directory: root, path, how })? {
