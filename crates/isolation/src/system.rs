@@ -6,10 +6,15 @@
 /// Folders of programs and libraries. On a host where one is a symbolic link, it is one for the program too.
 pub const FOLDERS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"];
 
-/// The folders of `/etc` that programs read: which alternative a command is, and certificates; never those
-/// beside them that hold private keys.
-pub const FOLDERS_OF_ETC: [&str; 6] = [
+/// The folders of `/etc` that programs read: which alternative a command is, where Debian has what Java cannot begin
+/// without, and certificates; never those beside them that hold private keys.
+pub const FOLDERS_OF_ETC: [&str; 11] = [
     "/etc/alternatives",
+    "/etc/java-8-openjdk",
+    "/etc/java-11-openjdk",
+    "/etc/java-17-openjdk",
+    "/etc/java-21-openjdk",
+    "/etc/java-25-openjdk",
     "/etc/ssl/certs",
     "/etc/ca-certificates",
     "/etc/pki/tls/certs",

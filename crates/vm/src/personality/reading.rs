@@ -412,6 +412,11 @@ pub(super) fn ioctl(thread: &mut Thread, [number, request, at, ..]: Arguments) -
             Kind::Socket(socket) if socket.has_marks() => thread.process.space()?.write_u32(at, 0).map(|()| 0),
             _ => Err(Errno::NOTTY),
         },
+        _ if matches!(open.kind, Kind::Socket(_))
+            && let Some(told) = super::socket::netlink::ioctl(&*thread.process.space()?, request, at) =>
+        {
+            told
+        }
         _ => super::terminal::ioctl(thread, &open, request, at),
     }
 }

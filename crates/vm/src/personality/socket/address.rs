@@ -17,6 +17,8 @@ pub(super) enum Target {
     Internet(SocketAddr),
     /// A name of a Unix socket: a path, or with a leading NUL a name without a file.
     Unix(Vec<u8>),
+    /// The number and the groups of a netlink socket.
+    Netlink([u32; 2]),
     /// `AF_UNSPEC`: nobody any more.
     Nobody,
     /// Of a family that is not here.
@@ -56,6 +58,13 @@ fn parse(bytes: &[u8]) -> Result<Target, Errno> {
             [0, ..] => rest.to_vec(),
             path => path.split(|&byte| byte == 0).next().unwrap_or_default().to_vec(),
         })),
+        libc::AF_NETLINK => match bytes {
+            [_, _, _, _, a, b, c, d, groups @ ..] if bytes.len() >= 12 => {
+                let groups = groups.first_chunk().copied().map_or(0, u32::from_le_bytes);
+                Ok(Target::Netlink([u32::from_le_bytes([*a, *b, *c, *d]), groups]))
+            }
+            _ => Err(Errno::INVAL),
+        },
         _ => Ok(Target::Foreign),
     }
 }

@@ -14,7 +14,7 @@ use super::address::{self, Target};
 use super::credentials::Who;
 use super::link::Beside;
 use super::unix::Style;
-use super::{How, Internet, LONGEST_DATAGRAM, MOST, Socket, Unix};
+use super::{How, Internet, LONGEST_DATAGRAM, MOST, Netlink, Socket, Unix, netlink};
 
 /// The flags that may stand beside a type.
 const FLAGS: i32 = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
@@ -77,6 +77,7 @@ fn kind_of(family: i32, kind: i32, protocol: i32) -> Result<Style, Errno> {
             libc::SOCK_STREAM | libc::SOCK_DGRAM | libc::SOCK_RAW => Err(Errno::PROTONOSUPPORT),
             _ => Err(Errno::SOCKTNOSUPPORT),
         },
+        libc::AF_NETLINK => Ok(Style::Datagram),
         _ => Err(Errno::AFNOSUPPORT),
     }
 }
@@ -90,6 +91,7 @@ fn open(thread: &Thread, socket: Socket, flags: i32) -> Arc<Open> {
 pub(in crate::personality) fn socket(thread: &mut Thread, [family, kind, protocol, ..]: Arguments) -> Answer {
     let (family, kind) = (int(family), int(kind));
     let socket = match (family, kind_of(family, kind, int(protocol))?) {
+        (libc::AF_NETLINK, _) => Socket::Netlink(Netlink::new(thread, kind & !FLAGS, int(protocol))?),
         (libc::AF_UNIX, style) => Socket::Unix(Unix::new(style)),
         (family, style) => Socket::Internet(Internet::new(family == libc::AF_INET6, style == Style::Stream)),
     };
@@ -129,7 +131,11 @@ pub(in crate::personality) fn bind(thread: &mut Thread, [number, at, length, ..]
     match (socket_of(&open)?, target) {
         (Socket::Internet(socket), Target::Internet(address)) => socket.bind(thread, address),
         (Socket::Unix(socket), Target::Unix(name)) => socket.bind(thread, &name),
-        (Socket::Unix(_), _) => Err(Errno::INVAL),
+        (Socket::Netlink(socket), Target::Netlink(address)) => {
+            socket.bind(thread, address);
+            Ok(())
+        }
+        (Socket::Unix(_) | Socket::Netlink(_), _) => Err(Errno::INVAL),
         _ => Err(Errno::AFNOSUPPORT),
     }
     .map(|()| 0)
@@ -141,6 +147,7 @@ pub(in crate::personality) fn listen(thread: &mut Thread, [number, backlog, ..]:
     match socket_of(&open)? {
         Socket::Internet(socket) => socket.listen(thread, int(backlog)),
         Socket::Unix(socket) => socket.listen(thread, int(backlog)),
+        Socket::Netlink(_) => Err(Errno::OPNOTSUPP),
     }
     .map(|()| 0)
 }
@@ -161,6 +168,7 @@ pub(in crate::personality) fn accept4(thread: &mut Thread, [number, at, length, 
     let (accepted, peer) = match socket_of(&open)? {
         Socket::Internet(socket) => socket.accept(thread, &open, nonblocking)?,
         Socket::Unix(socket) => socket.accept(thread, &open, nonblocking)?,
+        Socket::Netlink(_) => return Err(Errno::OPNOTSUPP),
     };
     address::write(&*thread.process.space()?, at, length, &peer)?;
     thread.process.descriptors().add(accepted, 0, flags & libc::SOCK_CLOEXEC != 0)
@@ -175,7 +183,9 @@ pub(in crate::personality) fn connect(thread: &mut Thread, [number, at, length, 
         (Socket::Internet(socket), Target::Nobody) => socket.disconnect(&thread.world),
         (Socket::Unix(socket), Target::Unix(name)) => socket.connect(thread, &open, &name),
         (Socket::Unix(socket), Target::Nobody) => socket.disconnect(),
-        (Socket::Unix(_), _) => Err(Errno::INVAL),
+        (Socket::Netlink(socket), Target::Netlink(to)) => socket.connect(thread, to),
+        (Socket::Netlink(_), Target::Nobody) => Ok(()),
+        (Socket::Unix(_) | Socket::Netlink(_), _) => Err(Errno::INVAL),
         _ => Err(Errno::AFNOSUPPORT),
     }
     .map(|()| 0)
@@ -219,7 +229,9 @@ pub(super) fn send(
         (Socket::Unix(socket), Some(Target::Unix(name))) => {
             socket.send(thread, open, content, beside, Some(&name), how)
         }
-        (Socket::Unix(_), _) => return Err(Errno::INVAL),
+        (Socket::Netlink(socket), None) => socket.send(thread, content, None),
+        (Socket::Netlink(socket), Some(Target::Netlink(to))) => socket.send(thread, content, Some(to)),
+        (Socket::Unix(_) | Socket::Netlink(_), _) => return Err(Errno::INVAL),
         _ => return Err(Errno::AFNOSUPPORT),
     };
     sent.map(|count| count as u64)
@@ -260,6 +272,7 @@ pub(super) fn receive(thread: &Thread, open: &Open, into: &mut [u8], flags: u64)
         Socket::Unix(socket) if how.has(libc::MSG_OOB) => {
             return Err(if socket.style == Style::Stream { Errno::INVAL } else { Errno::OPNOTSUPP });
         }
+        Socket::Netlink(_) if how.has(libc::MSG_OOB) => return Err(Errno::OPNOTSUPP),
         _ => {}
     }
     Ok(match socket {
@@ -276,6 +289,12 @@ pub(super) fn receive(thread: &Thread, open: &Open, into: &mut [u8], flags: u64)
             let who = got.who.filter(|_| socket.options.is_set(libc::SOL_SOCKET, libc::SO_PASSCRED));
             Got { count: got.count, whole: got.whole, from, opens: got.opens, stream, who }
         }
+        Socket::Netlink(socket) => {
+            let (count, whole) = socket.receive(thread, open, into, how)?;
+            // From the kernel.
+            let who = socket.options.is_set(libc::SOL_SOCKET, libc::SO_PASSCRED).then_some(Who::KERNEL);
+            Got { count, whole, from: Netlink::peer(), opens: Vec::new(), stream: false, who }
+        }
     })
 }
 
@@ -291,6 +310,7 @@ pub(in crate::personality) fn shutdown(thread: &mut Thread, [number, how, ..]: A
     match socket_of(&open)? {
         Socket::Internet(socket) => socket.shut_down(&thread.world, how),
         Socket::Unix(socket) => socket.shut_down(how),
+        Socket::Netlink(_) => Err(Errno::OPNOTSUPP),
     }
     .map(|()| 0)
 }
@@ -301,6 +321,7 @@ pub(in crate::personality) fn getsockname(thread: &mut Thread, [number, at, leng
     let local = match socket_of(&open)? {
         Socket::Internet(socket) => socket.local(&thread.world)?,
         Socket::Unix(socket) => socket.local(),
+        Socket::Netlink(socket) => socket.local(),
     };
     address::give(&*thread.process.space()?, at, length, &local).map(|()| 0)
 }
@@ -311,6 +332,7 @@ pub(in crate::personality) fn getpeername(thread: &mut Thread, [number, at, leng
     let peer = match socket_of(&open)? {
         Socket::Internet(socket) => socket.peer(&thread.world)?,
         Socket::Unix(socket) => socket.peer()?,
+        Socket::Netlink(_) => Netlink::peer(),
     };
     address::give(&*thread.process.space()?, at, length, &peer).map(|()| 0)
 }
@@ -340,6 +362,9 @@ pub(in crate::personality) fn setsockopt(
         Socket::Internet(socket) => socket.options.set(&thread.world, socket.handle(), level, name, &value),
         Socket::Unix(_) if level != libc::SOL_SOCKET => Err(Errno::OPNOTSUPP),
         Socket::Unix(socket) => socket.options.set(&thread.world, None, level, name, &value),
+        Socket::Netlink(_) if level == netlink::LEVEL => Netlink::has_setting(name),
+        Socket::Netlink(_) if level != libc::SOL_SOCKET => Err(Errno::NOPROTOOPT),
+        Socket::Netlink(socket) => socket.options.set(&thread.world, None, level, name, &value),
     }
     .map(|()| 0)
 }
@@ -363,7 +388,12 @@ fn option(thread: &Thread, socket: &Socket, level: i32, name: i32) -> Result<Vec
     let world = &thread.world;
     match (socket, level, name) {
         (Socket::Internet(socket), libc::SOL_SOCKET, libc::SO_ERROR) => number(socket.take_error(world)),
-        (Socket::Unix(_), libc::SOL_SOCKET, libc::SO_ERROR) => number(0),
+        (Socket::Unix(_) | Socket::Netlink(_), libc::SOL_SOCKET, libc::SO_ERROR) => number(0),
+        (Socket::Netlink(socket), libc::SOL_SOCKET, libc::SO_TYPE) => number(socket.kind),
+        (Socket::Netlink(_), libc::SOL_SOCKET, libc::SO_DOMAIN) => number(libc::AF_NETLINK),
+        (Socket::Netlink(_), libc::SOL_SOCKET, libc::SO_PROTOCOL | libc::SO_ACCEPTCONN) => number(0),
+        (Socket::Netlink(_), netlink::LEVEL, name) => Netlink::has_setting(name).and_then(|()| number(0)),
+        (Socket::Netlink(_), level, _) if level != libc::SOL_SOCKET => Err(Errno::NOPROTOOPT),
         (Socket::Internet(socket), libc::SOL_SOCKET, libc::SO_TYPE) => {
             number(if socket.stream { libc::SOCK_STREAM } else { libc::SOCK_DGRAM })
         }
@@ -385,12 +415,13 @@ fn option(thread: &Thread, socket: &Socket, level: i32, name: i32) -> Result<Vec
         (Socket::Unix(socket), libc::SOL_SOCKET, libc::SO_PEERCRED) => {
             Ok(socket.peer_is().unwrap_or(Who::NOBODY).to_bytes())
         }
-        (Socket::Internet(_), libc::SOL_SOCKET, libc::SO_PEERCRED) => Ok(Who::NOBODY.to_bytes()),
+        (Socket::Internet(_) | Socket::Netlink(_), libc::SOL_SOCKET, libc::SO_PEERCRED) => Ok(Who::NOBODY.to_bytes()),
         (Socket::Unix(_), level, _) if level != libc::SOL_SOCKET => Err(Errno::OPNOTSUPP),
         (Socket::Internet(socket), level, _) if !socket.has_level(level) => {
             Err(if socket.ipv6 { Errno::NOPROTOOPT } else { Errno::OPNOTSUPP })
         }
         (Socket::Internet(socket), ..) => socket.options.get(world, socket.handle(), level, name),
         (Socket::Unix(socket), ..) => socket.options.get(world, None, level, name),
+        (Socket::Netlink(socket), ..) => socket.options.get(world, None, level, name),
     }
 }

@@ -21,6 +21,9 @@ impl Who {
     /// What is said where there is nobody.
     pub(super) const NOBODY: Who = Who { process: 0, user: u32::MAX, group: u32::MAX };
 
+    /// The kernel, as who answers over netlink.
+    pub(super) const KERNEL: Who = Who { process: 0, user: 0, group: 0 };
+
     /// Who connects, listens or makes a pair: with the effective user and group.
     pub(super) fn now(thread: &Thread) -> Who {
         let credentials = lock(&thread.process.credentials);

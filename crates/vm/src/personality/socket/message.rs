@@ -124,7 +124,7 @@ fn send_one(thread: &Thread, open: &Open, at: u64, flags: u64) -> Answer {
     let header = Header::read(thread, &space, at)?;
     let beside = match socket_of(open)? {
         Socket::Unix(_) => beside(thread, &space, &header)?,
-        Socket::Internet(_) => Beside::default(),
+        Socket::Internet(_) | Socket::Netlink(_) => Beside::default(),
     };
     let content = gather(&space, &header.parts, header.length())?;
     let _held = held(thread, open, content.len())?;

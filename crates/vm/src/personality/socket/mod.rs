@@ -14,6 +14,7 @@ mod internet;
 mod link;
 pub(super) mod message;
 mod names;
+pub(super) mod netlink;
 mod options;
 mod unix;
 
@@ -21,6 +22,7 @@ use rustix::io::Errno;
 
 pub(super) use internet::Internet;
 pub(super) use link::Queues;
+pub(super) use netlink::Netlink;
 pub(in crate::personality) use unix::Names;
 pub(super) use unix::Unix;
 
@@ -39,6 +41,8 @@ pub(super) enum Socket {
     Internet(Internet),
     /// Within the capsule.
     Unix(Unix),
+    /// That tells of the network.
+    Netlink(Netlink),
 }
 
 /// How bytes are taken or given: `MSG_*`.
@@ -64,6 +68,7 @@ impl Socket {
         match self {
             Socket::Internet(socket) => socket.readiness(watch, wanted),
             Socket::Unix(socket) => socket.readiness(watch, wanted),
+            Socket::Netlink(socket) => socket.readiness(watch, wanted),
         }
     }
 
@@ -73,6 +78,7 @@ impl Socket {
         match self {
             Socket::Internet(socket) => socket.receive(thread, open, into, how).map(|received| received.count),
             Socket::Unix(socket) => socket.receive(thread, open, into, how).map(|received| received.count),
+            Socket::Netlink(socket) => socket.receive(thread, open, into, how).map(|(count, _)| count),
         }
     }
 
@@ -82,6 +88,7 @@ impl Socket {
         match self {
             Socket::Internet(socket) => socket.send(thread, open, from, None, how),
             Socket::Unix(socket) => socket.send(thread, open, from, link::Beside::of(thread), None, how),
+            Socket::Netlink(socket) => socket.send(thread, from, None),
         }
     }
 
@@ -90,6 +97,7 @@ impl Socket {
         match self {
             Socket::Internet(socket) => socket.length(),
             Socket::Unix(socket) => socket.length(),
+            Socket::Netlink(socket) => socket.length(),
         }
     }
 
@@ -98,6 +106,7 @@ impl Socket {
         match self {
             Socket::Internet(socket) => socket.stream,
             Socket::Unix(socket) => socket.style == unix::Style::Stream,
+            Socket::Netlink(_) => false,
         }
     }
 
@@ -106,6 +115,7 @@ impl Socket {
         match self {
             Socket::Internet(socket) => socket.bell.rings(),
             Socket::Unix(socket) => socket.changes(),
+            Socket::Netlink(socket) => socket.bell.rings(),
         }
     }
 
@@ -114,6 +124,7 @@ impl Socket {
         match self {
             Socket::Internet(socket) => socket.close(world),
             Socket::Unix(socket) => socket.close(world),
+            Socket::Netlink(_) => {}
         }
     }
 }
