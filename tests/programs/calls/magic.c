@@ -133,6 +133,26 @@ int main(void) {
     SHOW(poll(&poller, 1, 0));
     printf("%#x\n", poller.revents);
 
+    /* Each is itself and no other: `diff` does not look into what is the same. */
+    int pipes[2][2], sockets[2];
+    MUST(!pipe(pipes[0]) && !pipe(pipes[1]) && !socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) && !mkfifo("/tmp/p", 0600));
+    int fifo = open("/tmp/p", O_RDWR);
+    struct stat own[7];
+    int all[7] = { pipes[0][0], pipes[0][1], pipes[1][0], sockets[0], sockets[1], fifo, -1 };
+    for (int i = 0; i < 6; i++) MUST(!fstat(all[i], &own[i]));
+    MUST(!stat("/tmp/p", &own[6]));
+    unlink("/tmp/p");
+    for (int i = 0; i < 7; i++) {
+        for (int j = 0; j < 7; j++) putchar(own[i].st_ino == own[j].st_ino && own[i].st_dev == own[j].st_dev ? '=' : '.');
+        putchar('\n');
+    }
+    const char *names[4] = { "pipe", "pipe", "pipe", "socket" };
+    for (int i = 0; i < 4; i++) {
+        sprintf(wanted, "%s:[%lu]", names[i], (unsigned long)own[i].st_ino);
+        target[readlink(by(all[i]), target, sizeof target - 1)] = 0;
+        SHOW(strcmp(target, wanted));
+    }
+
     /* A process that has ended is there until somebody was told. */
     pid_t child = fork();
     if (!child) _exit(7);

@@ -167,7 +167,7 @@ pub(super) fn uname(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
 
 /// `sysinfo(2)`
 pub(super) fn sysinfo(thread: &mut Thread, [at, ..]: Arguments) -> Answer {
-    let total = thread.world.spec.limits.memory.map_or(16 << 30, |bytes| bytes.0);
+    let total = thread.world.memory();
     let free = total.saturating_sub(thread.world.machine.used());
     let mut bytes = [0; 112];
     for (at, word) in [(0, thread.world.uptime().as_secs()), (32, total), (40, free)] {

@@ -58,6 +58,8 @@ pub(super) struct Open {
     /// Who asked to be told by a signal when it becomes ready: kept, and no signal comes.
     owner: AtomicI32,
     naming: Naming,
+    /// Of a socket, what tells it from others: `st_ino`.
+    number: u64,
 }
 
 /// When a file has names: `open(2)`, `O_TMPFILE`.
@@ -206,6 +208,7 @@ impl Open {
     /// For a moment only, and not counted.
     pub(super) fn passing(world: &Arc<World>, kind: Kind, path: &[u8], flags: u32) -> Open {
         let (position, wanted) = (Mutex::new(0), flags);
+        let number = if matches!(kind, Kind::Socket(_)) { world.number() } else { 0 };
         let naming = match wanted & (libc::O_TMPFILE | libc::O_EXCL) as u32 {
             both if both == (libc::O_TMPFILE | libc::O_EXCL) as u32 => Naming::Never,
             one if one == libc::O_TMPFILE as u32 => Naming::Later,
@@ -231,6 +234,18 @@ impl Open {
             attempted: Default::default(),
             owner: AtomicI32::new(0),
             naming,
+            number,
+        }
+    }
+
+    /// The number of a pipe or socket without a name.
+    pub(super) fn number(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => {
+                self.path.starts_with(b"pipe:[").then_some(pipe.number)
+            }
+            Kind::Socket(_) => Some(self.number),
+            _ => None,
         }
     }
 

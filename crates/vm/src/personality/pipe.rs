@@ -28,6 +28,8 @@ pub(super) struct Pipe {
     pub(super) bell: Bell,
     /// How often there was more to read, and how often there was room again.
     news: [AtomicU64; 2],
+    /// What tells it from others: `st_ino`.
+    pub(super) number: u64,
 }
 
 struct State {
@@ -56,7 +58,7 @@ impl Pipe {
     pub(super) fn new(world: &World) -> Pipe {
         let kept = Kept::new(world.machine.clone());
         let state = State { content: VecDeque::new(), room: ROOM, readers: 0, writers: 0, opened: [0; 2], kept };
-        Pipe { state: Mutex::new(state), bell: Bell::default(), news: Default::default() }
+        Pipe { state: Mutex::new(state), bell: Bell::default(), news: Default::default(), number: world.number() }
     }
 
     /// How often there was news for who reads, and for who writes: `epoll(7)`, "Level-triggered and edge-triggered".

@@ -197,7 +197,7 @@ fn of_all(thread: &Thread, name: &str) -> Option<Kind> {
             text((0..processors()).map(one).collect::<String>())
         }
         "meminfo" => {
-            let total = world.spec.limits.memory.map_or(16 << 30, |bytes| bytes.0) / 1024;
+            let total = world.memory() / 1024;
             let free = total.saturating_sub(world.machine.used() / 1024);
             let mut lines = String::new();
             for (name, amount) in [

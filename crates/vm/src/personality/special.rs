@@ -123,6 +123,10 @@ fn shown(open: &Open) -> Vec<u8> {
             }
             path
         }
+        Kind::Reader(_) | Kind::Writer(_) | Kind::Both(_) if let Some(number) = open.number() => {
+            format!("pipe:[{number}]").into_bytes()
+        }
+        Kind::Socket(_) => format!("socket:[{}]", open.number().unwrap_or_default()).into_bytes(),
         _ => open.place(),
     }
 }

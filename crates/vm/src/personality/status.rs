@@ -20,6 +20,9 @@ use crate::scratch::{Body, Node};
 const BLOCK: u64 = 512;
 /// The device that files in memory are on.
 pub(super) const MEMORY_DEVICE: u64 = 2;
+/// Those of pipes and sockets without a name.
+const PIPE_DEVICE: u64 = 3;
+const SOCKET_DEVICE: u64 = 4;
 
 /// The bits of a mode that say who may do what: those of the host's files are on the host as well.
 pub(super) const BITS: u32 = 0o777;
@@ -194,8 +197,18 @@ impl Thread {
                 Status { special, ..Status::made(libc::S_IFCHR | 0o620, 0, &open.path) }
             }
             Kind::Master(_) => Status { special: 0x502, ..Status::made(libc::S_IFCHR | 0o666, 0, b"/dev/ptmx") },
-            Kind::Reader(_) | Kind::Writer(_) | Kind::Both(_) => Status::made(libc::S_IFIFO | 0o600, 0, &open.path),
-            Kind::Socket(_) => Status::made(libc::S_IFSOCK | 0o777, 0, &open.path),
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => {
+                let made = Status::made(libc::S_IFIFO | 0o600, 0, &open.path);
+                match (open.number(), self.world.fifos.node_of(pipe)) {
+                    (Some(inode), _) => Status { device: PIPE_DEVICE, inode, ..made },
+                    (None, Some(inode)) => self.world.dressed(Status { device: MEMORY_DEVICE, inode, ..made }),
+                    (None, None) => made,
+                }
+            }
+            Kind::Socket(_) => {
+                let inode = open.number().unwrap_or_default();
+                Status { device: SOCKET_DEVICE, inode, ..Status::made(libc::S_IFSOCK | 0o777, 0, &open.path) }
+            }
             Kind::Counter(_)
             | Kind::Timer(_)
             | Kind::Signals(_)

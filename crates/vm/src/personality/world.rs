@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(super) before: OnceLock<Duration>,
     /// How much the monotonic clock is ahead of the host's: it goes on from where it was captured.
     pub(super) ahead: OnceLock<Timestamp>,
+    /// The last number of what has no name: a pipe, a socket.
+    numbers: AtomicU64,
     pub(super) executor: OnceLock<runtime::Handle>,
     /// How many timers run.
     pub(super) alarms: Arc<AtomicUsize>,
@@ -161,6 +163,7 @@ impl World {
             silent_time: OnceLock::new(),
             before: OnceLock::new(),
             ahead: OnceLock::new(),
+            numbers: AtomicU64::new(0),
             executor: OnceLock::new(),
             alarms: Arc::default(),
             links: Queues::default(),
@@ -280,6 +283,16 @@ impl World {
     /// How much the monotonic clock is ahead of the host's, in nanoseconds.
     pub(super) fn ahead(&self) -> Timestamp {
         self.ahead.get().copied().unwrap_or(0)
+    }
+
+    /// A number that nothing without a name has had yet.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, SeqCst) + 1
+    }
+
+    /// How much memory programs are told that there is.
+    pub(super) fn memory(&self) -> u64 {
+        self.spec.limits.memory.map_or(16 << 30, |bytes| bytes.0)
     }
 
     /// The names at the root that are not the hal's.

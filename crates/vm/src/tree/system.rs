@@ -18,6 +18,8 @@ use super::{HostFile, covers};
 const ABSENT: [&str; 6] = ["/etc/ld.so.preload", "/etc/host.conf", "/etc/gai.conf", "/etc/selinux", "/proc", "/sys"];
 /// Where the program is when it is not part of the system.
 const PROGRAM: &str = "/program";
+/// How often a path is walked while others rename or mount something.
+const TRIES: usize = 10_000;
 
 /// The system, and the program.
 pub(crate) struct System {
@@ -126,7 +128,10 @@ impl System {
         let follows = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let relative = path.strip_prefix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(b".");
-        let place = openat2(&self.root, relative, OFlags::PATH | OFlags::CLOEXEC | follows, Mode::empty(), resolve)?;
+        let open = || openat2(&self.root, relative, OFlags::PATH | OFlags::CLOEXEC | follows, Mode::empty(), resolve);
+        // While somebody renames or mounts anything on this machine, a link with `..` in it is not followed: `EAGAIN`.
+        let place = (0..TRIES).map(|_| open()).find(|opened| !matches!(opened, Err(Errno::AGAIN)));
+        let place = place.unwrap_or(Err(Errno::IO))?;
         let stat = fstat(&place)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let plain = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
