@@ -14,6 +14,14 @@ static void as_nobody(void) {
     SHOW(chmod("shared/theirs", 02755));
     stand("shared/theirs");
     SHOW(chown("guarded", -1, -1));
+    SHOW(mkdir("shared", 0700));
+    SHOW(mkdir("other", 0700));
+    SHOW(symlink("x", "guarded"));
+    SHOW(mkfifo("guarded", 0600));
+    SHOW(link("shared/theirs", "guarded"));
+    SHOW(open("guarded", O_CREAT | O_EXCL | O_WRONLY, 0600));
+    SHOW(open("other", O_CREAT | O_EXCL | O_WRONLY, 0600));
+    SHOW(open("guarded", O_CREAT | O_WRONLY, 0600));
     SHOW(chdir("closed"));
     SHOW(open("closed/in", O_RDONLY));
     int closed = open("closed", O_PATH);

@@ -26,6 +26,13 @@ impl Thread {
         self.changeable_path(path, false)
     }
 
+    /// A path at which something is to be made: what is there already is told before who may make it.
+    fn addable(&self, folder: u64, at: u64) -> Result<Way, Errno> {
+        let path = self.path(int(folder), at)?;
+        self.may_add(&path)?;
+        self.changeable_path(path, false)
+    }
+
     pub(super) fn changeable_path(&self, path: Path, follow: bool) -> Result<Way, Errno> {
         let path = match self.lead(&path, follow)? {
             Way::Path(path) => path,
@@ -64,7 +71,7 @@ pub(super) fn mkdir(thread: &mut Thread, [path, mode, ..]: Arguments) -> Answer 
 /// `mkdirat(2)`
 pub(super) fn mkdirat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) -> Answer {
     let path = thread.path(int(folder), path)?;
-    thread.may_name(&path)?;
+    thread.may_add(&path)?;
     let path = match thread.changeable_path(path.clone(), false) {
         Err(Errno::ROFS) if thread.status_at(&path, false).is_ok() => return Err(Errno::EXIST),
         path => path?,
@@ -309,7 +316,7 @@ pub(super) fn linkat(thread: &mut Thread, [from_folder, from, to_folder, to, fla
         return link_open(thread, &*thread.process.descriptors().get(number)?, to_folder, to);
     }
     let from = thread.changeable_path(thread.path(int(from_folder), from)?, follow)?;
-    let (from, to) = match (from, thread.changeable(to_folder, to)?) {
+    let (from, to) = match (from, thread.addable(to_folder, to)?) {
         (Way::Path(from), Way::Path(to)) => (from, to),
         (Way::Memory(from), Way::Memory(to)) => return link_in_memory(thread, &from, &to),
         _ => return Err(Errno::XDEV),
@@ -323,7 +330,7 @@ pub(super) fn linkat(thread: &mut Thread, [from_folder, from, to_folder, to, fla
 
 /// A file in memory that is open gets a name, which it may have been made without: `O_TMPFILE` of `open(2)`.
 fn link_open(thread: &Thread, open: &Open, to_folder: u64, to: u64) -> Answer {
-    let to = thread.changeable(to_folder, to)?;
+    let to = thread.addable(to_folder, to)?;
     let (Kind::Memory(node), Way::Memory(to)) = (&open.kind, to) else { return Err(Errno::XDEV) };
     let names = node.state().names;
     if !open.may_be_named(names) {
@@ -362,7 +369,7 @@ pub(super) fn symlinkat(thread: &mut Thread, [target, folder, path, ..]: Argumen
     if target.is_empty() {
         return Err(Errno::NOENT);
     }
-    let path = match thread.changeable(folder, path)? {
+    let path = match thread.addable(folder, path)? {
         Way::Path(path) => path,
         Way::Memory(spot) => {
             thread.may(&spot, Permission::FsCreate)?;
@@ -409,12 +416,12 @@ pub(super) fn mknodat(thread: &mut Thread, [folder, path, mode, ..]: Arguments) 
         0 | libc::S_IFREG => {
             let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY;
             let path = thread.path(int(folder), path)?;
-            thread.may_name(&path)?;
+            thread.may_add(&path)?;
             let open = thread.open_as(&path, flags as u32, mode & 0o7777, false)?;
             thread.made_at(&open.path, false);
             Ok(0)
         }
-        kind @ (libc::S_IFIFO | libc::S_IFSOCK) => match thread.changeable(folder, path)? {
+        kind @ (libc::S_IFIFO | libc::S_IFSOCK) => match thread.addable(folder, path)? {
             Way::Memory(spot) => {
                 thread.may(&spot, Permission::FsCreate)?;
                 let mask = lock(&thread.process.place()).mask;

@@ -477,14 +477,17 @@ fn open_path(thread: &mut Thread, mut path: Path, flags: u32, mode: u64, follow:
     if has(libc::O_TRUNC) {
         wanted |= owners::WRITE;
     }
-    if !has(libc::O_PATH) {
+    let is_new = has(libc::O_CREAT | libc::O_EXCL);
+    if !has(libc::O_PATH) && !is_new {
         thread.may_use(&path, follow, wanted)?;
         if wanted & owners::WRITE != 0 {
             thread.may_rewrite(&path, follow)?;
         }
     }
-    if has(libc::O_CREAT) {
-        thread.may_make(&path, follow)?;
+    match has(libc::O_CREAT) {
+        true if is_new => thread.may_add(&path)?,
+        true => thread.may_make(&path, follow)?,
+        false => {}
     }
     let open = thread.open_as(&path, flags, mode as u32, follow)?;
     if !was_there && open.names_a_file() && !has(libc::O_TMPFILE) {

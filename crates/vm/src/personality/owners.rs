@@ -230,6 +230,15 @@ impl Thread {
         }
     }
 
+    /// The same of something that is to be new: first of all nothing may be there, `EEXIST`.
+    pub(super) fn may_add(&self, path: &Path) -> Result<(), Errno> {
+        match self.stranger() {
+            Some(_) if self.status_at(path, false).is_ok() => Err(Errno::EXIST),
+            Some(_) => self.may_name(path),
+            None => Ok(()),
+        }
+    }
+
     /// The same of something that is made unless it is there.
     pub(super) fn may_make(&self, path: &Path, follow: bool) -> Result<(), Errno> {
         match self.stranger() {
