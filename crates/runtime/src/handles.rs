@@ -177,13 +177,13 @@ impl Handles {
         Ok(())
     }
 
-    /// Closes a handle. What was made from it stays.
-    pub(crate) fn close(&self, handle: Handle) -> Result<(), ErrorCode> {
+    /// Closes a handle. What was made from it stays. Returns what it stood for, if there was no other handle of that.
+    pub(crate) fn close(&self, handle: Handle) -> Result<Option<Resource>, ErrorCode> {
         let entry = self.table.take(handle)?;
         if let Some(kin) = &entry.kin {
             kin.family.members().leave(kin.member);
         }
-        Ok(())
+        Ok(entry.kin.is_none().then_some(entry.resource))
     }
 
     /// Invalidates every handle that was made from this one, in whatever table; not the handle itself.

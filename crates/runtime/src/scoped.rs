@@ -148,7 +148,14 @@ impl ScopedHal {
         match call {
             Call::Read { file, offset, into } => self.read(file, offset, into),
             Call::Write { file, at, from } => self.write(file, at, from),
-            Call::Close { handle } => self.handles.close(handle).map(|()| Reply::Done),
+            Call::Close { handle } => {
+                let closed = self.handles.close(handle)?;
+                if let Some(socket) = closed.and_then(|resource| resource.downcast::<TcpSocket>().ok()) {
+                    // Who waits for it has it for a moment longer.
+                    socket.stop_listening();
+                }
+                Ok(Reply::Done)
+            }
             Call::Duplicate { handle, rights } => self.handles.duplicate(handle, rights).map(Reply::Handle),
             Call::Restrict { handle, rights } => self.handles.restrict(handle, rights).map(|()| Reply::Done),
             Call::Revoke { handle } => self.handles.revoke(handle).map(|()| Reply::Done),

@@ -35,7 +35,7 @@ fn a_closed_handle_stays_stale_when_its_slot_is_used_again() {
     let new = handles.insert(Arc::new(2_u8), ALL).unwrap();
     assert_eq!(new.index(), old.index());
     assert_eq!(handles.get::<u8>(old, ALL).unwrap_err(), ErrorCode::BadHandle);
-    assert_eq!(handles.close(old), Err(ErrorCode::BadHandle));
+    assert_eq!(handles.close(old).map(drop), Err(ErrorCode::BadHandle));
     assert_eq!(*handles.get::<u8>(new, ALL).unwrap(), 2);
 }
 

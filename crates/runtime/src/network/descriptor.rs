@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringfence_abi::{ErrorCode, Interest};
@@ -25,6 +25,8 @@ pub(crate) struct Descriptor {
     readiness: OnceCell<AsyncFd<Arc<OwnedFd>>>,
     /// How many bytes of bandwidth the last attempt in each direction lacked; 0 for none.
     wanted: [AtomicUsize; 2],
+    /// There is, or was, another descriptor of it.
+    shared: AtomicBool,
 }
 
 impl Descriptor {
@@ -43,12 +45,23 @@ impl Descriptor {
 
     /// A socket that is open and non-blocking already.
     pub(super) fn new(fd: OwnedFd) -> Self {
-        Self { fd: Arc::new(fd), readiness: OnceCell::new(), wanted: Default::default() }
+        Self {
+            fd: Arc::new(fd),
+            readiness: OnceCell::new(),
+            wanted: Default::default(),
+            shared: AtomicBool::new(false),
+        }
     }
 
     /// Another descriptor of the same socket.
     pub(crate) fn share(&self) -> Result<OwnedFd, ErrorCode> {
+        self.shared.store(true, Ordering::SeqCst);
         self.fd.try_clone().map_err(|error| code_of(&error))
+    }
+
+    /// Whether [another](Self::share) was ever made.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::SeqCst)
     }
 
     /// Notes how many bytes of bandwidth the next attempt has to wait for.

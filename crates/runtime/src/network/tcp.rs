@@ -181,6 +181,16 @@ impl TcpSocket {
         Ok(Reply::Done)
     }
 
+    /// Gives its port back, whoever still waits for it: nobody can accept by it any more. Not when another process has
+    /// it, too.
+    pub(crate) fn stop_listening(&self) {
+        if *locked(&self.state) == State::Listening && !self.descriptor.is_shared() {
+            // Who takes the port next finds this one bound, and no longer listening: `socket(7)`, SO_REUSEADDR.
+            let _ = sockopt::set_socket_reuseaddr(&self.descriptor, true);
+            let _ = rustix::net::shutdown(&self.descriptor, rustix::net::Shutdown::Both);
+        }
+    }
+
     /// Answers `Call::LocalAddress`.
     pub(crate) fn local_address(&self) -> Result<Reply, ErrorCode> {
         locked(&self.state).check(Step::LocalAddress)?;

@@ -49,3 +49,44 @@ async fn sleep_ends_when_the_clock_shows_the_time() {
     };
     assert!(later >= now + 1_000_000);
 }
+
+#[tokio::test]
+async fn a_port_is_free_when_its_socket_is_closed_whoever_waits_for_it() {
+    let lab = lab(|spec, _| {
+        spec.permissions.network.listen = ringfence_manifest::ListenRule::parse("127.0.0.1:*").unwrap();
+    });
+    let open = || match lab.call(Call::TcpSocket { ipv6: false }) {
+        Ok(Reply::Handle(socket)) => socket,
+        other => panic!("{other:?}"),
+    };
+    let listen = |socket, address| {
+        lab.call(Call::Bind { socket, address }).and_then(|_| lab.call(Call::Listen { socket })).map(drop)
+    };
+    let first = open();
+    assert_eq!(listen(first, "127.0.0.1:0".parse().unwrap()), Ok(()));
+    let Ok(Reply::Address(address)) = lab.call(Call::LocalAddress { socket: first }) else { panic!("it is bound") };
+    let Answer::Later(mut waits) = lab.hal.call(Call::Ready { handle: first, interest: Interest::Readable }) else {
+        panic!("nobody came")
+    };
+    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(waits.as_mut().poll(context))).await;
+    assert!(polled.is_pending());
+    // Not as long as another handle is there.
+    let Ok(Reply::Handle(other)) = lab.call(Call::Duplicate { handle: first, rights: ringfence_abi::Rights::all() })
+    else {
+        panic!("it is there twice")
+    };
+    assert_eq!(lab.call(Call::Close { handle: other }), Ok(Reply::Done));
+    let next = open();
+    assert_eq!(listen(next, address), Err(ErrorCode::AddressInUse));
+    let alone = open();
+    assert_eq!(listen(alone, "127.0.0.1:0".parse().unwrap()), Ok(()));
+    let Ok(Reply::Address(address)) = lab.call(Call::LocalAddress { socket: alone }) else { panic!("it is bound") };
+    let Answer::Later(mut waits) = lab.hal.call(Call::Ready { handle: alone, interest: Interest::Readable }) else {
+        panic!("nobody came")
+    };
+    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(waits.as_mut().poll(context))).await;
+    assert!(polled.is_pending());
+    assert_eq!(lab.call(Call::Close { handle: alone }), Ok(Reply::Done));
+    assert_eq!(listen(open(), address), Ok(()));
+    tokio::time::timeout(Duration::from_secs(5), waits).await.expect("it still waits").unwrap();
+}
