@@ -120,7 +120,7 @@ pub enum Call<'a, Into = &'a mut [u8]> {
     RightsOf { handle: Handle },
 
     // --- files and folders ---
-    /// Open a file or folder. `Reply::Handle`.
+    /// Open a file or folder. `Reply::Handle`, or `Reply::Created` where a mode was given and there was none.
     Open { directory: Handle, path: &'a [u8], how: OpenHow },
     /// Read at an offset (`pread(2)`). `Reply::Count`, 0 at the end of the file.
     Read { file: Handle, offset: u64, into: Into },

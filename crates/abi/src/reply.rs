@@ -74,6 +74,8 @@ pub enum Reply {
     Done,
     /// A new handle.
     Handle(Handle),
+    /// A new handle of a file that was not there before.
+    Created(Handle),
     /// How many bytes.
     Count(usize),
     /// Yes or no.

@@ -249,11 +249,13 @@ impl ScopedHal {
     fn open(&self, directory: Handle, path: &[u8], how: OpenHow) -> Result<Reply, ErrorCode> {
         let (folder, bound) = self.handles.get_with_rights::<Folder>(directory, Rights::WALK)?;
         self.meter.operation()?;
-        let handle = match folder.open(path, how, bound)? {
-            Opened::File(file, rights) => self.handles.insert(file, rights)?,
-            Opened::Folder(folder, rights) => self.handles.insert(folder, rights)?,
-        };
-        Ok(Reply::Handle(handle))
+        match folder.open(path, how, bound)? {
+            Opened::File(file, rights, created) => {
+                let handle = self.handles.insert(file, rights)?;
+                Ok(if created && how.mode.is_some() { Reply::Created(handle) } else { Reply::Handle(handle) })
+            }
+            Opened::Folder(folder, rights) => self.handles.insert(folder, rights).map(Reply::Handle),
+        }
     }
 
     fn write(&self, file: Handle, at: Position, from: &[u8]) -> Result<Reply, ErrorCode> {

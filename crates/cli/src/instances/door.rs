@@ -177,7 +177,16 @@ async fn serve(listener: OwnedFd, served: &Rc<Served>) -> io::Result<()> {
                 continue;
             }
         };
-        if !may_come_in(&socket) || Rc::strong_count(&inside) > MOST {
+        if !may_come_in(&socket) {
+            continue;
+        }
+        if Rc::strong_count(&inside) > MOST {
+            // Who is not told takes it for gone.
+            let message = format!("{MOST} others are being served by {} already: try again", served.name);
+            let refused = Answer::Refused { by_level: false, message };
+            if let Ok(line) = Line::of(socket) {
+                let _ = timeout(PATIENCE, line.send(&refused, &[])).await;
+            }
             continue;
         }
         let (served, counted) = (served.clone(), inside.clone());

@@ -59,9 +59,14 @@ impl Visit {
 
     /// The next answer; `None` when the instance is gone.
     pub(crate) async fn answer(&self) -> io::Result<Option<Answer>> {
-        match self.line.receive().await {
+        let mut received = self.line.receive().await;
+        if received.as_ref().is_err_and(was_hung_up) {
+            // That it did not take what it was asked is told before what it said.
+            received = self.line.receive().await;
+        }
+        match received {
             Ok(answer) => Ok(answer.map(|(answer, _)| answer)),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) if was_hung_up(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -76,14 +81,17 @@ impl Visit {
     pub(crate) async fn ask_if_there(&self, ask: &Ask) -> Result<Option<Answer>, Failure> {
         let patience = if matches!(ask, Ask::Pause | Ask::Resume) { LONG_PATIENCE } else { PATIENCE };
         let asked = async {
-            self.tell(ask, &[]).await?;
+            match self.tell(ask, &[]).await {
+                // It may have said why.
+                Err(error) if was_hung_up(&error) => {}
+                told => told?,
+            }
             self.answer().await
         };
         let name = &self.name;
         match timeout(patience, asked).await {
             Ok(Ok(Some(Answer::Refused { by_level, message }))) => Err(refused(by_level, &message)),
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
             Ok(Err(error)) => Err(Failure::host(&error)),
             Err(_) => {
                 let what = format!("{name} does not answer; the process that runs it is {}", self.pid);
@@ -96,6 +104,11 @@ impl Visit {
     pub(crate) async fn gone(&self) {
         while let Ok(Some(_)) = self.answer().await {}
     }
+}
+
+/// Whether the other side hung up.
+fn was_hung_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Why an instance does not do what was asked.

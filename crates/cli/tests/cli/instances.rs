@@ -246,6 +246,16 @@ fn what_ends_before_it_answers_is_stopped() {
             lab.ringfence(&["stop", "one"]).exits(0);
         });
     }
+    // One that has no time for it is not gone.
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let one = accept(&listener).unwrap();
+            let said = r#"{"refused":{"by_level":false,"message":"others are served"}}"#;
+            send(&one, said.as_bytes(), SendFlags::empty()).unwrap();
+        });
+        lab.ringfence(&["stop", "one"]).exits(120)
+    });
+    assert!(refused.stderr.contains("others are served"), "{}", refused.stderr);
     let gone = std::thread::scope(|scope| {
         scope.spawn(|| drop(accept(&listener).unwrap()));
         lab.ringfence(&["pause", "one"]).exits(120)

@@ -15,8 +15,8 @@ use crate::files::File;
 
 /// What was opened, and the rights of its handle.
 pub(crate) enum Opened {
-    /// A regular file.
-    File(Arc<File>, Rights),
+    /// A regular file, and whether it was made just now.
+    File(Arc<File>, Rights, bool),
     /// A folder.
     Folder(Arc<Folder>, Rights),
 }
@@ -282,11 +282,11 @@ impl Folder {
             let (authority, path) = (Arc::clone(&self.vfs.authority), resolved.path.clone());
             file = file.with_touched(Box::new(move || authority.learn(Permission::FsWrite, &path)));
         }
-        Opened::File(Arc::new(file), rights & bound)
+        Opened::File(Arc::new(file), rights & bound, created)
     }
 
     fn truncated(&self, opened: Opened, how: OpenHow) -> Result<Opened, Failed> {
-        if let Opened::File(file, _) = &opened
+        if let Opened::File(file, ..) = &opened
             && how.truncate
         {
             file.set_size(0)?;

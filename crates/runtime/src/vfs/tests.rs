@@ -40,7 +40,7 @@ const READ: OpenHow = OpenHow {
 /// What a file of the tree holds.
 fn content(folder: &Folder, path: &str) -> Result<Vec<u8>, ErrorCode> {
     match folder.open(path.as_bytes(), READ, Rights::all())? {
-        Opened::File(file, _) => {
+        Opened::File(file, ..) => {
             let mut bytes = vec![0; 100];
             let count = file.read(0, &mut bytes)?;
             bytes.truncate(count);

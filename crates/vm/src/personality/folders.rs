@@ -115,7 +115,8 @@ fn owned(thread: &Thread, path: &[u8], mode: Option<u32>, inherited: Option<u32>
     let Ok(path) = thread.absolute(libc::AT_FDCWD, path) else { return };
     let Ok(status) = thread.status_at(&path, false) else { return };
     let mut shown = status.mode() & 0o7777;
-    if let Some(mode) = mode.map(|mode| mode & BITS).filter(|mode| *mode != shown & BITS)
+    // Another user may have put something else there meanwhile, which is not his to change.
+    if let Some(mode) = mode.map(|mode| mode & BITS).filter(|mode| *mode != shown & BITS && !thread.is_stranger())
         && let Ok(directory) = thread.root()
         && thread.world.call(Call::SetModeAt { directory, path: &path.written, follow: false, mode }).is_ok()
     {

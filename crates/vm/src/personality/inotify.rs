@@ -427,6 +427,7 @@ pub(super) fn add_watch(thread: &mut Thread, [number, path, wish, ..]: Arguments
     let Kind::Watches(watches) = &open.kind else { return Err(Errno::INVAL) };
     let follow = !has(libc::IN_DONT_FOLLOW);
     let path = thread.path(libc::AT_FDCWD, path)?;
+    thread.may_use(&path, follow, owners::READ)?;
     let status = thread.status_at(&path, follow)?;
     if has(libc::IN_ONLYDIR) && !status.is_folder() {
         return Err(Errno::NOTDIR);

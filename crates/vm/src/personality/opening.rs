@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use ringfence_abi::{Call, Handle, OpenHow, Reply, Timestamp};
+use ringfence_abi::{Call, Handle, OpenHow, Reply};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -114,23 +114,25 @@ impl Thread {
     fn open_anew(&self, open: Arc<Open>, flags: u32, mode: u32) -> Result<Found, Errno> {
         let flags = flags & !((libc::O_CREAT | libc::O_EXCL) as u32);
         let new = |kind: Kind| Ok(Found::Open(Open::new(&self.world, kind, &open.path, flags)));
+        let only_looks = flags & libc::O_PATH as u32 != 0;
+        if flags & libc::O_DIRECTORY as u32 != 0 && !open.is_folder() {
+            return Err(Errno::NOTDIR);
+        }
         match &open.kind {
-            Kind::Memory(node) if flags & libc::O_PATH as u32 == 0 => {
+            Kind::Memory(node) if only_looks => new(Kind::Memory(node.clone())),
+            Kind::Memory(node) => {
                 let place = open.place();
                 // Where it is, is asked for as if it were opened there; a memory file is nowhere.
                 if self.world.scratch.has(&place) {
                     let spot = Spot::of(place, node.clone());
                     return self.open_memory(&spot, flags, mode).map(Found::Open);
                 }
-                if flags & libc::O_DIRECTORY as u32 != 0 {
-                    return Err(Errno::NOTDIR);
-                }
                 if flags & libc::O_TRUNC as u32 != 0 {
                     super::memory_files::set_size(&self.world, node, 0)?;
                 }
                 new(Kind::Memory(node.clone()))
             }
-            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) => {
+            Kind::Reader(pipe) | Kind::Writer(pipe) | Kind::Both(pipe) if !only_looks => {
                 let mode = flags as i32 & libc::O_ACCMODE;
                 let place = open.place();
                 if self.world.scratch.has(&place) {
@@ -157,7 +159,7 @@ impl Thread {
                     again => again.map(Found::Open),
                 }
             }
-            Kind::Link(..) if flags & libc::O_PATH as u32 == 0 => Err(Errno::LOOP),
+            Kind::Link(..) if !only_looks => Err(Errno::LOOP),
             Kind::File(_) | Kind::Folder(..) | Kind::System(_) | Kind::SystemFolder(_) | Kind::MemoryFolder(_) => {
                 let path = self.absolute(libc::AT_FDCWD, &open.place())?;
                 // The name may be another file's by now, which is left as it is.
@@ -173,7 +175,9 @@ impl Thread {
                     Err(errno) => Err(errno),
                 }
             }
-            Kind::Socket(_) | Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) => Err(Errno::NXIO),
+            Kind::Socket(_) | Kind::Counter(_) | Kind::Timer(_) | Kind::Signals(_) | Kind::Set(_) if !only_looks => {
+                Err(Errno::NXIO)
+            }
             _ => Ok(Found::Open(open)),
         }
     }
@@ -258,12 +262,13 @@ impl Thread {
             follow,
             mode: has(libc::O_CREAT).then(|| mode & BITS & !lock(&self.process.place()).mask),
         };
-        let before = if how.create { world.now() } else { 0 };
         let opened = world.call(Call::Open { directory: self.root()?, path: &path.written, how });
         let opened = opened.or_else(|errno| self.bare_root(path, errno));
         let opened = opened.map_err(|errno| if how.create { errno } else { self.unseen(path, errno) });
-        let Reply::Handle(handle) = opened? else {
-            return Err(Errno::IO);
+        let (handle, is_new) = match opened? {
+            Reply::Handle(handle) => (handle, false),
+            Reply::Created(handle) => (handle, true),
+            _ => return Err(Errno::IO),
         };
         let stat = if how.directory { None } else { world.call(Call::Stat { handle }).ok() };
         let is_folder = match &stat {
@@ -271,17 +276,14 @@ impl Thread {
             _ => how.directory,
         };
         if let Some(Reply::Stat(stat)) = stat
-            && how.create
-            && (how.exclusive || (is_new(&stat, before) && world.owner(stat.identity).is_none()))
+            && is_new
         {
-            // Known from the beginning, so that it is not taken for a new one again.
             let inherited = self.inherited(&path.normal);
             let mode = self.mode_of_new(mode & 0o7777 & !lock(&self.process.place()).mask, inherited);
-            if mode & BITS != stat.mode && how.write {
-                // What the host's `umask` took away. Where that cannot be, it is known here alone.
-                let _ = world.call(Call::SetMode { handle, mode: mode & BITS });
-            }
-            self.own(stat.identity, Some(mode), u32::MAX, inherited)?;
+            // What the host's `umask` took away. Where that cannot be, it is known here alone.
+            let takes_away = mode & BITS != stat.mode && how.write;
+            let given = takes_away && world.call(Call::SetMode { handle, mode: mode & BITS }).is_ok();
+            self.own(stat.identity, Some(mode), if given { mode & BITS } else { stat.mode }, inherited)?;
         }
         let names = if path.normal == b"/" { world.names_at_the_top() } else { Vec::new() };
         let kind = if is_folder { Kind::Folder(handle, names) } else { Kind::File(handle) };
@@ -360,14 +362,6 @@ pub(super) fn program(world: &Arc<World>, open: &Arc<Open>) -> Result<Arc<dyn Co
         Kind::File(_) | Kind::Memory(_) => Ok(Arc::new(Mapped(open.clone()))),
         _ => Err(Errno::ACCESS),
     }
-}
-
-/// Whether a file of the host's was made by the call that began at this moment: nothing has happened to it since.
-fn is_new(stat: &ringfence_abi::Stat, before: Timestamp) -> bool {
-    /// The host's files are stamped by a clock that goes on by ticks.
-    const TICK: Timestamp = 10_000_000;
-    let untouched = stat.accessed == stat.modified && stat.modified == stat.changed;
-    stat.size == 0 && stat.links == 1 && untouched && stat.changed >= before - TICK
 }
 
 /// `open(2)`

@@ -112,6 +112,11 @@ impl Thread {
         (credentials.users[3] != super::credentials::first()).then(|| credentials.clone())
     }
 
+    /// Whether it goes by another user than the one the instance began as.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.stranger().is_some()
+    }
+
     /// The group that is passed on to what is made at a path, when the folder it is made in says so: `inode(7)`, the
     /// set-group-ID bit.
     pub(super) fn inherited(&self, path: &[u8]) -> Option<u32> {
@@ -298,26 +303,20 @@ fn set_mode(thread: &Thread, path: &Path, follow: bool, mode: u64) -> Answer {
     if let Some(open) = opened(thread, path, follow)? {
         return set_mode_of(thread, &open, mode);
     }
-    let status = thread.status_at(path, follow)?;
-    thread.may_change(&status)?;
-    let mode = settable(thread, &status, mode);
-    match thread.lead(path, follow)? {
-        Way::Memory(spot) => {
-            let node = spot.found()?;
-            node.state().mode = mode;
-            node.changed(thread.world.now());
-        }
-        Way::Path(path) if path.is_system(thread) || super::special::look(thread, &path.normal).is_some() => {
-            return Err(Errno::ROFS);
-        }
-        Way::Path(path) => {
-            let directory = thread.root()?;
-            thread.world.call(Call::SetModeAt { directory, path: &path.written, follow, mode: mode & BITS })?;
-            thread.keep_mode(&status, mode)?;
-        }
+    if thread.world.names.mode_at(path).is_some() {
+        // A socket without a file.
+        let status = thread.status_at(path, follow)?;
+        thread.may_change(&status)?;
+        let owner = Owner { mode: Some(settable(thread, &status, mode)), ..known(thread, &status) };
+        thread.world.set_owner(status.identity(), owner)?;
+        return Ok(0);
     }
-    thread.happened_at(path, follow, libc::IN_ATTRIB);
-    Ok(0)
+    // What is asked about and what is changed is one: somebody may put something else there.
+    set_mode_of(
+        thread,
+        &*thread.open(path, libc::O_PATH as u32 | if follow { 0 } else { libc::O_NOFOLLOW as u32 }, follow)?,
+        mode,
+    )
 }
 
 fn set_mode_of(thread: &Thread, open: &Open, mode: u64) -> Answer {
@@ -333,6 +332,10 @@ fn set_mode_of(thread: &Thread, open: &Open, mode: u64) -> Answer {
             thread.world.call(Call::SetMode { handle: *handle, mode: mode & BITS })?;
             thread.keep_mode(&status, mode)?;
         }
+        Kind::System(_) | Kind::SystemFolder(_) | Kind::Listing(_) | Kind::Text(_) | Kind::Device(_) => {
+            return Err(Errno::ROFS);
+        }
+        Kind::Link(..) => return Err(Errno::OPNOTSUPP),
         _ => {}
     }
     open.happened(libc::IN_ATTRIB);

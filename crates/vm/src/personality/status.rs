@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::memory_files::Way;
 use super::open::{Kind, Open};
 use super::opening::{MOST_LINKS, Path};
-use super::owners::Owner;
+use super::owners::{self, Owner};
 use super::process::lock;
 use super::special;
 use super::thread::Thread;
@@ -354,13 +354,22 @@ pub(super) fn faccessat2(thread: &mut Thread, [folder, path, mode, flags, ..]: A
     if flags & libc::AT_EMPTY_PATH != 0 && thread.process.space()?.text(path)?.is_empty() {
         return thread.status(int(folder), path, flags as u64).map(|_| 0);
     }
-    let path = thread.unchecked_path(int(folder), path)?;
+    let mut path = thread.unchecked_path(int(folder), path)?;
+    let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+    let opened = owners::opened(thread, &path, follow)?;
+    if let Some(target) = special::link(thread, &path.normal).filter(|_| follow && opened.is_none()) {
+        path = thread.absolute(libc::AT_FDCWD, &target?)?;
+    }
     if flags & libc::AT_EACCESS != 0 { thread.may_pass(&path) } else { thread.may_really_pass(&path) }?;
-    let status = thread.status_at(&path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
+    let status = thread.status_at(&path, follow)?;
+    let is_system = match opened.as_deref().map(|open| &open.kind) {
+        Some(kind) => matches!(kind, Kind::System(_) | Kind::SystemFolder(_)),
+        None => path.is_system(thread),
+    };
     let is_file = FileType::from_raw_mode(status.mode) == FileType::RegularFile;
     match mode {
-        mode if mode & 2 != 0 && path.is_system(thread) && super::notes::of(thread, &path.normal).is_none() => {
-            let is_told = crate::tree::covers(b"/proc", &path.normal);
+        mode if mode & 2 != 0 && is_system && super::notes::of(thread, &path.normal).is_none() => {
+            let is_told = opened.is_none() && crate::tree::covers(b"/proc", &path.normal);
             Err(if is_told { Errno::ACCESS } else { Errno::ROFS })
         }
         mode if !thread.may_really(&status, mode as u32, flags & libc::AT_EACCESS != 0) => Err(Errno::ACCESS),

@@ -21,8 +21,8 @@ use crate::kvm::Kept;
 use crate::memory::Space;
 
 /// How many answers wait to be read; who asks for more before reading is told that there is no room.
-const MOST: usize = 8;
-/// What the host keeps for them: each is a fraction of that.
+const MOST: usize = 64;
+/// What the host keeps for them: each is less than that.
 const ROOM: usize = MOST * 512;
 /// `struct nlmsghdr`.
 const HEAD: usize = 16;
@@ -124,6 +124,8 @@ impl Netlink {
         let mut rest = from;
         while let Some(message) = Message::first_of(rest) {
             if waiting.len() >= MOST {
+                drop(waiting);
+                self.bell.ring();
                 return Err(Errno::NOBUFS);
             }
             waiting.extend(message.answers(self.port.load(SeqCst)));
