@@ -30,4 +30,7 @@ fn the_hosts_files_keep_their_owners_and_modes() {
     for name in ["f", "e", "d"] {
         assert_eq!((is(name).uid(), is(name).permissions().mode() & 0o7000), (before.uid(), 0), "{name}");
     }
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(is("f").permissions().mode() & 0o777, 0o644);
+    }
 }

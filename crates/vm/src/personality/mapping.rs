@@ -139,11 +139,6 @@ fn place(
     backing: Backing,
     (flags, marks): (i32, Marks),
 ) -> Answer {
-    let takes = matches!(backing, Backing::Anonymous) && protection.contains(Protection::WRITE);
-    if takes && flags & libc::MAP_NORESERVE == 0 && length > thread.world.memory() {
-        // Never so much at once: `proc_sys_vm(5)`, overcommit_memory.
-        return Err(Errno::NOMEM);
-    }
     let mut marks = marks;
     // Only what has no file grows.
     marks.set(Marks::GROWS_DOWN, marks.contains(Marks::GROWS_DOWN) && matches!(backing, Backing::Anonymous));
@@ -220,9 +215,6 @@ pub(super) fn mremap(thread: &mut Thread, [old, length, wanted, flags, new, ..]:
     if is_locked && more > 0 && !thread.may_lock_more(more)? {
         return Err(Errno::AGAIN);
     }
-    if more > thread.world.memory() {
-        return Err(Errno::NOMEM);
-    }
     let there = space.remap(old, length, wanted, to, kept)?;
     if is_locked && more > 0 && space.locked(there..there.saturating_add(PAGE)).bytes > 0 {
         // As in Linux it is there also when not all of it can be made.
@@ -236,9 +228,6 @@ pub(super) fn brk(thread: &mut Thread, [wanted, ..]: Arguments) -> Answer {
     let space = thread.process.space()?;
     let before = space.move_break(0);
     let more = wanted.saturating_sub(before);
-    if more > thread.world.memory() {
-        return Ok(before);
-    }
     let future = space.future();
     if !future.is_empty() && !thread.may_lock_more(more)? {
         return Ok(before);

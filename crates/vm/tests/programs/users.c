@@ -66,6 +66,18 @@ static void nobody(void) {
     FAILS(open("all/mine", O_RDONLY), EACCES);
     FAILS(unlink("all/root"), EPERM);
     MUST(unlink("all/mine") == 0);
+    /* What is asked about is what is changed, whoever exchanges the names meanwhile. */
+    MUST(open("all/own", O_CREAT | O_RDWR, 0600) >= 0 && symlink("own", "all/link") == 0);
+    pid_t exchanging = fork();
+    while (exchanging == 0) {
+        for (int which = 0; which < 2; which++) {
+            symlink(which ? "own" : "../f", "all/next");
+            rename("all/next", "all/link");
+        }
+    }
+    for (int round = 0; round < 1500; round++) chmod("all/link", 0777);
+    MUST(kill(exchanging, SIGKILL) == 0 && waitpid(exchanging, NULL, 0) == exchanging);
+    MUST(mode_of("f") == 0644);
 }
 
 int main(int count, char **words) {
