@@ -125,8 +125,7 @@ pub(super) fn execute(
     world.may_keep(bytes)?;
     let _kept = Kept::of(&world.machine, bytes);
     let name = name_of(&path);
-    let open = super::special::descriptor(thread, &path);
-    let open = open.map(|number| thread.process.descriptors().get(number)).transpose()?;
+    let open = super::special::opened(thread, &path).transpose()?;
     let path = match super::special::link(thread, &path) {
         Some(target) => target?,
         None => path,

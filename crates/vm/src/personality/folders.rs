@@ -306,15 +306,13 @@ pub(super) fn linkat(thread: &mut Thread, [from_folder, from, to_folder, to, fla
         return Err(Errno::INVAL);
     }
     let text = thread.process.space()?.text(from)?;
-    let number = match text.is_empty() {
-        true if int(flags) & libc::AT_EMPTY_PATH != 0 => Some(int(from_folder)),
+    let open = match text.is_empty() {
+        true if int(flags) & libc::AT_EMPTY_PATH != 0 => Some(thread.process.descriptors().get(int(from_folder))?),
         true => return Err(Errno::NOENT),
-        false => {
-            super::special::descriptor(thread, &thread.absolute(int(from_folder), &text)?.normal).filter(|_| follow)
-        }
+        false => owners::opened(thread, &thread.absolute(int(from_folder), &text)?, follow)?,
     };
-    if let Some(number) = number {
-        return link_open(thread, &*thread.process.descriptors().get(number)?, to_folder, to);
+    if let Some(open) = open {
+        return link_open(thread, &open, to_folder, to);
     }
     let from = thread.changeable_path(thread.path(int(from_folder), from)?, follow)?;
     let (from, to) = match (from, thread.addable(to_folder, to)?) {

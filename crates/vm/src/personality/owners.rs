@@ -262,13 +262,11 @@ impl Thread {
 
     /// A file of the host's has a mode now: what of it the host does not have is known here.
     fn keep_mode(&self, status: &Status, mode: u32) -> Result<(), Errno> {
-        let known = self.world.owner(status.identity());
-        if known.is_none() && mode & !BITS == 0 {
+        let more = (mode & !BITS != 0).then_some(mode);
+        if more.is_none() && self.world.owner(status.identity()).is_none() {
             return Ok(());
         }
-        let (user, group) = status.owner();
-        let owner = known.unwrap_or(Owner { user, group, mode: None });
-        self.world.set_owner(status.identity(), Owner { mode: Some(mode), ..owner })
+        self.world.set_owner(status.identity(), Owner { mode: more, ..known(self, status) })
     }
 
     /// Whether it may say when something was used: `utimensat(2)`.
@@ -312,11 +310,8 @@ fn set_mode(thread: &Thread, path: &Path, follow: bool, mode: u64) -> Answer {
         return Ok(0);
     }
     // What is asked about and what is changed is one: somebody may put something else there.
-    set_mode_of(
-        thread,
-        &*thread.open(path, libc::O_PATH as u32 | if follow { 0 } else { libc::O_NOFOLLOW as u32 }, follow)?,
-        mode,
-    )
+    let flags = libc::O_PATH | if follow { 0 } else { libc::O_NOFOLLOW };
+    set_mode_of(thread, &*thread.open(path, flags as u32, follow)?, mode)
 }
 
 fn set_mode_of(thread: &Thread, open: &Open, mode: u64) -> Answer {

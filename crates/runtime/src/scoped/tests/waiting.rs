@@ -62,30 +62,30 @@ async fn a_port_is_free_when_its_socket_is_closed_whoever_waits_for_it() {
     let listen = |socket, address| {
         lab.call(Call::Bind { socket, address }).and_then(|_| lab.call(Call::Listen { socket })).map(drop)
     };
+    let waited_for = async |handle| {
+        let Ok(Reply::Address(address)) = lab.call(Call::LocalAddress { socket: handle }) else {
+            panic!("it is bound")
+        };
+        let Answer::Later(mut waits) = lab.hal.call(Call::Ready { handle, interest: Interest::Readable }) else {
+            panic!("nobody came")
+        };
+        let polled = std::future::poll_fn(|context| std::task::Poll::Ready(waits.as_mut().poll(context))).await;
+        assert!(polled.is_pending());
+        (address, waits)
+    };
     let first = open();
     assert_eq!(listen(first, "127.0.0.1:0".parse().unwrap()), Ok(()));
-    let Ok(Reply::Address(address)) = lab.call(Call::LocalAddress { socket: first }) else { panic!("it is bound") };
-    let Answer::Later(mut waits) = lab.hal.call(Call::Ready { handle: first, interest: Interest::Readable }) else {
-        panic!("nobody came")
-    };
-    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(waits.as_mut().poll(context))).await;
-    assert!(polled.is_pending());
+    let (address, _waits) = waited_for(first).await;
     // Not as long as another handle is there.
     let Ok(Reply::Handle(other)) = lab.call(Call::Duplicate { handle: first, rights: ringfence_abi::Rights::all() })
     else {
         panic!("it is there twice")
     };
     assert_eq!(lab.call(Call::Close { handle: other }), Ok(Reply::Done));
-    let next = open();
-    assert_eq!(listen(next, address), Err(ErrorCode::AddressInUse));
+    assert_eq!(listen(open(), address), Err(ErrorCode::AddressInUse));
     let alone = open();
     assert_eq!(listen(alone, "127.0.0.1:0".parse().unwrap()), Ok(()));
-    let Ok(Reply::Address(address)) = lab.call(Call::LocalAddress { socket: alone }) else { panic!("it is bound") };
-    let Answer::Later(mut waits) = lab.hal.call(Call::Ready { handle: alone, interest: Interest::Readable }) else {
-        panic!("nobody came")
-    };
-    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(waits.as_mut().poll(context))).await;
-    assert!(polled.is_pending());
+    let (address, waits) = waited_for(alone).await;
     assert_eq!(lab.call(Call::Close { handle: alone }), Ok(Reply::Done));
     assert_eq!(listen(open(), address), Ok(()));
     tokio::time::timeout(Duration::from_secs(5), waits).await.expect("it still waits").unwrap();
