@@ -273,6 +273,24 @@ fn modes_of_files_are_the_same_on_both_sides_of_the_wall() {
 }
 
 #[test]
+fn every_name_in_etc_is_there() {
+    let lab = Lab::new();
+    lab.write("data/f", "mounted\n");
+    let script = "cd /etc; for name in * ssl/*; do test -e $name || echo $name is not there; done; cat own/f; \
+                  ls | grep own; readlink localtime";
+    let mount = format!("{}:/etc/own:ro", lab.at("data").display());
+    // What names the time zone is a link to it: localtime(5).
+    let zone = std::fs::read_link("/etc/localtime").ok();
+    let zone = zone.filter(|zone| zone.starts_with("/usr") || zone.starts_with("../usr"));
+    let zone = zone.map_or(String::new(), |zone| format!("{}\n", zone.display()));
+    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+        let rules = ["run", "--level", level, "--mount", &mount, "--allow", "fs.read,fs.list=/etc/own"];
+        let ran = lab.ringfence(&[&rules[..], &["sh", "--", "-c", script]].concat());
+        assert_eq!(ran.stdout, format!("mounted\nown\n{zone}"), "{level}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn what_a_capsule_names_cannot_act_on_the_terminal() {
     let lab = Lab::new();
     let ran = lab.ringfence(&["run", &program("probe.wasm"), "--", "read", "/\x1b[2Jx\nringfence: all is well"]);

@@ -294,7 +294,9 @@ impl Builder {
         for at in FILES_OF_ETC.into_iter().chain(FOLDERS_OF_ETC) {
             let path = Path::new(at);
             let small = |found: &std::fs::Metadata| found.is_file() && found.len() <= system::SMALL;
-            if path.metadata().is_ok_and(|found| small(&found))
+            if let Some(target) = system::link(path) {
+                self.link(at, &target)?;
+            } else if path.metadata().is_ok_and(|found| small(&found))
                 && let Ok(content) = std::fs::read(path)
             {
                 self.file(at, content)?;

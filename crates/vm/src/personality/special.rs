@@ -194,7 +194,7 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
         b"/dev/tty" => return Some(Kind::Device(Device::Terminal(0x500))),
         b"/dev/ptmx" | b"/dev/pts/ptmx" => return Some(Kind::Device(Device::Terminal(0x502))),
         b"/dev/pts" => return Some(Kind::listing(world.terminals.names())),
-        b"/etc" | b"/program" => return Some(Kind::listing(world.system.names_in(path))),
+        _ if world.system.is_above(path) => return Some(Kind::listing(world.system.names_in(path))),
         b"/dev/fd" => return Some(Kind::listing(descriptors(thread))),
         _ => {}
     }
@@ -203,12 +203,12 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
         let terminal = world.terminals.of(number)?;
         return Some(Kind::Device(Device::Terminal(0x8800 | u64::from(terminal.number))));
     }
+    // A mount of the manifest's lies over what is made here.
+    if world.system.is_mounted_over(path) {
+        return None;
+    }
     if let Some(content) = world.system.made(path) {
         return Some(Kind::Text(content.to_vec()));
-    }
-    // A mount of the manifest's lies over what is made here.
-    if world.spec.mounts.iter().any(|mount| crate::tree::covers(mount.at.as_bytes(), path) && mount.at != "/") {
-        return None;
     }
     super::proc::look(thread, std::str::from_utf8(path).ok()?)
 }

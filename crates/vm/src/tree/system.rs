@@ -1,6 +1,7 @@
 //! The parts of the host that a dynamic program needs, the same as at level `sandbox`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -26,6 +27,8 @@ pub(crate) struct System {
     root: OwnedFd,
     /// What the system's folders are below the host's root, links followed.
     folders: Vec<Vec<u8>>,
+    /// Where there is more than the system: folders that it has parts in, from `/etc` on.
+    above: BTreeSet<Vec<u8>>,
     /// Mounts of the manifest, which lie over the system.
     mounts: Vec<Vec<u8>>,
     /// The content of files that are made here.
@@ -63,6 +66,7 @@ impl System {
         let mut system = System {
             root,
             folders: folders.collect(),
+            above: BTreeSet::new(),
             mounts: spec.mounts.iter().map(|mount| mount.at.clone().into_bytes()).collect(),
             made: made(spec),
             program: Vec::new(),
@@ -76,7 +80,23 @@ impl System {
                 [PROGRAM.as_bytes(), b"/", name].concat()
             }
         };
+        let parts = system.parts().into_iter().chain(system.made.keys().map(|made| made.as_bytes()));
+        let parts = parts.chain([&system.program[..]]).map(|part| Path::new(OsStr::from_bytes(part)));
+        let above = parts.flat_map(|part| part.ancestors().skip(1)).map(|path| path.as_os_str().as_bytes());
+        let is_beside = |path: &&[u8]| *path != b"/" && !system.has(path) && !system.is_mounted_over(path);
+        system.above = above.filter(is_beside).map(<[u8]>::to_vec).collect();
         Ok(system)
+    }
+
+    /// The parts of the system that this host has.
+    fn parts(&self) -> Vec<&'static [u8]> {
+        let known = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
+        known.filter(|path| Path::new(path).symlink_metadata().is_ok()).map(|path| path.as_bytes()).collect()
+    }
+
+    /// Whether a folder, which is not part of the system, is there because parts of it are below.
+    pub(crate) fn is_above(&self, folder: &[u8]) -> bool {
+        self.above.contains(folder)
     }
 
     /// Whether mounts of the manifest lie beside it, to which its links may lead.
@@ -111,8 +131,12 @@ impl System {
         }
         let system = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
         let inside = system.chain(&ABSENT).any(|known| covers(known.as_bytes(), path));
-        let over = self.mounts.iter().any(|mount| mount != b"/" && covers(mount, path));
-        inside && !over
+        inside && !self.is_mounted_over(path)
+    }
+
+    /// Whether a mount of the manifest's lies there, beside the one at the root.
+    pub(crate) fn is_mounted_over(&self, path: &[u8]) -> bool {
+        self.mounts.iter().any(|mount| mount != b"/" && covers(mount, path))
     }
 
     /// What is at a path of the system's. What leads out of it is as if it were not there.
@@ -162,14 +186,16 @@ impl System {
 
     /// The names of the system in a folder that holds more than the system.
     pub(crate) fn names_in(&self, folder: &[u8]) -> Vec<Vec<u8>> {
-        let known = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
-        let there = known.filter(|path| Path::new(path).symlink_metadata().is_ok()).map(|path| path.as_bytes());
-        let extra = [&b"/dev"[..], b"/etc", b"/proc", &self.program].into_iter();
+        let there = self.parts().into_iter();
+        let extra = [&b"/dev"[..], b"/proc", &self.program].into_iter();
         let made = self.made.keys().map(|path| path.as_bytes());
+        // What is mounted at the top is for the hal to name.
+        let mounts = self.mounts.iter().filter(|_| folder != b"/").map(Vec::as_slice);
         let prefix = if folder == b"/" { &b"/"[..] } else { &[folder, b"/"].concat() };
         let mut names: Vec<Vec<u8>> = there
             .chain(extra)
             .chain(made)
+            .chain(mounts)
             .filter_map(|path| path.strip_prefix(prefix))
             .filter_map(|rest| rest.split(|&byte| byte == b'/').next())
             .filter(|name| !name.is_empty())
