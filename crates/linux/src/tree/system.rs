@@ -46,7 +46,6 @@ pub(super) fn link(file: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::unix::fs::symlink;
 
     #[test]
