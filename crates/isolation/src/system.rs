@@ -6,27 +6,61 @@
 /// Folders of programs and libraries. On a host where one is a symbolic link, it is one for the program too.
 pub const FOLDERS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"];
 
-/// The folders of `/etc` that programs read: which alternative a command is, where Debian has what Java cannot begin
-/// without, and certificates; never those beside them that hold private keys.
-pub const FOLDERS_OF_ETC: [&str; 11] = [
+/// Folders elsewhere that those programs read and cannot begin without on one distribution or another: which alternative
+/// a command is, certificates, fonts, and what languages keep of their own beside `/usr`. Never those that hold private
+/// keys, passwords or what a service of the host is told.
+pub const FOLDERS_BESIDE: [&str; 32] = [
     "/etc/alternatives",
-    "/etc/java-8-openjdk",
-    "/etc/java-11-openjdk",
-    "/etc/java-17-openjdk",
-    "/etc/java-21-openjdk",
-    "/etc/java-25-openjdk",
     "/etc/ssl/certs",
     "/etc/ca-certificates",
     "/etc/pki/tls/certs",
     "/etc/pki/ca-trust/extracted",
     "/etc/pki/java",
+    "/etc/fonts",
+    "/etc/groff",
+    "/etc/ImageMagick-6",
+    "/etc/ImageMagick-7",
+    "/etc/java-8-openjdk",
+    "/etc/java-11-openjdk",
+    "/etc/java-17-openjdk",
+    "/etc/java-21-openjdk",
+    "/etc/java-25-openjdk",
+    "/etc/mono",
+    "/etc/nim",
+    "/etc/php/8.1/cli",
+    "/etc/php/8.1/mods-available",
+    "/etc/php/8.2/cli",
+    "/etc/php/8.2/mods-available",
+    "/etc/php/8.3/cli",
+    "/etc/php/8.3/mods-available",
+    "/etc/php/8.4/cli",
+    "/etc/php/8.4/mods-available",
+    "/etc/php/8.5/cli",
+    "/etc/php/8.5/mods-available",
+    "/etc/R",
+    "/etc/texmf",
+    "/var/lib/ghc/package.conf.d",
+    "/var/lib/texmf",
+    "/var/cache/fontconfig",
 ];
 
-/// The files: where libraries are, the time zone, protocols and services, what libraries of cryptography begin with. No
-/// names of users, no passwords, no configuration of the host.
-pub const FILES_OF_ETC: [&str; 6] = [
+/// Those of them that are not in `/etc`, which is ours as a whole.
+pub fn outside_etc() -> impl Iterator<Item = &'static str> {
+    FOLDERS_BESIDE.into_iter().filter(|folder| !folder.starts_with("/etc/"))
+}
+
+/// The files: where libraries are, which distribution they are of, the time zone, protocols and services, what libraries
+/// of cryptography, locales and Maven begin with. No names of users, no passwords, no configuration of the host.
+pub const FILES_OF_ETC: [&str; 13] = [
     "/etc/ld.so.cache",
+    "/etc/os-release",
+    "/etc/debian_version",
+    "/etc/lsb-release",
+    "/etc/redhat-release",
     "/etc/localtime",
+    "/etc/timezone",
+    "/etc/locale.alias",
+    "/etc/maven/m2.conf",
     "/etc/mime.types",
     "/etc/protocols",
     "/etc/services",

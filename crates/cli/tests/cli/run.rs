@@ -291,6 +291,16 @@ fn every_name_in_etc_is_there() {
 }
 
 #[test]
+fn a_program_begins_anew_with_addresses_that_it_knows() {
+    // As debuggers, sanitizers and Lisps do: personality(2), ADDR_NO_RANDOMIZE.
+    let lab = Lab::new();
+    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+        let ran = lab.ringfence(&["run", "--level", level, "setarch", "--", "-R", "cat", "/proc/self/personality"]);
+        assert_eq!(ran.stdout, "00040000\n", "{level}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn what_a_capsule_names_cannot_act_on_the_terminal() {
     let lab = Lab::new();
     let ran = lab.ringfence(&["run", &program("probe.wasm"), "--", "read", "/\x1b[2Jx\nringfence: all is well"]);

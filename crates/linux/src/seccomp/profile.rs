@@ -319,8 +319,11 @@ fn getsockopt() -> Rule {
     Rule::Test(vec![level], Box::new(Rule::Allow))
 }
 
-/// Asking for the personality, and setting the ordinary one: the others switch off protections.
+/// Asking for the personality, and those of `personality(2)` that change nothing but what the program's own memory looks
+/// like: debuggers, sanitizers and Lisps start anew with the addresses they want. None lasts longer than the program, and
+/// none is of another system.
 fn personality() -> Rule {
-    let allow = |equals| Test { argument: 0, mask: u32::MAX, equals, then: Rule::Allow };
-    Rule::Test(vec![allow(0), allow(u32::MAX)], Box::new(PERMISSION))
+    const OWN: u32 = (libc::ADDR_NO_RANDOMIZE | libc::READ_IMPLIES_EXEC | libc::ADDR_COMPAT_LAYOUT) as u32;
+    let allow = |mask, equals| Test { argument: 0, mask, equals, then: Rule::Allow };
+    Rule::Test(vec![allow(!OWN, 0), allow(u32::MAX, u32::MAX)], Box::new(PERMISSION))
 }

@@ -92,7 +92,7 @@ static void calls(void) {
     say("fanotify_init", syscall(SYS_fanotify_init, 0, 0));
     say("acct", syscall(SYS_acct, 0));
     say("vhangup", syscall(SYS_vhangup));
-    say("personality", syscall(SYS_personality, 0x0040000));
+    say("personality", syscall(SYS_personality, 0x0100000)); /* MMAP_PAGE_ZERO */
     say("TIOCSTI", ioctl(0, TIOCSTI, "x"));
     say("TIOCSTI_high", ioctl(0, TIOCSTI | 0x100000000UL, "x"));
     say("TIOCLINUX", ioctl(0, TIOCLINUX, "x"));

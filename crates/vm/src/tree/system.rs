@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ringfence_isolation::names;
-use ringfence_isolation::system::{self, FILES_OF_ETC, FOLDERS, FOLDERS_OF_ETC};
+use ringfence_isolation::system::{self, FILES_OF_ETC, FOLDERS, FOLDERS_BESIDE};
 use ringfence_manifest::Spec;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
 use rustix::io::Errno;
@@ -59,7 +59,7 @@ impl System {
     /// The same with the program's file, which somebody else opened for reading.
     pub(crate) fn around(spec: &Spec, program_file: OwnedFd) -> Result<System, Errno> {
         let root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let folders = FOLDERS.into_iter().chain(FOLDERS_OF_ETC).filter_map(|folder| {
+        let folders = FOLDERS.into_iter().chain(FOLDERS_BESIDE).filter_map(|folder| {
             let real = Path::new(folder).canonicalize().ok()?;
             real.is_dir().then(|| real.as_os_str().as_bytes().to_vec())
         });
@@ -90,7 +90,7 @@ impl System {
 
     /// The parts of the system that this host has.
     fn parts(&self) -> Vec<&'static [u8]> {
-        let known = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
+        let known = FOLDERS.iter().chain(&FOLDERS_BESIDE).chain(&FILES_OF_ETC);
         known.filter(|path| Path::new(path).symlink_metadata().is_ok()).map(|path| path.as_bytes()).collect()
     }
 
@@ -129,7 +129,7 @@ impl System {
         if path == self.program {
             return true;
         }
-        let system = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
+        let system = FOLDERS.iter().chain(&FOLDERS_BESIDE).chain(&FILES_OF_ETC);
         let inside = system.chain(&ABSENT).any(|known| covers(known.as_bytes(), path));
         inside && !self.is_mounted_over(path)
     }
@@ -170,7 +170,7 @@ impl System {
     /// Whether what really lies at a path of the host is part of the system.
     fn is_inside(&self, real: &[u8]) -> bool {
         let file = || FILES_OF_ETC.iter().any(|file| file.as_bytes() == real);
-        let link = || FOLDERS.iter().chain(&FOLDERS_OF_ETC).any(|folder| folder.as_bytes() == real);
+        let link = || FOLDERS.iter().chain(&FOLDERS_BESIDE).any(|folder| folder.as_bytes() == real);
         self.folders.iter().any(|folder| covers(folder, real)) || file() || link()
     }
 
