@@ -125,7 +125,12 @@ pub enum Call<'a, Into = &'a mut [u8]> {
     /// Read at an offset (`pread(2)`). `Reply::Count`, 0 at the end of the file.
     Read { file: Handle, offset: u64, into: Into },
     /// Write (`pwrite(2)`). `Reply::Count`.
-    Write { file: Handle, at: Position, from: &'a [u8] },
+    Write {
+        file: Handle,
+        at: Position,
+        #[serde(with = "serde_bytes")]
+        from: &'a [u8],
+    },
     /// Metadata of an open resource. `Reply::Stat`.
     Stat { handle: Handle },
     /// Metadata by name. `Reply::Stat`.
@@ -171,7 +176,11 @@ pub enum Call<'a, Into = &'a mut [u8]> {
     /// Take what is there. `Reply::Count` (0: the end), or `WouldBlock`.
     Receive { stream: Handle, into: Into },
     /// Give what fits. `Reply::Count`, or `WouldBlock`.
-    Send { stream: Handle, from: &'a [u8] },
+    Send {
+        stream: Handle,
+        #[serde(with = "serde_bytes")]
+        from: &'a [u8],
+    },
     /// Wait until the handle is ready. Answered later; `Reply::Done`.
     Ready { handle: Handle, interest: Interest },
     /// Whether the stream is a terminal. `Reply::Flag`.
@@ -206,7 +215,12 @@ pub enum Call<'a, Into = &'a mut [u8]> {
     /// Read an option: the kind of `option` counts, its value is ignored. `Reply::Option`.
     GetOption { socket: Handle, option: SocketOption },
     /// Send a datagram, to `address` or to the connected peer. `Reply::Count`, or `WouldBlock`.
-    SendTo { socket: Handle, address: Option<SocketAddr>, from: &'a [u8] },
+    SendTo {
+        socket: Handle,
+        address: Option<SocketAddr>,
+        #[serde(with = "serde_bytes")]
+        from: &'a [u8],
+    },
     /// Take a datagram; what does not fit is lost. `Reply::Datagram`, or `WouldBlock`.
     ReceiveFrom { socket: Handle, into: Into },
     /// The addresses of a name; granted ones only, pinned for the instance's life. Answered later;
@@ -231,7 +245,11 @@ pub enum Call<'a, Into = &'a mut [u8]> {
     /// Write a line to the capsule's log. `Reply::Done`.
     Log { level: u8, message: &'a str },
     /// Put a message into a named channel. `Reply::Done`, or `WouldBlock` when it is full.
-    ChannelSend { channel: &'a str, message: &'a [u8] },
+    ChannelSend {
+        channel: &'a str,
+        #[serde(with = "serde_bytes")]
+        message: &'a [u8],
+    },
     /// Take a message from a named channel. Answered later; `Reply::Bytes`.
     ChannelReceive { channel: &'a str },
     /// Call a function the embedder offers. Answered later; `Reply::Values`.

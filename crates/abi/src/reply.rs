@@ -87,7 +87,7 @@ pub enum Reply {
     /// Entries of a folder.
     Entries(Vec<Entry>),
     /// Bytes.
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     /// A connection and who made it.
     Accepted(Handle, SocketAddr),
     /// An address.

@@ -38,7 +38,7 @@ pub enum Value {
     /// `string`
     Text(String),
     /// `list<u8>`, which is common enough to have a form of its own.
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     /// `list<T>`
     List(Vec<Value>),
     /// `tuple<…>`

@@ -148,7 +148,7 @@ pub(super) enum Told {
     /// Whether it is still wanted; where it goes comes as a parcel.
     Capture(bool),
     /// Less than [`MOST`] at the end.
-    Code(Vec<u8>),
+    Code(#[serde(with = "serde_bytes")] Vec<u8>),
     News(News),
 }
 
@@ -214,6 +214,7 @@ pub(super) enum Turn {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Answered {
     pub(super) result: Result<Reply, ErrorCode>,
+    #[serde(with = "serde_bytes")]
     pub(super) into: Vec<u8>,
 }
 
