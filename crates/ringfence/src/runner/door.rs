@@ -61,6 +61,7 @@ pub(super) fn carry_out() -> ! {
         folders: order.folders.clone(),
         functions: order.functions.clone(),
         counts_each: true,
+        counts_disk: true,
         tells_time: false,
     };
     let remote = Arc::new(Remote::through(door, given));

@@ -68,7 +68,8 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
         let steering = steered.clone();
         let functions = if order.asks { vec![ringfence_vm::ASK.to_owned()] } else { Vec::new() };
         let folders = order.folders.clone();
-        let given = Given { folders, functions, counts_each: order.counts_each, tells_time: !order.learn };
+        let counts_disk = order.limits.disk.is_some();
+        let given = Given { folders, functions, counts_each: order.counts_each, counts_disk, tells_time: !order.learn };
         let remote = Remote::new(vec![asks, line], Some(parcels), answers, given, move |steer| {
             steering.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
         });

@@ -25,8 +25,10 @@ pub(super) struct Remote {
     may_go_on: AtomicBool,
     folders: Vec<Folder>,
     functions: Vec<String>,
-    /// Input and output that nothing limits is told of with the next charge.
-    owed: Option<Mutex<Charge>>,
+    /// What nothing limits is told of with the next charge.
+    owed: Mutex<Charge>,
+    counts_each: bool,
+    counts_disk: bool,
     tells_time: bool,
 }
 
@@ -120,6 +122,8 @@ pub(super) struct Given {
     pub(super) functions: Vec<String>,
     /// Whether the supervisor is told of each operation before it is done.
     pub(super) counts_each: bool,
+    /// The same of files that its guest keeps in memory, as they grow.
+    pub(super) counts_disk: bool,
     /// Whether clocks and random bytes, which cannot be denied to its guest, are its own.
     pub(super) tells_time: bool,
 }
@@ -165,8 +169,14 @@ impl Remote {
             folders: folders.collect(),
             functions: given.functions,
             tells_time: given.tells_time,
-            owed: (!given.counts_each).then(Mutex::default),
+            owed: Mutex::default(),
+            counts_each: given.counts_each,
+            counts_disk: given.counts_disk,
         }
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Charge> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells something that is not answered.
@@ -309,15 +319,18 @@ impl Host for Remote {
             return self.known_verdict();
         }
         let mut charge = Charge::from(used);
-        if let Some(owed) = &self.owed {
-            let mut owed = owed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_io = used.io_operations > 0 || used.io_bytes > 0;
+        let is_limited = is_io && self.counts_each || used.disk > 0 && self.counts_disk;
+        let waits = (is_io || used.disk > 0) && charge.nanoseconds == 0 && !is_limited;
+        {
+            let mut owed = self.owed();
             charge.io_operations = charge.io_operations.saturating_add(owed.io_operations);
             charge.io_bytes = charge.io_bytes.saturating_add(owed.io_bytes);
-            let is_io_alone = used.io_operations > 0 && charge.nanoseconds == 0 && charge.disk == 0;
-            *owed = if is_io_alone { charge } else { Charge::default() };
-            if is_io_alone {
-                return self.known_verdict();
-            }
+            charge.disk = charge.disk.saturating_add(owed.disk);
+            *owed = if waits { charge } else { Charge::default() };
+        }
+        if waits {
+            return self.known_verdict();
         }
         self.ask_verdict(&Ask::Charge(charge))
     }
@@ -336,7 +349,13 @@ impl Host for Remote {
     }
 
     fn shrink_disk(&self, bytes: u64) {
-        self.tell(&Ask::ShrinkDisk { bytes });
+        let mut owed = self.owed();
+        let told = bytes.saturating_sub(owed.disk);
+        owed.disk = owed.disk.saturating_sub(bytes);
+        drop(owed);
+        if told > 0 {
+            self.tell(&Ask::ShrinkDisk { bytes: told });
+        }
     }
 
     fn verdict(&self) -> Verdict {

@@ -159,17 +159,26 @@ impl Space {
         let behind = inner.pages.range(number..end).next().map_or(end, |(&there, _)| there);
         match &area.backing {
             Backing::Shared(segment, offset, _) => {
-                if !self.ledger.may_hold(self.machine.used() + PAGE) {
+                let window = self.shortened(before..behind, number);
+                if !self.ledger.may_hold(self.machine.used() + (window.end - window.start) * PAGE) {
                     return Touch::NoMemory;
                 }
-                let index = page(further(*offset, number * PAGE - start));
-                let frame = match segment.frame(index) {
-                    Ok(frame) => frame,
+                let index = |number: u64| page(further(*offset, number * PAGE - start));
+                let frames = match segment.frames_around(index(number), index(window.start)..index(window.end - 1) + 1)
+                {
+                    Ok(frames) => frames,
                     Err(touch) => return touch,
                 };
-                inner.pages.insert(number, Page { frame, own: false });
+                for number in window {
+                    let Ok(place) = frames.binary_search_by_key(&index(number), |&(there, _)| there) else { continue };
+                    let frame = frames[place].1;
+                    inner.pages.insert(number, Page { frame, own: false });
+                    if self.lead(inner, number, frame, area.protection).is_none() {
+                        return Touch::NoMemory;
+                    }
+                }
                 inner.count();
-                self.lead(inner, number, frame, area.protection).map_or(Touch::NoMemory, |()| Touch::There)
+                Touch::There
             }
             _ => self.fill(inner, start, &area, before..behind, (number, when)),
         }
@@ -214,12 +223,7 @@ impl Space {
         // When memory is short, only what is needed.
         let room = |pages: u64| self.ledger.may_hold(self.machine.used() + pages * PAGE);
         let content_start = window.start;
-        let is_short = |window: &Range<u64>| self.machine.is_short(window.end - window.start);
-        for fewer in [AROUND_EMPTY, AROUND_SHORT, 1] {
-            if is_short(&window) {
-                window = within(&window, wanted, fewer);
-            }
-        }
+        window = self.shortened(window, wanted);
         let backed = match when {
             When::Ahead => wanted..wanted,
             When::Touched if goes_on(inner, wanted) => window.clone(),
@@ -259,6 +263,16 @@ impl Space {
         }
         inner.count();
         Touch::There
+    }
+
+    /// Of a window around a page only what is needed, when memory is short.
+    fn shortened(&self, mut window: Range<u64>, wanted: u64) -> Range<u64> {
+        for fewer in [AROUND_EMPTY, AROUND_SHORT, 1] {
+            if self.machine.is_short(window.end - window.start) {
+                window = within(&window, wanted, fewer);
+            }
+        }
+        window
     }
 
     /// Writes where a page leads into the page tables.

@@ -1,6 +1,7 @@
 //! Pages that several address spaces share: anonymous ones, files in memory, files of the host's.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
@@ -8,6 +9,9 @@ use rustix::io::Errno;
 use super::Touch;
 use super::area::runs;
 use crate::kvm::{Machine, PAGE};
+
+/// How many pages are compared with their file at once.
+const COMPARED: usize = 64;
 
 /// Pages that several address spaces share. They are given back with the last who has them.
 pub(crate) struct Segment {
@@ -77,39 +81,109 @@ impl Segment {
 
     /// The frame of a page of it, for a space; made if there is none.
     pub(crate) fn frame(&self, index: u64) -> Result<u64, Touch> {
+        let frames = self.frames_around(index, index..index + 1)?;
+        frames.first().map(|&(_, frame)| frame).ok_or(Touch::NoMemory)
+    }
+
+    /// The same with those of a range around it that are there, or are as well made with it: which pages, and their frames.
+    pub(crate) fn frames_around(&self, index: u64, around: Range<u64>) -> Result<Vec<(u64, u64)>, Touch> {
         let mut state = self.state();
         if state.size.is_some_and(|size| index * PAGE >= size) {
             return Err(Touch::BeyondFile);
         }
+        let end = state.size.map_or(u64::MAX, |size| size.div_ceil(PAGE));
+        let around = around.start..around.end.min(end);
         state.mapped = true;
-        self.page(&mut state, index).map_err(|errno| match errno {
+        let failed = |errno| match errno {
             Errno::NOMEM => Touch::NoMemory,
             _ => Touch::BeyondFile,
-        })
+        };
+        if !state.frames.contains_key(&index) {
+            let before = state.frames.range(around.start..index).next_back().map_or(around.start, |(&at, _)| at + 1);
+            let behind = state.frames.range(index..around.end).next().map_or(around.end, |(&at, _)| at);
+            match &self.source {
+                // What is counted is what is touched.
+                Source::Counted(_) => self.page(&mut state, index).map(|_| ()),
+                _ if before + 1 == behind => self.page(&mut state, index).map(|_| ()),
+                _ => self.make(&mut state, before..behind),
+            }
+            .map_err(failed)?;
+        }
+        Ok(state.frames.range(around).map(|(&index, &frame)| (index, frame)).collect())
     }
 
+    /// Makes pages, none of which is there and none counted.
+    fn make(&self, state: &mut State, pages: Range<u64>) -> Result<(), Errno> {
+        let mut content = Vec::new();
+        if let Source::File(origin) = &self.source {
+            content.resize(((pages.end - pages.start) * PAGE) as usize, 0);
+            origin.read_at(pages.start * PAGE, &mut content)?;
+        }
+        let mut index = pages.start;
+        while index < pages.end {
+            let run = self.machine.take_frames(pages.end - index).map_err(|_| Errno::NOMEM)?;
+            let count = run.end - run.start;
+            if !content.is_empty() {
+                let from = ((index - pages.start) * PAGE) as usize;
+                self.machine.fill(run.clone(), &content[from..from + (count * PAGE) as usize]);
+            }
+            state.frames.extend((index..).zip(run));
+            index += count;
+        }
+        Ok(())
+    }
+
+    /// The frame of a page; made if there is none.
     fn page(&self, state: &mut State, index: u64) -> Result<u64, Errno> {
+        let mut counted = 0;
+        let page = self.page_of(state, index, &mut counted);
+        self.give_back(counted);
+        page
+    }
+
+    /// The same, of what is counted already as long as that lasts.
+    fn page_of(&self, state: &mut State, index: u64, counted: &mut u64) -> Result<u64, Errno> {
         if let Some(&frame) = state.frames.get(&index) {
             return Ok(frame);
         }
         let mut content = Vec::new();
-        match &self.source {
-            Source::Zeroes => {}
-            Source::Counted(quota) => quota.grow(PAGE)?,
-            Source::File(origin) => {
-                content.resize(PAGE as usize, 0);
-                origin.read_at(index * PAGE, &mut content)?;
-            }
+        if let Source::File(origin) = &self.source {
+            content.resize(PAGE as usize, 0);
+            origin.read_at(index * PAGE, &mut content)?;
         }
-        let Ok(run) = self.machine.take_frames(1) else {
-            if let Source::Counted(quota) = &self.source {
-                quota.shrink(PAGE);
-            }
-            return Err(Errno::NOMEM);
-        };
+        let run = self.frames(1, counted)?;
         self.machine.write(run.start * PAGE, &content);
         state.frames.insert(index, run.start);
         Ok(run.start)
+    }
+
+    /// New frames in a row, one at least. What is counted and not taken is the caller's to give back.
+    fn frames(&self, most: u64, counted: &mut u64) -> Result<Range<u64>, Errno> {
+        let Source::Counted(quota) = &self.source else {
+            return self.machine.take_frames(most).map_err(|_| Errno::NOMEM);
+        };
+        if *counted < PAGE {
+            quota.grow(PAGE)?;
+            *counted = PAGE;
+        }
+        let run = self.machine.take_frames(most.min(*counted / PAGE)).map_err(|_| Errno::NOMEM)?;
+        *counted -= (run.end - run.start) * PAGE;
+        Ok(run)
+    }
+
+    /// What is counted and was not needed.
+    fn give_back(&self, bytes: u64) {
+        if let Source::Counted(quota) = &self.source
+            && bytes > 0
+        {
+            quota.shrink(bytes);
+        }
+    }
+
+    /// How many bytes the pages of a range that are not there are.
+    fn missing(state: &State, pages: Range<u64>) -> u64 {
+        let there = state.frames.range(pages.clone()).count() as u64;
+        (pages.end - pages.start - there) * PAGE
     }
 
     /// Bytes.
@@ -171,21 +245,51 @@ impl Segment {
 
     fn write_in(&self, state: &mut State, offset: u64, from: &[u8]) -> Result<usize, Errno> {
         let end = offset.checked_add(from.len() as u64).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::FBIG)?;
+        // Counted together. Where that is too much, page by page, as many as there is room for.
+        let missing = Self::missing(state, offset / PAGE..end.div_ceil(PAGE));
+        let mut counted = match &self.source {
+            Source::Counted(quota) if missing > 0 && quota.grow(missing).is_ok() => missing,
+            _ => 0,
+        };
         let mut at = offset;
+        let mut failed = None;
         while at < end {
-            let stop = end.min((at / PAGE + 1) * PAGE);
-            match self.page(state, at / PAGE) {
-                Ok(frame) => {
-                    self.machine
-                        .write(frame * PAGE + at % PAGE, &from[(at - offset) as usize..(stop - offset) as usize]);
+            let rest = &from[(at - offset) as usize..];
+            match self.write_some(state, at, rest, &mut counted) {
+                Ok(count) => at += count,
+                Err(errno) => {
+                    failed = Some(errno);
+                    break;
                 }
-                Err(errno) if at == offset => return Err(errno),
-                Err(_) => break,
             }
-            at = stop;
             state.size = Some(state.size.unwrap_or(0).max(at));
         }
-        Ok((at - offset) as usize)
+        self.give_back(counted);
+        match failed {
+            Some(errno) if at == offset => Err(errno),
+            _ => Ok((at - offset) as usize),
+        }
+    }
+
+    /// Writes to one page, or to new ones in a row. How many bytes that were.
+    fn write_some(&self, state: &mut State, at: u64, from: &[u8], counted: &mut u64) -> Result<u64, Errno> {
+        let (index, within) = (at / PAGE, at % PAGE);
+        let whole = from.len() as u64 / PAGE;
+        if within == 0 && whole > 0 && !matches!(self.source, Source::File(_)) {
+            let next = state.frames.range(index..).next().map_or(u64::MAX, |(&next, _)| next);
+            let new = whole.min(next - index);
+            if new > 0 {
+                let run = self.frames(new, counted)?;
+                let bytes = (run.end - run.start) * PAGE;
+                self.machine.fill(run.clone(), &from[..bytes as usize]);
+                state.frames.extend((index..).zip(run));
+                return Ok(bytes);
+            }
+        }
+        let frame = self.page_of(state, index, counted)?;
+        let count = (from.len() as u64).min(PAGE - within);
+        self.machine.write(frame * PAGE + within, &from[..count as usize]);
+        Ok(count)
     }
 
     /// Lays content over what pages there are: the file got it another way.
@@ -226,11 +330,11 @@ impl Segment {
     }
 
     /// Makes whole pages of a range zeroes.
-    pub(crate) fn discard(&self, pages: std::ops::Range<u64>) {
+    pub(crate) fn discard(&self, pages: Range<u64>) {
         self.discard_in(&mut self.state(), pages);
     }
 
-    fn discard_in(&self, state: &mut State, pages: std::ops::Range<u64>) {
+    fn discard_in(&self, state: &mut State, pages: Range<u64>) {
         if state.mapped {
             // Somebody's page tables may lead there: emptied, and kept until nobody's can.
             for frame in state.frames.range(pages).map(|(_, frame)| frame) {
@@ -244,9 +348,7 @@ impl Segment {
     }
 
     fn release(&self, frames: Vec<u64>) {
-        if let Source::Counted(quota) = &self.source {
-            quota.shrink(frames.len() as u64 * PAGE);
-        }
+        self.give_back(frames.len() as u64 * PAGE);
         self.machine.give_frames(runs(frames));
     }
 
@@ -258,18 +360,21 @@ impl Segment {
         }
         let state = self.state();
         let size = state.size.unwrap_or(0);
-        let (mut ours, mut theirs) = (vec![0; PAGE as usize], vec![0; PAGE as usize]);
-        for (&index, &frame) in &state.frames {
-            let length = size.saturating_sub(index * PAGE).min(PAGE) as usize;
-            if length == 0 {
-                break;
-            }
-            self.machine.read(frame * PAGE, &mut ours);
-            theirs.fill(0);
+        let there: Vec<(u64, u64)> = state.frames.iter().map(|(&index, &frame)| (index, frame)).collect();
+        let (mut ours, mut theirs) = (vec![0; PAGE as usize], Vec::new());
+        // Read together where pages lie in a row.
+        let rows = there.chunk_by(|(index, _), (next, _)| index + 1 == *next).flat_map(|row| row.chunks(COMPARED));
+        for row in rows {
+            let start = row[0].0 * PAGE;
+            theirs.clear();
+            theirs.resize(size.saturating_sub(start).min(row.len() as u64 * PAGE) as usize, 0);
             // Somebody else may have cut the file meanwhile.
-            let length = length.min(origin.read_at(index * PAGE, &mut theirs)?);
-            if ours[..length] != theirs[..length] {
-                origin.write_at(index * PAGE, &ours[..length])?;
+            let known = origin.read_at(start, &mut theirs)?.min(theirs.len());
+            for (&(index, frame), theirs) in row.iter().zip(theirs[..known].chunks(PAGE as usize)) {
+                self.machine.read(frame * PAGE, &mut ours);
+                if ours[..theirs.len()] != *theirs {
+                    origin.write_at(index * PAGE, &ours[..theirs.len()])?;
+                }
             }
         }
         Ok(())

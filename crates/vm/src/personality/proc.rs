@@ -10,6 +10,7 @@ use ringfence_abi::Call;
 
 use super::open::{Kind, Open};
 use super::process::{Process, lock};
+use super::scheduling::processors;
 use super::thread::Thread;
 
 /// Processor time is told in hundredths of a second: `sysconf(_SC_CLK_TCK)`.
@@ -134,10 +135,6 @@ pub(super) fn look(thread: &Thread, path: &str) -> Option<Kind> {
         (None, name) if more.is_empty() => of_all(thread, name),
         _ => None,
     }
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, |count| count.get().min(64))
 }
 
 /// `/sys`, as far as C libraries look for processors there.

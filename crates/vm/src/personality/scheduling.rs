@@ -1,7 +1,7 @@
 //! Who runs where and when: `sched(7)`. The host decides; what programs ask for is checked and answered.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, OnceLock};
 
 use rustix::io::Errno;
 
@@ -15,9 +15,15 @@ pub(super) fn sched_yield(_: &mut Thread, _: Arguments) -> Answer {
     Ok(0)
 }
 
-fn processors() -> u64 {
-    let count = std::thread::available_parallelism().map_or(1, |count| count.get().min(64)) as u32;
-    u64::MAX >> (64 - count)
+/// How many processors programs are told of: those of the host's that there are at the beginning.
+pub(super) fn processors() -> usize {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, |count| count.get().min(64)))
+}
+
+/// A bit for each.
+fn everyone() -> u64 {
+    u64::MAX >> (64 - processors())
 }
 
 /// The number of who began the instance, which is no process of it.
@@ -46,8 +52,8 @@ fn member(thread: &Thread, id: u64) -> Result<Arc<Member>, Errno> {
 
 /// The processors a thread may run on: those it was given, or all.
 pub(super) fn allowed(member: &Member) -> u64 {
-    match member.affinity.load(SeqCst) & processors() {
-        0 => processors(),
+    match member.affinity.load(SeqCst) & everyone() {
+        0 => everyone(),
         some => some,
     }
 }
@@ -69,7 +75,7 @@ pub(super) fn sched_setaffinity(thread: &mut Thread, [id, length, at, ..]: Argum
     thread.process.space()?.read(at, &mut mask[..length])?;
     let member = if int(id) < 0 { Err(Errno::SRCH) } else { member(thread, id) }?;
     may_schedule(thread, &*check(thread, id)?)?;
-    let wanted = u64::from_le_bytes(mask) & processors();
+    let wanted = u64::from_le_bytes(mask) & everyone();
     if wanted == 0 {
         return Err(Errno::INVAL);
     }
