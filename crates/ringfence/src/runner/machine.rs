@@ -36,7 +36,7 @@ const TABLES: u64 = 32;
 /// The processor time that setting the machine up may take.
 const SET_UP: Duration = Duration::from_secs(2);
 /// The threads of a guest, which are threads of the monitor.
-const THREADS: u64 = 128;
+const THREADS: u64 = 1000;
 /// Those of the monitor's own, and three for the streams of each further command.
 const OWN_THREADS: u64 = 16 + 3 * MOST_COMMANDS as u64;
 

@@ -3,7 +3,7 @@
 //! The supervisor sees the area at [`KERNEL`]; a program sees one page of it, the stub of system calls,
 //! and only where the processor needs that ([`super::StubKind`]).
 
-use super::{Machine, PAGE};
+use super::Machine;
 use crate::sys::SITE_PORT;
 
 /// Where the supervisor sees the control area.
@@ -18,11 +18,14 @@ pub(super) const GDT_LIMIT: u16 = 7 * 8 - 1;
 pub(super) const IDT: u64 = 0x3000;
 const IDT_STUBS: u64 = 0x4000;
 const SYSCALL_STUB: u64 = 0x5000;
-/// Task state segments and stacks, a page each for every processor.
+/// Task state segments and stacks, one of each for every processor. On a stack lies the frame of one exception, and of
+/// another one where returning from it fails.
 const TASK_STATES: u64 = 0x1_0000;
+const TASK_STATE: u64 = 0x100;
 const STACKS: u64 = 0x10_0000;
-/// How many processors have a place.
-pub(super) const PROCESSORS: usize = 128;
+pub(super) const STACK: u64 = 0x200;
+/// How many processors have a place: as many as KVM gives a machine, `KVM_MAX_VCPUS`.
+pub(super) const PROCESSORS: usize = 1024;
 
 /// In the page of the stub of system calls: how the supervisor returns from one.
 const SYSRET: u64 = 0x10;
@@ -33,6 +36,8 @@ const IRET: u64 = 0x20;
 pub(super) const SYSCALL_PORT: u16 = 0x90;
 
 const _: () = assert!(SYSCALL_PORT / 8 == SITE_PORT / 8);
+const _: () = assert!(TASK_STATES + PROCESSORS as u64 * TASK_STATE <= STACKS);
+const _: () = assert!(STACKS + PROCESSORS as u64 * STACK <= 2 << 20 && TASK_LIMIT as u64 + 9 <= TASK_STATE);
 
 pub(super) const KERNEL_CODE: u16 = 0x10;
 pub(super) const USER_CODE: u16 = 0x33;
@@ -51,12 +56,12 @@ const fn has_error_code(vector: u64) -> bool {
 
 /// Where the task state segment of a processor is, seen by the supervisor.
 pub(super) const fn task_state(processor: usize) -> u64 {
-    KERNEL + TASK_STATES + processor as u64 * PAGE
+    KERNEL + TASK_STATES + processor as u64 * TASK_STATE
 }
 
 /// The end of its stack, in guest physical memory.
 pub(super) const fn stack_end(processor: usize) -> u64 {
-    STACKS + (processor as u64 + 1) * PAGE
+    STACKS + (processor as u64 + 1) * STACK
 }
 
 /// Where system calls go.
@@ -99,7 +104,7 @@ pub(super) fn furnish(machine: &Machine) {
 /// Writes the task state segment of one processor: its stack, and which ports a program may use. That of rewritten
 /// places (`crate::memory::sites`) any may.
 pub(super) fn furnish_processor(machine: &Machine, processor: usize, user_port: bool) {
-    let state = TASK_STATES + processor as u64 * PAGE;
+    let state = TASK_STATES + processor as u64 * TASK_STATE;
     machine.write(state + 4, &(KERNEL + stack_end(processor)).to_le_bytes());
     machine.write(state + 0x66, &0x68_u16.to_le_bytes());
     machine.write(state + 0x68, &[0xff; 72]);

@@ -55,6 +55,9 @@ pub(crate) struct Machine {
     pub(super) recorder: Recorder,
 }
 
+/// About what the host keeps for a processor and who runs on it: KVM's caches for its page tables, registers, stacks.
+const PROCESSOR: usize = 512 << 10;
+
 /// Bytes that the host keeps for programs, counted as theirs.
 pub(crate) struct Kept {
     machine: Arc<Machine>,
@@ -227,6 +230,22 @@ impl Machine {
         let processor = Processor::create(self, *created)?;
         *created += 1;
         Ok(processor)
+    }
+
+    /// Whether there is a processor for each of so many threads, with those made that are missing. What the host keeps for
+    /// them counts as the program's.
+    pub(crate) fn has_processors(&self, threads: usize, may_keep: impl Fn(usize) -> bool) -> bool {
+        let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+        while *created < threads.min(PROCESSORS) {
+            if !may_keep(PROCESSOR) {
+                return false;
+            }
+            let Ok(processor) = Processor::create(self, *created) else { return false };
+            self.kept.fetch_add(PROCESSOR as u64, Ordering::Relaxed);
+            self.put_back(processor);
+            *created += 1;
+        }
+        threads <= PROCESSORS
     }
 
     /// Makes ahead what an instance needs of it in any case: a processor, and memory for its first pages.

@@ -129,7 +129,7 @@ impl Processor {
         let failed = || failed("cannot reset a processor");
         idle.vcpu.set_vcpu_events(&Default::default()).map_err(failed())?;
         sys::set_xsave(&idle.vcpu, &super::vectors::initial()).map_err(failed())?;
-        machine.write(layout::stack_end(idle.index) - PAGE, &[0; PAGE as usize]);
+        machine.write(layout::stack_end(idle.index) - layout::STACK, &[0; layout::STACK as usize]);
         Ok(())
     }
 

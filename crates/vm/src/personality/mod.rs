@@ -89,7 +89,9 @@ pub(crate) use starting::{First, attend, clear, first_thread, live, resize, sign
 pub(crate) use world::World;
 
 /// How many threads an instance can have, those of all its processes together.
-pub(crate) const MOST_THREADS: u32 = 128;
+pub(crate) const MOST_THREADS: u32 = 1000;
+/// For how many of them every KVM has processors. What it is to have for more is made before the thread is.
+const THREADS_AT_ONCE: u64 = 128;
 
 /// The six arguments of a system call.
 pub(crate) type Arguments = [u64; 6];

@@ -87,7 +87,7 @@ const SETTINGS: [(&str, &str); 34] = [
     ("kernel/shmmax", "18446744073692774399"),
     ("kernel/shmmni", "4096"),
     ("kernel/tainted", "0"),
-    ("kernel/threads-max", "128"),
+    ("kernel/threads-max", "1000"),
     ("kernel/version", "#1 ringfence microvm"),
     ("net/core/somaxconn", "4096"),
     ("vm/max_map_count", "65530"),

@@ -27,7 +27,7 @@ use super::semaphores::Semaphores;
 use super::shared::Shared;
 use super::socket::{Names, Queues};
 use super::terminal::{Terminal, Terminals};
-use super::{MOST_THREADS, errno};
+use super::{MOST_THREADS, THREADS_AT_ONCE, errno};
 use crate::control::Control;
 use crate::kvm::{Kept, Machine};
 use crate::memory::{Content, Ledger, Segment};
@@ -257,6 +257,10 @@ impl World {
             return Err(Errno::AGAIN);
         }
         if living > u64::from(MOST_THREADS) || left >= MOST_LEFT || self.may_keep(0).is_err() {
+            return Err(Errno::AGAIN);
+        }
+        let may_keep = |bytes: usize| self.may_keep(bytes).is_ok();
+        if living > THREADS_AT_ONCE && !self.machine.has_processors(living as usize, may_keep) {
             return Err(Errno::AGAIN);
         }
         counted.id = self.next.fetch_add(1, SeqCst);
