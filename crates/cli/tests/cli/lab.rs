@@ -100,6 +100,15 @@ impl Lab {
         self.command(args).output().unwrap().into()
     }
 
+    /// Whether a program is missing in `/usr/bin`, which is said.
+    pub(crate) fn is_without(&self, program: &str) -> bool {
+        let is_missing = !Path::new("/usr/bin").join(program).exists();
+        if is_missing {
+            eprintln!("skipped: no {program} in /usr/bin");
+        }
+        is_missing
+    }
+
     /// What this machine lacks of what a level needs, said aloud; `None` when it has everything.
     pub(crate) fn lacks(&self, level: &str) -> Option<String> {
         let found = self.ringfence(&["doctor", "--json"]).exits(0).json();

@@ -19,6 +19,8 @@ pub(super) enum Target {
     Nobody,
     /// A Unix socket.
     Within(Name),
+    /// The kernel, and the groups whose news are to be heard: `netlink(7)`.
+    Kernel { groups: u32 },
     /// Of another family.
     Foreign,
 }
@@ -92,6 +94,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Target, Errno> {
             Ok(Target::Internet(SocketAddrV6::new(Ipv6Addr::from(address), port, 0, scope).into()))
         }
         libc::AF_UNIX => Name::new(rest).map(Target::Within),
+        libc::AF_NETLINK => {
+            let [_, _, _, _, _, _, a, b, c, d, ..] = rest else { return Err(Errno::INVAL) };
+            Ok(Target::Kernel { groups: u32::from_ne_bytes([*a, *b, *c, *d]) })
+        }
         _ => Ok(Target::Foreign),
     }
 }
@@ -122,7 +128,10 @@ mod tests {
         let expected = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0, 3);
         assert_eq!(address, Ok(Target::Internet(expected.into())));
         assert_eq!(parse(&0_u16.to_ne_bytes()), Ok(Target::Nobody));
-        assert_eq!(parse(&16_u16.to_ne_bytes()), Ok(Target::Foreign));
+        assert_eq!(parse(&17_u16.to_ne_bytes()), Ok(Target::Foreign));
+        let kernel = [16, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0];
+        assert_eq!(parse(&kernel), Ok(Target::Kernel { groups: 1 }));
+        assert_eq!(parse(&kernel[..11]), Err(Errno::INVAL));
     }
 
     #[test]

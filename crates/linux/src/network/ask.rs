@@ -155,6 +155,11 @@ impl Own {
         self.family == AddressFamily::UNIX && self.kind != SocketType::DGRAM
     }
 
+    /// Whether it is one for requests to the kernel.
+    pub(super) fn is_netlink(&self) -> bool {
+        self.family == AddressFamily::NETLINK
+    }
+
     pub(super) fn is_ipv6(&self) -> bool {
         self.family == AddressFamily::INET6
     }

@@ -38,7 +38,7 @@ impl Desk {
             Target::Internet(_) => Err(Errno::AFNOSUPPORT),
             // Only to be connected elsewhere, which gets a new socket.
             Target::Nobody => Err(Errno::OPNOTSUPP),
-            Target::Within(_) | Target::Foreign => Err(Errno::AFNOSUPPORT),
+            Target::Within(_) | Target::Kernel { .. } | Target::Foreign => Err(Errno::AFNOSUPPORT),
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use ringfence_abi::{Call, SocketOption};
 use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{getsockname, sockopt};
 
 use super::address::{Target, canonical};
@@ -26,6 +27,7 @@ impl Desk {
         let address = match target {
             Target::Internet(address) => address,
             Target::Within(_) => return self.bind_within(&own),
+            Target::Kernel { groups } => return bind_to_kernel(&own, groups),
             Target::Nobody | Target::Foreign => return Err(Errno::ACCESS),
         };
         if own.is_ipv6() != address.is_ipv6() {
@@ -133,6 +135,19 @@ impl Desk {
         }
         Ok(Answer::Returns { result: Ok(()), socket: given.map(Lent::from) })
     }
+}
+
+/// Gives a socket that asks the kernel (`rtnetlink(7)`) the number to answer to. The one that the kernel would take is that
+/// of who binds it, which is the supervisor.
+fn bind_to_kernel(own: &Own, groups: u32) -> Result<Answer, Errno> {
+    if !own.is_netlink() {
+        return Err(Errno::INVAL);
+    }
+    if groups != 0 {
+        return Err(Errno::PERM);
+    }
+    let number = (own.cookie()? as u32 & (u32::MAX >> 1)).max(1);
+    rustix::net::bind(&own.socket, &SocketAddrNetlink::new(number, 0)).map(|()| Answer::plain(Ok(())))
 }
 
 /// Whether a socket is bound already.

@@ -233,6 +233,11 @@ const FILE_SYSTEM_REQUESTS: [u32; 8] = [
     0x4020_940d, // FICLONERANGE
     0xc018_9436, // FIDEDUPERANGE
 ];
+/// Requests that ask about interfaces of the place's own network (`netdevice(7)`): SIOCGIFNAME, -CONF, -MTU, -HWADDR and
+/// -INDEX; and SIOCATMARK of `sockatmark(3)`.
+const INTERFACES: [u32; 6] = [0x8910, 0x8912, 0x8921, 0x8927, 0x8933, 0x8905];
+/// From SIOCGIFFLAGS to SIOCGIFMEM what asks is odd, and what sets is even.
+const ASKS: (u32, u32) = (0xffff_fff1, 0x8911);
 /// The letters of those that change a file or a file system past its permissions.
 const FILE_SYSTEMS: [u8; 4] = [b'f', b'v', b'X', 0x94];
 
@@ -243,7 +248,9 @@ fn ioctl() -> Rule {
     let letter = |letter: u8, then| Test { argument: 1, mask: 0xff00, equals: u32::from(letter) << 8, then };
     let terminals = [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD, libc::TIOCEXCL, libc::TIOCCONS];
     let mut tests: Vec<Test> = terminals.into_iter().map(|request| is(request as u32, PERMISSION)).collect();
-    // `SIOC*`: what the interfaces and routes of the machine are.
+    tests.extend(INTERFACES.map(|request| is(request, Rule::Allow)));
+    tests.push(Test { argument: 1, mask: ASKS.0, equals: ASKS.1, then: Rule::Allow });
+    // All other `SIOC*`, of which some change what the kernel does elsewhere.
     tests.push(Test { argument: 1, mask: 0xffff_ff00, equals: 0x8900, then: PERMISSION });
     tests.extend(FILE_SYSTEM_REQUESTS.map(|request| is(request, Rule::Allow)));
     tests.extend(FILE_SYSTEMS.map(|system| letter(system, Rule::Fail(libc::ENOTTY as u16))));
@@ -257,8 +264,8 @@ fn not_connecting(flags: u32) -> Rule {
 }
 
 /// Unix sockets that are connected when they send (a datagram could go to any socket of the host that
-/// lies in a mounted folder), and TCP and UDP over IP by their own protocol number or 0: no raw, packet, netlink
-/// or vsock sockets, no SCTP, no MPTCP.
+/// lies in a mounted folder), TCP and UDP over IP by their own protocol number or 0, and what asks the kernel about the place's
+/// own interfaces (`NETLINK_ROUTE`): no other netlink, no raw, packet or vsock sockets, no SCTP, no MPTCP.
 fn socket() -> Rule {
     const TYPE: u32 = 0xff; // without SOCK_NONBLOCK and SOCK_CLOEXEC
     let refuse = Rule::Fail(libc::EACCES as u16);
@@ -281,7 +288,14 @@ fn socket() -> Rule {
         then: Rule::Allow,
     });
     let unix = Rule::Test(unix.to_vec(), Box::new(Rule::Fail(libc::EACCES as u16)));
-    let families = vec![family(libc::AF_UNIX, unix), family(libc::AF_INET, ip()), family(libc::AF_INET6, ip())];
+    let requests = Test { argument: 2, mask: u32::MAX, equals: libc::NETLINK_ROUTE as u32, then: Rule::Allow };
+    let requests = Rule::Test(vec![requests], Box::new(refuse.clone()));
+    let families = vec![
+        family(libc::AF_UNIX, unix),
+        family(libc::AF_INET, ip()),
+        family(libc::AF_INET6, ip()),
+        family(libc::AF_NETLINK, requests),
+    ];
     Rule::Test(families, Box::new(refuse))
 }
 

@@ -8,6 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/ethtool.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <net/route.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -34,6 +40,8 @@ static void say(const char *name, long result) {
 }
 
 static int is(const char *a, const char *b) { return strcmp(a, b) == 0; }
+
+static void requests(void);
 
 static void calls(void) {
     char buffer[256] = {0};
@@ -118,7 +126,11 @@ static void sockets(void) {
         {"raw", AF_INET, SOCK_RAW, 255},
         {"packet", AF_PACKET, SOCK_RAW, 0},
         {"packet_in_inet", AF_INET, 10, 0},
-        {"netlink", AF_NETLINK, SOCK_RAW, 0},
+        {"netlink_route", AF_NETLINK, SOCK_RAW, 0},
+        {"netlink_diag", AF_NETLINK, SOCK_RAW, 4},
+        {"netlink_audit", AF_NETLINK, SOCK_RAW, 9},
+        {"netlink_uevent", AF_NETLINK, SOCK_RAW, 15},
+        {"netlink_generic", AF_NETLINK, SOCK_RAW, 16},
         {"vsock", AF_VSOCK, SOCK_STREAM, 0},
         {"alg", AF_ALG, SOCK_SEQPACKET, 0},
         {"bluetooth", AF_BLUETOOTH, SOCK_RAW, 0},
@@ -140,11 +152,51 @@ static void sockets(void) {
     struct mmsghdr messages = {.msg_hdr = message};
     say("fastopen_sendmmsg", sendmmsg(fd, &messages, 1, MSG_FASTOPEN));
     int datagram = socket(AF_INET, SOCK_DGRAM, 0);
-    char interfaces[64] = {0};
-    say("SIOCGIFCONF", ioctl(datagram, 0x8912, interfaces));
+    struct ifreq interface = {.ifr_name = "lo"};
+    say("SIOCGIFFLAGS", ioctl(datagram, SIOCGIFFLAGS, &interface));
+    say("SIOCSIFFLAGS", ioctl(datagram, SIOCSIFFLAGS, &interface));
+    say("SIOCSIFADDR", ioctl(datagram, SIOCSIFADDR, &interface));
+    say("SIOCADDRT", ioctl(datagram, SIOCADDRT, &interface));
+    say("SIOCETHTOOL", ioctl(datagram, SIOCETHTOOL, &interface));
+    requests();
     int ends[2];
     say("socketpair", socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
     say("socketpair_datagram", socketpair(AF_UNIX, SOCK_DGRAM, 0, ends));
+}
+
+/* What the kernel answers to a request of rtnetlink(7). */
+static void request(const char *name, int type, const void *body, size_t length) {
+    struct { struct nlmsghdr head; char body[64]; } ask = {{NLMSG_LENGTH(length), type, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE, 1, 0}, {0}};
+    memcpy(ask.body, body, length);
+    int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    char answer[4096] = {0};
+    struct nlmsghdr *head = (void *)answer;
+    if (sendto(fd, &ask, ask.head.nlmsg_len, 0, (void *)&kernel, sizeof kernel) < 0 || recv(fd, answer, sizeof answer, 0) < 0) {
+        say(name, -1);
+    } else {
+        errno = head->nlmsg_type == NLMSG_ERROR ? -((struct nlmsgerr *)NLMSG_DATA(head))->error : 0;
+        say(name, errno ? -1 : 0);
+    }
+    close(fd);
+}
+
+static void requests(void) {
+    struct ifinfomsg link = {.ifi_family = AF_UNSPEC, .ifi_index = 1, .ifi_change = IFF_UP};
+    struct { struct ifaddrmsg head; struct rtattr about; unsigned char address[4]; } address = {
+        {AF_INET, 24, 0, 0, 1}, {RTA_LENGTH(4), IFA_LOCAL}, {10, 9, 8, 7}};
+    struct rtmsg route = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN, .rtm_protocol = RTPROT_STATIC, .rtm_type = RTN_BLACKHOLE};
+    request("get_link", RTM_GETLINK, &link, sizeof link);
+    request("set_link", RTM_SETLINK, &link, sizeof link);
+    request("new_address", RTM_NEWADDR, &address, sizeof address);
+    request("new_route", RTM_NEWROUTE, &route, sizeof route);
+    int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    struct sockaddr_nl own = {.nl_family = AF_NETLINK};
+    say("netlink_bound", bind(fd, (void *)&own, sizeof own));
+    int second = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    own.nl_groups = RTMGRP_LINK;
+    say("netlink_groups", bind(second, (void *)&own, sizeof own));
+    close(fd), close(second);
 }
 
 static int to_unix(const char *path, int abstract) {

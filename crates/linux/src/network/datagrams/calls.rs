@@ -28,7 +28,7 @@ impl Desk {
                 }
                 connect(&own.socket, &address)
             }
-            Target::Within(_) | Target::Foreign => Err(Errno::AFNOSUPPORT),
+            Target::Within(_) | Target::Kernel { .. } | Target::Foreign => Err(Errno::AFNOSUPPORT),
         };
         Ok(Answer::plain(done))
     }
