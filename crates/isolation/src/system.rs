@@ -6,10 +6,10 @@
 /// Folders of programs and libraries. On a host where one is a symbolic link, it is one for the program too.
 pub const FOLDERS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"];
 
-/// Folders elsewhere that those programs read and cannot begin without on one distribution or another: which alternative
-/// a command is, certificates, fonts, and what languages keep of their own beside `/usr`. Never those that hold private
-/// keys, passwords or what a service of the host is told.
-pub const FOLDERS_BESIDE: [&str; 32] = [
+/// The folders of `/etc` that those programs read and cannot begin without on one distribution or another: which alternative
+/// a command is, certificates, fonts, what Debian has of Java; never those that hold private keys, or passwords of a
+/// service.
+pub const FOLDERS_OF_ETC: [&str; 16] = [
     "/etc/alternatives",
     "/etc/ssl/certs",
     "/etc/ca-certificates",
@@ -25,33 +25,12 @@ pub const FOLDERS_BESIDE: [&str; 32] = [
     "/etc/java-17-openjdk",
     "/etc/java-21-openjdk",
     "/etc/java-25-openjdk",
-    "/etc/mono",
     "/etc/nim",
-    "/etc/php/8.1/cli",
-    "/etc/php/8.1/mods-available",
-    "/etc/php/8.2/cli",
-    "/etc/php/8.2/mods-available",
-    "/etc/php/8.3/cli",
-    "/etc/php/8.3/mods-available",
-    "/etc/php/8.4/cli",
-    "/etc/php/8.4/mods-available",
-    "/etc/php/8.5/cli",
-    "/etc/php/8.5/mods-available",
-    "/etc/R",
-    "/etc/texmf",
-    "/var/lib/ghc/package.conf.d",
-    "/var/lib/texmf",
-    "/var/cache/fontconfig",
 ];
 
-/// Those of them that are not in `/etc`, which is ours as a whole.
-pub fn outside_etc() -> impl Iterator<Item = &'static str> {
-    FOLDERS_BESIDE.into_iter().filter(|folder| !folder.starts_with("/etc/"))
-}
-
 /// The files: where libraries are, which distribution they are of, the time zone, protocols and services, what libraries
-/// of cryptography, locales and Maven begin with. No names of users, no passwords, no configuration of the host.
-pub const FILES_OF_ETC: [&str; 13] = [
+/// of cryptography, locales, Maven, Mono and R begin with. No names of users, no passwords, no configuration of the host.
+pub const FILES_OF_ETC: [&str; 16] = [
     "/etc/ld.so.cache",
     "/etc/os-release",
     "/etc/debian_version",
@@ -62,9 +41,12 @@ pub const FILES_OF_ETC: [&str; 13] = [
     "/etc/locale.alias",
     "/etc/maven/m2.conf",
     "/etc/mime.types",
+    "/etc/mono/config",
     "/etc/protocols",
     "/etc/services",
     "/etc/ssl/openssl.cnf",
+    "/etc/R/Renviron",
+    "/etc/R/ldpaths",
 ];
 
 /// `hosts(5)` of a program, which knows itself alone: the name of its machine, too, where that can be one.

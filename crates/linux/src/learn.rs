@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use ringfence_isolation::Host;
-use ringfence_isolation::system::{FOLDERS, outside_etc};
+use ringfence_isolation::system::FOLDERS;
 use ringfence_manifest::Permission;
 use rustix::fs::OFlags;
 
@@ -42,7 +42,7 @@ pub(crate) struct Notes {
 impl Notes {
     pub(crate) fn new(host: Arc<dyn Host>, plan: &Plan) -> Self {
         let places = plan.places.iter().map(|place| (place.at.clone(), place.writable)).collect();
-        let everybodys = FOLDERS.into_iter().chain(EVERYBODYS).chain(outside_etc()).collect();
+        let everybodys = FOLDERS.into_iter().chain(EVERYBODYS).collect();
         Notes { host, everybodys, places }
     }
 

@@ -291,6 +291,44 @@ fn every_name_in_etc_is_there() {
 }
 
 #[test]
+fn what_others_write_to_a_mapped_file_stays() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::fs::FileExt;
+    use std::process::Stdio;
+    const PAGE: usize = 4096;
+    let lab = Lab::new();
+    if lab.is_without("python3") {
+        return;
+    }
+    let script = "import mmap, sys\nf = open('/data/f', 'r+b')\nm = mmap.mmap(f.fileno(), 0)\n\
+                  sum(m[at] for at in range(0, len(m), 4096))\nm[:5] = b'guest'\n\
+                  print('ready', flush=True)\nsys.stdin.readline()\n\
+                  m.flush()\nprint('flushed', flush=True)\nsys.stdin.readline()\n\
+                  f.truncate(4096)\nf.truncate(8192)\nprint(m[4096:4100], flush=True)";
+    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+        let file = lab.write("data/f", &"x".repeat(64 * PAGE));
+        let mount = format!("{}:/data:rw", lab.at("data").display());
+        let rules = ["run", "--level", level, "--mount", &mount, "--allow", "fs.read,fs.write=/data"];
+        let mut command = lab.command(&[&rules[..], &["python3", "--", "-c", script]].concat());
+        let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut input, output) = (program.stdin.take().unwrap(), program.stdout.take().unwrap());
+        let mut lines = BufReader::new(output).lines().map(Result::unwrap);
+        assert_eq!(lines.next().as_deref(), Some("ready"), "{level}");
+        // Every page was read there, and one of them changed; another one is changed outside.
+        let outside = std::fs::File::options().write(true).open(&file).unwrap();
+        outside.write_all_at(b"outside", 5 * PAGE as u64).unwrap();
+        input.write_all(b"\n").unwrap();
+        assert_eq!(lines.next().as_deref(), Some("flushed"), "{level}");
+        let content = std::fs::read(&file).unwrap();
+        let at = |page: usize| &content[page * PAGE..page * PAGE + 7];
+        assert_eq!([at(0), at(4), at(5)], [&b"guestxx"[..], b"xxxxxxx", b"outside"], "{level}");
+        input.write_all(b"\n").unwrap();
+        assert_eq!(lines.next().as_deref(), Some("b'\\x00\\x00\\x00\\x00'"), "{level}: what was cut off came back");
+        assert!(program.wait().unwrap().success(), "{level}");
+    }
+}
+
+#[test]
 fn a_program_finds_its_interfaces_and_none_of_the_hosts() {
     let lab = Lab::new();
     if lab.is_without("python3") {

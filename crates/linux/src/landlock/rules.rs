@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 
-use ringfence_isolation::system::outside_etc;
 use ringfence_manifest::{PathRule, Permission, Spec};
 
 use super::access::{self, Abi, fitting, of_permission};
@@ -47,10 +46,9 @@ pub(crate) fn grants(spec: &Spec, plan: &Plan, abi: Abi) -> Result<Vec<Grant>, R
     for folder in &plan.system {
         give(folder, access::SYSTEM, true, false);
     }
-    give("/proc", access::LOOK, true, false);
-    // A bare tree has none of these.
-    for folder in std::iter::once("/etc").chain(outside_etc()) {
-        give(folder, access::LOOK, true, true);
+    // A bare tree has no `/etc`.
+    for (folder, optional) in [("/etc", true), ("/proc", false)] {
+        give(folder, access::LOOK, true, optional);
     }
     for device in &plan.devices {
         give(device, access::DEVICE, false, false);

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ringfence_isolation::system::{FILES_OF_ETC, FOLDERS, FOLDERS_BESIDE, NAME_SERVICES, groups, hosts, users};
+use ringfence_isolation::system::{FILES_OF_ETC, FOLDERS, FOLDERS_OF_ETC, NAME_SERVICES, groups, hosts, users};
 use ringfence_manifest::{Mount, MountMode, Permission, Spec};
 
 use super::PlanError;
@@ -104,7 +104,7 @@ impl Plan {
             builder.memory("/dev", 1 << 20, 256)?;
         }
         if furniture != Furniture::Bare {
-            builder.etc(spec, user, group, own)?;
+            builder.etc(spec, user, group)?;
         }
         let devices = match furniture {
             Furniture::Bare | Furniture::None => Vec::new(),
@@ -290,10 +290,8 @@ impl Builder {
         Ok(system)
     }
 
-    /// What is made of `/etc`, and what is there of the host's; the same of other folders, but for those of the capsule's own.
-    fn etc(&mut self, spec: &Spec, user: u32, group: u32, own: bool) -> Result<(), PlanError> {
-        let is_ours = |at: &&str| !own || at.starts_with("/etc/");
-        for at in FILES_OF_ETC.into_iter().chain(FOLDERS_BESIDE).filter(is_ours) {
+    fn etc(&mut self, spec: &Spec, user: u32, group: u32) -> Result<(), PlanError> {
+        for at in FILES_OF_ETC.into_iter().chain(FOLDERS_OF_ETC) {
             let path = Path::new(at);
             let small = |found: &std::fs::Metadata| found.is_file() && found.len() <= system::SMALL;
             if let Some(target) = system::link(path) {

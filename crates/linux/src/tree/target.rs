@@ -1,6 +1,6 @@
 //! Where in a capsule's tree something of the host can be mounted.
 
-use ringfence_isolation::system::{FOLDERS, FOLDERS_BESIDE};
+use ringfence_isolation::system::{FOLDERS, FOLDERS_OF_ETC};
 
 use super::extent::covers;
 use super::plan::{PROGRAM, SCRATCH_FOLDERS};
@@ -17,7 +17,7 @@ pub(super) fn obstacle(at: &str) -> Option<&'static str> {
     let strictly = |folder: &&str| *folder != at && within(folder);
     match at {
         "/etc" => Some("that folder is part of the system; mount a file or folder in it"),
-        _ if FOLDERS_BESIDE.iter().any(strictly) => Some(SYSTEM),
+        _ if FOLDERS_OF_ETC.iter().any(strictly) => Some(SYSTEM),
         _ if within("/proc") => Some("the kernel shows the capsule's processes there"),
         _ if within(PROGRAM) => Some("the program lies there"),
         _ if within("/dev") && !SCRATCH_FOLDERS.iter().any(|folder| within(folder)) => Some("the devices lie there"),

@@ -1,6 +1,7 @@
 //! Pages that several address spaces share: anonymous ones, files in memory, files of the host's.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,9 +10,6 @@ use rustix::io::Errno;
 use super::Touch;
 use super::area::runs;
 use crate::kvm::{Machine, PAGE};
-
-/// How many pages are compared with their file at once.
-const COMPARED: usize = 64;
 
 /// Pages that several address spaces share. They are given back with the last who has them.
 pub(crate) struct Segment {
@@ -32,7 +30,7 @@ pub(crate) enum Source {
 
 /// Who counts pages of files.
 pub(crate) trait Quota: Send + Sync {
-    /// So many bytes more; `ENOSPC` when they cannot be had.
+    /// So many bytes more; `ENOSPC` when there is no room for them, `EDQUOT` when that ended the instance.
     fn grow(&self, bytes: u64) -> Result<(), Errno>;
     /// So many less.
     fn shrink(&self, bytes: u64);
@@ -50,10 +48,19 @@ pub(crate) trait Origin: Send + Sync {
 
 struct State {
     frames: BTreeMap<u64, u64>,
+    /// What pages of a file were when they were last the same there: only what differs from that was written here.
+    known: BTreeMap<u64, u64>,
     /// Bytes, of a file.
     size: Option<u64>,
     /// Whether any space ever led to a page: frames are not given back then before the end.
     mapped: bool,
+}
+
+/// By which content is told from other content.
+fn digest(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(content);
+    hasher.finish()
 }
 
 impl Segment {
@@ -64,14 +71,14 @@ impl Segment {
 
     /// The content of a file of this size.
     pub(crate) fn of(machine: Arc<Machine>, source: Source, size: Option<u64>) -> Arc<Self> {
-        let state = State { frames: BTreeMap::new(), size, mapped: false };
+        let state = State { frames: BTreeMap::new(), known: BTreeMap::new(), size, mapped: false };
         Arc::new(Segment { machine, source, state: Mutex::new(state) })
     }
 
     /// Pages from the first on that lie in these frames already; the size of the file they are is to be set.
     pub(crate) fn lying(machine: Arc<Machine>, frames: &[u64]) -> Arc<Self> {
         let frames = (0..).zip(frames.iter().copied()).collect();
-        let state = Mutex::new(State { frames, size: Some(0), mapped: true });
+        let state = Mutex::new(State { frames, known: BTreeMap::new(), size: Some(0), mapped: true });
         Arc::new(Segment { machine, source: Source::Zeroes, state })
     }
 
@@ -99,13 +106,12 @@ impl Segment {
             _ => Touch::BeyondFile,
         };
         if !state.frames.contains_key(&index) {
-            let before = state.frames.range(around.start..index).next_back().map_or(around.start, |(&at, _)| at + 1);
             let behind = state.frames.range(index..around.end).next().map_or(around.end, |(&at, _)| at);
+            let goes_on = index > 0 && state.frames.contains_key(&(index - 1));
             match &self.source {
-                // What is counted is what is touched.
-                Source::Counted(_) => self.page(&mut state, index).map(|_| ()),
-                _ if before + 1 == behind => self.page(&mut state, index).map(|_| ()),
-                _ => self.make(&mut state, before..behind),
+                // Ahead of time only for who goes on from page to page, and never what somebody counts.
+                Source::Zeroes | Source::File(_) if goes_on => self.make(&mut state, index..behind),
+                _ => self.page(&mut state, index).map(|_| ()),
             }
             .map_err(failed)?;
         }
@@ -125,7 +131,9 @@ impl Segment {
             let count = run.end - run.start;
             if !content.is_empty() {
                 let from = ((index - pages.start) * PAGE) as usize;
-                self.machine.fill(run.clone(), &content[from..from + (count * PAGE) as usize]);
+                let content = &content[from..from + (count * PAGE) as usize];
+                self.machine.fill(run.clone(), content);
+                state.known.extend((index..).zip(content.chunks(PAGE as usize).map(digest)));
             }
             state.frames.extend((index..).zip(run));
             index += count;
@@ -153,6 +161,9 @@ impl Segment {
         }
         let run = self.frames(1, counted)?;
         self.machine.write(run.start * PAGE, &content);
+        if !content.is_empty() {
+            state.known.insert(index, digest(&content));
+        }
         state.frames.insert(index, run.start);
         Ok(run.start)
     }
@@ -245,12 +256,19 @@ impl Segment {
 
     fn write_in(&self, state: &mut State, offset: u64, from: &[u8]) -> Result<usize, Errno> {
         let end = offset.checked_add(from.len() as u64).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::FBIG)?;
-        // Counted together. Where that is too much, page by page, as many as there is room for.
+        self.clear_behind(state, offset);
+        // Counted together. Where there is no room for that, page by page, as many as there is room for.
         let missing = Self::missing(state, offset / PAGE..end.div_ceil(PAGE));
-        let mut counted = match &self.source {
-            Source::Counted(quota) if missing > 0 && quota.grow(missing).is_ok() => missing,
-            _ => 0,
-        };
+        let mut counted = 0;
+        if let Source::Counted(quota) = &self.source
+            && missing > 0
+        {
+            match quota.grow(missing) {
+                Ok(()) => counted = missing,
+                Err(Errno::NOSPC) => {}
+                Err(_) => return Err(Errno::NOSPC),
+            }
+        }
         let mut at = offset;
         let mut failed = None;
         while at < end {
@@ -296,11 +314,37 @@ impl Segment {
     pub(crate) fn overwrite(&self, offset: u64, from: &[u8]) {
         let mut state = self.state();
         let end = offset.saturating_add(from.len() as u64);
-        for (&index, &frame) in state.frames.range(offset / PAGE..end.div_ceil(PAGE)) {
+        self.clear_behind(&mut state, end);
+        state.size = state.size.map(|size| size.max(end));
+        let State { frames, known, .. } = &mut *state;
+        for (&index, &frame) in frames.range(offset / PAGE..end.div_ceil(PAGE)) {
+            let is_as_known = known.get(&index).is_some_and(|&known| known == self.digest_of(frame));
             let (start, stop) = (offset.max(index * PAGE), end.min((index + 1) * PAGE));
             self.machine.write(frame * PAGE + start % PAGE, &from[(start - offset) as usize..(stop - offset) as usize]);
+            if is_as_known {
+                known.insert(index, self.digest_of(frame));
+            }
         }
-        state.size = state.size.map(|size| size.max(end));
+    }
+
+    fn digest_of(&self, frame: u64) -> u64 {
+        let mut content = [0; PAGE as usize];
+        self.machine.read(frame * PAGE, &mut content);
+        digest(&content)
+    }
+
+    /// A file is about to grow: what was written behind its end, where somebody still had pages of it, will not be in it.
+    fn clear_behind(&self, state: &mut State, end: u64) {
+        let Some(before) = state.size.filter(|&before| state.mapped && before < end) else { return };
+        let State { frames, known, .. } = state;
+        for (&index, &frame) in frames.range(before / PAGE..end.div_ceil(PAGE)) {
+            let from = before.saturating_sub(index * PAGE);
+            let is_as_known = known.get(&index).is_some_and(|&known| known == self.digest_of(frame));
+            self.machine.write(frame * PAGE + from, &[0; PAGE as usize][from as usize..]);
+            if is_as_known {
+                known.insert(index, self.digest_of(frame));
+            }
+        }
     }
 
     /// Lays what pages there are over content of the file.
@@ -317,8 +361,8 @@ impl Segment {
     /// Cuts or extends. What is behind the new end is gone.
     pub(crate) fn set_size(&self, size: u64) {
         let mut state = self.state();
-        let before = state.size.replace(size).unwrap_or(0);
-        if size >= before {
+        self.clear_behind(&mut state, size);
+        if state.size.replace(size).unwrap_or(0) <= size {
             return;
         }
         if !size.is_multiple_of(PAGE)
@@ -337,13 +381,17 @@ impl Segment {
     fn discard_in(&self, state: &mut State, pages: Range<u64>) {
         if state.mapped {
             // Somebody's page tables may lead there: emptied, and kept until nobody's can.
-            for frame in state.frames.range(pages).map(|(_, frame)| frame) {
+            let State { frames, known, .. } = state;
+            for (index, frame) in frames.range(pages) {
                 self.machine.write(frame * PAGE, &[0; PAGE as usize]);
+                // The file has the same there, or has nothing any more.
+                known.entry(*index).and_modify(|known| *known = digest(&[0; PAGE as usize]));
             }
             return;
         }
         let indices: Vec<u64> = state.frames.range(pages).map(|(&index, _)| index).collect();
         let frames: Vec<u64> = indices.iter().filter_map(|index| state.frames.remove(index)).collect();
+        state.known.retain(|index, _| state.frames.contains_key(index));
         self.release(frames);
     }
 
@@ -352,29 +400,26 @@ impl Segment {
         self.machine.give_frames(runs(frames));
     }
 
-    /// Writes pages that are not as in the file to it, and never beyond its end.
+    /// Writes pages that were changed here to the file, and never beyond its end. What others wrote to it meanwhile, to
+    /// other pages, stays.
     pub(crate) fn write_back(&self) -> Result<(), Errno> {
         let Source::File(origin) = &self.source else { return Ok(()) };
         if !origin.is_writable() {
             return Ok(());
         }
-        let state = self.state();
+        let mut state = self.state();
         let size = state.size.unwrap_or(0);
-        let there: Vec<(u64, u64)> = state.frames.iter().map(|(&index, &frame)| (index, frame)).collect();
-        let (mut ours, mut theirs) = (vec![0; PAGE as usize], Vec::new());
-        // Read together where pages lie in a row.
-        let rows = there.chunk_by(|(index, _), (next, _)| index + 1 == *next).flat_map(|row| row.chunks(COMPARED));
-        for row in rows {
-            let start = row[0].0 * PAGE;
-            theirs.clear();
-            theirs.resize(size.saturating_sub(start).min(row.len() as u64 * PAGE) as usize, 0);
-            // Somebody else may have cut the file meanwhile.
-            let known = origin.read_at(start, &mut theirs)?.min(theirs.len());
-            for (&(index, frame), theirs) in row.iter().zip(theirs[..known].chunks(PAGE as usize)) {
-                self.machine.read(frame * PAGE, &mut ours);
-                if ours[..theirs.len()] != *theirs {
-                    origin.write_at(index * PAGE, &ours[..theirs.len()])?;
-                }
+        let State { frames, known, .. } = &mut *state;
+        let mut content = vec![0; PAGE as usize];
+        for (&index, &frame) in frames.range(..size.div_ceil(PAGE)) {
+            self.machine.read(frame * PAGE, &mut content);
+            let now = digest(&content);
+            if known.get(&index) != Some(&now) {
+                // Somebody else may have cut the file meanwhile: no more than there is.
+                let length = (size - index * PAGE).min(PAGE) as usize;
+                let length = origin.read_at(index * PAGE, &mut vec![0; length])?.min(length);
+                origin.write_at(index * PAGE, &content[..length])?;
+                known.insert(index, now);
             }
         }
         Ok(())

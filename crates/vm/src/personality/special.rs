@@ -194,7 +194,7 @@ pub(super) fn look(thread: &Thread, path: &[u8]) -> Option<Kind> {
         b"/dev/tty" => return Some(Kind::Device(Device::Terminal(0x500))),
         b"/dev/ptmx" | b"/dev/pts/ptmx" => return Some(Kind::Device(Device::Terminal(0x502))),
         b"/dev/pts" => return Some(Kind::listing(world.terminals.names())),
-        _ if world.system.is_above(path) => return Some(Kind::listing(world.system.names_in(path))),
+        _ if world.system.is_above(path) => return Some(Kind::listing(world.names_of_system(path))),
         b"/dev/fd" => return Some(Kind::listing(descriptors(thread))),
         _ => {}
     }

@@ -309,6 +309,17 @@ impl World {
         names
     }
 
+    /// The names in a folder that holds parts of the system: theirs, and those of mounts of which anything is granted.
+    pub(super) fn names_of_system(&self, folder: &[u8]) -> Vec<Vec<u8>> {
+        let mut names = self.system.names_in(folder);
+        let mounts = self.system.mounts_in(folder).filter(|mount| self.is_known(mount));
+        let name = |mount: &[u8]| mount[folder.len() + 1..].split(|&byte| byte == b'/').next().map(<[u8]>::to_vec);
+        names.extend(mounts.filter_map(name));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Whether something is granted at a path, or on the way.
     pub(super) fn is_known(&self, path: &[u8]) -> bool {
         self.spec.permissions.learn || self.spec.permissions.files.knows(path)

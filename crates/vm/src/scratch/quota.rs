@@ -53,12 +53,12 @@ impl Quota for Room {
         let most = self.most;
         let fits = |used: u64| used.checked_add(bytes).filter(|&used| used <= most);
         self.used.fetch_update(SeqCst, SeqCst, fits).map_err(|_| Errno::NOSPC)?;
-        let may = self.control.may_hold(self.machine.used() + bytes) && self.control.charge_disk(bytes);
-        if may {
+        if self.control.may_hold(self.machine.used() + bytes) && self.control.charge_disk(bytes) {
             return Ok(());
         }
         self.used.fetch_sub(bytes, SeqCst);
-        Err(Errno::NOSPC)
+        // The instance ends.
+        Err(Errno::DQUOT)
     }
 
     fn shrink(&self, bytes: u64) {

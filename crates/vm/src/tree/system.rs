@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ringfence_isolation::names;
-use ringfence_isolation::system::{self, FILES_OF_ETC, FOLDERS, FOLDERS_BESIDE};
+use ringfence_isolation::system::{self, FILES_OF_ETC, FOLDERS, FOLDERS_OF_ETC};
 use ringfence_manifest::Spec;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
 use rustix::io::Errno;
@@ -59,7 +59,7 @@ impl System {
     /// The same with the program's file, which somebody else opened for reading.
     pub(crate) fn around(spec: &Spec, program_file: OwnedFd) -> Result<System, Errno> {
         let root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let folders = FOLDERS.into_iter().chain(FOLDERS_BESIDE).filter_map(|folder| {
+        let folders = FOLDERS.into_iter().chain(FOLDERS_OF_ETC).filter_map(|folder| {
             let real = Path::new(folder).canonicalize().ok()?;
             real.is_dir().then(|| real.as_os_str().as_bytes().to_vec())
         });
@@ -83,14 +83,16 @@ impl System {
         let parts = system.parts().into_iter().chain(system.made.keys().map(|made| made.as_bytes()));
         let parts = parts.chain([&system.program[..]]).map(|part| Path::new(OsStr::from_bytes(part)));
         let above = parts.flat_map(|part| part.ancestors().skip(1)).map(|path| path.as_os_str().as_bytes());
-        let is_beside = |path: &&[u8]| *path != b"/" && !system.has(path) && !system.is_mounted_over(path);
+        // Elsewhere than in `/etc` there may be more, which is the hal's.
+        let is_ours = |path: &[u8]| covers(b"/etc", path) || covers(PROGRAM.as_bytes(), path);
+        let is_beside = |path: &&[u8]| is_ours(path) && !system.has(path) && !system.is_mounted_over(path);
         system.above = above.filter(is_beside).map(<[u8]>::to_vec).collect();
         Ok(system)
     }
 
     /// The parts of the system that this host has.
     fn parts(&self) -> Vec<&'static [u8]> {
-        let known = FOLDERS.iter().chain(&FOLDERS_BESIDE).chain(&FILES_OF_ETC);
+        let known = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
         known.filter(|path| Path::new(path).symlink_metadata().is_ok()).map(|path| path.as_bytes()).collect()
     }
 
@@ -129,9 +131,14 @@ impl System {
         if path == self.program {
             return true;
         }
-        let system = FOLDERS.iter().chain(&FOLDERS_BESIDE).chain(&FILES_OF_ETC);
+        let system = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
         let inside = system.chain(&ABSENT).any(|known| covers(known.as_bytes(), path));
         inside && !self.is_mounted_over(path)
+    }
+
+    /// Mounts of the manifest in a folder, beside the one at the root.
+    pub(crate) fn mounts_in(&self, folder: &[u8]) -> impl Iterator<Item = &[u8]> {
+        self.mounts.iter().map(Vec::as_slice).filter(move |mount| *mount != folder && covers(folder, mount))
     }
 
     /// Whether a mount of the manifest's lies there, beside the one at the root.
@@ -170,7 +177,7 @@ impl System {
     /// Whether what really lies at a path of the host is part of the system.
     fn is_inside(&self, real: &[u8]) -> bool {
         let file = || FILES_OF_ETC.iter().any(|file| file.as_bytes() == real);
-        let link = || FOLDERS.iter().chain(&FOLDERS_BESIDE).any(|folder| folder.as_bytes() == real);
+        let link = || FOLDERS.iter().chain(&FOLDERS_OF_ETC).any(|folder| folder.as_bytes() == real);
         self.folders.iter().any(|folder| covers(folder, real)) || file() || link()
     }
 
@@ -189,13 +196,10 @@ impl System {
         let there = self.parts().into_iter();
         let extra = [&b"/dev"[..], b"/proc", &self.program].into_iter();
         let made = self.made.keys().map(|path| path.as_bytes());
-        // What is mounted at the top is for the hal to name.
-        let mounts = self.mounts.iter().filter(|_| folder != b"/").map(Vec::as_slice);
         let prefix = if folder == b"/" { &b"/"[..] } else { &[folder, b"/"].concat() };
         let mut names: Vec<Vec<u8>> = there
             .chain(extra)
             .chain(made)
-            .chain(mounts)
             .filter_map(|path| path.strip_prefix(prefix))
             .filter_map(|rest| rest.split(|&byte| byte == b'/').next())
             .filter(|name| !name.is_empty())
