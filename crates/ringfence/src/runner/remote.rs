@@ -322,16 +322,17 @@ impl Host for Remote {
         let is_io = used.io_operations > 0 || used.io_bytes > 0;
         let is_limited = is_io && self.counts_each || used.disk > 0 && self.counts_disk;
         let waits = (is_io || used.disk > 0) && charge.nanoseconds == 0 && !is_limited;
-        {
-            let mut owed = self.owed();
-            charge.io_operations = charge.io_operations.saturating_add(owed.io_operations);
-            charge.io_bytes = charge.io_bytes.saturating_add(owed.io_bytes);
-            charge.disk = charge.disk.saturating_add(owed.disk);
-            *owed = if waits { charge } else { Charge::default() };
-        }
+        let mut owed = self.owed();
+        charge.io_operations = charge.io_operations.saturating_add(owed.io_operations);
+        charge.io_bytes = charge.io_bytes.saturating_add(owed.io_bytes);
+        charge.disk = charge.disk.saturating_add(owed.disk);
         if waits {
+            *owed = charge;
             return self.known_verdict();
         }
+        *owed = Charge::default();
+        // Held until it is told: what is kept on disk is not to be taken back before it is charged.
+        let _held = (charge.disk > 0).then_some(owed);
         self.ask_verdict(&Ask::Charge(charge))
     }
 

@@ -318,12 +318,18 @@ impl Segment {
         state.size = state.size.map(|size| size.max(end));
         let State { frames, known, .. } = &mut *state;
         for (&index, &frame) in frames.range(offset / PAGE..end.div_ceil(PAGE)) {
-            let is_as_known = known.get(&index).is_some_and(|&known| known == self.digest_of(frame));
             let (start, stop) = (offset.max(index * PAGE), end.min((index + 1) * PAGE));
-            self.machine.write(frame * PAGE + start % PAGE, &from[(start - offset) as usize..(stop - offset) as usize]);
-            if is_as_known {
-                known.insert(index, self.digest_of(frame));
-            }
+            let part = &from[(start - offset) as usize..(stop - offset) as usize];
+            self.lay(known, (index, frame), start % PAGE, part);
+        }
+    }
+
+    /// Lays content that the file has there into a page. Nothing that was written here is forgotten.
+    fn lay(&self, known: &mut BTreeMap<u64, u64>, (index, frame): (u64, u64), at: u64, content: &[u8]) {
+        let is_as_known = known.get(&index).is_some_and(|&known| known == self.digest_of(frame));
+        self.machine.write(frame * PAGE + at, content);
+        if is_as_known {
+            known.insert(index, self.digest_of(frame));
         }
     }
 
@@ -339,11 +345,7 @@ impl Segment {
         let State { frames, known, .. } = state;
         for (&index, &frame) in frames.range(before / PAGE..end.div_ceil(PAGE)) {
             let from = before.saturating_sub(index * PAGE);
-            let is_as_known = known.get(&index).is_some_and(|&known| known == self.digest_of(frame));
-            self.machine.write(frame * PAGE + from, &[0; PAGE as usize][from as usize..]);
-            if is_as_known {
-                known.insert(index, self.digest_of(frame));
-            }
+            self.lay(known, (index, frame), from, &[0; PAGE as usize][from as usize..]);
         }
     }
 
