@@ -70,16 +70,22 @@ impl TablePool {
     }
 }
 
+/// A new table, empty: where tables are, or where there are no more, among a program's pages. Who has so many is not
+/// followed by another program in the same machine (`Machine::rewind`).
+fn new_table(machine: &Machine) -> Option<u64> {
+    let made = machine.table_pool().table();
+    made.or_else(|| machine.take_frames(1).ok().map(|run| run.start * PAGE))
+}
+
 impl Tables {
     /// Empty tables; `None` when there is no room for them.
     pub(crate) fn new(machine: &Machine) -> Option<Tables> {
         machine.note_new_tables();
-        let mut pool = machine.table_pool();
-        if let Some(tables) = pool.empty.pop() {
-            return Some(tables);
+        let empty = machine.table_pool().empty.pop();
+        if empty.is_some() {
+            return empty;
         }
-        let root = pool.table()?;
-        drop(pool);
+        let root = new_table(machine)?;
         let mut tables = Tables { root, below: HashMap::new() };
         let kernel = KERNEL & 0xffff_ffff_ffff;
         let entry = tables.entry(machine, kernel / PAGE, 2, 0)?;
@@ -110,7 +116,7 @@ impl Tables {
             table = match self.below.entry((above, part)) {
                 Entry::Occupied(known) => *known.get(),
                 Entry::Vacant(vacant) => {
-                    let new = machine.table_pool().table()?;
+                    let new = new_table(machine)?;
                     machine.write_u64(table + part % 512 * 8, new | PRESENT | WRITE | USED | user);
                     *vacant.insert(new)
                 }
