@@ -329,6 +329,23 @@ fn what_others_write_to_a_mapped_file_stays() {
 }
 
 #[test]
+fn memory_that_nobody_touched_is_not_what_ends_a_program() {
+    // A byte here and there: what is made around each is more than there may be, what is touched is not.
+    let lab = Lab::new();
+    if lab.is_without("python3") {
+        return;
+    }
+    let script = "import mmap\nstep = 200 * 4096\nm = mmap.mmap(-1, 3000 * step, flags=0x22)\n\
+                  for i in range(3000): m[i * step] = i % 251\n\
+                  print(all(m[i * step] == i % 251 for i in range(3000)))";
+    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+        let rules = ["run", "--level", level, "--limit", "memory=200MiB"];
+        let ran = lab.ringfence(&[&rules[..], &["python3", "--", "-c", script]].concat());
+        assert_eq!(ran.stdout, "True\n", "{level}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_program_finds_its_interfaces_and_none_of_the_hosts() {
     let lab = Lab::new();
     if lab.is_without("python3") {

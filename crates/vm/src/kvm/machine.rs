@@ -322,6 +322,24 @@ impl Machine {
         sys::forget(&self.region, run.start * PAGE..run.end * PAGE);
     }
 
+    /// Which of all frames have memory behind them: those that somebody touched, and some beside them. In order, in runs;
+    /// `None` where that cannot be found out.
+    pub(crate) fn backed(&self) -> Option<Vec<Range<u64>>> {
+        use rustix::fs::{SeekFrom, seek};
+        let mut runs = Vec::new();
+        let mut at = SLOT;
+        loop {
+            let start = match seek(&self.file, SeekFrom::Data(at)) {
+                Ok(start) => start,
+                // Holes up to the end.
+                Err(Errno::NXIO) => return Some(runs),
+                Err(_) => return None,
+            };
+            at = seek(&self.file, SeekFrom::Hole(start)).ok()?;
+            runs.push(start / PAGE..at.div_ceil(PAGE));
+        }
+    }
+
     /// Whether a way to be faster is taken.
     pub(crate) fn takes(&self, shortcut: Shortcuts) -> bool {
         self.shortcuts.contains(shortcut)

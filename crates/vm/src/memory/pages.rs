@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::area::{Area, GUARD, further, page};
+use super::area::{Area, GUARD, LOCKS, further, page, runs};
 use super::sites::is_code;
 use super::space::{Inner, LOWEST, Page};
 use super::{Backing, Marks, Protection, Space};
@@ -159,7 +159,7 @@ impl Space {
         let behind = inner.pages.range(number..end).next().map_or(end, |(&there, _)| there);
         match &area.backing {
             Backing::Shared(segment, offset, _) => {
-                let window = self.shortened(before..behind, number);
+                let window = self.shortened(inner, before..behind, number);
                 if !self.ledger.may_hold(self.machine.used() + (window.end - window.start) * PAGE) {
                     return Touch::NoMemory;
                 }
@@ -223,7 +223,7 @@ impl Space {
         // When memory is short, only what is needed.
         let room = |pages: u64| self.ledger.may_hold(self.machine.used() + pages * PAGE);
         let content_start = window.start;
-        window = self.shortened(window, wanted);
+        window = self.shortened(inner, window, wanted);
         let backed = match when {
             When::Ahead => wanted..wanted,
             When::Touched if goes_on(inner, wanted) => window.clone(),
@@ -266,13 +266,53 @@ impl Space {
     }
 
     /// Of a window around a page only what is needed, when memory is short.
-    fn shortened(&self, mut window: Range<u64>, wanted: u64) -> Range<u64> {
+    fn shortened(&self, inner: &mut Inner, mut window: Range<u64>, wanted: u64) -> Range<u64> {
+        if self.machine.is_short(window.end - window.start) && inner.pages.len() >= inner.searched {
+            self.give_untouched_back(inner);
+            // Not again before there are more by an eighth: a look at all of them takes its time.
+            inner.searched = inner.pages.len() + inner.pages.len() / 8 + AROUND_EMPTY as usize;
+        }
         for fewer in [AROUND_EMPTY, AROUND_SHORT, 1] {
             if self.machine.is_short(window.end - window.start) {
                 window = within(&window, wanted, fewer);
             }
         }
         window
+    }
+
+    /// Gives back pages that were made ahead of time and that nobody touched: they are empty, and are made again when
+    /// somebody does.
+    fn give_untouched_back(&self, inner: &mut Inner) {
+        let Some(backed) = self.machine.backed() else { return };
+        let is_free = |number: u64, page: &Page| {
+            let area = inner.areas.find(number * PAGE).map(|(_, area)| area);
+            let is_plain = |area: &Area| matches!(area.backing, Backing::Anonymous) && !area.marks.intersects(LOCKS);
+            page.own && area.is_some_and(is_plain) && !holds(&backed, page.frame)
+        };
+        let found = inner.pages.iter().filter(|&(&number, page)| is_free(number, page));
+        let found: Vec<(u64, u64)> = found.map(|(&number, page)| (number, page.frame)).collect();
+        if let Some(tables) = &mut inner.tables {
+            found.iter().for_each(|&(number, _)| tables.clear(&self.machine, number));
+        }
+        for run in runs(found.iter().map(|&(_, frame)| frame).collect()) {
+            self.machine.forget_translations(run);
+        }
+        // Another thread may have touched one before nothing led there any more.
+        let backed = self.machine.backed();
+        let is_empty = |frame: u64| backed.as_ref().is_some_and(|backed| !holds(backed, frame));
+        let mut given = Vec::new();
+        for (number, frame) in found {
+            if is_empty(frame) {
+                inner.pages.remove(&number);
+                given.push(frame);
+            } else if let Some((_, area)) = inner.areas.find(number * PAGE) {
+                let protection = area.protection;
+                // Its table is there.
+                let _ = self.lead(inner, number, frame, protection);
+            }
+        }
+        self.machine.give_frames(runs(given));
+        inner.count();
     }
 
     /// Writes where a page leads into the page tables.
@@ -288,10 +328,16 @@ impl Space {
     }
 }
 
-/// Whether the pages before those around this one are there.
+/// Whether a frame is in one of these runs, which are in order.
+fn holds(runs: &[Range<u64>], frame: u64) -> bool {
+    let behind = runs.partition_point(|run| run.end <= frame);
+    runs.get(behind).is_some_and(|run| run.contains(&frame))
+}
+
+/// Whether the pages before those around this one are there, and memory was never short.
 fn goes_on(inner: &Inner, number: u64) -> bool {
     let first = number / AROUND_EMPTY * AROUND_EMPTY;
-    first > 0 && inner.pages.contains_key(&(first - 1))
+    first > 0 && inner.searched == 0 && inner.pages.contains_key(&(first - 1))
 }
 
 /// Whether the pages before or behind those that would be made around this one are there, in one area.

@@ -69,6 +69,8 @@ pub(super) struct Inner {
     pub(super) future: Marks,
     /// The most pages that were there at once.
     pub(super) peak: usize,
+    /// How many have to be there before it is worth looking for those that nobody touched.
+    pub(super) searched: usize,
     kept: Kept,
 }
 
@@ -81,9 +83,9 @@ impl Inner {
     }
 
     fn of(tables: Tables, root: u64, areas: Areas, pages: BTreeMap<u64, Page>, kept: Kept) -> Inner {
-        let (break_start, break_end, future, peak) = (0, 0, Marks::empty(), 0);
+        let (break_start, break_end, future, peak, searched) = (0, 0, Marks::empty(), 0, 0);
         let (tables, buffer) = (Some(tables), Vec::new());
-        Inner { tables, areas, pages, buffer, root, break_start, break_end, future, peak, kept }
+        Inner { tables, areas, pages, buffer, root, break_start, break_end, future, peak, searched, kept }
     }
 
     pub(super) fn root(&self) -> u64 {
