@@ -100,6 +100,12 @@ impl Lab {
         self.command(args).output().unwrap().into()
     }
 
+    /// The levels for Linux programs that this machine has everything for, if it has this program; what is missing is said.
+    pub(crate) fn levels_for(&self, program: &str) -> impl Iterator<Item = &'static str> {
+        let levels = if self.is_without(program) { &[][..] } else { &["sandbox", "microvm"] };
+        levels.iter().copied().filter(|level| self.lacks(level).is_none())
+    }
+
     /// Whether a program is missing in `/usr/bin`, which is said.
     pub(crate) fn is_without(&self, program: &str) -> bool {
         let is_missing = !Path::new("/usr/bin").join(program).exists();

@@ -297,15 +297,12 @@ fn what_others_write_to_a_mapped_file_stays() {
     use std::process::Stdio;
     const PAGE: usize = 4096;
     let lab = Lab::new();
-    if lab.is_without("python3") {
-        return;
-    }
     let script = "import mmap, sys\nf = open('/data/f', 'r+b')\nm = mmap.mmap(f.fileno(), 0)\n\
                   sum(m[at] for at in range(0, len(m), 4096))\nm[:5] = b'guest'\n\
                   print('ready', flush=True)\nsys.stdin.readline()\n\
                   m.flush()\nprint('flushed', flush=True)\nsys.stdin.readline()\n\
                   f.truncate(4096)\nf.truncate(8192)\nprint(m[4096:4100], flush=True)";
-    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+    for level in lab.levels_for("python3") {
         let file = lab.write("data/f", &"x".repeat(64 * PAGE));
         let mount = format!("{}:/data:rw", lab.at("data").display());
         let rules = ["run", "--level", level, "--mount", &mount, "--allow", "fs.read,fs.write=/data"];
@@ -332,13 +329,10 @@ fn what_others_write_to_a_mapped_file_stays() {
 fn memory_that_nobody_touched_is_not_what_ends_a_program() {
     // A byte here and there: what is made around each is more than there may be, what is touched is not.
     let lab = Lab::new();
-    if lab.is_without("python3") {
-        return;
-    }
     let script = "import mmap\nstep = 200 * 4096\nm = mmap.mmap(-1, 3000 * step, flags=0x22)\n\
                   for i in range(3000): m[i * step] = i % 251\n\
                   print(all(m[i * step] == i % 251 for i in range(3000)))";
-    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+    for level in lab.levels_for("python3") {
         let rules = ["run", "--level", level, "--limit", "memory=200MiB"];
         let ran = lab.ringfence(&[&rules[..], &["python3", "--", "-c", script]].concat());
         assert_eq!(ran.stdout, "True\n", "{level}: {}", ran.stderr);
@@ -348,11 +342,8 @@ fn memory_that_nobody_touched_is_not_what_ends_a_program() {
 #[test]
 fn a_program_finds_its_interfaces_and_none_of_the_hosts() {
     let lab = Lab::new();
-    if lab.is_without("python3") {
-        return;
-    }
     let list = "import socket; print([name for _, name in socket.if_nameindex()])";
-    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+    for level in lab.levels_for("python3") {
         let ran = lab.ringfence(&["run", "--level", level, "python3", "--", "-c", list]);
         assert_eq!(ran.stdout, "['lo']\n", "{level}: {}", ran.stderr);
     }
@@ -362,10 +353,7 @@ fn a_program_finds_its_interfaces_and_none_of_the_hosts() {
 fn a_program_begins_anew_with_addresses_that_it_knows() {
     // As debuggers, sanitizers and Lisps do: personality(2), ADDR_NO_RANDOMIZE.
     let lab = Lab::new();
-    if lab.is_without("setarch") {
-        return;
-    }
-    for level in ["sandbox", "microvm"].into_iter().filter(|level| lab.lacks(level).is_none()) {
+    for level in lab.levels_for("setarch") {
         let ran = lab.ringfence(&["run", "--level", level, "setarch", "--", "-R", "cat", "/proc/self/personality"]);
         assert_eq!(ran.stdout, "00040000\n", "{level}: {}", ran.stderr);
     }

@@ -220,7 +220,6 @@ impl Space {
                 return Touch::BeyondFile;
             }
         }
-        // When memory is short, only what is needed.
         let room = |pages: u64| self.ledger.may_hold(self.machine.used() + pages * PAGE);
         let content_start = window.start;
         window = self.shortened(inner, window, wanted);

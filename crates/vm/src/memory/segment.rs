@@ -384,11 +384,12 @@ impl Segment {
         if state.mapped {
             // Somebody's page tables may lead there: emptied, and kept until nobody's can.
             let State { frames, known, .. } = state;
-            for (index, frame) in frames.range(pages) {
+            for frame in frames.range(pages.clone()).map(|(_, frame)| frame) {
                 self.machine.write(frame * PAGE, &[0; PAGE as usize]);
-                // The file has the same there, or has nothing any more.
-                known.entry(*index).and_modify(|known| *known = digest(&[0; PAGE as usize]));
             }
+            // The file has the same there, or has nothing any more.
+            let empty = digest(&[0; PAGE as usize]);
+            known.range_mut(pages).for_each(|(_, known)| *known = empty);
             return;
         }
         let indices: Vec<u64> = state.frames.range(pages).map(|(&index, _)| index).collect();
