@@ -218,6 +218,9 @@ impl Kvm {
             super::cpuid::add_bit_counting(&mut cpuid);
             first = Some(processor);
         }
+        if self.shortcuts.contains(Shortcuts::CACHES) {
+            super::cpuid::name_caches(&mut cpuid);
+        }
         Ok((self.cpuid.get_or_init(|| cpuid).clone(), first))
     }
 

@@ -3,7 +3,7 @@
 bitflags::bitflags! {
     /// Which of them are taken. Without any of them everything is the same, and slower.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Shortcuts: u8 {
+    pub(crate) struct Shortcuts: u16 {
         /// Programs read the time from a page of their own: [`crate::vdso`].
         const TIME = 1;
         /// The machine things were tried out in is the first instance's.
@@ -20,5 +20,7 @@ bitflags::bitflags! {
         const SITES = 64;
         /// A thread of the host answers such calls without an exit, while there is a processor for it.
         const DESK = 128;
+        /// CPUID names caches in the leaf that programs ask first.
+        const CACHES = 256;
     }
 }
