@@ -14,9 +14,10 @@ const SET_BACK: [u8; 2] = [0x49, 0xbb];
 const GO_BACK: [u8; 3] = [0x41, 0xff, 0xe3];
 /// In the form in which the third byte alone is `in $port, %eax`, of ports that no program has.
 pub(super) const JUMP: [u8; 3] = [0xff, 0x24, 0xe5];
-const RETURN: u8 = 0xc3;
 /// What instructions begin with that end in four bytes of their own and may have [`SET_NUMBER`] in the middle.
 const LONG: [u8; 4] = [0x69, 0x81, 0xc7, 0xf7];
+/// What makes of [`SET_NUMBER`] that another register is set: `REX`.
+const PREFIXES: std::ops::RangeInclusive<u8> = 0x40..=0x4f;
 
 /// A place, and what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +42,14 @@ impl Site {
         let kind = match behind {
             [0x3d, ..] => Kind::Compared(behind.get(..5)?.to_vec()),
             [0x48, 0x3d, ..] => Kind::Compared(behind.get(..6)?.to_vec()),
-            [RETURN, ..] => {
-                // A whole function, so that it is known where the instruction begins; not the end of a longer one.
+            _ => {
+                // Whoever is here with that number has it from there; not by the end of a longer instruction.
                 let (earlier, set) = before.split_at_checked(before.len().checked_sub(5)?)?;
-                let begins = (at - 5).is_multiple_of(16) && !earlier.iter().any(|byte| LONG.contains(byte));
+                let is_longer = earlier.iter().any(|byte| LONG.contains(byte));
+                let is_prefixed = earlier.last().is_some_and(|byte| PREFIXES.contains(byte));
                 let sets = set[0] == SET_NUMBER && u64::from(u32_at(set, 1)) == number;
-                (begins && sets).then_some(Kind::Set(number as u32))?
+                (sets && !is_longer && !is_prefixed).then_some(Kind::Set(number as u32))?
             }
-            _ => return None,
         };
         let at = if let Kind::Set(_) = kind { at - 5 } else { at };
         (page(at) == page(at + LENGTH as u64 - 1)).then_some(Site { at, kind })

@@ -2,12 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ringfence_isolation::{Exit, LostReason};
 use ringfence_manifest::Spec;
+use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use super::Desk;
 use crate::personality::process::lock;
@@ -23,33 +24,42 @@ const LOOKS: u32 = 64;
 pub(in crate::personality) struct Clerk {
     desks: Mutex<Vec<Arc<Desk>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Its number, once it runs.
+    number: OnceLock<Pid>,
+    /// The processor it keeps away from.
+    avoided: Mutex<Option<usize>>,
     /// It is to look at the desks.
     is_called: AtomicBool,
     /// It does.
     is_awake: AtomicBool,
     is_over: AtomicBool,
-    /// How many processors there are for the instance.
-    processors: u32,
+    /// Those of the host it may run on.
+    processors: CpuSet,
+    /// How many there are for the instance.
+    allowed: u32,
 }
 
 impl Clerk {
     /// Nobody yet.
     pub(in crate::personality) fn new(spec: &Spec) -> Clerk {
-        let here = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
+        let processors = sched_getaffinity(None).unwrap_or_default();
         let allowed = spec.limits.cores.map_or(u32::MAX, |cores| cores.0 / 1000);
         Clerk {
             desks: Mutex::default(),
             thread: Mutex::default(),
+            number: OnceLock::new(),
+            avoided: Mutex::default(),
             is_called: AtomicBool::new(false),
             is_awake: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
-            processors: here.min(allowed),
+            allowed: allowed.min(processors.count()),
+            processors,
         }
     }
 
     /// Whether there is a processor beside one for a program.
     pub(super) fn is_spare(&self) -> bool {
-        self.processors > 1
+        self.allowed > 1
     }
 
     /// Answers at one more desk. `false` when nobody can.
@@ -80,13 +90,27 @@ impl Clerk {
         self.is_awake.load(SeqCst)
     }
 
-    /// A desk was opened, or is to be.
+    /// A desk was opened, or is to be, by the thread that will call.
     pub(super) fn wake(&self) {
         if !self.is_called.swap(true, SeqCst)
             && let Some(thread) = &*lock(&self.thread)
         {
+            self.keep_away();
             thread.thread().unpark();
         }
+    }
+
+    /// Keeps it away from the processor of the calling thread: the host wakes a thread gladly where its waker runs, which
+    /// would stand still until there is nothing left to answer.
+    fn keep_away(&self) {
+        let here = sched_getcpu();
+        let mut avoided = lock(&self.avoided);
+        let Some(number) = self.number.get().filter(|_| *avoided != Some(here)) else { return };
+        let mut others = self.processors;
+        others.unset(here);
+        // Where that is refused it may be in the way.
+        let _ = sched_setaffinity(Some(*number), &others);
+        *avoided = Some(here);
     }
 
     /// Ends it, and waits for that.
@@ -131,6 +155,7 @@ fn work(world: &Arc<World>) {
     world.control.enlist();
     let entered = world.executor.get().map(tokio::runtime::Handle::enter);
     let clerk = &world.clerk;
+    let _ = clerk.number.set(gettid());
     let worked = catch_unwind(AssertUnwindSafe(|| {
         while !clerk.is_over.load(SeqCst) {
             if clerk.is_called.load(SeqCst) {

@@ -35,7 +35,7 @@ fn place_of(at: u64) -> usize {
 
 impl Default for Habits {
     fn default() -> Self {
-        Habits { places: [(0, 0); PLACES], last: None, in_a_row: MANY - LIVELY as i32, penalty: PENALTY }
+        Habits { places: [(0, 0); PLACES], last: None, in_a_row: MANY - 1, penalty: PENALTY }
     }
 }
 
@@ -64,7 +64,7 @@ impl Habits {
     /// A call is made that could be answered another way. Whether there were many shortly before.
     pub(super) fn is_often(&mut self) -> bool {
         let now = Instant::now();
-        let is_soon = self.last.replace(now).is_some_and(|last| now.duration_since(last) < SOON);
+        let is_soon = self.last.replace(now).is_none_or(|last| now.duration_since(last) < SOON);
         self.in_a_row = if is_soon || self.in_a_row < 0 { self.in_a_row.saturating_add(1) } else { 0 };
         self.in_a_row >= MANY
     }
