@@ -27,6 +27,8 @@ pub(crate) struct System {
     root: OwnedFd,
     /// What the system's folders are below the host's root, links followed.
     folders: Vec<Vec<u8>>,
+    /// The parts of the system that this host has.
+    parts: Vec<&'static [u8]>,
     /// Where there is more than the system: folders that it has parts in, from `/etc` on.
     above: BTreeSet<Vec<u8>>,
     /// Mounts of the manifest, which lie over the system.
@@ -66,6 +68,7 @@ impl System {
         let mut system = System {
             root,
             folders: folders.collect(),
+            parts: parts(),
             above: BTreeSet::new(),
             mounts: spec.mounts.iter().map(|mount| mount.at.clone().into_bytes()).collect(),
             made: made(spec),
@@ -80,20 +83,14 @@ impl System {
                 [PROGRAM.as_bytes(), b"/", name].concat()
             }
         };
-        let parts = system.parts().into_iter().chain(system.made.keys().map(|made| made.as_bytes()));
-        let parts = parts.chain([&system.program[..]]).map(|part| Path::new(OsStr::from_bytes(part)));
+        let made = system.made.keys().map(|made| made.as_bytes());
+        let parts = system.parts.iter().copied().chain(made).chain([&system.program[..]]).map(|part| Path::new(OsStr::from_bytes(part)));
         let above = parts.flat_map(|part| part.ancestors().skip(1)).map(|path| path.as_os_str().as_bytes());
         // Elsewhere than in `/etc` there may be more, which is the hal's.
         let is_ours = |path: &[u8]| covers(b"/etc", path) || covers(PROGRAM.as_bytes(), path);
         let is_beside = |path: &&[u8]| is_ours(path) && !system.has(path) && !system.is_mounted_over(path);
         system.above = above.filter(is_beside).map(<[u8]>::to_vec).collect();
         Ok(system)
-    }
-
-    /// The parts of the system that this host has.
-    fn parts(&self) -> Vec<&'static [u8]> {
-        let known = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
-        known.filter(|path| Path::new(path).symlink_metadata().is_ok()).map(|path| path.as_bytes()).collect()
     }
 
     /// Whether a folder, which is not part of the system, is there because parts of it are below.
@@ -191,24 +188,27 @@ impl System {
         open(again, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
     }
 
-    /// The names of the system in a folder that holds more than the system.
+    /// The names of the system in a folder that holds more than the system, in no order, some of them twice.
     pub(crate) fn names_in(&self, folder: &[u8]) -> Vec<Vec<u8>> {
-        let there = self.parts().into_iter();
+        let there = self.parts.iter().copied();
         let extra = [&b"/dev"[..], b"/proc", &self.program].into_iter();
         let made = self.made.keys().map(|path| path.as_bytes());
         let prefix = if folder == b"/" { &b"/"[..] } else { &[folder, b"/"].concat() };
-        let mut names: Vec<Vec<u8>> = there
+        there
             .chain(extra)
             .chain(made)
             .filter_map(|path| path.strip_prefix(prefix))
             .filter_map(|rest| rest.split(|&byte| byte == b'/').next())
             .filter(|name| !name.is_empty())
             .map(<[u8]>::to_vec)
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+            .collect()
     }
+}
+
+/// Those parts of the system that are on this host.
+fn parts() -> Vec<&'static [u8]> {
+    let known = FOLDERS.iter().chain(&FOLDERS_OF_ETC).chain(&FILES_OF_ETC);
+    known.filter(|path| Path::new(path).symlink_metadata().is_ok()).map(|path| path.as_bytes()).collect()
 }
 
 /// Where a place really is on the host.

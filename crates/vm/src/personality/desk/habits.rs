@@ -10,7 +10,7 @@ const LIVELY: u64 = 16;
 /// Calls that follow each other sooner than this are many.
 const SOON: Duration = Duration::from_micros(300);
 /// How many of them make it worth while to answer them another way.
-const MANY: i32 = 3;
+const MANY: i32 = 1;
 /// How many calls the thread is left alone for after somebody was waited for in vain: the first time, and at most. It
 /// is twice as many each time.
 const PENALTY: i32 = 12;
