@@ -88,5 +88,5 @@ fn has_room(open: &Open, number: u64, arguments: Arguments) -> bool {
 }
 
 fn is_terminal(open: &Open) -> bool {
-    matches!(open.kind, Kind::Terminal(_) | Kind::Master(_) | Kind::Stream(_))
+    matches!(open.kind, Kind::Terminal(_) | Kind::Master(_))
 }
