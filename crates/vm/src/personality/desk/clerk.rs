@@ -33,6 +33,8 @@ pub(in crate::personality) struct Clerk {
     /// It does.
     is_awake: AtomicBool,
     is_over: AtomicBool,
+    /// It answered more than one call when it was awake the last time.
+    paid_off: AtomicBool,
     /// Those of the host it may run on.
     processors: CpuSet,
     /// How many there are for the instance.
@@ -52,6 +54,7 @@ impl Clerk {
             is_called: AtomicBool::new(false),
             is_awake: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
+            paid_off: AtomicBool::new(true),
             allowed: allowed.min(processors.count()),
             processors,
         }
@@ -88,6 +91,11 @@ impl Clerk {
     /// Whether it looks at the desks.
     pub(super) fn is_awake(&self) -> bool {
         self.is_awake.load(SeqCst)
+    }
+
+    /// Whether there was anything for it to do the last time; at first that is to be expected.
+    pub(super) fn paid_off(&self) -> bool {
+        self.paid_off.load(SeqCst)
     }
 
     /// A desk was opened, or is to be, by the thread that will call.
@@ -131,17 +139,19 @@ impl Clerk {
         for desk in &*lock(&self.desks) {
             desk.open();
         }
-        let mut last = Instant::now();
+        let (mut last, mut answered) = (Instant::now(), 0_u64);
         let is_wanted = || !(self.is_over.load(SeqCst) || world.control.is_paused() || world.control.is_stopping());
         while is_wanted() && last.elapsed() < ATTENTION {
             let desks = lock(&self.desks).clone();
             for _ in 0..LOOKS {
                 if desks.iter().fold(false, |answered, desk| desk.attend() | answered) {
                     last = Instant::now();
+                    answered += 1;
                 }
                 std::hint::spin_loop();
             }
         }
+        self.paid_off.store(answered > 1, SeqCst);
         self.is_awake.store(false, SeqCst);
         self.is_called.store(false, SeqCst);
         for desk in &*lock(&self.desks) {

@@ -4,25 +4,22 @@ use std::time::{Duration, Instant};
 
 /// How many places are remembered.
 const PLACES: usize = 64;
-/// How many calls of an instance make it likely that its programs come again to wherever they make one, and how many
-/// of a program that it makes many more.
+/// How many calls of an instance make it likely that its programs come again to wherever they make one.
 const LIVELY: u64 = 16;
-/// Calls that follow each other sooner than this are many.
+/// A call that follows another one sooner than this is likely to be followed by more.
 const SOON: Duration = Duration::from_micros(300);
-/// How many of them make it worth while to answer them another way.
-const MANY: i32 = 1;
 /// How many calls the thread is left alone for after somebody was waited for in vain: the first time, and at most. It
 /// is twice as many each time.
-const PENALTY: i32 = 12;
-const MOST: i32 = 200;
+const PENALTY: u32 = 12;
+const MOST: u32 = 200;
 
 /// What a thread did last.
 pub(in crate::personality) struct Habits {
     /// Places with how often they were come to, by a part of their address.
     places: [(u64, u8); PLACES],
     last: Option<Instant>,
-    in_a_row: i32,
-    penalty: i32,
+    left_alone: u32,
+    penalty: u32,
 }
 
 /// How often a place was come to of which it has been told.
@@ -35,7 +32,7 @@ fn place_of(at: u64) -> usize {
 
 impl Default for Habits {
     fn default() -> Self {
-        Habits { places: [(0, 0); PLACES], last: None, in_a_row: MANY - 1, penalty: PENALTY }
+        Habits { places: [(0, 0); PLACES], last: None, left_alone: 0, penalty: PENALTY }
     }
 }
 
@@ -61,17 +58,21 @@ impl Habits {
         self.places[place_of(at)].1 = 1;
     }
 
-    /// A call is made that could be answered another way. Whether there were many shortly before.
-    pub(super) fn is_often(&mut self) -> bool {
+    /// A call is made that could be answered another way. Whether it is worth while to begin with that: more are likely to
+    /// follow, as they did the last time (`paid_off`), or as this one follows another.
+    pub(super) fn is_worth_it(&mut self, paid_off: bool) -> bool {
         let now = Instant::now();
-        let is_soon = self.last.replace(now).is_none_or(|last| now.duration_since(last) < SOON);
-        self.in_a_row = if is_soon || self.in_a_row < 0 { self.in_a_row.saturating_add(1) } else { 0 };
-        self.in_a_row >= MANY
+        let is_soon = self.last.replace(now).is_some_and(|last| now.duration_since(last) < SOON);
+        if self.left_alone > 0 {
+            self.left_alone -= 1;
+            return false;
+        }
+        paid_off || is_soon
     }
 
     /// Somebody who answers was waited for in vain.
     pub(super) fn was_in_vain(&mut self) {
-        self.in_a_row = -self.penalty;
+        self.left_alone = self.penalty;
         self.penalty = (self.penalty * 2).min(MOST);
     }
 }
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_told_once_and_calls_when_they_are_many() {
+    fn a_place_is_told_once_and_calls_when_more_are_likely() {
         let mut habits = Habits::default();
         assert_eq!([1, 2, 3].map(|_| habits.is_lasting(0x1234, 0)), [false, true, false]);
         assert_eq!([1, 2, 3].map(|_| habits.is_lasting(0x4321, LIVELY)), [true, false, false]);
@@ -89,11 +90,13 @@ mod tests {
         assert_eq!([habits.is_lasting(0x9876, 0), habits.is_lasting(0x9876, LIVELY)], [false, true]);
         habits.forget(0x9876);
         assert_eq!([1, 2].map(|_| habits.is_lasting(0x9876, 0)), [true, false]);
-        let often: Vec<bool> = (0..50).map(|_| habits.is_often()).collect();
-        // However slow this runs: once there were many, those were in a row.
-        assert!(!often[..LIVELY as usize - 1].contains(&true));
-        assert!(often.split(|often| *often).rev().skip(1).all(|rare| rare.is_empty() || rare.len() >= MANY as usize));
+        assert!(habits.is_worth_it(true));
         habits.was_in_vain();
-        assert!(!habits.is_often());
+        assert!((0..PENALTY).all(|_| !habits.is_worth_it(true)) && habits.is_worth_it(true));
+        habits.last = None;
+        assert!(!habits.is_worth_it(false));
+        // However slow this runs.
+        habits.last = Some(Instant::now() + SOON);
+        assert!(habits.is_worth_it(false));
     }
 }

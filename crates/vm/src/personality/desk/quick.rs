@@ -19,6 +19,7 @@ pub(super) fn is_quick(thread: &Thread, number: u64, arguments: Arguments) -> bo
         _ if reads(number) => open().is_ok_and(|open| has_content(&open)),
         _ if writes(number) => open().is_ok_and(|open| has_room(&open, number, arguments)),
         // What these pages hold is changed by the thread itself.
+        _ if is_anywhere(number, arguments) => true,
         _ if maps(number) => !concerns_sites(&(arguments[0]..arguments[0].saturating_add(arguments[1]))),
         _ if asks_a_descriptor(number) => open().is_ok_and(|open| !is_terminal(&open)),
         _ => is_always(number),
@@ -38,6 +39,11 @@ fn writes(number: u64) -> bool {
 /// `mmap`, `mprotect`, `munmap`, `madvise`
 fn maps(number: u64) -> bool {
     matches!(number, 9..=11 | 28)
+}
+
+/// `mmap` wherever there is room, which is not where anything is.
+fn is_anywhere(number: u64, arguments: Arguments) -> bool {
+    number == 9 && arguments[0] == 0 && arguments[3] & libc::MAP_FIXED as u64 == 0
 }
 
 /// `lseek`, `ioctl`, `fcntl`, `ftruncate`, `getdents`, `getdents64`
