@@ -8,6 +8,8 @@ mod attacks;
 mod commands;
 mod frames;
 mod host;
+#[path = "monitor/connections.rs"]
+mod connections;
 #[path = "monitor/lab.rs"]
 mod lab;
 #[path = "monitor/parcel.rs"]
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         TRIALS.iter().map(|&(name, lines, check)| Trial::ignorable_test(name, move || attempt(name, lines, check)));
     trials.extend(bad);
     trials.extend(commands::trials());
+    trials.extend(connections::trials());
     trials.extend(snapshots::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

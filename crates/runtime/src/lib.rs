@@ -38,7 +38,7 @@ mod vfs;
 pub use channels::Channels;
 pub use denials::{DenialSink, Denials};
 pub use lifecycle::*;
-pub use network::{Resolver, SystemResolver};
+pub use network::{Descriptor, Resolver, SystemResolver};
 pub use scoped::{HalError, ScopedHal};
 pub use streams::StreamError;
 pub use surroundings::{Function, Functions, LogSink, Surroundings};

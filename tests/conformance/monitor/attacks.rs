@@ -10,7 +10,7 @@ use std::process::Command;
 use rustix::net::RecvFlags;
 
 use super::parcel::{line_of, receive_parcel};
-use super::{commands, snapshots};
+use super::{commands, connections, snapshots};
 use crate::frames::{call, ended, outcome, receive, send, text, varint};
 use crate::host;
 
@@ -41,6 +41,7 @@ fn attack(name: &str, held: &[OwnedFd]) -> ! {
     let (name, port) = name.rsplit_once('.').expect("a port");
     commands::attack(name, &mut line);
     snapshots::attack(name, &mut line, held);
+    connections::attack(name, port, &mut line);
     match name {
         "its-word-on-a-status-counts" => {
             // Ended { end: Returned(7), fuel: 0 }

@@ -21,6 +21,8 @@ pub(crate) struct Tried<'a> {
     pub(crate) isolation: &'a str,
     /// Lines of `[limits]`.
     pub(crate) limits: &'a str,
+    /// Lines of `[permissions]` beside those of the mount.
+    pub(crate) permissions: &'a str,
     /// The program and its arguments.
     pub(crate) words: &'a [&'a str],
     /// Whether the monitor has a process of its own.
@@ -29,7 +31,7 @@ pub(crate) struct Tried<'a> {
 
 impl Default for Tried<'_> {
     fn default() -> Self {
-        Tried { name: "good", isolation: "", limits: "", words: &["/bin/true"], apart: true }
+        Tried { name: "good", isolation: "", limits: "", permissions: "", words: &["/bin/true"], apart: true }
     }
 }
 
@@ -48,7 +50,7 @@ impl Lab {
 
     /// What is to be loaded, and where.
     pub(crate) fn describe(&self, tried: &Tried<'_>) -> Result<(&Runtime, Load), LoadError> {
-        let Tried { name, isolation, limits, words, apart } = *tried;
+        let Tried { name, isolation, limits, permissions, words, apart } = *tried;
         let (program, arguments) = words.split_first().expect("a program");
         let runtime = self.runtime.get_or_init(|| {
             let mut builder = Runtime::builder().data_home(self.home.path());
@@ -63,7 +65,7 @@ impl Lab {
         let text = format!(
             "[capsule]\nname = {name:?}\n[program]\nkind = \"linux\"\npath = {program:?}\nargs = {arguments:?}\n\
              [isolation]\nlevel = \"microvm\"\n{isolation}\n[limits]\n{limits}\n\
-             [permissions]\nfs.write = [\"/data/out\"]\nfs.create = [\"/data/out\"]\n\
+             [permissions]\nfs.write = [\"/data/out\"]\nfs.create = [\"/data/out\"]\n{permissions}\n\
              [mounts]\n\"/data\" = {{ from = \"data\", mode = \"rw\" }}\n"
         );
         let manifest = ringfence::Manifest::parse("capsule.toml", &text).expect("a manifest");

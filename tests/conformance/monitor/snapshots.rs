@@ -131,7 +131,7 @@ fn wanted() {
 fn claim(line: &mut UnixStream) -> File {
     let parcels = line_of(io::stderr());
     send(line, &[12]);
-    assert_eq!(receive(line), [7, 1], "it is wanted");
+    assert_eq!(receive(line), [5, 1], "it is wanted");
     receive_parcel(&parcels, rustix::net::RecvFlags::empty()).pop().expect("a pipe").into()
 }
 

@@ -163,6 +163,16 @@ impl Backend for Machines {
     }
 }
 
+/// Whether a limit is on single operations.
+fn counts_each(spec: &Spec) -> bool {
+    spec.limits.io_operations.is_some() || spec.limits.io_bytes.is_some()
+}
+
+/// Whether no limit counts what goes over connections before it goes.
+fn shares_connections(spec: &Spec) -> bool {
+    !counts_each(spec) && spec.limits.bandwidth.is_none()
+}
+
 /// What the monitor's process holds beside its guest's memory; where that is captured, all of it once more.
 fn overhead(spec: &Spec) -> u64 {
     let memory = spec.limits.memory.map_or(0, |bytes| bytes.0);
@@ -242,7 +252,8 @@ impl Ready {
                 disk: limits.disk.map(|bytes| bytes.0),
                 file_size: limits.file_size.map(|bytes| bytes.0),
             },
-            counts_each: limits.io_operations.is_some() || limits.io_bytes.is_some(),
+            counts_each: counts_each(&self.spec),
+            has_connections: shares_connections(&self.spec),
             folders: host.folders().into_iter().map(|Folder { name, handle }| (name, handle)).collect(),
             // By that name alone: what an embedder offers to WebAssembly is not reached from a machine.
             asks: host.functions().iter().any(|name| name == ringfence_vm::ASK),
@@ -312,7 +323,8 @@ impl Prepared for Ready {
             answers: answers.clone(),
             executor: executor.clone(),
         });
-        let beside = Beside { parcels, commands: commands.clone(), captures };
+        let shares_connections = shares_connections(&self.spec);
+        let beside = Beside { parcels, commands: commands.clone(), captures, shares_connections };
         let (desk, served) = Desk::new(told.clone(), executor, answers, None, Some(beside));
         let own = own(&self.spec);
         let has_terminal = self.spec.session.terminal.is_some();

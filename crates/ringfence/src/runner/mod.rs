@@ -23,6 +23,7 @@ mod captures;
 mod capturing;
 mod carried;
 mod commands;
+mod connections;
 mod door;
 #[cfg(all(feature = "microvm", target_arch = "x86_64"))]
 mod hatch;

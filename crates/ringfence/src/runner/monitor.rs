@@ -69,7 +69,14 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
         let functions = if order.asks { vec![ringfence_vm::ASK.to_owned()] } else { Vec::new() };
         let folders = order.folders.clone();
         let counts_disk = order.limits.disk.is_some();
-        let given = Given { folders, functions, counts_each: order.counts_each, counts_disk, tells_time: !order.learn };
+        let given = Given {
+            folders,
+            functions,
+            counts_each: order.counts_each,
+            counts_disk,
+            has_connections: order.has_connections,
+            tells_time: !order.learn,
+        };
         let remote = Remote::new(vec![asks, line], Some(parcels), answers, given, move |steer| {
             steering.lock().unwrap_or_else(PoisonError::into_inner).steer(steer);
         });
@@ -131,7 +138,7 @@ async fn capture(remote: Arc<Remote>, instance: Arc<dyn Instance>, then: Then) {
     };
     let word = match captured {
         Ok(captured) => {
-            let Some(pipe) = remote.capture() else { return };
+            let Some(pipe) = remote.parcel(&Ask::Capture) else { return };
             let written = tokio::task::spawn_blocking(move || captured.save(&mut File::from(pipe)));
             let written = written.await.map_err(io::Error::other).flatten();
             written.map_err(|error| format!("its state cannot be written: {error}"))

@@ -11,6 +11,7 @@ use ringfence_abi::{Call, Clock, ErrorCode, Reply, Timestamp};
 use ringfence_isolation::{Answer, FileUse, Folder, Host, Usage, Verdict};
 use tokio::sync::oneshot;
 
+use super::connections::Connections;
 use super::door::Door;
 use super::parcel;
 use super::wire::{
@@ -27,6 +28,8 @@ pub(super) struct Remote {
     functions: Vec<String>,
     /// What nothing limits is told of with the next charge.
     owed: Mutex<Charge>,
+    /// Those that are passed on to it, if any are.
+    connections: Option<Connections>,
     counts_each: bool,
     counts_disk: bool,
     tells_time: bool,
@@ -87,12 +90,12 @@ impl Lines {
         let Some(parcels) = self.parcels() else { return Ok(()) };
         send(line.get_mut(), &Ask::Line)?;
         match receive(line)? {
-            Told::Line(true) => {
+            Told::Parcel(true) => {
                 let line = parcel::take(&*parcels)?.pop().ok_or(io::ErrorKind::InvalidData)?;
                 self.free().push(BufReader::new(line.into()));
                 self.freed.notify_one();
             }
-            Told::Line(false) => self.may_grow.store(false, Relaxed),
+            Told::Parcel(false) => self.may_grow.store(false, Relaxed),
             _ => gone(),
         }
         Ok(())
@@ -124,6 +127,8 @@ pub(super) struct Given {
     pub(super) counts_each: bool,
     /// The same of files that its guest keeps in memory, as they grow.
     pub(super) counts_disk: bool,
+    /// Whether the connections of its guest are passed on to it.
+    pub(super) has_connections: bool,
     /// Whether clocks and random bytes, which cannot be denied to its guest, are its own.
     pub(super) tells_time: bool,
 }
@@ -170,6 +175,7 @@ impl Remote {
             functions: given.functions,
             tells_time: given.tells_time,
             owed: Mutex::default(),
+            connections: given.has_connections.then(Connections::default),
             counts_each: given.counts_each,
             counts_disk: given.counts_disk,
         }
@@ -233,18 +239,55 @@ impl Remote {
         Some((order?, streams))
     }
 
-    /// Where the captured state goes, if it is still wanted.
-    pub(super) fn capture(&self) -> Option<OwnedFd> {
+    /// What is asked for and comes as one descriptor, if there is such a thing.
+    pub(super) fn parcel(&self, ask: &Ask<'_>) -> Option<OwnedFd> {
         let lines = self.lines()?;
         lines.with(|line| {
             let parcels = lines.parcels();
-            send(line.get_mut(), &Ask::Capture)?;
+            send(line.get_mut(), ask)?;
             match (receive(line)?, &parcels) {
-                (Told::Capture(true), Some(parcels)) => Ok(parcel::take(&**parcels)?.pop()),
-                (Told::Capture(_), _) => Ok(None),
+                (Told::Parcel(true), Some(parcels)) => Ok(parcel::take(&**parcels)?.pop()),
+                (Told::Parcel(_), _) => Ok(None),
                 _ => gone(),
             }
         })
+    }
+
+    /// The answer to a call on a connection of the runner's own; the call itself where it is on none.
+    fn over_a_connection<'a>(&'a self, mut call: Call<'a>) -> Result<Answer<'a>, Call<'a>> {
+        let Some(connections) = &self.connections else { return Err(call) };
+        let asked = |socket| connections.or_ask(socket, || self.parcel(&Ask::Connection(socket)));
+        let result = match call {
+            Call::Ready { handle, interest } => {
+                let connection = connections.of(handle).ok_or(call)?;
+                return Ok(connection.ready(interest));
+            }
+            Call::Send { stream, from } => asked(stream).ok_or(call)?.send(from),
+            Call::Receive { stream, ref mut into } => match asked(stream) {
+                Some(connection) => connection.receive(into),
+                None => return Err(call),
+            },
+            Call::Close { handle } => {
+                connections.remove(handle);
+                return Err(call);
+            }
+            call => return Err(call),
+        };
+        let bytes = if let Ok(Reply::Count(count)) = result { count as u64 } else { 0 };
+        let mut owed = self.owed();
+        owed.io_operations = owed.io_operations.saturating_add(1);
+        owed.io_bytes = owed.io_bytes.saturating_add(bytes);
+        owed.network_bytes = owed.network_bytes.saturating_add(bytes);
+        Ok(Answer::Now(result))
+    }
+
+    /// Notes what sockets there are for [`over_a_connection`](Self::over_a_connection).
+    fn note_socket(&self, result: &Result<Reply, ErrorCode>, is_made: bool) {
+        match (&self.connections, result) {
+            (Some(connections), Ok(Reply::Handle(socket))) if is_made => connections.add(*socket),
+            (Some(connections), Ok(Reply::Accepted(socket, _))) => connections.add(*socket),
+            _ => {}
+        }
     }
 
     fn ask_verdict(&self, ask: &Ask<'_>) -> Verdict {
@@ -287,6 +330,11 @@ impl Host for Remote {
             Call::Now { clock } if self.tells_time => return Answer::Now(Ok(Reply::Time(own_time(clock)))),
             call => call,
         };
+        let call = match self.over_a_connection(call) {
+            Ok(answer) => return answer,
+            Err(call) => call,
+        };
+        let makes_socket = matches!(call, Call::TcpSocket { .. });
         let number = self.next.fetch_add(1, Relaxed);
         let mut place = None;
         let call = shortened(call).map_into(|into: &'a mut [u8]| {
@@ -310,6 +358,7 @@ impl Host for Remote {
         self.waiting.lock().remove(&number);
         let Told::Now(answered) = told else { gone() };
         self.noticed(&answered.result);
+        self.note_socket(&answered.result, makes_socket);
         Answer::Now(put(answered, place))
     }
 
@@ -326,6 +375,7 @@ impl Host for Remote {
         charge.io_operations = charge.io_operations.saturating_add(owed.io_operations);
         charge.io_bytes = charge.io_bytes.saturating_add(owed.io_bytes);
         charge.disk = charge.disk.saturating_add(owed.disk);
+        charge.network_bytes = charge.network_bytes.saturating_add(owed.network_bytes);
         if waits {
             *owed = charge;
             return self.known_verdict();

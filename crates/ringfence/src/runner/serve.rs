@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use ringfence_abi::{Call, ErrorCode, Reply};
+use ringfence_abi::{Call, ErrorCode, Handle, Reply};
 use ringfence_isolation::{BoxFuture, FileUse, Host, Verdict};
 use ringfence_manifest::Permission;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::runtime::Handle;
+use tokio::runtime::Handle as Executor;
 use tokio::sync::{Mutex as TaskMutex, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -44,7 +44,7 @@ pub(super) type Said = (End, u64);
 /// What a runner is served with; gone when its last line has ended.
 pub(super) struct Desk {
     known: Arc<Known>,
-    executor: Handle,
+    executor: Executor,
     answers: Answers,
     state: Mutex<State>,
     /// What there is for the monitor of a machine.
@@ -59,6 +59,8 @@ pub(super) struct Beside {
     pub(super) parcels: UnixStream,
     pub(super) commands: Arc<Commands>,
     pub(super) captures: Arc<Captures>,
+    /// Whether nothing that limits the guest counts what goes over its connections.
+    pub(super) shares_connections: bool,
 }
 
 struct State {
@@ -107,7 +109,7 @@ impl Answers {
 impl Desk {
     pub(super) fn new(
         known: Arc<Known>,
-        executor: Handle,
+        executor: Executor,
         answers: Answers,
         order: Option<Order>,
         machine: Option<Beside>,
@@ -183,7 +185,7 @@ impl Desk {
                     None => return Ok(Word::Over),
                 },
             }),
-            Ask::Line => Told::Line(self.one_more_line()?),
+            Ask::Line => Told::Parcel(self.one_more_line()?),
             Ask::Counted(activity) => {
                 self.known.count(activity);
                 return Ok(Word::Nothing);
@@ -195,7 +197,8 @@ impl Desk {
                 }
                 return Ok(Word::Nothing);
             }
-            Ask::Capture => Told::Capture(self.capture()?),
+            Ask::Capture => Told::Parcel(self.capture()?),
+            Ask::Connection(socket) => Told::Parcel(self.connection(socket)?),
             Ask::Captured(word) => {
                 if let Some(Beside { captures, .. }) = &self.machine {
                     captures.end(word);
@@ -244,6 +247,18 @@ impl Desk {
         let Some(Beside { parcels, captures, .. }) = &self.machine else { return Ok(false) };
         let Some(pipe) = captures.claim() else { return Ok(false) };
         parcel::pass(parcels, &[pipe])?;
+        Ok(true)
+    }
+
+    /// Whether there is a connection behind a handle that may be the runner's, too; it goes as a parcel.
+    fn connection(&self, socket: Handle) -> io::Result<bool> {
+        let machine = self.machine.as_ref().filter(|machine| machine.shares_connections);
+        let Some(Beside { parcels, .. }) = machine else { return Ok(false) };
+        let host = &self.known.host;
+        // A socket of TCP takes nothing before it has a peer, and has no other one afterwards.
+        let is_connected = host.call(Call::Send { stream: socket, from: &[] }).now() == Ok(Reply::Count(0));
+        let Some(connection) = is_connected.then(|| host.descriptor(socket).ok()).flatten() else { return Ok(false) };
+        parcel::pass(parcels, &[connection])?;
         Ok(true)
     }
 

@@ -38,7 +38,7 @@ pub(super) enum Ask<'a> {
     ShrinkDisk { bytes: u64 },
     /// Whether the capsule may do this at a path that the runner serves. [`Told::Judged`].
     Judge { path: &'a [u8], wanted: Wanted<'a> },
-    /// One more line to ask on. [`Told::Line`].
+    /// One more line to ask on. [`Told::Parcel`].
     Line,
     /// What the guest asked of its monitor; its end is next. Not answered.
     Counted(Activity),
@@ -46,7 +46,7 @@ pub(super) enum Ask<'a> {
     Command(u32),
     /// How it ended. Not answered.
     CommandEnded { number: u32, came: Came },
-    /// Where the captured state goes. [`Told::Capture`].
+    /// Where the captured state goes, if it is still wanted. [`Told::Parcel`].
     Capture,
     /// All of it was written, or why not. Not answered.
     Captured(Result<(), String>),
@@ -57,6 +57,8 @@ pub(super) enum Ask<'a> {
     Began { nanoseconds: u64 },
     /// The next of what was not waited for; asked in a machine. [`Told::News`].
     Wait,
+    /// The TCP connection behind this handle, if the runner may have it itself. [`Told::Parcel`].
+    Connection(Handle),
 }
 
 /// What was used.
@@ -68,6 +70,7 @@ pub(super) struct Charge {
     pub(super) io_operations: u64,
     pub(super) io_bytes: u64,
     pub(super) disk: u64,
+    pub(super) network_bytes: u64,
 }
 
 impl From<Usage> for Charge {
@@ -79,6 +82,7 @@ impl From<Usage> for Charge {
             io_operations: used.io_operations,
             io_bytes: used.io_bytes,
             disk: used.disk,
+            network_bytes: used.network_bytes,
         }
     }
 }
@@ -92,6 +96,7 @@ impl From<Charge> for Usage {
             io_operations: charge.io_operations,
             io_bytes: charge.io_bytes,
             disk: charge.disk,
+            network_bytes: charge.network_bytes,
             ..Usage::default()
         }
     }
@@ -141,12 +146,10 @@ pub(super) enum Told {
     /// Whether it may go on.
     Verdict(bool),
     Judged(Result<(), ErrorCode>),
-    /// Whether there is one; it comes as a descriptor, on the line of parcels.
-    Line(bool),
+    /// Whether there is such a thing; it comes as a descriptor, on the line of parcels.
+    Parcel(bool),
     /// What it is, if there is one; its streams come as a parcel, if it has its own.
     Command(Option<CommandOrder>),
-    /// Whether it is still wanted; where it goes comes as a parcel.
-    Capture(bool),
     /// Less than [`MOST`] at the end.
     Code(#[serde(with = "serde_bytes")] Vec<u8>),
     News(News),
@@ -246,6 +249,8 @@ pub(super) struct MachineOrder {
     pub(super) limits: Counted,
     /// Whether the host is told of each operation before it is done.
     pub(super) counts_each: bool,
+    /// Whether it is given the connections of its guest.
+    pub(super) has_connections: bool,
     pub(super) folders: Vec<(String, Handle)>,
     /// Whether its program is a runner, which asks the supervisor (`ringfence_vm::ASK`).
     pub(super) asks: bool,

@@ -20,7 +20,7 @@ use super::error::{code, code_of};
 /// It is registered with the event loop when it is first waited for, and only if it is not ready
 /// then, so a connection that is never waited for costs one descriptor and nothing else. Dropping it
 /// closes the socket once no future waits for it any more.
-pub(crate) struct Descriptor {
+pub struct Descriptor {
     fd: Arc<OwnedFd>,
     readiness: OnceCell<AsyncFd<Arc<OwnedFd>>>,
     /// How many bytes of bandwidth the last attempt in each direction lacked; 0 for none.
@@ -44,7 +44,8 @@ impl Descriptor {
     }
 
     /// A socket that is open and non-blocking already.
-    pub(super) fn new(fd: OwnedFd) -> Self {
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Self {
         Self {
             fd: Arc::new(fd),
             readiness: OnceCell::new(),
@@ -75,7 +76,10 @@ impl Descriptor {
     }
 
     /// Whether an operation would make progress now, if only by failing: `poll(2)` without waiting.
-    pub(super) fn is_ready(&self, interest: Interest) -> Result<bool, ErrorCode> {
+    ///
+    /// # Errors
+    /// What `poll(2)` says.
+    pub fn is_ready(&self, interest: Interest) -> Result<bool, ErrorCode> {
         let flags = match interest {
             Interest::Readable => PollFlags::IN,
             Interest::Writable => PollFlags::OUT,
@@ -100,7 +104,10 @@ impl Descriptor {
 
     /// Waits until an operation would make progress. Needs a Tokio runtime with its input/output
     /// driver unless the socket is ready at once. Dropping the future gives up the wait.
-    pub(super) async fn wait(&self, interest: Interest) -> Result<(), ErrorCode> {
+    ///
+    /// # Errors
+    /// What `poll(2)` and `epoll_ctl(2)` say.
+    pub async fn wait(&self, interest: Interest) -> Result<(), ErrorCode> {
         if self.is_ready(interest)? {
             return Ok(());
         }

@@ -66,7 +66,7 @@ use self::pins::Pins;
 use crate::denials::Denials;
 
 pub(crate) use self::charge::Charge;
-pub(crate) use self::descriptor::Descriptor;
+pub use self::descriptor::Descriptor;
 pub use self::resolver::{Resolver, SystemResolver};
 pub(crate) use self::tcp::TcpSocket;
 pub(crate) use self::udp::UdpSocket;
