@@ -46,7 +46,7 @@ const PAGES: [(Range<u64>, Protection); 3] = [
     (CODE..END, Protection::READ.union(Protection::EXECUTE)),
 ];
 /// How many of them are for places that were found and may never be come to.
-const MOST_FOUND: u64 = MOST / 2;
+const MOST_FOUND: u64 = MOST / 8 * 7;
 /// With less memory left than this many pages none are made for this.
 const SHORT: u64 = 256;
 
