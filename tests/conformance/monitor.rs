@@ -6,10 +6,10 @@
 mod attacks;
 #[path = "monitor/commands.rs"]
 mod commands;
-mod frames;
-mod host;
 #[path = "monitor/connections.rs"]
 mod connections;
+mod frames;
+mod host;
 #[path = "monitor/lab.rs"]
 mod lab;
 #[path = "monitor/parcel.rs"]

@@ -64,6 +64,11 @@ fn threads_and_children_have_their_own() {
 }
 
 #[test]
+fn code_that_is_read_from_its_file_is_rewritten_also_where_there_are_threads() {
+    say("rewritten", &["fresh"]);
+}
+
+#[test]
 fn programs_may_change_their_code_and_use_the_addresses() {
     say("ok", &["rewrites", "takes", "protects", "itself", "unmaps 0", "unmaps 1", "unmaps 2", "unmaps 3"]);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Completion, Failed, Trial};
 use ringfence::Report;
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, connect, connect_unspec, listen, sendto, sockopt};
 
 use super::lab::{Lab, Tried};
@@ -16,10 +17,11 @@ use super::{skipped, unconfined};
 use crate::frames::{call, ended, outcome, receive, send, varint};
 
 /// What is tried, the limits it is tried under, and what comes of it.
-const TRIALS: [(&str, &str, &str); 3] = [
+const TRIALS: [(&str, &str, &str); 4] = [
     ("it-has-no-sockets-but-connections", "", "trapped: none"),
     ("its-connections-lead-where-they-did", "", "trapped: nowhere else"),
     ("bandwidth-is-counted-by-who-sends", "bandwidth = \"1 Mbit/s\"", "trapped: none of its own"),
+    ("operations-are-counted-by-who-sends", "io_operations = 1000", "trapped: none of its own"),
 ];
 
 pub(crate) fn trials() -> impl Iterator<Item = Trial> {
@@ -118,7 +120,10 @@ fn elsewhere(connection: &OwnedFd, port: u16) -> &'static str {
     if connect(connection, &other).is_ok() || connect_unspec(connection).is_ok() {
         return "it connects it again";
     }
-    if sendto(connection, b"y", SendFlags::NOSIGNAL, &other).is_ok() {
+    // The second is how a socket that has lost its peer is connected to another one: `tcp(7)`, MSG_FASTOPEN.
+    let names = [SendFlags::NOSIGNAL, SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32)]
+        .map(|flags| sendto(connection, b"y", flags, &other));
+    if names != [Err(Errno::PERM); 2] {
         return "it names another receiver";
     }
     if listen(connection, 1).is_ok() || sockopt::set_socket_reuseaddr(connection, true).is_ok() {

@@ -127,8 +127,7 @@ pub(crate) fn monitor_profile(own: u32) -> Profile {
     );
     give(&[libc::SYS_tgkill], only(0, u32::MAX, &[own.cast_signed()]));
     give(&[libc::SYS_prctl], only(0, u32::MAX, &[libc::PR_SET_NAME]));
-    // To whoever the socket is connected to.
-    give(&[libc::SYS_sendto], only(4, u32::MAX, &[0]));
+    give(&[libc::SYS_sendto], to_the_peer());
     Profile { rules, otherwise: PERMISSION }
 }
 
@@ -140,6 +139,15 @@ const CHANGES: u32 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_
 fn only(argument: u32, mask: u32, values: &[i32]) -> Rule {
     let tests = values.iter().map(|&value| Test { argument, mask, equals: value as u32, then: Rule::Allow });
     Rule::Test(tests.collect(), Box::new(PERMISSION))
+}
+
+/// Sending to whoever the socket is connected to. No address, which is no longer than 0 bytes wherever it lies, and no
+/// `MSG_FASTOPEN`: with it a socket that has lost its peer is connected to another one.
+fn to_the_peer() -> Rule {
+    const CONDITIONS: [(u32, u32); 3] = [(5, u32::MAX), (4, u32::MAX), (3, libc::MSG_FASTOPEN as u32)];
+    CONDITIONS.into_iter().fold(Rule::Allow, |then, (argument, mask)| {
+        Rule::Test(vec![Test { argument, mask, equals: 0, then }], Box::new(PERMISSION))
+    })
 }
 
 fn ioctl() -> Rule {

@@ -263,6 +263,7 @@ mod tests {
             (libc::SYS_openat, third((libc::O_RDONLY | libc::O_CLOEXEC | libc::O_PATH | libc::O_DIRECTORY) as u64)),
             (libc::SYS_mmap, third((libc::PROT_READ | libc::PROT_WRITE) as u64)),
             (libc::SYS_tgkill, first(7)),
+            (libc::SYS_sendto, [5, 0, 0, (libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) as u64, 0, 0]),
             (libc::SYS_clone, first(thread)),
         ] {
             assert!(allows(call, arguments), "{call} {arguments:x?}");
@@ -276,6 +277,8 @@ mod tests {
             (libc::SYS_bind, [0; 6]),
             (libc::SYS_sendmsg, [0; 6]),
             (libc::SYS_sendto, [5, 0, 0, 0, 0x7fff_0000, 16]),
+            (libc::SYS_sendto, [5, 0, 0, 0, 0x1_0000_0000, 16]),
+            (libc::SYS_sendto, [5, 0, 0, libc::MSG_FASTOPEN as u64, 0x1_0000_0000, 0]),
             (libc::SYS_ptrace, [0; 6]),
             (libc::SYS_process_vm_readv, [0; 6]),
             (libc::SYS_kill, [0; 6]),

@@ -42,8 +42,11 @@ impl Connection {
 }
 
 /// Those that there are, and may be.
-#[derive(Default)]
-pub(super) struct Connections(Mutex<HashMap<Handle, Whose>>);
+pub(super) struct Connections {
+    sockets: Mutex<HashMap<Handle, Whose>>,
+    /// How many the runner takes: the rest of its descriptors is for what it cannot do without.
+    most: usize,
+}
 
 /// Whose a socket is.
 pub(super) enum Whose {
@@ -55,8 +58,13 @@ pub(super) enum Whose {
 }
 
 impl Connections {
+    /// None yet, and never more than `most`.
+    pub(super) fn new(most: usize) -> Self {
+        Connections { sockets: Mutex::default(), most }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Handle, Whose>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// There is one more socket of TCP.
@@ -79,10 +87,14 @@ impl Connections {
 
     /// The same, asked for when something goes over it for the first time.
     pub(super) fn or_ask(&self, socket: Handle, ask: impl FnOnce() -> Option<OwnedFd>) -> Option<Arc<Connection>> {
-        match self.lock().get(&socket)? {
-            Whose::Ours(connection) => return Some(connection.clone()),
-            Whose::Theirs => return None,
-            Whose::Unasked => {}
+        {
+            let sockets = self.lock();
+            match sockets.get(&socket)? {
+                Whose::Ours(connection) => return Some(connection.clone()),
+                Whose::Theirs => return None,
+                Whose::Unasked if sockets.len() > self.most => return None,
+                Whose::Unasked => {}
+            }
         }
         let found = ask().map(|descriptor| Arc::new(Connection::new(descriptor)));
         // Closed meanwhile, or asked for by another thread as well.

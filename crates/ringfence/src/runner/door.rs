@@ -62,7 +62,7 @@ pub(super) fn carry_out() -> ! {
         functions: order.functions.clone(),
         counts_each: true,
         counts_disk: true,
-        has_connections: false,
+        connections: None,
         tells_time: false,
     };
     let remote = Arc::new(Remote::through(door, given));

@@ -18,6 +18,7 @@ use ringfence_manifest::{
     Session, Spec, Stdio, StreamIn, StreamOut, WindowSize,
 };
 use ringfence_vm::Vm;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 
 use super::ordered::Ordered;
@@ -60,6 +61,7 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { gone() };
     runtime.block_on(async {
         let Ok(answers) = tokio::net::UnixStream::from_std(answers) else { gone() };
+        let descriptors = allow_descriptors();
         // From here on everything that is read was written by strangers.
         if ringfence_linux::confine_monitor().is_err() {
             gone();
@@ -74,7 +76,8 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
             functions,
             counts_each: order.counts_each,
             counts_disk,
-            has_connections: order.has_connections,
+            // The rest is for what it cannot do without.
+            connections: order.has_connections.then_some(descriptors / 2),
             tells_time: !order.learn,
         };
         let remote = Remote::new(vec![asks, line], Some(parcels), answers, given, move |steer| {
@@ -85,6 +88,14 @@ pub(super) fn carry_out(asks: UnixStream, answers: UnixStream, parcels: UnixStre
         remote.tell(&Ask::Ended { end, fuel: 0 });
     });
     std::process::exit(0)
+}
+
+/// Processors and connections are descriptors: as many as may be, and how many that is.
+fn allow_descriptors() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let most = if raised.is_ok() { maximum } else { current };
+    most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// The instance, and what was to be done with it before it was there.

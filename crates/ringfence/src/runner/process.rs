@@ -71,14 +71,8 @@ fn carry_out(mut asks: UnixStream, answers: UnixStream, code: Vec<u8>) -> ! {
     runtime.block_on(async {
         let Ok(answers) = tokio::net::UnixStream::from_std(answers) else { gone() };
         let (folders, functions) = (order.folders.clone(), order.functions.clone());
-        let given = Given {
-            folders,
-            functions,
-            counts_each: true,
-            counts_disk: true,
-            has_connections: false,
-            tells_time: false,
-        };
+        let given =
+            Given { folders, functions, counts_each: true, counts_disk: true, connections: None, tells_time: false };
         let remote = Arc::new(Remote::new(vec![asks], None, answers, given, |_| {}));
         let (end, fuel) = live(&remote, &order, &code, Metering::Engine).await;
         remote.tell(&Ask::Ended { end, fuel });

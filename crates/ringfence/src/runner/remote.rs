@@ -90,11 +90,14 @@ impl Lines {
         let Some(parcels) = self.parcels() else { return Ok(()) };
         send(line.get_mut(), &Ask::Line)?;
         match receive(line)? {
-            Told::Parcel(true) => {
-                let line = parcel::take(&*parcels)?.pop().ok_or(io::ErrorKind::InvalidData)?;
-                self.free().push(BufReader::new(line.into()));
-                self.freed.notify_one();
-            }
+            Told::Parcel(true) => match parcel::take(&*parcels)?.pop() {
+                Some(line) => {
+                    self.free().push(BufReader::new(line.into()));
+                    self.freed.notify_one();
+                }
+                // No descriptor was left for it.
+                None => self.may_grow.store(false, Relaxed),
+            },
             Told::Parcel(false) => self.may_grow.store(false, Relaxed),
             _ => gone(),
         }
@@ -127,8 +130,8 @@ pub(super) struct Given {
     pub(super) counts_each: bool,
     /// The same of files that its guest keeps in memory, as they grow.
     pub(super) counts_disk: bool,
-    /// Whether the connections of its guest are passed on to it.
-    pub(super) has_connections: bool,
+    /// How many connections of its guest it takes itself, where they are passed on.
+    pub(super) connections: Option<usize>,
     /// Whether clocks and random bytes, which cannot be denied to its guest, are its own.
     pub(super) tells_time: bool,
 }
@@ -175,7 +178,7 @@ impl Remote {
             functions: given.functions,
             tells_time: given.tells_time,
             owed: Mutex::default(),
-            connections: given.has_connections.then(Connections::default),
+            connections: given.connections.map(Connections::new),
             counts_each: given.counts_each,
             counts_disk: given.counts_disk,
         }
@@ -256,7 +259,11 @@ impl Remote {
     /// The answer to a call on a connection of the runner's own; the call itself where it is on none.
     fn over_a_connection<'a>(&'a self, mut call: Call<'a>) -> Result<Answer<'a>, Call<'a>> {
         let Some(connections) = &self.connections else { return Err(call) };
-        let asked = |socket| connections.or_ask(socket, || self.parcel(&Ask::Connection(socket)));
+        // A guest that is to stop is told so by the supervisor.
+        let asked = |socket| {
+            let may_go_on = self.may_go_on.load(Relaxed);
+            may_go_on.then(|| connections.or_ask(socket, || self.parcel(&Ask::Connection(socket)))).flatten()
+        };
         let result = match call {
             Call::Ready { handle, interest } => {
                 let connection = connections.of(handle).ok_or(call)?;

@@ -226,10 +226,10 @@ impl Desk {
     fn one_more_line(self: &Arc<Self>) -> io::Result<bool> {
         let machine = self.machine.as_ref().filter(|_| self.state().lines < MOST_LINES);
         let Some(Beside { parcels, .. }) = machine else { return Ok(false) };
-        let (ours, theirs) = UnixStream::pair()?;
+        // Where there is no descriptor left it goes on with those it has.
+        let Ok((ours, theirs)) = UnixStream::pair() else { return Ok(false) };
         self.serve(ours)?;
-        parcel::pass(parcels, &[theirs.into()])?;
-        Ok(true)
+        Ok(parcel::pass(parcels, &[theirs.into()]).is_ok())
     }
 
     /// The further command of this number, whose streams go as a parcel.
@@ -258,8 +258,7 @@ impl Desk {
         // A socket of TCP takes nothing before it has a peer, and has no other one afterwards.
         let is_connected = host.call(Call::Send { stream: socket, from: &[] }).now() == Ok(Reply::Count(0));
         let Some(connection) = is_connected.then(|| host.descriptor(socket).ok()).flatten() else { return Ok(false) };
-        parcel::pass(parcels, &[connection])?;
-        Ok(true)
+        Ok(parcel::pass(parcels, &[connection]).is_ok())
     }
 
     /// Answers a call that does not wait, and sees to it that another one is answered.

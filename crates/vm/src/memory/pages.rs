@@ -231,11 +231,7 @@ impl Space {
         if !room(window.end - window.start) {
             return Touch::NoMemory;
         }
-        if is_code(area) && self.machine.takes(Shortcuts::SITES) {
-            let part = |number: u64| ((number - content_start) * PAGE) as usize;
-            let code = &content[part(window.start)..part(window.end).min(content.len())];
-            self.find_sites(code, window.start * PAGE);
-        }
+        let has_sites = is_code(area) && self.machine.takes(Shortcuts::SITES);
         let mut number = window.start;
         while number < window.end {
             let Ok(run) = self.machine.take_frames(window.end - number) else {
@@ -245,6 +241,9 @@ impl Space {
                 let from = ((number - content_start) * PAGE) as usize;
                 let to = (from + ((run.end - run.start) * PAGE) as usize).min(content.len());
                 self.machine.fill(run.clone(), &content[from..to]);
+                if has_sites {
+                    self.rewrite_new(inner, &content[from..to], number * PAGE, run.start);
+                }
             }
             if content.is_empty() {
                 let (start, end) = (backed.start.max(number), backed.end.min(number + (run.end - run.start)));

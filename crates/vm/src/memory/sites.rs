@@ -26,6 +26,7 @@ use rustix::io::Errno;
 
 use self::place::{JUMP, Kind, LENGTH, SYSCALL, Site};
 use super::area::{Area, page};
+use super::space::Inner;
 use super::{Backing, Marks, Placement, Protection, Space};
 use crate::kvm::PAGE;
 use crate::sys::{DESK, SiteCode, site_code};
@@ -153,6 +154,33 @@ impl Space {
         let mut found = self.sites.found();
         let room = (MOST_FOUND as usize).saturating_sub(found.len());
         found.extend(Site::all(code, at).take(room));
+    }
+
+    /// Rewrites the places in code that was just read from its file into a run of pages from `frame` on, to which nothing
+    /// leads yet: whoever else runs in the space cannot be there. Takes them down where that is not possible.
+    pub(super) fn rewrite_new(&self, inner: &Inner, code: &[u8], at: u64, frame: u64) {
+        let is_there = |number: u64| inner.pages.contains_key(&number);
+        let slots = inner.pages.get(&page(TABLE)).filter(|_| (page(TABLE)..page(END)).all(is_there));
+        let Some(slots) = slots.filter(|_| self.sites.get() == Known::OURS) else { return self.find_sites(code, at) };
+        let mut table = [0; MOST as usize * 8];
+        self.machine.read(slots.frame * PAGE, &mut table);
+        let Some(first) = (0..MOST_FOUND).find(|&slot| u64_at(&table, slot as usize * 8) == 0) else { return };
+        for (slot, site) in (first..MOST_FOUND).zip(Site::all(code, at)) {
+            self.write_there(inner, code_at(slot), &site.code(slot));
+            self.write_there(inner, slot_at(slot), &code_at(slot).to_le_bytes());
+            self.machine.write(frame * PAGE + (site.at - at), &Site::rewritten(slot));
+        }
+    }
+
+    /// Writes to pages that are there, two at most; a machine that is used again knows of it.
+    fn write_there(&self, inner: &Inner, at: u64, bytes: &[u8]) {
+        let (first, second) = bytes.split_at(bytes.len().min((PAGE - at % PAGE) as usize));
+        for (at, part) in [(at, first), (at + first.len() as u64, second)] {
+            if let Some(there) = inner.pages.get(&page(at)).filter(|_| !part.is_empty()) {
+                self.machine.write(there.frame * PAGE + at % PAGE, part);
+                self.machine.note_written(page(at), there.frame);
+            }
+        }
     }
 
     /// Whether places were taken down since they were rewritten the last time.

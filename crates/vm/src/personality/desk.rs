@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, TryLockError};
 pub(super) use clerk::Clerk;
 pub(super) use habits::Habits;
 
-use super::process::lock;
+use super::process::{Member, lock};
 use super::thread::{Thread, raw};
 use super::{Answer, Arguments, table};
 use crate::kvm::{Machine, Registers, Shortcuts};
@@ -46,6 +46,7 @@ pub(super) struct Desk {
     machine: Arc<Machine>,
     /// Where its state is in guest memory, to look at.
     place: u64,
+    member: Arc<Member>,
     state: Mutex<State>,
 }
 
@@ -62,6 +63,11 @@ impl Desk {
     /// Whether a call is there.
     fn is_posted(&self) -> bool {
         self.machine.atomic(self.place).is_some_and(|word| word.load(SeqCst) == POSTED)
+    }
+
+    /// Whether the thread sleeps in a call that it makes itself.
+    fn is_asleep(&self) -> bool {
+        self.member.is_asleep.load(SeqCst)
     }
 
     /// The thread is in the guest from here on, or is not any more; waits for an answer that is on its way.
@@ -279,7 +285,8 @@ impl Thread {
         if self.desk.as_ref().is_none_or(|desk| desk.place != place) {
             self.give_desk_up();
             let state = Mutex::new(State { is_inside: false, is_wanted: false, stand_in: self.stand_in() });
-            let desk = Arc::new(Desk { machine: self.world.machine.clone(), place, state });
+            let member = self.member.clone();
+            let desk = Arc::new(Desk { machine: self.world.machine.clone(), place, member, state });
             if !self.world.clerk.take_on(&self.world, desk.clone()) {
                 return;
             }

@@ -84,7 +84,13 @@ impl System {
             }
         };
         let made = system.made.keys().map(|made| made.as_bytes());
-        let parts = system.parts.iter().copied().chain(made).chain([&system.program[..]]).map(|part| Path::new(OsStr::from_bytes(part)));
+        let parts = system
+            .parts
+            .iter()
+            .copied()
+            .chain(made)
+            .chain([&system.program[..]])
+            .map(|part| Path::new(OsStr::from_bytes(part)));
         let above = parts.flat_map(|part| part.ancestors().skip(1)).map(|path| path.as_os_str().as_bytes());
         // Elsewhere than in `/etc` there may be more, which is the hal's.
         let is_ours = |path: &[u8]| covers(b"/etc", path) || covers(PROGRAM.as_bytes(), path);

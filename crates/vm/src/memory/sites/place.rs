@@ -1,7 +1,7 @@
 //! A place in bytes: what it was, what it becomes, and the code of its slot.
 
 use super::super::area::page;
-use super::{BEHIND, CODE, COMPARE_AT, code_at, compare_at, slot_at};
+use super::{BEFORE, BEHIND, CODE, COMPARE_AT, code_at, compare_at, slot_at};
 use crate::words::{u32_at, u64_at};
 
 /// How many bytes of a place are rewritten.
@@ -16,8 +16,22 @@ const GO_BACK: [u8; 3] = [0x41, 0xff, 0xe3];
 pub(super) const JUMP: [u8; 3] = [0xff, 0x24, 0xe5];
 /// What instructions begin with that end in four bytes of their own and may have [`SET_NUMBER`] in the middle.
 const LONG: [u8; 4] = [0x69, 0x81, 0xc7, 0xf7];
-/// What makes of [`SET_NUMBER`] that another register is set: `REX`.
-const PREFIXES: std::ops::RangeInclusive<u8> = 0x40..=0x4f;
+
+/// Whether these seven bytes may hold the beginning of an instruction of which [`SET_NUMBER`] and the number are the end, and which
+/// went well with that number in `eax`: then it has no memory at `%rax` (Intel SDM volume 2, chapter 2).
+fn may_go_on(earlier: &[u8]) -> bool {
+    let &[.., fifth, fourth, third, second, first] = earlier else { return true };
+    let is_rex = |byte: u8| matches!(byte, 0x40..=0x4f);
+    // With four bytes of its own; at `%fs` and `%gs`, at a register of `VEX`, `EVEX` or `XOP`.
+    let has = earlier.iter().any(|byte| LONG.contains(byte) || matches!(byte, 0x64 | 0x65 | 0xc4 | 0x62 | 0x8f));
+    // Sets another register, or has memory at one.
+    let has_other = is_rex(first) || is_rex(second);
+    // Looks at nothing that lies there: `lea`, `nop`, `prefetch`; has `SIB` behind it.
+    let has_address = first == 0x8d || first & 0xc7 == 0x84 || [first, second, third].contains(&0x0f);
+    // Eight bytes of `movabs`, into a register, or between memory and `eax`.
+    let is_wide = is_rex(fifth) && matches!(fourth, 0xb8..=0xbf) || matches!(fourth, 0xa0..=0xa3);
+    has || has_other || has_address || is_wide
+}
 
 /// A place, and what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +57,9 @@ impl Site {
             [0x3d, ..] => Kind::Compared(behind.get(..5)?.to_vec()),
             [0x48, 0x3d, ..] => Kind::Compared(behind.get(..6)?.to_vec()),
             _ => {
-                // Whoever is here with that number has it from there; not by the end of a longer instruction.
-                let (earlier, set) = before.split_at_checked(before.len().checked_sub(5)?)?;
-                let is_longer = earlier.iter().any(|byte| LONG.contains(byte));
-                let is_prefixed = earlier.last().is_some_and(|byte| PREFIXES.contains(byte));
-                let sets = set[0] == SET_NUMBER && u64::from(u32_at(set, 1)) == number;
-                (sets && !is_longer && !is_prefixed).then_some(Kind::Set(number as u32))?
+                let (earlier, set) = before.split_at_checked(BEFORE - 5)?;
+                let sets = set.len() == 5 && set[0] == SET_NUMBER && u64::from(u32_at(set, 1)) == number;
+                (sets && !may_go_on(earlier)).then_some(Kind::Set(number as u32))?
             }
         };
         let at = if let Kind::Set(_) = kind { at - 5 } else { at };
@@ -130,15 +141,24 @@ mod tests {
     use super::*;
     use crate::sys::DESK;
 
+    /// Twelve bytes that end in these.
+    fn behind_nops(last: &[u8]) -> Vec<u8> {
+        [&[0x90; BEFORE][last.len()..], last].concat()
+    }
+
     #[test]
     fn a_place_is_known_from_its_code_and_its_code_from_the_place() {
-        let set = [0x90, 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3];
-        let long = [0x90, 0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0x77];
-        let short = [0x90, 0x90, 0x90, 0x90, 0x31, 0xc0, 0x0f, 0x05, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77];
-        for (bytes, number, at) in [(&set[..], 39, 0x7f_1000), (&long, 0, 0x7f_1005), (&short, 0, 0x7f_1005)] {
-            let found = Site::find(&bytes[..6], &bytes[6..], 0x7f_1005, number).unwrap();
+        let set = [0xb8, 39, 0, 0, 0];
+        let (ret, long, short) = (
+            [0x0f, 0x05, 0xc3],
+            [0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff],
+            [0x0f, 0x05, 0x3d, 0, 0xf0, 0xff, 0xff],
+        );
+        let cases = [(&set[..], &ret[..], 39, 0x7f_1000), (&[], &long, 0, 0x7f_1005), (&[], &short, 0, 0x7f_1005)];
+        for (before, from, number, at) in cases {
+            let found = Site::find(&behind_nops(before), from, 0x7f_1005, number).unwrap();
             assert_eq!(found.at, at);
-            assert_eq!(found.original(), bytes[(found.at + 1 - 0x7f_1000) as usize..][..LENGTH]);
+            assert_eq!(found.original(), [before, from].concat()[..LENGTH]);
             let code = found.code(3);
             assert!(code.len() <= EACH as usize);
             assert_eq!(Site::of(&code), Some(found));
@@ -147,14 +167,36 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_place_is_none() {
-        let (call, set) = ([0x0f, 0x05, 0xc3], [0x90, 0xb8, 39, 0, 0, 0]);
-        assert!(Site::find(&set, &call, 0x1005, 39).is_some());
-        assert_eq!(Site::find(&set, &call, 0x1005, 40), None);
-        // In the middle of a function, as at the end of `mov $39, %r8d`, and of `movl $39, -72(%rsp)`.
-        assert_eq!(Site::find(&set, &call, 0x1006, 39), None);
-        assert_eq!(Site::find(&[0xc7, 0x44, 0x24, 0xb8, 39, 0, 0, 0], &call, 0x1005, 39), None);
-        assert_eq!(Site::find(&set, &[0x0f, 0x05, 0x90], 0x1005, 39), None);
-        // Cut off, and over the end of a page.
+        let (call, set) = ([0x0f, 0x05, 0xc3], [0xb8, 39, 0, 0, 0]);
+        let find = |before: &[u8], number| {
+            let before = behind_nops(&[before, &set].concat());
+            Site::find(&before, &call, 0x1006, number).map(|site| site.at)
+        };
+        // Wherever it is in a function, and whatever is behind it, behind `mov $8, %r10d`, `ret`, `jmp`.
+        for before in [&[][..], &[0x41, 0xba, 8, 0, 0, 0], &[0xc3], &[0xeb, 0x10]] {
+            assert_eq!((find(before, 39), find(before, 40)), (Some(0x1001), None), "{before:x?}");
+        }
+        assert!(Site::find(&behind_nops(&set), &[0x0f, 0x05, 0x89, 0xc2], 0x1006, 39).is_some());
+        let longer: [&[u8]; 13] = [
+            &[0x41],                         // mov $39, %r8d
+            &[0xc7, 0x44, 0x24],             // movl $39, -72(%rsp)
+            &[0x48, 0xbf, 0x56, 0x34, 0x12], // movabs $0x27b8123456, %rdi
+            &[0xa1, 0x56, 0x34, 0x12],       // movabs 0x27b8123456, %eax
+            &[0x8d],                         // lea 39(%rax), %edi
+            &[0x8d, 0x84],                   // lea 39(%rax,%rdi,4), %eax
+            &[0x8b, 0x84],                   // mov 39(%rax,%rdi,4), %eax
+            &[0x41, 0x8b],                   // mov 39(%r8), %edi
+            &[0x64, 0x8b],                   // mov %fs:39(%rax), %edi
+            &[0x0f, 0x1f],                   // nopl 39(%rax)
+            &[0x41, 0x0f, 0x38, 0x00],       // pshufb 39(%r8), %mm7
+            &[0xc4, 0xc1, 0x7a, 0x6f],       // vmovdqu 39(%r8), %xmm7
+            &[0x62, 0xd1, 0x7e, 0x08, 0x6f], // the same of EVEX
+        ];
+        for before in longer {
+            assert_eq!(find(before, 39), None, "{before:x?}");
+        }
+        // Where what is before it cannot be read; cut off, and over the end of a page.
+        assert_eq!(Site::find(&behind_nops(&set)[1..], &call, 0x1005, 39), None);
         assert_eq!(Site::find(&[], &[0x0f, 0x05, 0x48, 0x3d, 0x01], 0x1005, 0), None);
         let compared = [0x0f, 0x05, 0x3d, 0, 0xf0, 0xff, 0xff];
         assert!(Site::find(&[], &compared, 0x1ff9, 0).is_some() && Site::find(&[], &compared, 0x1ffa, 0).is_none());

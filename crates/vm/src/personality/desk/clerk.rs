@@ -17,6 +17,10 @@ use crate::personality::world::World;
 /// How long it looks on after the last call: longer than a program mostly takes until the next one, and not much
 /// longer than it would take to begin again.
 const ATTENTION: Duration = Duration::from_micros(400);
+/// And while everybody sleeps who would call: as long as it takes for what most wait for.
+const NAP: Duration = Duration::from_micros(100);
+/// What a program is spared by an answer, about, and with it the processor it runs on.
+const SPARED: Duration = Duration::from_micros(60);
 /// How often it looks before it looks at the clock.
 const LOOKS: u32 = 64;
 
@@ -26,37 +30,34 @@ pub(in crate::personality) struct Clerk {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Its number, once it runs.
     number: OnceLock<Pid>,
-    /// The processor it keeps away from.
-    avoided: Mutex<Option<usize>>,
+    /// Those of the host it was told to run on.
+    processors: Mutex<Option<CpuSet>>,
     /// It is to look at the desks.
     is_called: AtomicBool,
     /// It does.
     is_awake: AtomicBool,
     is_over: AtomicBool,
-    /// It answered more than one call when it was awake the last time.
+    /// It spared more time than it took when it was awake the last time.
     paid_off: AtomicBool,
-    /// Those of the host it may run on.
-    processors: CpuSet,
-    /// How many there are for the instance.
+    /// How many processors there are for the instance.
     allowed: u32,
 }
 
 impl Clerk {
     /// Nobody yet.
     pub(in crate::personality) fn new(spec: &Spec) -> Clerk {
-        let processors = sched_getaffinity(None).unwrap_or_default();
+        let here = sched_getaffinity(None).map_or(1, |set| set.count());
         let allowed = spec.limits.cores.map_or(u32::MAX, |cores| cores.0 / 1000);
         Clerk {
             desks: Mutex::default(),
             thread: Mutex::default(),
             number: OnceLock::new(),
-            avoided: Mutex::default(),
+            processors: Mutex::default(),
             is_called: AtomicBool::new(false),
             is_awake: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             paid_off: AtomicBool::new(true),
-            allowed: allowed.min(processors.count()),
-            processors,
+            allowed: allowed.min(here),
         }
     }
 
@@ -93,7 +94,7 @@ impl Clerk {
         self.is_awake.load(SeqCst)
     }
 
-    /// Whether there was anything for it to do the last time; at first that is to be expected.
+    /// Whether it was worth its time the last time; at first that is to be expected.
     pub(super) fn paid_off(&self) -> bool {
         self.paid_off.load(SeqCst)
     }
@@ -103,22 +104,28 @@ impl Clerk {
         if !self.is_called.swap(true, SeqCst)
             && let Some(thread) = &*lock(&self.thread)
         {
-            self.keep_away();
-            thread.thread().unpark();
+            match self.keep_away() {
+                true => thread.thread().unpark(),
+                false => self.is_called.store(false, SeqCst),
+            }
         }
     }
 
     /// Keeps it away from the processor of the calling thread: the host wakes a thread gladly where its waker runs, which
-    /// would stand still until there is nothing left to answer.
-    fn keep_away(&self) {
-        let here = sched_getcpu();
-        let mut avoided = lock(&self.avoided);
-        let Some(number) = self.number.get().filter(|_| *avoided != Some(here)) else { return };
-        let mut others = self.processors;
-        others.unset(here);
-        // Where that is refused it may be in the way.
-        let _ = sched_setaffinity(Some(*number), &others);
-        *avoided = Some(here);
+    /// would stand still until there is nothing left to answer. `false` where there is no other.
+    fn keep_away(&self) -> bool {
+        // Whatever the host was told of the program's threads holds for this one.
+        let Ok(mut others) = sched_getaffinity(None) else { return false };
+        others.unset(sched_getcpu());
+        let mut processors = lock(&self.processors);
+        let Some(&number) = self.number.get().filter(|_| *processors != Some(others)) else {
+            return others.count() > 0;
+        };
+        if others.count() == 0 || sched_setaffinity(Some(number), &others).is_err() {
+            return false;
+        }
+        *processors = Some(others);
+        true
     }
 
     /// Ends it, and waits for that.
@@ -139,10 +146,12 @@ impl Clerk {
         for desk in &*lock(&self.desks) {
             desk.open();
         }
-        let (mut last, mut answered) = (Instant::now(), 0_u64);
+        let began = Instant::now();
+        let (mut last, mut answered, mut patience) = (began, 0_u32, ATTENTION);
         let is_wanted = || !(self.is_over.load(SeqCst) || world.control.is_paused() || world.control.is_stopping());
-        while is_wanted() && last.elapsed() < ATTENTION {
+        while is_wanted() && last.elapsed() < patience {
             let desks = lock(&self.desks).clone();
+            patience = if desks.iter().all(|desk| desk.is_asleep()) { NAP } else { ATTENTION };
             for _ in 0..LOOKS {
                 if desks.iter().fold(false, |answered, desk| desk.attend() | answered) {
                     last = Instant::now();
@@ -151,7 +160,7 @@ impl Clerk {
                 std::hint::spin_loop();
             }
         }
-        self.paid_off.store(answered > 1, SeqCst);
+        self.paid_off.store(began.elapsed() < SPARED * answered, SeqCst);
         self.is_awake.store(false, SeqCst);
         self.is_called.store(false, SeqCst);
         for desk in &*lock(&self.desks) {

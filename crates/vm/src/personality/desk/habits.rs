@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 const PLACES: usize = 64;
 /// How many calls of an instance make it likely that its programs come again to wherever they make one.
 const LIVELY: u64 = 16;
-/// A call that follows another one sooner than this is likely to be followed by more.
+/// Calls that follow each other sooner than this are many.
 const SOON: Duration = Duration::from_micros(300);
+/// After how many of them more are likely to follow.
+const MANY: u32 = 3;
 /// How many calls the thread is left alone for after somebody was waited for in vain: the first time, and at most. It
 /// is twice as many each time.
 const PENALTY: u32 = 12;
@@ -18,6 +20,7 @@ pub(in crate::personality) struct Habits {
     /// Places with how often they were come to, by a part of their address.
     places: [(u64, u8); PLACES],
     last: Option<Instant>,
+    in_a_row: u32,
     left_alone: u32,
     penalty: u32,
 }
@@ -32,7 +35,7 @@ fn place_of(at: u64) -> usize {
 
 impl Default for Habits {
     fn default() -> Self {
-        Habits { places: [(0, 0); PLACES], last: None, left_alone: 0, penalty: PENALTY }
+        Habits { places: [(0, 0); PLACES], last: None, in_a_row: 0, left_alone: 0, penalty: PENALTY }
     }
 }
 
@@ -59,15 +62,16 @@ impl Habits {
     }
 
     /// A call is made that could be answered another way. Whether it is worth while to begin with that: more are likely to
-    /// follow, as they did the last time (`paid_off`), or as this one follows another.
+    /// follow, as they did the last time (`paid_off`), or as this one follows others.
     pub(super) fn is_worth_it(&mut self, paid_off: bool) -> bool {
         let now = Instant::now();
         let is_soon = self.last.replace(now).is_some_and(|last| now.duration_since(last) < SOON);
+        self.in_a_row = if is_soon { self.in_a_row.saturating_add(1) } else { 0 };
         if self.left_alone > 0 {
             self.left_alone -= 1;
             return false;
         }
-        paid_off || is_soon
+        paid_off || self.in_a_row >= MANY
     }
 
     /// Somebody who answers was waited for in vain.
@@ -96,7 +100,12 @@ mod tests {
         habits.last = None;
         assert!(!habits.is_worth_it(false));
         // However slow this runs.
-        habits.last = Some(Instant::now() + SOON);
-        assert!(habits.is_worth_it(false));
+        let soon: Vec<bool> = (0..MANY)
+            .map(|_| {
+                habits.last = Some(Instant::now() + SOON);
+                habits.is_worth_it(false)
+            })
+            .collect();
+        assert_eq!(soon, [false, false, true]);
     }
 }
