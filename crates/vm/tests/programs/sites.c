@@ -28,7 +28,7 @@
 #endif
 
 /* Both kinds of places, and what must survive them. `middle` is where the instruction itself was. */
-__asm__(".globl set, middle, compared, behind, flagged, red, other\n"
+__asm__(".globl set, middle, compared, behind, flagged, red, other, led, wide\n"
         ".p2align 4\n"
         "set: mov $110, %eax\n"
         "middle: syscall\n"
@@ -67,14 +67,21 @@ __asm__(".globl set, middle, compared, behind, flagged, red, other\n"
         ".p2align 4; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop\n"
         "other: .byte 0xc7, 0x44, 0x24, 0xb8, 39, 0, 0, 0\n"
         "    syscall\n"
+        "    ret\n"
+        /* The same, with what they did to another register: lea 39(%rax), %edi; movabs $0x27b8123456, %rdi. */
+        "led: .byte 0x8d, 0xb8, 39, 0, 0, 0\n"
+        "    syscall; mov %rdi, %rax\n"
+        "    ret\n"
+        "wide: .byte 0x48, 0xbf, 0x56, 0x34, 0x12, 0xb8, 39, 0, 0, 0\n"
+        "    syscall; mov %rdi, %rax\n"
         "    ret\n");
 extern long set(void), flagged(long), red(void), compared(long, long, long, long);
-extern char middle[], behind[], other[];
+extern char middle[], behind[], other[], led[], wide[];
 
 static long enter(void *at, long rax) {
     long answer;
     __asm__ volatile("lea 1f(%%rip), %%rbx; push %%rbx; jmp *%2; 1:"
-                     : "=a"(answer) : "0"(rax), "r"(at) : "rbx", "rcx", "r11", "memory", "cc");
+                     : "=a"(answer) : "0"(rax), "r"(at) : "rbx", "rcx", "rdi", "r11", "memory", "cc");
     return answer;
 }
 
@@ -162,6 +169,8 @@ int main(int argc, char **argv) {
             if (enter(behind, 1234567) != 1234567) return wrong("behind a call", 0, 1234567);
             if (enter(behind, -5) != 0) return wrong("behind one that failed", 1, 0);
             if (enter(other, SYS_getpid) != getpid()) return wrong("a longer instruction", 0, getpid());
+            if (enter(led, SYS_getpid) != 78) return wrong("the end of lea", 0, 78);
+            if (enter(wide, SYS_getpid) != 0x27b8123456) return wrong("the end of movabs", 0, 0x27b8123456);
         }
         puts("ok");
     } else if (!strcmp(what, "heard")) {
