@@ -102,7 +102,9 @@ fn a_report_counts_calls_and_exits() {
     assert_eq!((of("execve"), of("wait4") >= 3), (3, true), "{activity:?}");
     let all: u64 = activity.calls.iter().map(|call| call.count).sum();
     let exits = |name: &str| activity.exits.iter().find(|exit| exit.name == name).map_or(0, |exit| exit.count);
-    assert_eq!(exits("system call"), all);
-    assert!(exits("page fault") > 0 && activity.exits_total >= all + exits("page fault"), "{activity:?}");
+    // Some may be answered without one.
+    let left = exits("system call");
+    assert!((1..=all).contains(&left), "{activity:?}");
+    assert!(exits("page fault") > 0 && activity.exits_total >= left + exits("page fault"), "{activity:?}");
     assert!(activity.calls.is_sorted_by_key(|call| std::cmp::Reverse(call.count)));
 }

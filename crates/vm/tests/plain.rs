@@ -7,19 +7,33 @@ use std::time::Duration;
 
 use ringfence_isolation::Exit;
 use ringfence_manifest::{Bytes, MountMode};
-use ringfence_runtime::{Plan, ScopedHal, Surroundings};
+use ringfence_runtime::{Plan, Report, ScopedHal, Surroundings};
 use ringfence_vm::Vm;
 use support::{Lab, executor, here};
 
 /// What a capsule prints on a backend without them, and how it ends.
 fn plainly(lab: &Lab) -> (String, Exit) {
+    let report = reported(lab);
+    (String::from_utf8_lossy(report.stdout.as_deref().unwrap_or_default()).trim_end().to_owned(), report.exit)
+}
+
+/// What is reported of it.
+fn reported(lab: &Lab) -> Report {
     let _guard = executor().enter();
     let plain = Vm::plain(executor().handle().clone());
     let plan = Plan::new(&plain, Arc::new(lab.spec.clone()), Duration::ZERO).unwrap();
     let hal = ScopedHal::new(plan.spec().clone(), Surroundings::default()).unwrap();
     let started = plan.build(Arc::new(hal)).unwrap().start().unwrap();
-    let report = executor().block_on(started.supervision);
-    (String::from_utf8_lossy(report.stdout.as_deref().unwrap_or_default()).trim_end().to_owned(), report.exit)
+    executor().block_on(started.supervision)
+}
+
+#[test]
+fn without_them_each_call_is_an_exit() {
+    let Some(lab) = Lab::shell("for i in 1 2 3; do /bin/busybox true; done") else { return };
+    let activity = reported(&lab).activity.unwrap();
+    let calls: u64 = activity.calls.iter().map(|call| call.count).sum();
+    let exits = activity.exits.iter().find(|exit| exit.name == "system call").map_or(0, |exit| exit.count);
+    assert_eq!(exits, calls);
 }
 
 #[test]
