@@ -49,7 +49,7 @@ pub(super) struct Connections {
 }
 
 /// Whose a socket is.
-pub(super) enum Whose {
+enum Whose {
     /// The supervisor's so far: nothing has gone over it.
     Unasked,
     /// The supervisor's, and stays that.

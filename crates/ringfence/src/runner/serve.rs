@@ -198,7 +198,7 @@ impl Desk {
                 return Ok(Word::Nothing);
             }
             Ask::Capture => Told::Parcel(self.capture()?),
-            Ask::Connection(socket) => Told::Parcel(self.connection(socket)?),
+            Ask::Connection(socket) => Told::Parcel(self.connection(socket)),
             Ask::Captured(word) => {
                 if let Some(Beside { captures, .. }) = &self.machine {
                     captures.end(word);
@@ -251,14 +251,14 @@ impl Desk {
     }
 
     /// Whether there is a connection behind a handle that may be the runner's, too; it goes as a parcel.
-    fn connection(&self, socket: Handle) -> io::Result<bool> {
+    fn connection(&self, socket: Handle) -> bool {
         let machine = self.machine.as_ref().filter(|machine| machine.shares_connections);
-        let Some(Beside { parcels, .. }) = machine else { return Ok(false) };
+        let Some(Beside { parcels, .. }) = machine else { return false };
         let host = &self.known.host;
         // A socket of TCP takes nothing before it has a peer, and has no other one afterwards.
         let is_connected = host.call(Call::Send { stream: socket, from: &[] }).now() == Ok(Reply::Count(0));
-        let Some(connection) = is_connected.then(|| host.descriptor(socket).ok()).flatten() else { return Ok(false) };
-        Ok(parcel::pass(parcels, &[connection]).is_ok())
+        let connection = is_connected.then(|| host.descriptor(socket).ok()).flatten();
+        connection.is_some_and(|connection| parcel::pass(parcels, &[connection]).is_ok())
     }
 
     /// Answers a call that does not wait, and sees to it that another one is answered.

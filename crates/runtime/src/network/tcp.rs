@@ -269,8 +269,8 @@ impl TcpSocket {
         }
         let ended = sockopt::socket_error(&self.descriptor).and_then(|pending| pending);
         *state = if ended.is_ok() { State::Connected } else { State::Closed };
-        if let (State::Connected, Ok(peer)) = (&*state, rustix::net::getpeername(&self.descriptor))
-            && let Some(peer) = peer
+        if ended.is_ok()
+            && let Ok(Some(peer)) = rustix::net::getpeername(&self.descriptor)
         {
             // The kernel takes it for one that connects until it is asked again: `connect(2)`, EISCONN.
             let _ = rustix::net::connect(&self.descriptor, &peer);

@@ -48,9 +48,11 @@ pub(super) fn add_bit_counting(cpuid: &mut CpuId) {
 
 /// Leaf 2 of CPUID: ask leaf 4 for caches.
 const SEE_LEAF_4: u8 = 0xff;
-/// Descriptors of caches in leaf 2, by what leaf 4 says of them (type and level), each with its size in KiB, from the
+/// What leaf 4 says that a cache is for, and at which level.
+type Cache = (u32, u32);
+/// Descriptors of caches in leaf 2, by what leaf 4 says of them, each with its size in KiB, from the
 /// smallest on: Intel SDM volume 2, table 3-12. Those of one kind that the lists of programs have.
-const DESCRIPTORS: [((u32, u32), &[(u32, u8)]); 4] = [
+const DESCRIPTORS: [(Cache, &[(u32, u8)]); 4] = [
     ((1, 1), &[(8, 0x0a), (16, 0x0d), (24, 0x0e), (32, 0x2c)]),
     ((2, 1), &[(8, 0x06), (16, 0x08), (32, 0x30)]),
     ((3, 2), &[(128, 0x79), (256, 0x7a), (512, 0x7b), (1 << 10, 0x7c), (2 << 10, 0x7d)]),
@@ -73,7 +75,7 @@ const DESCRIPTORS: [((u32, u32), &[(u32, u8)]); 4] = [
 /// C library asks for each property of each cache at every program's start, and where leaf 2 leads on it goes through
 /// leaf 4 from its beginning each time, 37 times CPUID in all. Each is an exit. Leaf 4 stays as it is.
 pub(super) fn name_caches(cpuid: &mut CpuId) {
-    let caches: Vec<((u32, u32), u32)> = cpuid
+    let caches: Vec<(Cache, u32)> = cpuid
         .as_slice()
         .iter()
         .filter(|leaf| leaf.function == 4 && leaf.eax & 0x1f != 0)
@@ -141,7 +143,7 @@ mod tests {
     }
 
     /// Leaf 2 where it is this and leaf 4 tells of caches: type and level, ways, sets.
-    fn named(second: [u32; 4], caches: &[((u32, u32), u32, u32)]) -> [u32; 4] {
+    fn named(second: [u32; 4], caches: &[(Cache, u32, u32)]) -> [u32; 4] {
         let caches = caches.iter().enumerate().map(|(index, ((kind, level), ways, sets))| {
             leaf(4, index as u32, [level << 5 | kind, (ways - 1) << 22 | 63, sets - 1, 0])
         });

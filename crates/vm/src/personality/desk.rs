@@ -46,6 +46,7 @@ pub(super) struct Desk {
     machine: Arc<Machine>,
     /// Where its state is in guest memory, to look at.
     place: u64,
+    /// What is seen of the thread.
     member: Arc<Member>,
     state: Mutex<State>,
 }
