@@ -303,8 +303,9 @@ int main(int argc, char **argv) {
         if (code == MAP_FAILED) return wrong("mmap", errno, 0);
         code += from - page;
         long (*copy)(long, long, long, long) = (long (*)(long, long, long, long))code;
-        /* A jump is what it is at once, where there was room for one. */
-        const char *found = (unsigned char)code[behind - 2 - (char *)compared] == 0xff ? "rewritten" : "plain";
+        /* A jump is what it is at once, but where libraries have all the slots for such places. */
+        int is_full = ((volatile uint64_t *)TABLE)[440] != 0;
+        const char *found = is_full || (unsigned char)code[behind - 2 - (char *)compared] == 0xff ? "rewritten" : "plain";
         for (int i = 0; i < OFTEN; i++) if (copy(SYS_getpid, 0, 0, 0) != getpid()) return wrong("a copy", 0, getpid());
         if (write(pipes[1], "x", 1) != 1 || pthread_join(other_thread, 0) != 0 || read(pipes[0], &byte, 1) != 1) return 1;
         puts(found);
