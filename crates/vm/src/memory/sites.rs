@@ -8,9 +8,9 @@
 //!
 //! Seven bytes of one page that hold whole instructions become one, which changes neither the stack nor anything but
 //! what `syscall` changes. Bytes in the middle at which an instruction began are none that a program may execute, and
-//! what was meant there is known: [`Space::is_call`], [`Space::landing`]. So that no thread is just there, places are
-//! rewritten while a space has one thread: those that are plain from their bytes as soon as the code is read from its
-//! file, others when a call was made there.
+//! what was meant there is known: [`Space::is_call`], [`Space::landing`]. So that no thread is just there, places
+//! that are plain from their bytes are rewritten as the code is read from its file, before anything leads to it; where there is
+//! no room for that yet, and others when a call was made there, while a space has one thread.
 //!
 //! The slots and their code are in pages that the program can read but not change, and everything about places is read from
 //! there, so that `fork(2)` and snapshots have it with the rest. Before a program gets these addresses for anything
