@@ -34,10 +34,7 @@ impl Connection {
 
     /// Answers `Call::Ready`. Within a Tokio runtime.
     pub(super) fn ready(self: Arc<Self>, interest: Interest) -> Answer<'static> {
-        match self.0.is_ready(interest) {
-            Ok(false) => Answer::Later(Box::pin(async move { self.0.wait(interest).await.map(|()| Reply::Done) })),
-            other => Answer::Now(other.map(|_| Reply::Done)),
-        }
+        Answer::Later(Box::pin(async move { self.0.wait(interest).await.map(|()| Reply::Done) }))
     }
 }
 

@@ -76,10 +76,7 @@ impl Descriptor {
     }
 
     /// Whether an operation would make progress now, if only by failing: `poll(2)` without waiting.
-    ///
-    /// # Errors
-    /// What `poll(2)` says.
-    pub fn is_ready(&self, interest: Interest) -> Result<bool, ErrorCode> {
+    pub(super) fn is_ready(&self, interest: Interest) -> Result<bool, ErrorCode> {
         let flags = match interest {
             Interest::Readable => PollFlags::IN,
             Interest::Writable => PollFlags::OUT,

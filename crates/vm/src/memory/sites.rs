@@ -130,6 +130,11 @@ pub(super) fn is_code(area: &Area) -> bool {
     is_executed && matches!(area.backing, Backing::File(..))
 }
 
+/// Whether all of these pages are there.
+fn has_pages(inner: &Inner) -> bool {
+    (page(TABLE)..page(END)).all(|number| inner.pages.contains_key(&number))
+}
+
 /// Whether a range has to do with these pages.
 pub(crate) fn concerns_sites(range: &Range<u64>) -> bool {
     range.start < END && TABLE < range.end
@@ -146,7 +151,7 @@ impl Space {
         self.read(from, &mut before).ok()?;
         self.read(at, &mut bytes).ok()?;
         let site = Site::find(&before, &bytes, at, number)?;
-        self.put(&[site], MOST)
+        self.put([site], MOST)
     }
 
     /// Takes down the places in code that was just read from a file, and is not in anybody's way yet.
@@ -159,27 +164,10 @@ impl Space {
     /// Rewrites the places in code that was just read from its file into a run of pages from `frame` on, to which nothing
     /// leads yet: whoever else runs in the space cannot be there. Takes them down where that is not possible.
     pub(super) fn rewrite_new(&self, inner: &Inner, code: &[u8], at: u64, frame: u64) {
-        let is_there = |number: u64| inner.pages.contains_key(&number);
-        let slots = inner.pages.get(&page(TABLE)).filter(|_| (page(TABLE)..page(END)).all(is_there));
-        let Some(slots) = slots.filter(|_| self.sites.get() == Known::OURS) else { return self.find_sites(code, at) };
-        let mut table = [0; MOST as usize * 8];
-        self.machine.read(slots.frame * PAGE, &mut table);
-        let Some(first) = (0..MOST_FOUND).find(|&slot| u64_at(&table, slot as usize * 8) == 0) else { return };
-        for (slot, site) in (first..MOST_FOUND).zip(Site::all(code, at)) {
-            self.write_there(inner, code_at(slot), &site.code(slot));
-            self.write_there(inner, slot_at(slot), &code_at(slot).to_le_bytes());
-            self.machine.write(frame * PAGE + (site.at - at), &Site::rewritten(slot));
-        }
-    }
-
-    /// Writes to pages that are there, two at most; a machine that is used again knows of it.
-    fn write_there(&self, inner: &Inner, at: u64, bytes: &[u8]) {
-        let (first, second) = bytes.split_at(bytes.len().min((PAGE - at % PAGE) as usize));
-        for (at, part) in [(at, first), (at + first.len() as u64, second)] {
-            if let Some(there) = inner.pages.get(&page(at)).filter(|_| !part.is_empty()) {
-                self.machine.write(there.frame * PAGE + at % PAGE, part);
-                self.machine.note_written(page(at), there.frame);
-            }
+        let rewrite = |site: &Site, jump: &[u8]| self.machine.write(frame * PAGE + (site.at - at), jump);
+        if self.sites.get() != Known::OURS || self.give_slots(inner, Site::all(code, at), MOST_FOUND, rewrite).is_none()
+        {
+            self.find_sites(code, at);
         }
     }
 
@@ -201,34 +189,42 @@ impl Space {
                 && self.read(site.at, &mut bytes).is_ok()
                 && bytes[..] == site.original()
         };
-        if is_sole {
-            let sites: Vec<Site> = found.into_iter().filter(is_there).collect();
+        let mut sites = found.into_iter().filter(is_there).peekable();
+        if is_sole && sites.peek().is_some() {
             // Without them everything goes on as before.
-            let _ = self.put(&sites, MOST_FOUND);
+            let _ = self.put(sites, MOST_FOUND);
         }
     }
 
-    /// Makes the code for places, which are there, and rewrites them, as far as there are slots below `most`.
-    fn put(&self, sites: &[Site], most: u64) -> Option<()> {
-        if sites.is_empty() {
-            return None;
-        }
+    /// Rewrites places, which are there, as far as there are slots below `most`.
+    fn put(&self, sites: impl IntoIterator<Item = Site>, most: u64) -> Option<()> {
         if !self.has_sites() {
             self.make_pages().ok()?;
         }
+        let sites: Vec<Site> = sites.into_iter().collect();
+        let inner = self.inner();
+        self.give_slots(&inner, sites.into_iter(), most, |site, jump| self.write_there(&inner, site.at, jump))
+    }
+
+    /// Gives places slots below `most`, as far as there are any, with the code for them, and has the jump to it written where
+    /// each is. `None` when not all of the pages for that are there.
+    fn give_slots(
+        &self,
+        inner: &Inner,
+        sites: impl Iterator<Item = Site>,
+        most: u64,
+        rewrite: impl Fn(&Site, &[u8]),
+    ) -> Option<()> {
+        let table_page = inner.pages.get(&page(TABLE)).filter(|_| has_pages(inner))?;
         let mut table = [0; MOST as usize * 8];
-        self.read(TABLE, &mut table).ok()?;
-        let first = (0..most).find(|&slot| u64_at(&table, slot as usize * 8) == 0)?;
-        let (mut code, mut pointers) = (Vec::new(), Vec::new());
-        let slots: Vec<(&Site, u64)> = sites.iter().zip(first..most).collect();
-        for (site, slot) in &slots {
-            code.resize((slot - first) as usize * EACH as usize, 0);
-            code.extend(site.code(*slot));
-            pointers.extend(code_at(*slot).to_le_bytes());
+        self.machine.read(table_page.frame * PAGE, &mut table);
+        let free = (0..most).skip_while(|&slot| u64_at(&table, slot as usize * 8) != 0);
+        for (slot, site) in free.zip(sites) {
+            self.write_there(inner, code_at(slot), &site.code(slot));
+            self.write_there(inner, slot_at(slot), &code_at(slot).to_le_bytes());
+            rewrite(&site, &Site::rewritten(slot));
         }
-        self.write_down(code_at(first), &code).ok()?;
-        self.write_down(slot_at(first), &pointers).ok()?;
-        slots.iter().try_for_each(|(site, slot)| self.write_down(site.at, &Site::rewritten(*slot)).ok())
+        Some(())
     }
 
     /// The area that holds an address, if it is code that is mapped from a file, privately, to read and execute.
@@ -249,9 +245,13 @@ impl Space {
         for (range, protection) in PAGES {
             self.map(Placement::Free(range.start), range.end - range.start, protection, Backing::Anonymous)?;
         }
-        self.write_down(CODE, site_code().code)?;
-        // It is touched with the first call.
-        self.write_down(DESK, &CLOSED.to_le_bytes())?;
+        self.populate(TABLE, END - TABLE);
+        let inner = self.inner();
+        if !has_pages(&inner) {
+            return Err(Errno::NOMEM);
+        }
+        self.write_there(&inner, CODE, site_code().code);
+        self.write_there(&inner, DESK, &CLOSED.to_le_bytes());
         self.sites.set(Known::OURS);
         Ok(())
     }
@@ -316,16 +316,15 @@ impl Space {
         code == made
     }
 
-    /// Writes where the program cannot; a machine that is used again knows of it.
-    fn write_down(&self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
-        self.install(at, bytes)?;
-        let inner = self.inner();
-        for number in page(at)..=page(at + bytes.len() as u64 - 1) {
-            if let Some(page) = inner.pages.get(&number) {
-                self.machine.note_written(number, page.frame);
+    /// Writes where the program cannot, to pages that are there, two at most; a machine that is used again knows of it.
+    fn write_there(&self, inner: &Inner, at: u64, bytes: &[u8]) {
+        let (first, second) = bytes.split_at(bytes.len().min((PAGE - at % PAGE) as usize));
+        for (at, part) in [(at, first), (at + first.len() as u64, second)] {
+            if let Some(there) = inner.pages.get(&page(at)).filter(|_| !part.is_empty()) {
+                self.machine.write(there.frame * PAGE + at % PAGE, part);
+                self.machine.note_written(page(at), there.frame);
             }
         }
-        Ok(())
     }
 
     /// The place that jumps through the slot which these bytes name, with the slot.
@@ -434,8 +433,7 @@ impl Space {
             let is_there =
                 || self.code_around(site.at).is_some() && self.site_at(site.at) == Some((site.clone(), slot));
             if is_within && is_there() {
-                // It was read there a moment ago.
-                let _ = self.write_down(site.at, &site.original());
+                self.write_there(&self.inner(), site.at, &site.original());
             }
         }
     }

@@ -215,7 +215,13 @@ impl Thread {
             // It waited in vain: there was no processor for who answers.
             POSTED if was_attended && self.desk.is_some() => self.habits.was_in_vain(),
             REFUSED => self.open_desk(&space),
-            CLOSED if quick::may_be(number) && self.is_worth_it() && self.has_clerk(&space) => self.take_desk(&space),
+            CLOSED
+                if quick::may_be(number)
+                    && self.habits.is_worth_it(self.world.clerk.paid_off())
+                    && self.has_clerk(&space) =>
+            {
+                self.take_desk(&space);
+            }
             _ => {}
         }
         None
@@ -268,12 +274,6 @@ impl Thread {
             (None, Ok(space)) => close(&space),
             (None, Err(_)) => {}
         }
-    }
-
-    /// Whether it is worth while to have calls answered.
-    fn is_worth_it(&mut self) -> bool {
-        let paid_off = self.world.clerk.paid_off();
-        self.habits.is_worth_it(paid_off)
     }
 
     /// Whether there may be somebody who answers.

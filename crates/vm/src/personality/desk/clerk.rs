@@ -30,7 +30,7 @@ pub(in crate::personality) struct Clerk {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Its number, once it runs.
     number: OnceLock<Pid>,
-    /// Those of the host it was told to run on.
+    /// The processors of the host it was told to run on.
     processors: Mutex<Option<CpuSet>>,
     /// It is to look at the desks.
     is_called: AtomicBool,
