@@ -105,7 +105,9 @@ fn heading(spec: &Spec, verdict: &str, style: Style) -> String {
     let painted = if verdict == "would run" { style.good(verdict) } else { style.bad(verdict) };
     let name = format!("{}{version}", spec.capsule.name);
     let program = visible(&spec.program.path.to_string_lossy());
-    format!("{} at level {}: {painted}\n  {program}\n", style.title(name), spec.isolation.level)
+    let words: Vec<_> = spec.isolation.seccomp.words().collect();
+    let calls = if words.is_empty() { String::new() } else { format!("  seccomp: {}\n", words.join(", ")) };
+    format!("{} at level {}: {painted}\n  {program}\n{calls}", style.title(name), spec.isolation.level)
 }
 
 fn section(title: &str, table: Table, style: Style) -> String {

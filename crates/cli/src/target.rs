@@ -24,6 +24,9 @@ pub(crate) struct Target {
     /// Refuse to run unless this guarantee is held
     #[arg(long, value_name = "GUARANTEE", help_heading = "Isolation")]
     require: Vec<String>,
+    /// Let through the system calls of a profile (strict, default, permissive), or these, and no others
+    #[arg(long, value_name = "PROFILE|CALLS", help_heading = "Isolation")]
+    seccomp: Option<String>,
 
     /// Grant a permission: fs.read,fs.list=/data, net.connect=example.com:443, clock=false
     #[arg(long, value_name = "PERMISSION=VALUE", help_heading = "Permissions")]
@@ -86,6 +89,7 @@ impl Target {
             level: self.level,
             minimum: self.minimum,
             require: self.require,
+            seccomp: self.seccomp,
             cwd: self.cwd,
         };
         Ok(load.overrides(overrides).args(self.args))

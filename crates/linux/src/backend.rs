@@ -174,7 +174,12 @@ impl Linux {
         };
         // Who ends with more open than is allowed shows that the limit tripped.
         let end = if asks && spec.limits.open_files.is_some() { End::Asked } else { End::Free };
-        let mut profile = default_profile(metadata(spec, &tree), network, end);
+        let mut profile = default_profile(metadata(spec, &tree), network, end).with(&spec.isolation.seccomp);
+        let inner = match talks {
+            Talks::Alone => Some(alone_profile()),
+            _ => profile.without_others(&spec.isolation.seccomp),
+        };
+        let inner = inner.as_ref().map(compile);
         if spec.permissions.learn {
             profile = profile.asking(learn::numbers());
         }
@@ -184,7 +189,6 @@ impl Linux {
         }
         let filter = compile(&profile);
         let opening = if asks { Opening::new(spec) } else { None };
-        let alone = (talks == Talks::Alone).then(|| compile(&alone_profile()));
         let mut resources = resources(spec);
         if let Some(memory) = spec.limits.memory
             && talks == Talks::Alone
@@ -194,7 +198,7 @@ impl Linux {
         }
         let profile = self.facts().apparmor.as_ref().and_then(|apparmor| apparmor.profile.as_ref());
         let profile = profile.cloned();
-        let confinement = Confinement { landlock, filter, alone, profile, asks, counts, opening };
+        let confinement = Confinement { landlock, filter, inner, profile, asks, counts, opening };
         Ok(Recipe {
             clone_flags: clone_flags(self.facts().privilege),
             identity,

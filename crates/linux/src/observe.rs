@@ -30,8 +30,16 @@ impl Observation {
         // It may have been entered after the clone.
         self.look_at("net", &[G::NetworkConfined]);
         if let Some(why) = unconfined(&self.read("status")) {
-            self.missing
-                .push((&[G::MemoryIsolated, G::OwnAddressSpace, G::FilesystemConfined, G::NetworkConfined], why));
+            self.missing.push((
+                &[
+                    G::MemoryIsolated,
+                    G::OwnAddressSpace,
+                    G::FilesystemConfined,
+                    G::NetworkConfined,
+                    G::SystemCallsConfined,
+                ],
+                why,
+            ));
         }
         if !cgroup.holds(&self.read("cgroup")) {
             let by_cgroup = &[G::MemoryLimit, G::CpuTimeLimit, G::CoresLimit, G::ProcessesLimit, G::OpenFilesLimit];

@@ -14,9 +14,11 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
     let mut enforcement = Enforcement::new();
     for &guarantee in Guarantee::ALL {
         let held = match guarantee {
-            G::MemoryIsolated | G::OwnAddressSpace => {
-                Held::by("a process of its own; seccomp without ptrace and process_vm_*")
-            }
+            G::MemoryIsolated | G::OwnAddressSpace => Held::by(match spec.isolation.seccomp.lets_through("ptrace") {
+                false => "a process of its own; seccomp without ptrace and process_vm_*",
+                true => "a process of its own, which sees no others than those of its place",
+            }),
+            G::SystemCallsConfined => Held::by("seccomp"),
             G::FilesystemConfined => files(facts),
             G::NetworkConfined => match &facts.notify {
                 _ if !network::is_granted(&spec.permissions.network) => {

@@ -77,6 +77,7 @@ impl Raw {
     pub(crate) fn into_texts(self) -> Vec<Written<String>> {
         match self.value {
             RawValue::List(items) => items.into_iter().filter_map(Raw::into_text).collect(),
+            RawValue::Text(value) => vec![Written { value, place: self.place }],
             _ => Vec::new(),
         }
     }

@@ -41,6 +41,7 @@ guarantees! {
     FilesystemConfined = "filesystem-confined", "reaches the files its manifest grants and no others";
     NetworkConfined = "network-confined", "reaches the addresses its manifest grants and no others";
     EnvironmentConfined = "environment-confined", "sees no variable of the host";
+    SystemCallsConfined = "system-calls-confined", "makes the system calls its profile lets through and no others";
     ProcessesHidden = "processes-hidden", "sees and signals no process of the host";
     KillWorks = "kill-works", "can be stopped at any moment, in guest code and in host calls";
     NothingLeft = "nothing-left", "leaves nothing open or running when it ends";

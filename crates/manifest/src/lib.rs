@@ -30,6 +30,7 @@ pub mod section;
 mod shape;
 mod spec;
 mod suggestion;
+mod system_calls;
 mod text;
 mod units;
 mod written;
@@ -48,6 +49,7 @@ pub use spec::{
     Identity, Isolation, Kind, Limits, Mount, MountMode, Point, Program, Session, Spec, Stdio, StreamIn, StreamOut,
     WindowSize,
 };
+pub use system_calls::SystemCalls;
 pub use text::visible;
 pub use units::{BitRate, Bytes, Cores, QuantityError, read_duration};
 pub use written::{Place, Written};

@@ -26,6 +26,8 @@ pub struct Overrides {
     pub minimum: Option<String>,
     /// `--require own-kernel,own-address-space`
     pub require: Vec<String>,
+    /// `--seccomp strict`, `--seccomp execve,exit_group,read,write`
+    pub seccomp: Option<String>,
     /// `--cwd /data`
     pub cwd: Option<String>,
 }
@@ -45,7 +47,7 @@ impl Manifest {
 /// Applies the flags; what is wrong with them is reported and left out.
 pub(crate) fn apply(manifest: &Manifest, overrides: &Overrides, problems: &mut Problems<'_>) -> Manifest {
     // Every flag has its field here: a new one does not compile until it is applied.
-    let Overrides { allow, mount, env, limit, level, minimum, require, cwd } = overrides;
+    let Overrides { allow, mount, env, limit, level, minimum, require, seccomp, cwd } = overrides;
     let mut manifest = manifest.clone();
     for text in allow {
         manifest.permissions.grant_flag(text, &flag("--allow", text), problems);
@@ -56,7 +58,8 @@ pub(crate) fn apply(manifest: &Manifest, overrides: &Overrides, problems: &mut P
     for text in limit {
         manifest.limits.set_flag(text, &flag("--limit", text), problems);
     }
-    for (name, flag_name, text) in [("level", "--level", level), ("minimum", "--minimum", minimum)] {
+    let alone = [("level", "--level", level), ("minimum", "--minimum", minimum), ("seccomp", "--seccomp", seccomp)];
+    for (name, flag_name, text) in alone {
         if let Some(text) = text {
             manifest.isolation.set_flag(name, text, flag(flag_name, text), problems);
         }

@@ -60,13 +60,18 @@ impl Manifest {
         let (limits, defaults) = manifest.limits.with_defaults();
         let stdio = manifest.stdio(surroundings, &mut problems);
         level::check(&manifest, &mut problems);
+        manifest.isolation.check(&mut problems);
         problems.finish(Some(()))?;
 
         let mut require = limits.guarantees();
         require.extend(Guarantee::ALWAYS);
         require.extend(manifest.isolation.require.iter().map(|guarantee| guarantee.value));
+        let seccomp = manifest.isolation.system_calls();
+        if seccomp.is_narrow() {
+            require.insert(Guarantee::SystemCallsConfined);
+        }
         let level = level::choose(&manifest, &require, &surroundings.levels)?;
-        let isolation = Isolation { level, require };
+        let isolation = Isolation { level, require, seccomp };
         let root = root::resolve(&capsule, level, &permissions.files, &mounts, surroundings)?;
         let session = Session::default();
         Ok(Spec {

@@ -74,6 +74,10 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::Texts(pattern) => json!({ "type": "array", "items": of_text(*pattern) }),
         Shape::Word(vocabulary) => of_words(vocabulary),
         Shape::Words(vocabulary) => json!({ "type": "array", "items": of_words(vocabulary) }),
+        Shape::WordOrWords(vocabulary) => {
+            let words = of_words(vocabulary);
+            json!({ "anyOf": [words, { "type": "array", "items": words }] })
+        }
         Shape::Quantity(Quantity { pattern, number, .. }) => match number {
             Some(number) => {
                 json!({ "anyOf": [{ "type": number, "minimum": 0 }, { "type": "string", "pattern": pattern }, { "const": "none" }] })

@@ -40,6 +40,8 @@ pub(crate) enum Shape {
     Word(&'static Vocabulary),
     /// A list of words of a vocabulary.
     Words(&'static Vocabulary),
+    /// A word of a vocabulary, or a list of such.
+    WordOrWords(&'static Vocabulary),
     /// A number, or a text with a number and its unit.
     Quantity(&'static Quantity),
     /// A table of texts, or a list of names.
@@ -58,6 +60,9 @@ pub(crate) struct Vocabulary {
     pub(crate) words: fn() -> Vec<&'static str>,
 }
 
+/// How many words are listed where a wrong one was written.
+const MOST_LISTED: usize = 64;
+
 /// Numbers of one sort.
 pub(crate) struct Quantity {
     /// `a size such as "64 MiB"`.
@@ -75,12 +80,14 @@ impl Shape {
             (Shape::Text(_) | Shape::TextOr(_), RawValue::Text(_)) => true,
             (Shape::Boolean, RawValue::Boolean(_)) => true,
             (Shape::Quantity(_), RawValue::Text(_) | RawValue::Integer(_) | RawValue::Float(_)) => true,
-            (Shape::Word(vocabulary), RawValue::Text(word)) => vocabulary.check(word, &[], raw, problems),
+            (Shape::Word(vocabulary) | Shape::WordOrWords(vocabulary), RawValue::Text(word)) => {
+                vocabulary.check(word, &[], raw, problems)
+            }
             (Shape::WordOr(vocabulary, keys), RawValue::Text(word)) => vocabulary.check(word, keys, raw, problems),
             (Shape::Texts(_) | Shape::Variables, RawValue::List(items)) => {
                 all_texts(name, items, problems, |_, _, _| true)
             }
-            (Shape::Words(vocabulary), RawValue::List(items)) => {
+            (Shape::Words(vocabulary) | Shape::WordOrWords(vocabulary), RawValue::List(items)) => {
                 all_texts(name, items, problems, |word, raw, problems| vocabulary.check(word, &[], raw, problems))
             }
             (Shape::Variables, RawValue::Table(table)) => {
@@ -118,7 +125,7 @@ impl Shape {
             Shape::Text(_) => "a text",
             Shape::Boolean => "`true` or `false`",
             Shape::Texts(_) | Shape::Words(_) => "a list of texts",
-            Shape::Word(vocabulary) => vocabulary.what,
+            Shape::Word(vocabulary) | Shape::WordOrWords(vocabulary) => vocabulary.what,
             Shape::Quantity(quantity) => quantity.what,
             Shape::Variables => "a table of texts or a list of names",
             Shape::TextOr(_) => "a text or a table",
@@ -148,14 +155,16 @@ impl Vocabulary {
         let known = words.contains(&word);
         if !known {
             let help = match closest(word, words.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                // Nobody reads them all.
+                None if words.len() > MOST_LISTED => None,
                 None => {
                     let tables = keys.iter().map(|key| format!("`{{ {} = {} }}`", key.name, string("…")));
                     let all: Vec<_> = words.iter().map(|word| (*word).to_owned()).chain(tables).collect();
-                    format!("write one of {}", all.join(", "))
+                    Some(format!("write one of {}", all.join(", ")))
                 }
             };
-            problems.report(&raw.place, format!("{} is not {}", quoted(word), self.what), Some(help));
+            problems.report(&raw.place, format!("{} is not {}", quoted(word), self.what), help);
         }
         known
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{BitRate, Bytes, Cores, Guarantee, Level, Permissions};
+use crate::{BitRate, Bytes, Cores, Guarantee, Level, Permissions, SystemCalls};
 
 /// Everything a backend needs to know about one capsule. Complete, checked and absolute: nothing
 /// after resolution reads the manifest, a default or the host's environment again.
@@ -152,6 +152,8 @@ pub struct Isolation {
     /// What must be enforced or the run is refused: what was asked for by name, what every capsule
     /// is promised, and what its limits need.
     pub require: BTreeSet<Guarantee>,
+    /// Which system calls a Linux program may make.
+    pub seccomp: SystemCalls,
 }
 
 /// A folder or file of the host in the capsule's tree.

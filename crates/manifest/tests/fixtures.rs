@@ -46,6 +46,7 @@ fn read_flags(flags: &str) -> (Overrides, Vec<String>) {
             "--level" => overrides.level = Some(value),
             "--minimum" => overrides.minimum = Some(value),
             "--require" => overrides.require.push(value),
+            "--seccomp" => overrides.seccomp = Some(value),
             "--cwd" => overrides.cwd = Some(value),
             flag => panic!("there is no flag {flag}"),
         }

@@ -149,6 +149,12 @@ impl Load {
         self
     }
 
+    /// `strict`, `execve,exit_group,read,write`
+    pub fn seccomp(mut self, words: impl Into<String>) -> Self {
+        self.overrides.seccomp = Some(words.into());
+        self
+    }
+
     /// Arguments for the program, after those of the manifest.
     pub fn args<T: Into<String>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));

@@ -19,7 +19,7 @@ pub(crate) fn spec(root: &Path) -> Spec {
             args: vec!["--once".into()],
             working_directory: "/".into(),
         },
-        isolation: Isolation { level: Level::Wasm, require: BTreeSet::new() },
+        isolation: Isolation { level: Level::Wasm, require: BTreeSet::new(), seccomp: Default::default() },
         permissions: Permissions::default(),
         mounts: Vec::new(),
         environment: BTreeMap::from([("LOG".to_owned(), "info".to_owned())]),

@@ -28,6 +28,7 @@ pub(crate) fn promise(spec: &Spec, software: bool, unconfined: &str) -> Enforcem
             }
             G::NetworkConfined => Held::by("scoped hal: net.* rules on every address; no other way out"),
             G::EnvironmentConfined => Held::by("an environment of its own, on its first stack"),
+            G::SystemCallsConfined => Held::by("the personality serves no others"),
             G::ProcessesHidden => Held::by("the personality has its own processes only"),
             G::KillWorks => Held::by("every processor is kicked out of the guest, every wait ends"),
             G::NothingLeft => Held::by("the virtual machine is closed, its threads have ended"),

@@ -294,6 +294,7 @@ fn promise(spec: &Spec) -> Enforcement {
             G::FilesystemConfined => Held::by("scoped hal: path resolution and fs.* rules"),
             G::NetworkConfined => Held::by("scoped hal: net.* rules on pinned addresses"),
             G::EnvironmentConfined => Held::by("scoped hal: its own environment"),
+            G::SystemCallsConfined => Held::by("WebAssembly makes none"),
             G::ProcessesHidden => Held::by("WASI has no processes"),
             G::KillWorks => Held::by("epoch interruption, and host calls that can be dropped"),
             G::NothingLeft => Held::by("one task owns the store; handles close with it"),

@@ -18,6 +18,8 @@ mod pty;
 #[cfg(feature = "wasm")]
 mod run;
 mod sandbox;
+#[cfg(feature = "sandbox")]
+mod seccomp;
 #[cfg(feature = "wasm")]
 mod signals;
 mod snapshot;

@@ -112,7 +112,7 @@ fn what_stays_one_process_has_its_limit_on_memory_without_a_cgroup_too() {
         let mut resources = ready.recipe.resources.iter();
         (
             resources.find(|(resource, _)| *resource == Resource::Data).map(|(_, limit)| limit.maximum),
-            ready.recipe.confinement.alone.is_some(),
+            ready.recipe.confinement.inner.is_some(),
         )
     };
     assert_eq!(data(Talks::Alone), (Some(Some(1 << 20)), true));

@@ -3,6 +3,7 @@
 use std::ffi::{CString, NulError};
 
 use ringfence_manifest::Spec;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::apparmor::Profile;
@@ -10,7 +11,7 @@ use crate::landlock::Grant;
 use crate::namespaces::Identity;
 use crate::network::Opening;
 use crate::seccomp::Filter;
-use crate::sys::{RulesetAttributes, Strings};
+use crate::sys::{self, RulesetAttributes, Strings};
 use crate::tree::Plan;
 
 /// Everything that is known before an instance is built.
@@ -30,8 +31,9 @@ pub(crate) struct Recipe {
 pub(crate) struct Confinement {
     pub(crate) landlock: Option<(RulesetAttributes, usize, Vec<Grant>)>,
     pub(crate) filter: Filter,
-    /// What the program itself gets beside it, where it is to stay one process with memory of its own.
-    pub(crate) alone: Option<Filter>,
+    /// What the program itself gets beside it: where it is to stay one process with memory of its own, or may make fewer
+    /// system calls.
+    pub(crate) inner: Option<Filter>,
     /// Where AppArmor is asked for the profile of programs, if it has one.
     pub(crate) profile: Option<Profile>,
     /// Whether the filter asks the supervisor.
@@ -40,6 +42,13 @@ pub(crate) struct Confinement {
     pub(crate) counts: bool,
     /// What else leads to the supervisor, in a network namespace of its own only.
     pub(crate) opening: Option<Opening>,
+}
+
+impl Confinement {
+    /// Puts up what is there for the program itself, last before it begins. Allocates nothing.
+    pub(super) fn close(&self) -> Result<(), Errno> {
+        self.inner.as_ref().map_or(Ok(()), |filter| sys::seccomp_filter(filter))
+    }
 }
 
 /// What `execve(2)` takes.

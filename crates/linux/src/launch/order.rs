@@ -196,6 +196,9 @@ fn words(line: &OwnedFd) -> Result<Words, Errno> {
 /// Becomes the first of the paths that is there; returns when there is none, or it cannot be executed.
 fn execute(launch: &Launch<'_>, ordered: &mut Ordered) -> Errno {
     let Ordered { paths, arguments, settings } = ordered;
+    if let Err(errno) = launch.recipe.confinement.close() {
+        return errno;
+    }
     let own = settings.iter().nth(ENVIRONMENT).is_some_and(|text| !text.is_empty());
     let mut last = Errno::NOENT;
     for path in paths.iter() {

@@ -55,9 +55,7 @@ pub(super) fn become_ready(launch: &Launch<'_>) -> Result<(), (Step, Errno)> {
 
 fn execute(launch: &Launch<'_>) -> Errno {
     let arguments = &launch.recipe.arguments;
-    if let Some(filter) = &launch.recipe.confinement.alone
-        && let Err(errno) = sys::seccomp_filter(filter)
-    {
+    if let Err(errno) = launch.recipe.confinement.close() {
         return errno;
     }
     sys::execve(&launch.recipe.tree.program, &arguments.arguments, &arguments.environment)

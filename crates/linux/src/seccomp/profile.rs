@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use ringfence_manifest::SystemCalls;
+use syscalls::Sysno;
+
 use super::numbers::{ALLOWED, FORBIDDEN, MAKES, METADATA, OPENS, SETS_MODE, SYSTEM_CALLS_WITH_TESTS};
 use super::program::{Rule, Test};
 
@@ -133,6 +136,24 @@ impl Network {
 }
 
 impl Profile {
+    /// The same, and what these let through beyond the profile `default`.
+    pub(crate) fn with(mut self, calls: &SystemCalls) -> Self {
+        let additions = calls.additions().filter_map(|name| name.parse::<Sysno>().ok());
+        self.rules.extend(additions.map(|call| (call.id() as u32, Rule::Allow)));
+        self
+    }
+
+    /// What stands beside it for the program itself where these let through less: what neither asks nor fails already.
+    pub(crate) fn without_others(&self, calls: &SystemCalls) -> Option<Profile> {
+        let is_barred = |&(&number, rule): &(&u32, &Rule)| {
+            let name = Sysno::new(number as usize).map(|call| call.name());
+            !matches!(rule, Rule::Fail(_)) && !name.is_some_and(|name| calls.lets_through(name))
+        };
+        let rules: BTreeMap<_, _> =
+            self.rules.iter().filter(is_barred).map(|(&number, _)| (number, PERMISSION)).collect();
+        (!rules.is_empty()).then_some(Profile { rules, otherwise: Rule::Allow })
+    }
+
     /// The same, but the supervisor is asked whenever content of a file is to be had without reading it: when it is
     /// mapped, and when one file is made of another's blocks.
     pub(crate) fn asking_about_mappings(mut self) -> Self {

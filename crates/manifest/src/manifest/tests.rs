@@ -7,7 +7,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::section::Stream;
-use crate::{BitRate, Bytes, Cores, Guarantee, Kind, Level, MountMode, Permission, RuleError};
+use crate::{BitRate, Bytes, Cores, Guarantee, Kind, Level, MountMode, Permission, RuleError, SystemCalls};
 
 fn parsed(text: &str) -> Manifest {
     Manifest::parse("capsule.toml", text).unwrap_or_else(|error| panic!("{error}"))
@@ -208,8 +208,9 @@ prop_compose! {
         level in proptest::option::of(written(proptest::option::of(select(&Level::ALL)))),
         minimum in proptest::option::of(written(select(&Level::ALL))),
         require in vec(written(select(Guarantee::ALL)), 0..3),
+        seccomp in vec(written(select(SystemCalls::vocabulary()).prop_map(String::from)), 0..3),
     ) -> Isolation {
-        Isolation { level, minimum, require }
+        Isolation { level, minimum, require, seccomp }
     }
 }
 

@@ -141,6 +141,7 @@ proptest! {
             level: flags.first().cloned(),
             minimum: flags.first().cloned(),
             require: flags.clone(),
+            seccomp: flags.first().cloned(),
             cwd: flags.first().cloned(),
         };
         if let Err(error) = manifest().with(&overrides) {

@@ -4,9 +4,9 @@ use crate::diagnostic::Problems;
 use crate::document::{Raw, RawValue};
 use crate::section::{Fields, Section};
 use crate::shape::{Key, Shape, Vocabulary};
-use crate::text::{list, string};
+use crate::text::{list, quoted, string};
 use crate::written::Written;
-use crate::{Guarantee, Level};
+use crate::{Guarantee, Level, SystemCalls};
 
 pub(crate) static SECTION: Section = Section {
     name: "isolation",
@@ -15,6 +15,11 @@ pub(crate) static SECTION: Section = Section {
         Key::optional("level", Shape::Word(&LEVELS_OR_AUTO), "the level, or `auto` for the weakest that will do"),
         Key::optional("minimum", Shape::Word(&LEVELS), "never a level below this one"),
         Key::optional("require", Shape::Words(&GUARANTEES), "what must be enforced, or nothing runs"),
+        Key::optional(
+            "seccomp",
+            Shape::WordOrWords(&CALLS),
+            "a profile of system calls, or a list of profiles and calls",
+        ),
     ],
     rest: None,
 };
@@ -30,6 +35,9 @@ static LEVELS_OR_AUTO: Vocabulary = Vocabulary {
 static GUARANTEES: Vocabulary =
     Vocabulary { what: "a guarantee", words: || Guarantee::ALL.iter().map(|guarantee| guarantee.name()).collect() };
 
+static CALLS: Vocabulary =
+    Vocabulary { what: "`strict`, `default`, `permissive` or a system call of Linux", words: SystemCalls::vocabulary };
+
 const AUTO: &str = "auto";
 
 /// `[isolation]`
@@ -41,12 +49,14 @@ pub struct Isolation {
     pub minimum: Option<Written<Level>>,
     /// What must be enforced.
     pub require: Vec<Written<Guarantee>>,
+    /// Which system calls a program may make: profiles, and calls by name. Empty for the profile `default`.
+    pub seccomp: Vec<Written<String>>,
 }
 
 impl Isolation {
     pub(crate) fn read(mut fields: Fields) -> Self {
         let mut isolation = Isolation::default();
-        for name in ["level", "minimum", "require"] {
+        for name in ["level", "minimum", "require", "seccomp"] {
             if let Some(raw) = fields.take(name) {
                 isolation.set(name, raw);
             }
@@ -61,6 +71,7 @@ impl Isolation {
             "minimum" => {
                 self.minimum = raw.into_text().and_then(|word| Some(word.with(Level::from_name(&word.value)?)))
             }
+            "seccomp" => self.seccomp = raw.into_texts(),
             _ => {
                 for word in raw.into_texts() {
                     if let Some(guarantee) = Guarantee::from_name(&word.value) {
@@ -76,13 +87,32 @@ impl Isolation {
         let Some(key) = SECTION.key(name) else { return };
         let items = |words: &str| words.split(',').map(|word| Raw::text(word.trim(), place.clone())).collect();
         let value = match key.shape {
-            Shape::Words(_) => RawValue::List(items(text)),
+            Shape::Words(_) | Shape::WordOrWords(_) => RawValue::List(items(text)),
             _ => RawValue::Text(text.to_owned()),
         };
         let raw = Raw { value, place: place.clone() };
         if key.shape.check(name, &raw, problems) {
             self.set(name, raw);
         }
+    }
+
+    /// Reports a list under which no program runs.
+    pub(crate) fn check(&self, problems: &mut Problems<'_>) {
+        for word in self.seccomp.iter().filter(|word| SystemCalls::is_out_of_reach(&word.value)) {
+            let message = format!("{} is let through by no profile: the walls rest on that", quoted(&word.value));
+            problems.report(&word.place, message, Some("leave it out".into()));
+        }
+        let calls = self.system_calls();
+        let missing: Vec<_> = SystemCalls::NEEDED.into_iter().filter(|call| !calls.lets_through(call)).collect();
+        if let Some(first) = self.seccomp.first().filter(|_| !missing.is_empty()) {
+            let message = format!("no program begins and ends without {}", missing.join(" and "));
+            problems.report(&first.place, message, Some("add it to the list, or the profile `strict`".into()));
+        }
+    }
+
+    /// Which system calls a program may make.
+    pub(crate) fn system_calls(&self) -> SystemCalls {
+        SystemCalls::of(self.seccomp.iter().map(|word| word.value.clone()))
     }
 
     pub(crate) fn write(&self, toml: &mut String) {
@@ -99,6 +129,10 @@ impl Isolation {
         if !self.require.is_empty() {
             let names = self.require.iter().map(|guarantee| string(guarantee.value.name()));
             toml.push_str(&format!("require = {}\n", list(names)));
+        }
+        if !self.seccomp.is_empty() {
+            let words = self.seccomp.iter().map(|word| string(&word.value));
+            toml.push_str(&format!("seccomp = {}\n", list(words)));
         }
     }
 }

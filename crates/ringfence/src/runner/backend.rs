@@ -109,7 +109,11 @@ pub(super) fn carrier_spec(spec: &Spec, runner: PathBuf, own: Own, threads: u64)
     Spec {
         capsule: spec.capsule.clone(),
         program: Program { kind: Kind::Linux, path: runner, args: vec![RUNNER.into()], working_directory: "/".into() },
-        isolation: Isolation { level: Level::Sandbox, require: Guarantee::ALWAYS.iter().copied().collect() },
+        isolation: Isolation {
+            level: Level::Sandbox,
+            require: Guarantee::ALWAYS.iter().copied().collect(),
+            seccomp: Default::default(),
+        },
         permissions: Permissions { clock: true, random: true, ..Permissions::default() },
         mounts: Vec::new(),
         environment: BTreeMap::new(),

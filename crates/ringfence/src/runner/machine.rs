@@ -242,6 +242,7 @@ impl Ready {
             mounts: mounts.iter().map(|mount| mount.at.clone()).collect(),
             rules: rules.map(|(name, permission)| (name, permissions.texts(permission))).collect(),
             learn: permissions.learn,
+            seccomp: self.spec.isolation.seccomp.words().map(str::to_owned).collect(),
             terminal: self.spec.session.terminal.map(|size| (size.rows, size.columns)),
             error_apart: self.spec.stdio.stderr != StreamOut::Inherit,
             limits: Counted {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use ringfence_isolation::{BuildError, CallError, Exit, Instance, Level, LostReason, Stop, Then, Trap};
 use ringfence_manifest::{
     Bytes, Identity, Isolation, Kind, Limits, Mount, MountMode, PathRule, Permission, Permissions, Point, Program,
-    Session, Spec, Stdio, StreamIn, StreamOut, WindowSize,
+    Session, Spec, Stdio, StreamIn, StreamOut, SystemCalls, WindowSize,
 };
 use ringfence_vm::Vm;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -265,7 +265,11 @@ fn spec(order: &MachineOrder) -> Option<Spec> {
             args: order.args.clone(),
             working_directory: order.working_directory.clone(),
         },
-        isolation: Isolation { level: Level::MicroVm, require: Default::default() },
+        isolation: Isolation {
+            level: Level::MicroVm,
+            require: Default::default(),
+            seccomp: SystemCalls::of(order.seccomp.iter().cloned()),
+        },
         permissions,
         mounts: order.mounts.iter().map(mount).collect(),
         environment: order.environment.iter().cloned().collect(),

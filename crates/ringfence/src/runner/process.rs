@@ -115,7 +115,7 @@ fn spec(order: &Order) -> Spec {
             args: Vec::new(),
             working_directory: order.working_directory.clone(),
         },
-        isolation: Isolation { level: Level::Wasm, require: Default::default() },
+        isolation: Isolation { level: Level::Wasm, require: Default::default(), seccomp: Default::default() },
         permissions: Permissions::default(),
         mounts: Vec::new(),
         environment: Default::default(),

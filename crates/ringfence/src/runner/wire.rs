@@ -243,6 +243,8 @@ pub(super) struct MachineOrder {
     /// The rules of the permissions of these names. What they grant is the host's to say.
     pub(super) rules: Vec<(String, Vec<String>)>,
     pub(super) learn: bool,
+    /// Which system calls it may make, as in a manifest.
+    pub(super) seccomp: Vec<String>,
     /// The lines and columns of its terminal, if it has one, and whether standard error leads elsewhere.
     pub(super) terminal: Option<(u16, u16)>,
     pub(super) error_apart: bool,

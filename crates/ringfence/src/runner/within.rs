@@ -41,7 +41,7 @@ pub(super) fn machine_spec(spec: &Spec, runner: PathBuf) -> Spec {
     machine.program.args = vec![RUNNER.into(), IN_MACHINE.into()];
     let require: BTreeSet<Guarantee> =
         spec.isolation.require.iter().copied().filter(|guarantee| AROUND.contains(guarantee)).collect();
-    machine.isolation = Isolation { level: Level::MicroVm, require };
+    machine.isolation = Isolation { level: Level::MicroVm, require, seccomp: Default::default() };
     machine
 }
 

@@ -203,7 +203,7 @@ fn spec(place: &Path) -> Spec {
             args: Vec::new(),
             working_directory: "/".into(),
         },
-        isolation: Isolation { level: Level::Wasm, require: BTreeSet::new() },
+        isolation: Isolation { level: Level::Wasm, require: BTreeSet::new(), seccomp: Default::default() },
         permissions: Permissions {
             files: FilePermissions {
                 read: rules(&["/work", "/shown"]),

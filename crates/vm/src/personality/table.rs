@@ -6,6 +6,7 @@ mod absent;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ringfence_isolation::{Served, SystemCall};
+use ringfence_manifest::SystemCalls;
 use rustix::io::Errno;
 
 use self::absent::{ABSENT, PARTLY};
@@ -46,8 +47,32 @@ pub(super) fn serve(thread: &mut Thread, number: u64, arguments: Arguments) -> A
     // Linux looks at the lower half of the register.
     let number = number as u32 as usize;
     thread.world.control.counts().calls[number.min(NUMBERS)].fetch_add(1, Relaxed);
+    if let Some(why) = thread.world.barred.as_ref().and_then(|barred| barred.get(number)) {
+        return Err(why);
+    }
     let service = SERVICES.get(number).copied().flatten();
     service.map_or(Err(Errno::NOSYS), |service| service(thread, arguments))
+}
+
+/// The calls that are served and that a program may not make.
+pub(super) struct Barred([bool; NUMBERS]);
+
+impl Barred {
+    /// All that `calls` does not let through; `None` where that is nothing.
+    pub(super) fn of(calls: &SystemCalls) -> Option<Self> {
+        let mut barred = [false; NUMBERS];
+        for (number, name, _) in NAMES.iter().filter(|_| calls.is_narrow()) {
+            barred[*number] = !calls.lets_through(name);
+        }
+        barred.contains(&true).then_some(Barred(barred))
+    }
+
+    /// What a call of that number fails with, as at level `sandbox`: libraries that are told that one is not there have
+    /// another way.
+    fn get(&self, number: usize) -> Option<Errno> {
+        const WITH_ANOTHER_WAY: [usize; 2] = [libc::SYS_clone3 as usize, libc::SYS_openat2 as usize];
+        self.0.get(number)?.then_some(if WITH_ANOTHER_WAY.contains(&number) { Errno::NOSYS } else { Errno::PERM })
+    }
 }
 
 /// The name of a call: `None` for a number that Linux does not have.

@@ -26,6 +26,7 @@ use super::segments::Segments;
 use super::semaphores::Semaphores;
 use super::shared::Shared;
 use super::socket::{Names, Queues};
+use super::table::Barred;
 use super::terminal::{Terminal, Terminals};
 use super::{MOST_THREADS, THREADS_AT_ONCE, errno};
 use crate::control::Control;
@@ -87,6 +88,8 @@ pub(crate) struct World {
     /// Who watches files and folders.
     pub(super) watchers: Watchers,
     pub(super) terminals: Terminals,
+    /// The calls that are there and not let through.
+    pub(super) barred: Option<Barred>,
     /// Who answers calls of threads that are in the guest.
     pub(super) clerk: Clerk,
     /// The one that is the user's.
@@ -145,6 +148,7 @@ impl World {
         let vdso = counter.and_then(|kilohertz| Vdso::new(&machine, &*host, kilohertz));
         let rest = Rest::new(spec.session.capture_at);
         let clerk = Clerk::new(&spec);
+        let barred = Barred::of(&spec.isolation.seccomp);
         let scratch = Scratch::new(&spec, &machine, &control, now);
         let left = Mutex::new((0, Kept::new(machine.clone())));
         Arc::new(World {
@@ -175,6 +179,7 @@ impl World {
             owners: Owners::default(),
             watchers: Watchers::default(),
             terminals,
+            barred,
             clerk,
             console,
             localhost: OnceLock::new(),

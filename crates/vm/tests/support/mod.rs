@@ -60,7 +60,11 @@ impl Lab {
                 args: Vec::new(),
                 working_directory: "/".into(),
             },
-            isolation: Isolation { level: Level::MicroVm, require: Guarantee::ALWAYS.iter().copied().collect() },
+            isolation: Isolation {
+                level: Level::MicroVm,
+                require: Guarantee::ALWAYS.iter().copied().collect(),
+                seccomp: Default::default(),
+            },
             permissions: Permissions { clock: true, random: true, ..Permissions::default() },
             mounts: Vec::new(),
             environment: BTreeMap::new(),

@@ -13,6 +13,26 @@ use crate::lab::{Lab, Ran, eventually};
 use crate::pty::Pty;
 
 #[test]
+fn a_command_makes_no_other_system_calls_than_the_program() {
+    for (lab, level) in labs() {
+        if lab.is_without("python3") {
+            return;
+        }
+        let script = "import os; print(os.memfd_create('x'))";
+        let begin =
+            |name: &str, profile: &str| Running::shell(&lab, name, &["--level", level, "--seccomp", profile], "true");
+        let (narrow, plain) = (begin("narrow", "strict"), begin("plain", "default"));
+        let ran = lab.ringfence(&["exec", "narrow", "python3", "-c", script]).exits(1);
+        assert!(ran.stderr.contains("PermissionError"), "{level}: {}", ran.stderr);
+        lab.ringfence(&["exec", "plain", "python3", "-c", script]).exits(0);
+        for mut running in [narrow, plain] {
+            drop(running.stdin.take());
+            running.end().exits(5);
+        }
+    }
+}
+
+#[test]
 fn a_command_has_the_streams_and_the_status_of_who_asks() {
     for (lab, level) in labs() {
         let mut running = Running::shell(

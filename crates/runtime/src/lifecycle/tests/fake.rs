@@ -25,7 +25,11 @@ pub(super) fn spec(limits: Limits) -> Spec {
             args: Vec::new(),
             working_directory: "/".into(),
         },
-        isolation: Isolation { level: Level::Wasm, require: Guarantee::ALWAYS.iter().copied().collect() },
+        isolation: Isolation {
+            level: Level::Wasm,
+            require: Guarantee::ALWAYS.iter().copied().collect(),
+            seccomp: Default::default(),
+        },
         permissions: Permissions::default(),
         mounts: Vec::new(),
         environment: BTreeMap::new(),
