@@ -33,13 +33,18 @@ fn sockets_outlive_those_who_sent_to_them() {
 }
 
 #[test]
+fn what_is_copied_between_pipes_arrives_as_it_was_written() {
+    end(&["copied"]);
+}
+
+#[test]
 fn what_is_told_once_is_told_once() {
     end(&["once"]);
 }
 
 #[test]
 fn what_is_listed_is_there_and_processors_are_those_there_are() {
-    end(&["processors", "small"]);
+    end(&["processors", "small", "old"]);
     for folder in ["/tmp", "/data"] {
         let Some(mut lab) = Lab::compiled("linux.c", &["listed"]) else { return };
         lab.spec.program.working_directory = folder.into();

@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::open::{Kind, Open};
+use super::pipe::Pipe;
 use super::reading::{MOST, held, offset, parts};
 use super::socket::message::{gather, scatter};
 use super::thread::Thread;
@@ -72,15 +73,7 @@ pub(super) fn splice(thread: &mut Thread, [from, from_at, to, to_at, length, fla
     let at_once = flags & NONBLOCK != 0;
     // What is read from a pipe is gone: no more than there is room for.
     let length = match &to.kind {
-        Kind::Writer(pipe) => {
-            let full = || Some(pipe.left()).filter(|&left| left > 0 || !pipe.has_readers());
-            let room = match full() {
-                Some(room) => room,
-                None if at_once => return Err(Errno::AGAIN),
-                None => thread.wait(&[&pipe.bell], None, full)?,
-            };
-            length.min(room.max(1) as u64)
-        }
+        Kind::Writer(pipe) => length.min(room(thread, pipe, at_once)? as u64),
         _ => thread.may_write(&to, target, length)?,
     };
     let content = read(thread, &from, start, length, at_once)?;
@@ -120,17 +113,30 @@ pub(super) fn tee(thread: &mut Thread, [from, to, length, flags, ..]: Arguments)
     if std::sync::Arc::ptr_eq(source, target) {
         return Err(Errno::INVAL);
     }
-    let length = usize::try_from(length).unwrap_or(usize::MAX).min(MOST as usize).min(target.left().max(1));
-    let content = match (source.peek(length), flags & NONBLOCK != 0 || from.is_nonblocking()) {
-        (Some(content), _) => content,
-        (None, true) => return Err(Errno::AGAIN),
-        (None, false) => thread.wait(&[&source.bell], None, || source.peek(length))?,
-    };
-    if content.is_empty() {
-        return Ok(0);
+    let at_once = flags & NONBLOCK != 0;
+    // Both ends wait for something to be there before there has to be room for it.
+    match source.peek(1) {
+        Some(content) if content.is_empty() => return Ok(0),
+        Some(_) => {}
+        None if at_once || from.is_nonblocking() => return Err(Errno::AGAIN),
+        None => drop(thread.wait(&[&source.bell], None, || source.peek(1))?),
     }
+    let room = room(thread, target, at_once || to.is_nonblocking())?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX).min(MOST as usize).min(room);
+    let Some(content) = source.peek(length).filter(|content| !content.is_empty()) else { return Ok(0) };
     let _held = held(thread, &to, content.len())?;
-    target.write(thread, &content, flags & NONBLOCK != 0 || to.is_nonblocking()).map(|count| count as u64)
+    target.write(thread, &content, at_once || to.is_nonblocking()).map(|count| count as u64)
+}
+
+/// How much a pipe has room for, at least a byte; waits until it has any. Who writes to one without readers is told so.
+fn room(thread: &Thread, pipe: &Pipe, at_once: bool) -> Result<usize, Errno> {
+    let left = || Some(pipe.left()).filter(|&left| left > 0 || !pipe.has_readers());
+    let room = match left() {
+        Some(room) => room,
+        None if at_once => return Err(Errno::AGAIN),
+        None => thread.wait(&[&pipe.bell], None, left)?,
+    };
+    Ok(room.max(1))
 }
 
 /// `vmsplice(2)`

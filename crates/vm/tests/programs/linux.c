@@ -20,6 +20,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -301,6 +302,65 @@ static void small(void) {
     MUST(waitpid(child, &status, 0) == child && status == 0);
 }
 
+static void *reads_records(void *end) {
+    long record[2];
+    for (long each = 0; each < 20000; each++) {
+        MUST(read((int)(long)end, record, sizeof record) == sizeof record && record[0] == each && record[1] == ~each);
+    }
+    return NULL;
+}
+
+static void *copies(void *ends) {
+    int *at = ends, none = open("/dev/null", O_WRONLY);
+    for (long left = 20000 * 16; left > 0;) {
+        long copied = tee(at[0], at[1], 1 << 30, 0);
+        MUST(copied > 0);
+        for (long rest = copied; rest > 0;) {
+            long gone = splice(at[0], NULL, none, NULL, rest, 0);
+            MUST(gone > 0);
+            rest -= gone;
+        }
+        left -= copied;
+    }
+    return NULL;
+}
+
+/* What is copied to a full pipe waits for room, and is not cut to pieces. */
+static void copied(void) {
+    int from[2], to[2];
+    pthread_t reader, copier;
+    MUST(pipe(from) == 0 && pipe(to) == 0 && fcntl(to[1], F_SETPIPE_SZ, 4096) == 4096);
+    int ends[2] = {from[0], to[1]};
+    pthread_create(&copier, NULL, copies, ends);
+    pthread_create(&reader, NULL, reads_records, (void *)(long)to[0]);
+    for (long each = 0; each < 20000; each++) {
+        long record[2] = {each, ~each};
+        MUST(write(from[1], record, sizeof record) == sizeof record);
+    }
+    pthread_join(copier, NULL);
+    pthread_join(reader, NULL);
+    MUST(tee(from[0], to[1], 1, SPLICE_F_NONBLOCK) == -1 && errno == EAGAIN);
+    close(from[1]);
+    MUST(tee(from[0], to[1], 1, 0) == 0);
+}
+
+/* Settings of a terminal as System V had them: the lower halves. */
+static void old(void) {
+    struct { unsigned short input, output, control, local; unsigned char line, characters[8]; } given, now;
+    struct termios before, after;
+    int master = posix_openpt(O_RDWR | O_NOCTTY), terminal;
+    MUST(grantpt(master) == 0 && unlockpt(master) == 0 && (terminal = open(ptsname(master), O_RDWR | O_NOCTTY)) >= 0);
+    MUST(tcgetattr(terminal, &before) == 0 && ioctl(terminal, TCGETA, &given) == 0);
+    MUST(given.input == (before.c_iflag & 0xffff) && given.output == (before.c_oflag & 0xffff));
+    MUST(given.control == (before.c_cflag & 0xffff) && given.local == (before.c_lflag & 0xffff));
+    MUST(memcmp(given.characters, before.c_cc, 8) == 0);
+    given.local &= ~ECHO;
+    given.characters[VINTR] = 5;
+    MUST(ioctl(terminal, TCSETAF, &given) == 0 && ioctl(terminal, TCGETA, &now) == 0);
+    MUST(tcgetattr(terminal, &after) == 0 && now.local == given.local && after.c_cc[VINTR] == 5);
+    MUST(after.c_lflag == (before.c_lflag & ~ECHO) && after.c_iflag == before.c_iflag && after.c_cc[VSUSP] == before.c_cc[VSUSP]);
+}
+
 int main(int count, char **words) {
     const char *word = count > 1 ? words[1] : "";
     if (!strcmp(word, "vectors")) vectors();
@@ -315,6 +375,8 @@ int main(int count, char **words) {
     else if (!strcmp(word, "listed")) listed();
     else if (!strcmp(word, "processors")) processors();
     else if (!strcmp(word, "small")) small();
+    else if (!strcmp(word, "copied")) copied();
+    else if (!strcmp(word, "old")) old();
     else return 99;
     printf("ok %s\n", word);
     return 0;

@@ -21,6 +21,27 @@ const TIOCSPTLCK: u64 = 0x4004_5431;
 const TIOCGPTLCK: u64 = 0x8004_5439;
 const TIOCGPTPEER: u64 = 0x5441;
 
+/// The bytes of `struct termio`, which System V had: four flags of two bytes, the line discipline, eight characters.
+const OLD: usize = 18;
+/// Its parts, without the last byte that says nothing: where each is there, where in `struct termios`, and how long.
+const PARTS_OF_OLD: [(usize, usize, usize); 5] = [(0, 0, 2), (2, 4, 2), (4, 8, 2), (6, 12, 2), (8, 16, 9)];
+
+/// Settings as a `struct termio`.
+fn old(settings: &[u8; LONG]) -> [u8; OLD] {
+    let mut old = [0; OLD];
+    for (there, here, length) in PARTS_OF_OLD {
+        old[there..there + length].copy_from_slice(&settings[here..here + length]);
+    }
+    old
+}
+
+/// What a `struct termio` says; the rest stays.
+fn set_old(settings: &mut [u8; LONG], old: &[u8; OLD]) {
+    for (there, here, length) in PARTS_OF_OLD {
+        settings[here..here + length].copy_from_slice(&old[there..there + length]);
+    }
+}
+
 /// `ioctl(2)` of a terminal, at either end; `ENOTTY` for what is none of its.
 pub(in super::super) fn ioctl(thread: &mut Thread, open: &Arc<Open>, request: u64, at: u64) -> Answer {
     let (terminal, is_master) = match &open.kind {
@@ -46,6 +67,21 @@ pub(in super::super) fn ioctl(thread: &mut Thread, open: &Arc<Open>, request: u6
                 terminal.check_front(thread, libc::SIGTTOU)?;
             }
             terminal.set(&bytes[..length], matches!(request, libc::TCSETSF | TCSETSF2));
+            Ok(0)
+        }
+        libc::TCGETA => {
+            let bytes = lock(&terminal.state).settings.bytes();
+            space.write(at, &old(&bytes)).map(|()| 0)
+        }
+        libc::TCSETA | libc::TCSETAW | libc::TCSETAF => {
+            let mut given = [0; OLD];
+            space.read(at, &mut given)?;
+            if !is_master {
+                terminal.check_front(thread, libc::SIGTTOU)?;
+            }
+            let mut bytes = lock(&terminal.state).settings.bytes();
+            set_old(&mut bytes, &given);
+            terminal.set(&bytes[..SHORT], request == libc::TCSETAF);
             Ok(0)
         }
         libc::TIOCGWINSZ => {
