@@ -106,7 +106,11 @@ fn heading(spec: &Spec, verdict: &str, style: Style) -> String {
     let name = format!("{}{version}", spec.capsule.name);
     let program = visible(&spec.program.path.to_string_lossy());
     let words: Vec<_> = spec.isolation.seccomp.words().collect();
-    let calls = if words.is_empty() { String::new() } else { format!("  seccomp: {}\n", words.join(", ")) };
+    let calls = if words.is_empty() || spec.program.kind != ringfence::manifest::Kind::Linux {
+        String::new()
+    } else {
+        format!("  seccomp: {}\n", words.join(", "))
+    };
     format!("{} at level {}: {painted}\n  {program}\n{calls}", style.title(name), spec.isolation.level)
 }
 

@@ -26,7 +26,7 @@ const CALLS: &[c_long] = numbers!(
         SYS_fadvise64 SYS_fallocate SYS_fchmod SYS_fchmodat SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_fdatasync
         SYS_fgetxattr SYS_flistxattr SYS_fremovexattr SYS_fsetxattr SYS_fstat SYS_fsync SYS_ftruncate SYS_getdents64
         SYS_getxattr SYS_lgetxattr SYS_linkat SYS_listxattr SYS_llistxattr SYS_lremovexattr SYS_lsetxattr
-        SYS_mkdirat SYS_mknodat SYS_msync SYS_newfstatat SYS_openat SYS_openat2 SYS_pread64 SYS_preadv SYS_preadv2
+        SYS_mkdirat SYS_mknodat SYS_msync SYS_name_to_handle_at SYS_newfstatat SYS_openat SYS_openat2 SYS_pread64 SYS_preadv SYS_preadv2
         SYS_pwrite64 SYS_pwritev SYS_pwritev2 SYS_read SYS_readahead SYS_readlinkat SYS_readv SYS_recvfrom
         SYS_recvmmsg SYS_recvmsg SYS_removexattr SYS_renameat2 SYS_sendfile SYS_sendmmsg SYS_sendmsg SYS_sendto
         SYS_setxattr SYS_splice SYS_statx SYS_symlinkat SYS_sync SYS_sync_file_range SYS_syncfs SYS_tee

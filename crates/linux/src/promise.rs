@@ -14,9 +14,9 @@ pub(crate) fn promise(spec: &Spec, facts: &Facts, plan: Option<&Plan>) -> Enforc
     let mut enforcement = Enforcement::new();
     for &guarantee in Guarantee::ALL {
         let held = match guarantee {
-            G::MemoryIsolated | G::OwnAddressSpace => Held::by(match spec.isolation.seccomp.lets_through("ptrace") {
-                false => "a process of its own; seccomp without ptrace and process_vm_*",
-                true => "a process of its own, which sees no others than those of its place",
+            G::MemoryIsolated | G::OwnAddressSpace => Held::by(match spec.isolation.seccomp.additions().next() {
+                None => "a process of its own; seccomp without ptrace and process_vm_*",
+                Some(_) => "a process of its own, which sees no others than those of its place",
             }),
             G::SystemCallsConfined => Held::by("seccomp"),
             G::FilesystemConfined => files(facts),

@@ -26,7 +26,7 @@ pub struct Overrides {
     pub minimum: Option<String>,
     /// `--require own-kernel,own-address-space`
     pub require: Vec<String>,
-    /// `--seccomp strict`, `--seccomp execve,exit_group,read,write`
+    /// `--seccomp strict`, `--seccomp execve,exit,exit_group,read,write`
     pub seccomp: Option<String>,
     /// `--cwd /data`
     pub cwd: Option<String>,

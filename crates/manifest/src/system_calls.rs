@@ -44,8 +44,8 @@ impl Profile {
 }
 
 impl SystemCalls {
-    /// Calls without which no program begins and ends: a list that names calls alone has to have them.
-    pub(crate) const NEEDED: [&str; 2] = ["execve", "exit_group"];
+    /// Calls without which no program begins, tells that it cannot, and ends: a list of calls alone has to have them.
+    pub(crate) const NEEDED: [&str; 4] = ["execve", "exit", "exit_group", "write"];
 
     /// Those that these words let through, each a profile or a call. Without any it is the profile `default`.
     pub fn of(words: impl IntoIterator<Item = String>) -> Self {
@@ -83,17 +83,7 @@ impl SystemCalls {
     /// Every word there is, profiles first.
     pub(crate) fn vocabulary() -> Vec<&'static str> {
         let profiles = Profile::ALL.iter().map(|profile| profile.name());
-        profiles.chain(Self::known()).collect()
-    }
-
-    /// The names of all calls that are sorted here, whether any profile lets them through or not.
-    pub fn known() -> impl Iterator<Item = &'static str> {
-        [STRICT, DEFAULT, PERMISSIVE, NEVER].into_iter().flatten().copied()
-    }
-
-    /// Whether no profile lets it through.
-    pub fn is_out_of_reach(name: &str) -> bool {
-        NEVER.contains(&name)
+        profiles.chain(Profile::ALL.iter().flat_map(|profile| profile.calls()).copied()).collect()
     }
 }
 
@@ -110,6 +100,7 @@ const STRICT: &[&str] = &[
     "capget",
     "chdir",
     "chmod",
+    "chown",
     "clock_getres",
     "clock_gettime",
     "clock_nanosleep",
@@ -142,12 +133,16 @@ const STRICT: &[&str] = &[
     "fchmod",
     "fchmodat",
     "fchmodat2",
+    "fchown",
+    "fchownat",
     "fcntl",
     "fdatasync",
     "fgetxattr",
     "flistxattr",
     "flock",
     "fork",
+    "fremovexattr",
+    "fsetxattr",
     "fstat",
     "fstatfs",
     "fsync",
@@ -183,18 +178,23 @@ const STRICT: &[&str] = &[
     "getxattr",
     "ioctl",
     "kill",
+    "lchown",
     "lgetxattr",
     "link",
     "linkat",
     "listen",
     "listxattr",
     "llistxattr",
+    "lremovexattr",
     "lseek",
+    "lsetxattr",
     "lstat",
     "madvise",
     "membarrier",
     "mkdir",
     "mkdirat",
+    "mknod",
+    "mknodat",
     "mmap",
     "mprotect",
     "mremap",
@@ -226,6 +226,7 @@ const STRICT: &[&str] = &[
     "recvfrom",
     "recvmmsg",
     "recvmsg",
+    "removexattr",
     "rename",
     "renameat",
     "renameat2",
@@ -252,11 +253,21 @@ const STRICT: &[&str] = &[
     "sendto",
     "set_robust_list",
     "set_tid_address",
+    "setfsgid",
+    "setfsuid",
+    "setgid",
+    "setgroups",
     "setitimer",
     "setpgid",
+    "setregid",
+    "setresgid",
+    "setresuid",
+    "setreuid",
     "setrlimit",
     "setsid",
     "setsockopt",
+    "setuid",
+    "setxattr",
     "shutdown",
     "sigaltstack",
     "signalfd",
@@ -296,16 +307,11 @@ const STRICT: &[&str] = &[
     "writev",
 ];
 
-/// What else ordinary programs use: changing owners, users and how they are scheduled, System V IPC, watching files,
-/// what passes pages on, walls of their own.
+/// What else ordinary programs use: changing how they are scheduled, System V IPC, watching files, what locks pages and passes
+/// them on, walls of their own.
 const DEFAULT: &[&str] = &[
     "capset",
-    "chown",
     "execveat",
-    "fchown",
-    "fchownat",
-    "fremovexattr",
-    "fsetxattr",
     "futex_waitv",
     "get_robust_list",
     "inotify_add_watch",
@@ -317,13 +323,8 @@ const DEFAULT: &[&str] = &[
     "landlock_add_rule",
     "landlock_create_ruleset",
     "landlock_restrict_self",
-    "lchown",
-    "lremovexattr",
-    "lsetxattr",
     "memfd_create",
     "mincore",
-    "mknod",
-    "mknodat",
     "mlock",
     "mlock2",
     "mlockall",
@@ -341,7 +342,6 @@ const DEFAULT: &[&str] = &[
     "pkey_mprotect",
     "readahead",
     "remap_file_pages",
-    "removexattr",
     "rt_sigqueueinfo",
     "rt_tgsigqueueinfo",
     "sched_rr_get_interval",
@@ -354,17 +354,7 @@ const DEFAULT: &[&str] = &[
     "semget",
     "semop",
     "semtimedop",
-    "setfsgid",
-    "setfsuid",
-    "setgid",
-    "setgroups",
     "setpriority",
-    "setregid",
-    "setresgid",
-    "setresuid",
-    "setreuid",
-    "setuid",
-    "setxattr",
     "shmat",
     "shmctl",
     "shmdt",
@@ -397,103 +387,6 @@ const PERMISSIVE: &[&str] = &[
     "set_mempolicy_home_node",
 ];
 
-/// What no profile lets through: the walls rest on it.
-const NEVER: &[&str] = &[
-    "_sysctl",
-    "acct",
-    "add_key",
-    "adjtimex",
-    "afs_syscall",
-    "bpf",
-    "chroot",
-    "clock_adjtime",
-    "clock_settime",
-    "create_module",
-    "delete_module",
-    "epoll_ctl_old",
-    "epoll_wait_old",
-    "fanotify_init",
-    "fanotify_mark",
-    "finit_module",
-    "fsconfig",
-    "fsmount",
-    "fsopen",
-    "fspick",
-    "futex_requeue",
-    "futex_wait",
-    "futex_wake",
-    "get_kernel_syms",
-    "get_thread_area",
-    "getpmsg",
-    "getxattrat",
-    "init_module",
-    "io_cancel",
-    "io_destroy",
-    "io_getevents",
-    "io_pgetevents",
-    "io_setup",
-    "io_submit",
-    "io_uring_enter",
-    "io_uring_register",
-    "io_uring_setup",
-    "ioperm",
-    "iopl",
-    "kexec_file_load",
-    "kexec_load",
-    "keyctl",
-    "listmount",
-    "listxattrat",
-    "lookup_dcookie",
-    "lsm_get_self_attr",
-    "lsm_list_modules",
-    "lsm_set_self_attr",
-    "map_shadow_stack",
-    "memfd_secret",
-    "mount",
-    "mount_setattr",
-    "move_mount",
-    "mq_getsetattr",
-    "mq_notify",
-    "mq_open",
-    "mq_timedreceive",
-    "mq_timedsend",
-    "mq_unlink",
-    "nfsservctl",
-    "open_by_handle_at",
-    "open_tree",
-    "open_tree_attr",
-    "perf_event_open",
-    "pivot_root",
-    "process_mrelease",
-    "putpmsg",
-    "query_module",
-    "quotactl",
-    "quotactl_fd",
-    "reboot",
-    "removexattrat",
-    "request_key",
-    "security",
-    "set_thread_area",
-    "setdomainname",
-    "sethostname",
-    "setns",
-    "settimeofday",
-    "setxattrat",
-    "statmount",
-    "swapoff",
-    "swapon",
-    "sysfs",
-    "syslog",
-    "tuxcall",
-    "umount2",
-    "unshare",
-    "uselib",
-    "userfaultfd",
-    "ustat",
-    "vhangup",
-    "vserver",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -522,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_list_is_all_that_its_words_let_through() {
-        let calls = of(&["execve", "exit_group", "ptrace"]);
+        let calls = of(&["execve", "exit", "exit_group", "write", "ptrace"]);
         assert!(calls.lets_through("ptrace") && !calls.lets_through("read") && calls.is_narrow());
         let more = of(&["strict", "msgget"]);
         assert!(more.lets_through("read") && more.lets_through("msgget") && !more.lets_through("semget"));

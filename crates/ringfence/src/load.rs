@@ -149,7 +149,7 @@ impl Load {
         self
     }
 
-    /// `strict`, `execve,exit_group,read,write`
+    /// `strict`, `execve,exit,exit_group,read,write`
     pub fn seccomp(mut self, words: impl Into<String>) -> Self {
         self.overrides.seccomp = Some(words.into());
         self

@@ -22,9 +22,9 @@ const BEYOND_STRICT: [libc::c_long; 12] = [
     libc::SYS_sched_setscheduler,
     libc::SYS_mlock,
     libc::SYS_vmsplice,
-    libc::SYS_setresuid,
-    libc::SYS_mknodat,
-    libc::SYS_lsetxattr,
+    libc::SYS_capset,
+    libc::SYS_execveat,
+    libc::SYS_ioprio_set,
     libc::SYS_memfd_create,
     libc::SYS_rt_sigqueueinfo,
 ];
@@ -83,12 +83,39 @@ print(json.dumps({'out': out}))
 #[test]
 fn a_list_lets_through_what_it_names_and_nothing_else() {
     let lab = Lab::new();
+    const LEAST: &str = "execve,exit,exit_group,write";
+    // What cannot be begun is told as ever.
+    let broken = lab.write("broken", "#!/no/such/interpreter\n");
+    std::fs::set_permissions(&broken, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     for level in lab.levels_for("python3") {
-        // No program of today's gets as far as its first line with these two.
-        let line = ["run", "--level", level, "--seccomp", "execve,exit_group", "python3", "--", "-c", "print(1)"];
+        // No program of today's gets as far as its first line with these.
+        let line = ["run", "--level", level, "--seccomp", LEAST, "python3", "--", "-c", "print(1)"];
         let ran = lab.ringfence(&line);
         assert!(ran.code != Some(0) && ran.stdout.is_empty(), "{level}: {:?} {}", ran.code, ran.stderr);
+        let ran = lab.ringfence(&["run", "--level", level, "--seccomp", LEAST, "./broken"]).exits(120);
+        assert!(ran.stderr.contains("cannot be executed"), "{level}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn who_asks_to_be_traced_by_nobody_goes_on() {
+    let lab = Lab::new();
+    if lab.is_without("python3") || lab.lacks("sandbox").is_some() {
+        return;
+    }
+    let script = "\
+import ctypes, os, signal
+library = ctypes.CDLL(None)
+handled = []
+signal.signal(signal.SIGUSR1, lambda *_: handled.append(1))
+print(library.ptrace(0, 0, 0, 0))
+os.kill(os.getpid(), signal.SIGUSR1)
+print(len(handled), flush=True)
+library.ptrace(0, 0, 0, 0)
+os.execv('/bin/echo', ['echo', 'executed'])
+";
+    let printed = printed(&lab, "sandbox", &["--seccomp", "permissive"], script, &[]);
+    assert_eq!(printed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "executed"]);
 }
 
 #[test]

@@ -180,11 +180,17 @@ fn too_many_pages((allowed, scratch): (u64, &CStr)) -> Option<u32> {
 /// Takes every child that has ended; ends with the program, and everything left ends then.
 fn reap(report: &OwnedFd, program: i32, orders: &mut Orders) {
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        if pid.as_raw_nonzero().get() == program {
+        let pid = pid.as_raw_nonzero().get();
+        if let Some(signal) = status.stopping_signal() {
+            // It asked its parent to trace it, which nobody does here: it gets what it was sent, and goes on.
+            let _ = sys::stop_tracing(pid, if signal == libc::SIGTRAP { 0 } else { signal });
+            continue;
+        }
+        if pid == program {
             Message::Ended(status.as_raw()).send(report);
             sys::exit(0);
         }
-        orders.ended(pid.as_raw_nonzero().get(), status.as_raw());
+        orders.ended(pid, status.as_raw());
     }
 }
 

@@ -143,14 +143,17 @@ impl Profile {
         self
     }
 
-    /// What stands beside it for the program itself where these let through less: what neither asks nor fails already.
+    /// What stands beside it for the program itself where these let through less: what does not fail already.
     pub(crate) fn without_others(&self, calls: &SystemCalls) -> Option<Profile> {
         let is_barred = |&(&number, rule): &(&u32, &Rule)| {
-            let name = Sysno::new(number as usize).map(|call| call.name());
-            !matches!(rule, Rule::Fail(_)) && !name.is_some_and(|name| calls.lets_through(name))
+            // The kernel makes this one, to go on with another.
+            let is_let_through = |call: Sysno| call == Sysno::restart_syscall || calls.lets_through(call.name());
+            !matches!(rule, Rule::Fail(_)) && !Sysno::new(number as usize).is_some_and(is_let_through)
         };
-        let rules: BTreeMap<_, _> =
-            self.rules.iter().filter(is_barred).map(|(&number, _)| (number, PERMISSION)).collect();
+        // Where libraries have another way, they take it when they are told that this one is not there.
+        let rule = |number| if number == Sysno::openat2.id() as u32 { UNKNOWN } else { PERMISSION };
+        let barred = self.rules.iter().filter(is_barred).map(|(&number, _)| (number, rule(number)));
+        let rules: BTreeMap<_, _> = barred.collect();
         (!rules.is_empty()).then_some(Profile { rules, otherwise: Rule::Allow })
     }
 

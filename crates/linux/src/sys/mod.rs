@@ -30,7 +30,7 @@ pub(crate) use notify::{
 };
 pub(crate) use process::{
     CloneArguments, Shared, Stack, Strings, Words, clone_copying_memory, clone_sharing_memory, clone3,
-    compare_descriptors, drop_bounding_set, execve, execve_words, exit, is_within_root, kill, unshare,
+    compare_descriptors, drop_bounding_set, execve, execve_words, exit, is_within_root, kill, stop_tracing, unshare,
     unshare_descriptors, wait_for,
 };
 pub(crate) use seccomp::{Instruction, seccomp_filter, seccomp_has_action};

@@ -238,6 +238,12 @@ fn execute(path: &CStr, arguments: &[*const c_char], environment: Pointers<'_>) 
     }
 }
 
+/// `PTRACE_DETACH` of `ptrace(2)`: a process that has stopped for this tracer goes on, with that signal if it is not 0.
+pub(crate) fn stop_tracing(pid: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: takes integers only; the third argument is not looked at.
+    result(unsafe { system_call!(libc::SYS_ptrace, libc::PTRACE_DETACH, pid, 0_usize, signal as usize) }).map(drop)
+}
+
 /// `_exit(2)` of the calling thread: of the process, where that is its only one. It is not
 /// `exit_group`, which waits for the supervisor behind some filters, and the supervisor may wait for
 /// this process.

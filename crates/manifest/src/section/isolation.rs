@@ -35,8 +35,10 @@ static LEVELS_OR_AUTO: Vocabulary = Vocabulary {
 static GUARANTEES: Vocabulary =
     Vocabulary { what: "a guarantee", words: || Guarantee::ALL.iter().map(|guarantee| guarantee.name()).collect() };
 
-static CALLS: Vocabulary =
-    Vocabulary { what: "`strict`, `default`, `permissive` or a system call of Linux", words: SystemCalls::vocabulary };
+static CALLS: Vocabulary = Vocabulary {
+    what: "`strict`, `default`, `permissive` or a system call that one of these lets through",
+    words: SystemCalls::vocabulary,
+};
 
 const AUTO: &str = "auto";
 
@@ -98,15 +100,12 @@ impl Isolation {
 
     /// Reports a list under which no program runs.
     pub(crate) fn check(&self, problems: &mut Problems<'_>) {
-        for word in self.seccomp.iter().filter(|word| SystemCalls::is_out_of_reach(&word.value)) {
-            let message = format!("{} is let through by no profile: the walls rest on that", quoted(&word.value));
-            problems.report(&word.place, message, Some("leave it out".into()));
-        }
         let calls = self.system_calls();
         let missing: Vec<_> = SystemCalls::NEEDED.into_iter().filter(|call| !calls.lets_through(call)).collect();
         if let Some(first) = self.seccomp.first().filter(|_| !missing.is_empty()) {
-            let message = format!("no program begins and ends without {}", missing.join(" and "));
-            problems.report(&first.place, message, Some("add it to the list, or the profile `strict`".into()));
+            let missing = missing.into_iter().map(quoted).collect::<Vec<_>>().join(", ");
+            let message = "no program begins and ends with this list";
+            problems.report(&first.place, message, Some(format!("add {missing}, or the profile `strict`")));
         }
     }
 
