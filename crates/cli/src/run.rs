@@ -221,6 +221,10 @@ pub(crate) async fn supervise(
                 let how = answer(first, signal);
                 events.signal(signal, how == Stop::Kill);
                 instance.stop(how);
+                if first.is_none() {
+                    // Who has stopped takes no other signal, and could not end: as timeout(1) does.
+                    instance.stop(Stop::Signal(rustix::process::Signal::CONT.as_raw()));
+                }
                 first.get_or_insert(signal);
             }
             () = resized(&mut sizes) => instance.resize(terminal::size()),

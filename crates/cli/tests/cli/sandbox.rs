@@ -1,6 +1,10 @@
 //! `ringfence run` with programs of this machine.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::{Lab, capsule, program};
 
@@ -50,6 +54,31 @@ fn what_cannot_be_executed_is_a_wrong_program_at_every_level() {
             let ran = lab.ringfence(&["run", "--level", level, &format!("./{name}")]).exits(120);
             assert!(!ran.stderr.contains("trapped") && !ran.stderr.is_empty(), "{}", ran.stderr);
         }
+    }
+}
+
+#[test]
+fn who_has_stopped_is_ended_by_the_first_signal() {
+    let lab = Lab::new();
+    let script = "\
+import os, signal
+first = os.getpid()
+if os.fork() == 0:
+    while open(f'/proc/{first}/stat').read().split(') ')[1][0] != 'T':
+        pass
+    print('stopped', flush=True)
+    os._exit(0)
+os.kill(first, signal.SIGSTOP)
+signal.pause()
+";
+    for level in lab.levels_for("python3") {
+        let mut command = lab.command(&["run", "--level", level, "python3", "--", "-I", "-c", script]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "stopped\n", "{level}");
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(143), "{level}");
     }
 }
 
