@@ -29,7 +29,7 @@ impl Profile {
         }
     }
 
-    /// What it lets through that those before it do not.
+    /// What it lets through that those before it do not, in the order of the alphabet.
     const fn calls(self) -> &'static [&'static str] {
         match self {
             Profile::Strict => STRICT,
@@ -40,6 +40,13 @@ impl Profile {
 
     fn from_name(name: &str) -> Option<Profile> {
         Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
+    fn lets_through(self, call: &str) -> bool {
+        Self::ALL
+            .into_iter()
+            .filter(|profile| *profile <= self)
+            .any(|profile| profile.calls().binary_search(&call).is_ok())
     }
 }
 
@@ -54,20 +61,20 @@ impl SystemCalls {
 
     /// Whether a call of this name (`syscalls(2)`) is let through.
     pub fn lets_through(&self, name: &str) -> bool {
-        let of_profile =
-            |profile: Profile| Profile::ALL.iter().any(|known| *known <= profile && known.calls().contains(&name));
-        match self.0.is_empty() {
-            true => of_profile(Profile::Default),
-            false => self.0.iter().any(|word| word == name || Profile::from_name(word).is_some_and(of_profile)),
-        }
+        self.most().is_some_and(|most| most.lets_through(name)) || self.0.contains(name)
     }
 
     /// Whether it is less than the profile `default`, so that something has to hold the rest back.
     pub fn is_narrow(&self) -> bool {
-        [Profile::Strict, Profile::Default]
-            .iter()
-            .flat_map(|profile| profile.calls())
-            .any(|call| !self.lets_through(call))
+        self.most().is_none_or(|most| most < Profile::Default)
+    }
+
+    /// The profile among its words that has all the others.
+    fn most(&self) -> Option<Profile> {
+        match self.0.is_empty() {
+            true => Some(Profile::Default),
+            false => self.0.iter().filter_map(|word| Profile::from_name(word)).max(),
+        }
     }
 
     /// What it lets through beyond the profile `default`.
@@ -397,6 +404,7 @@ mod tests {
 
     #[test]
     fn each_call_is_sorted_once() {
+        assert!(Profile::ALL.iter().all(|profile| profile.calls().is_sorted()));
         let mut seen = BTreeSet::new();
         assert!(SystemCalls::vocabulary().into_iter().all(|word| seen.insert(word)));
     }

@@ -145,6 +145,9 @@ impl Profile {
 
     /// What stands beside it for the program itself where these let through less: what does not fail already.
     pub(crate) fn without_others(&self, calls: &SystemCalls) -> Option<Profile> {
+        if !calls.is_narrow() {
+            return None;
+        }
         let is_barred = |&(&number, rule): &(&u32, &Rule)| {
             // The kernel makes this one, to go on with another.
             let is_let_through = |call: Sysno| call == Sysno::restart_syscall || calls.lets_through(call.name());
@@ -153,8 +156,7 @@ impl Profile {
         // Where libraries have another way, they take it when they are told that this one is not there.
         let rule = |number| if number == Sysno::openat2.id() as u32 { UNKNOWN } else { PERMISSION };
         let barred = self.rules.iter().filter(is_barred).map(|(&number, _)| (number, rule(number)));
-        let rules: BTreeMap<_, _> = barred.collect();
-        (!rules.is_empty()).then_some(Profile { rules, otherwise: Rule::Allow })
+        Some(Profile { rules: barred.collect(), otherwise: Rule::Allow })
     }
 
     /// The same, but the supervisor is asked whenever content of a file is to be had without reading it: when it is
@@ -219,10 +221,10 @@ fn close_range() -> Rule {
     Rule::Test(vec![plain], Box::new(PERMISSION))
 }
 
-/// The caller's own limits, not those of another process: pid 1 watches with few descriptors, and must keep them.
+/// Not the limits of pid 1, which watches with few descriptors and must keep them.
 fn prlimit() -> Rule {
-    let own = Test { argument: 0, mask: u32::MAX, equals: 0, then: Rule::Allow };
-    Rule::Test(vec![own], Box::new(PERMISSION))
+    let first = Test { argument: 0, mask: u32::MAX, equals: 1, then: PERMISSION };
+    Rule::Test(vec![first], Box::new(Rule::Allow))
 }
 
 /// A mode in this argument without the set-user-id and set-group-id bits.

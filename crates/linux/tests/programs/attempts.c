@@ -61,6 +61,7 @@ static void calls(void) {
     struct rlimit few = {3, 3};
     say("prlimit_of_pid_1", prlimit(1, RLIMIT_NOFILE, &few, 0));
     say("prlimit_of_itself", prlimit(0, RLIMIT_NOFILE, 0, &few));
+    say("prlimit_by_its_number", prlimit(getpid(), RLIMIT_NOFILE, 0, &few));
     say("process_vm_readv", process_vm_readv(1, &here, 1, &there, 1, 0));
     say("process_vm_writev", process_vm_writev(1, &here, 1, &there, 1, 0));
     say("kcmp", syscall(SYS_kcmp, 1, 1, 0, 0, 0));

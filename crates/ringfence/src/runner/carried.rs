@@ -92,7 +92,7 @@ impl Instance for Carried {
     }
 
     fn start(&self) -> Result<(), StartError> {
-        self.process.start()?;
+        // First: who is let go is often to run on this very processor, as soon as this thread has nothing more to do.
         if let Some((desk, lines)) = self.lines.take() {
             for line in lines {
                 // Without somebody to answer, its process ends.
@@ -101,7 +101,7 @@ impl Instance for Carried {
                 }
             }
         }
-        Ok(())
+        self.process.start()
     }
 
     /// WASI has no signals: whatever is sent ends such a guest, as at level wasm.

@@ -58,13 +58,16 @@ pub(super) fn serve(thread: &mut Thread, number: u64, arguments: Arguments) -> A
 pub(super) struct Barred([bool; NUMBERS]);
 
 impl Barred {
-    /// All that `calls` does not let through; `None` where that is nothing.
+    /// All that `calls` does not let through; `None` where it is no less than the profile `default`.
     pub(super) fn of(calls: &SystemCalls) -> Option<Self> {
+        if !calls.is_narrow() {
+            return None;
+        }
         let mut barred = [false; NUMBERS];
-        for (number, name, _) in NAMES.iter().filter(|_| calls.is_narrow()) {
+        for (number, name, _) in NAMES {
             barred[*number] = !calls.lets_through(name);
         }
-        barred.contains(&true).then_some(Barred(barred))
+        Some(Barred(barred))
     }
 
     /// What a call of that number fails with, as at level `sandbox`: libraries that are told that one is not there have
