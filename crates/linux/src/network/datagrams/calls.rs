@@ -1,6 +1,7 @@
 //! What UDP sockets ask: `connect(2)` and `bind(2)`. They stay in the capsule's own network.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use ringfence_abi::Call;
 use ringfence_isolation::Denial;
@@ -13,6 +14,9 @@ use crate::network::ask::{Answer, Ask, Own};
 use crate::network::broker::{Desk, errno};
 use crate::network::listen::has_port;
 use crate::network::name_server;
+
+/// How long what was sent from a closed port may take to leave.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Desk {
     pub(in crate::network) fn connect_datagram(&self, own: &Own, target: Target) -> Result<Answer, Errno> {
@@ -40,10 +44,21 @@ impl Desk {
         if has_port(own)? {
             return Err(Errno::INVAL);
         }
-        self.ports.give_back(&ask.datagram_sockets()?);
         let asked = canonical(address);
-        let opened = self.open(Call::UdpSocket { ipv6: asked.is_ipv6() }).map_err(errno)?;
-        self.call(Call::Bind { socket: opened.handle, address: asked }).map_err(errno)?;
+        let gave_back = self.give_unbound_back(ask)?;
+        let began = Instant::now();
+        let opened = loop {
+            let opened = self.open(Call::UdpSocket { ipv6: asked.is_ipv6() }).map_err(errno)?;
+            match self.call(Call::Bind { socket: opened.handle, address: asked }).map_err(errno) {
+                Ok(_) => break opened,
+                // A process that is just being made for another instance still has a copy of what was given back.
+                Err(Errno::ADDRINUSE) if gave_back && began.elapsed() < PATIENCE => {
+                    drop(opened);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(errno) => return Err(errno),
+            }
+        };
         let Some(relay) = &self.relay else {
             self.host.denied(no_wire(asked));
             return Err(Errno::ADDRNOTAVAIL);
@@ -58,6 +73,21 @@ impl Desk {
         self.ports.take(port, socket)?;
         relay.ring();
         Ok(())
+    }
+}
+
+impl Desk {
+    /// Gives back what is bound no more, when what was sent from there has left; whether there was such.
+    fn give_unbound_back(&self, ask: &Ask) -> Result<bool, Errno> {
+        if !self.ports.close_unbound(|| ask.datagram_sockets())? {
+            return Ok(false);
+        }
+        if let Some(relay) = &self.relay {
+            relay.ring();
+            self.ports.wait_for_closed(PATIENCE);
+        }
+        self.ports.give_back();
+        Ok(true)
     }
 }
 

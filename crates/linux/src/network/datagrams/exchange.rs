@@ -156,6 +156,11 @@ impl Exchange {
     /// Takes up what was held back.
     fn look_again(&mut self) {
         self.signal.hear();
+        // What the program sent from ports that it has closed.
+        let _ = (0..LAST_TURNS).find(|_| !self.take());
+        if self.due().is_none() {
+            self.desk.ports.give_back();
+        }
         let Exchange { desk, ready, flows, .. } = self;
         desk.ports.show_new(|port, socket| {
             let number = PORT | u64::from(port.number) | if port.is_ipv6 { OF_IPV6 } else { 0 };

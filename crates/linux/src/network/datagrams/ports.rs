@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -28,13 +30,21 @@ impl Port {
 #[derive(Debug, Default)]
 pub(in crate::network) struct Ports {
     taken: Mutex<HashMap<Port, Taken>>,
+    /// How often one was taken.
+    turns: AtomicU64,
+    /// Rings when some were given back.
+    given_back: Condvar,
 }
 
 #[derive(Debug)]
 struct Taken {
     socket: OwnedFd,
+    /// When it was taken.
+    turn: u64,
     /// Whether the relay knows of it.
     is_heard: bool,
+    /// Whether it is given back as soon as what was sent from it has left.
+    is_closed: bool,
 }
 
 impl Ports {
@@ -47,7 +57,8 @@ impl Ports {
         match taken.entry(port) {
             Entry::Occupied(_) => Err(Errno::ADDRINUSE),
             Entry::Vacant(vacant) => {
-                vacant.insert(Taken { socket, is_heard: false });
+                let turn = self.turns.fetch_add(1, Relaxed);
+                vacant.insert(Taken { socket, turn, is_heard: false, is_closed: false });
                 Ok(())
             }
         }
@@ -72,11 +83,34 @@ impl Ports {
         }
     }
 
-    /// Gives those back that no socket of the capsule's is bound to any more. `bound` is what `/proc/net/udp`
-    /// and `/proc/net/udp6` (`proc(5)`) say in its network.
-    pub(super) fn give_back(&self, bound: &str) {
-        let numbers: Vec<u16> = bound.lines().filter_map(local_port).collect();
-        self.taken().retain(|port, _| numbers.contains(&port.number));
+    /// Closes those that no socket of the capsule's is bound to any more; whether there are such. `bound` asks what
+    /// `/proc/net/udp` and `/proc/net/udp6` (`proc(5)`) say in its network. They are the capsule's until they are
+    /// [given back](Self::give_back).
+    pub(super) fn close_unbound<E>(&self, bound: impl FnOnce() -> Result<String, E>) -> Result<bool, E> {
+        // Whoever takes one from here on may have been bound after the answer.
+        let turn = match self.taken() {
+            taken if taken.is_empty() => return Ok(false),
+            _taken => self.turns.load(Relaxed),
+        };
+        let numbers: Vec<u16> = bound()?.lines().filter_map(local_port).collect();
+        let mut taken = self.taken();
+        let closed = taken.iter_mut().filter(|(port, taken)| taken.turn < turn && !numbers.contains(&port.number));
+        closed.for_each(|(_, taken)| taken.is_closed = true);
+        Ok(taken.values().any(|taken| taken.is_closed))
+    }
+
+    /// Gives the closed ones back: to be called when nothing that was sent from them is left to be passed on.
+    pub(super) fn give_back(&self) {
+        self.taken().retain(|_, taken| !taken.is_closed);
+        self.given_back.notify_all();
+    }
+
+    /// Waits until no closed one is left, but not longer than this.
+    pub(super) fn wait_for_closed(&self, patience: Duration) {
+        let waited = self
+            .given_back
+            .wait_timeout_while(self.taken(), patience, |taken| taken.values().any(|taken| taken.is_closed));
+        drop(waited);
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<Port, Taken>> {
@@ -111,13 +145,31 @@ mod tests {
         (0..2).for_each(|_| ports.show_new(|port, _| shown.push(port.number)));
         shown.sort_unstable();
         assert_eq!(shown, [53, 8080]);
-        ports.give_back(
+        let close = |bound: &str| ports.close_unbound(|| Ok::<_, ()>(bound.to_owned())).unwrap();
+        assert!(close(
             "  sl  local_address rem_address   st\n\
-             \x20 12: 020000C0:1F90 00000000:0000 07 00000000:00000000\n",
-        );
+             \x20 12: 020000C0:1F90 00000000:0000 07 00000000:00000000\n"
+        ));
+        assert!(ports.has(port(53)), "what was sent from it may be on its way");
+        ports.give_back();
         assert!(ports.has(port(8080)) && ports.with(port(53), |_| ()).is_none());
-        ports.give_back(" 7: 00000000000000000000000000000000:0035 0000:0000 07\n");
-        assert!(!ports.has(port(8080)));
+        assert!(close(" 7: 00000000000000000000000000000000:0035 0000:0000 07\n"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| ports.give_back());
+            ports.wait_for_closed(Duration::from_secs(60));
+        });
+        assert!(!ports.has(port(8080)) && !close(""));
+    }
+
+    #[test]
+    fn who_is_bound_after_it_was_looked_is_not_closed() {
+        let ports = Ports::default();
+        ports.take(port(1), socket()).unwrap();
+        let look = || {
+            ports.take(port(2), socket()).unwrap();
+            Ok::<_, ()>("1: 020000C0:0001 00000000:0000 07\n".to_owned())
+        };
+        assert_eq!(ports.close_unbound(look), Ok(false));
     }
 
     #[test]
