@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clap::Args;
-use ringfence::manifest::MountMode;
+use ringfence::manifest::{Kind, MountMode};
 use ringfence::{Examination, Guarantee, Held, Permission, Spec, StreamIn, StreamOut};
 use serde_json::json;
 
@@ -106,11 +106,8 @@ fn heading(spec: &Spec, verdict: &str, style: Style) -> String {
     let name = format!("{}{version}", spec.capsule.name);
     let program = visible(&spec.program.path.to_string_lossy());
     let words: Vec<_> = spec.isolation.seccomp.words().collect();
-    let calls = if words.is_empty() || spec.program.kind != ringfence::manifest::Kind::Linux {
-        String::new()
-    } else {
-        format!("  seccomp: {}\n", words.join(", "))
-    };
+    let is_shown = !words.is_empty() && spec.program.kind == Kind::Linux;
+    let calls = if is_shown { format!("  seccomp: {}\n", words.join(", ")) } else { String::new() };
     format!("{} at level {}: {painted}\n  {program}\n{calls}", style.title(name), spec.isolation.level)
 }
 

@@ -87,11 +87,11 @@ impl Ports {
     /// `/proc/net/udp` and `/proc/net/udp6` (`proc(5)`) say in its network. They are the capsule's until they are
     /// [given back](Self::give_back).
     pub(super) fn close_unbound<E>(&self, bound: impl FnOnce() -> Result<String, E>) -> Result<bool, E> {
+        if self.taken().is_empty() {
+            return Ok(false);
+        }
         // Whoever takes one from here on may have been bound after the answer.
-        let turn = match self.taken() {
-            taken if taken.is_empty() => return Ok(false),
-            _taken => self.turns.load(Relaxed),
-        };
+        let turn = self.turns.load(Relaxed);
         let numbers: Vec<u16> = bound()?.lines().filter_map(local_port).collect();
         let mut taken = self.taken();
         let closed = taken.iter_mut().filter(|(port, taken)| taken.turn < turn && !numbers.contains(&port.number));
@@ -107,10 +107,8 @@ impl Ports {
 
     /// Waits until no closed one is left, but not longer than this.
     pub(super) fn wait_for_closed(&self, patience: Duration) {
-        let waited = self
-            .given_back
-            .wait_timeout_while(self.taken(), patience, |taken| taken.values().any(|taken| taken.is_closed));
-        drop(waited);
+        let is_left = |taken: &mut HashMap<Port, Taken>| taken.values().any(|taken| taken.is_closed);
+        drop(self.given_back.wait_timeout_while(self.taken(), patience, is_left));
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<Port, Taken>> {
