@@ -59,9 +59,22 @@ impl SystemCalls {
         SystemCalls(words.into_iter().collect())
     }
 
-    /// Whether a call of this name (`syscalls(2)`) is let through.
+    /// Whether a call of this name (`syscalls(2)`) is let through. What the kernel makes by itself, to go on with another,
+    /// always is.
     pub fn lets_through(&self, name: &str) -> bool {
-        self.most().is_some_and(|most| most.lets_through(name)) || self.0.contains(name)
+        let is_of_profile = self.most().is_some_and(|most| most.lets_through(name));
+        is_of_profile || self.0.contains(name) || name == "restart_syscall"
+    }
+
+    /// Whether libraries have another way when they are told that there is no such call (`ENOSYS`), and have none when it
+    /// is forbidden.
+    pub fn has_another_way(name: &str) -> bool {
+        matches!(name, "clone3" | "openat2")
+    }
+
+    /// All that the profile `default` lets through.
+    pub fn of_default() -> impl Iterator<Item = &'static str> {
+        STRICT.iter().chain(DEFAULT).copied()
     }
 
     /// Whether it is less than the profile `default`, so that something has to hold the rest back.

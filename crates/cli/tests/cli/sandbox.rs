@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::lab::{Lab, capsule, program};
 
 /// A lab on a machine that has the level and these programs; says what is missing otherwise.
-fn lab(programs: &[&str]) -> Option<Lab> {
+pub(crate) fn lab(programs: &[&str]) -> Option<Lab> {
     let lab = Lab::new();
     if lab.lacks("sandbox").is_some() {
         return None;

@@ -1,6 +1,7 @@
 //! Profiles and lists of system calls, at every level that runs Linux programs.
 
 use crate::lab::Lab;
+use crate::sandbox::lab;
 
 /// Makes each call that its arguments name by number, with arguments that no call takes, and prints the error.
 const TRIES: &str = "\
@@ -99,10 +100,7 @@ fn a_list_lets_through_what_it_names_and_nothing_else() {
 
 #[test]
 fn who_asks_to_be_traced_by_nobody_goes_on() {
-    let lab = Lab::new();
-    if lab.is_without("python3") || lab.lacks("sandbox").is_some() {
-        return;
-    }
+    let Some(lab) = lab(&["python3"]) else { return };
     let script = "\
 import ctypes, os, signal
 library = ctypes.CDLL(None)
@@ -120,10 +118,7 @@ os.execv('/bin/echo', ['echo', 'executed'])
 
 #[test]
 fn the_permissive_profile_shows_a_program_its_own_processes_and_no_others() {
-    let lab = Lab::new();
-    if lab.is_without("python3") || lab.lacks("sandbox").is_some() {
-        return;
-    }
+    let Some(lab) = lab(&["python3"]) else { return };
     let script = "\
 import ctypes, errno, os, signal
 library = ctypes.CDLL(None, use_errno=True)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ringfence_manifest::SystemCalls;
 use syscalls::Sysno;
 
-use super::numbers::{ALLOWED, FORBIDDEN, MAKES, METADATA, OPENS, SETS_MODE, SYSTEM_CALLS_WITH_TESTS};
+use super::numbers::{FORBIDDEN, MAKES, METADATA, OPENS, SETS_MODE, SYSTEM_CALLS_WITH_TESTS};
 use super::program::{Rule, Test};
 
 /// What each system call gets.
@@ -72,7 +72,6 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
             assert!(before.is_none(), "system call {number} has two rules");
         }
     };
-    give(ALLOWED, &Rule::Allow);
     give(FORBIDDEN, &PERMISSION);
     give(METADATA, if metadata == Metadata::Denied { &PERMISSION } else { &Rule::Allow });
     for &(call, mode) in SETS_MODE {
@@ -127,7 +126,15 @@ pub(crate) fn default_profile(metadata: Metadata, network: Network, end: End) ->
     };
     give(&[calls.renameat2], &Rule::Test(vec![whiteout], Box::new(Rule::Allow)));
     give(&[calls.exit_group], if end == End::Free { &Rule::Allow } else { &Rule::Ask });
+    for call in SystemCalls::of_default().filter_map(number_of) {
+        rules.entry(call).or_insert(Rule::Allow);
+    }
     Profile { rules, otherwise: UNKNOWN }
+}
+
+/// The number of a call on this architecture, if it has it.
+fn number_of(name: &str) -> Option<u32> {
+    name.parse::<Sysno>().ok().map(|call| call.id() as u32)
 }
 
 impl Network {
@@ -138,8 +145,7 @@ impl Network {
 impl Profile {
     /// The same, and what these let through beyond the profile `default`.
     pub(crate) fn with(mut self, calls: &SystemCalls) -> Self {
-        let additions = calls.additions().filter_map(|name| name.parse::<Sysno>().ok());
-        self.rules.extend(additions.map(|call| (call.id() as u32, Rule::Allow)));
+        self.rules.extend(calls.additions().filter_map(number_of).map(|number| (number, Rule::Allow)));
         self
     }
 
@@ -148,14 +154,11 @@ impl Profile {
         if !calls.is_narrow() {
             return None;
         }
-        let is_barred = |&(&number, rule): &(&u32, &Rule)| {
-            // The kernel makes this one, to go on with another.
-            let is_let_through = |call: Sysno| call == Sysno::restart_syscall || calls.lets_through(call.name());
-            !matches!(rule, Rule::Fail(_)) && !Sysno::new(number as usize).is_some_and(is_let_through)
-        };
-        // Where libraries have another way, they take it when they are told that this one is not there.
-        let rule = |number| if number == Sysno::openat2.id() as u32 { UNKNOWN } else { PERMISSION };
-        let barred = self.rules.iter().filter(is_barred).map(|(&number, _)| (number, rule(number)));
+        let barred = self.rules.iter().filter(|(_, rule)| !matches!(rule, Rule::Fail(_))).filter_map(|(&number, _)| {
+            let name = Sysno::new(number as usize).map_or("", |call| call.name());
+            let rule = if SystemCalls::has_another_way(name) { UNKNOWN } else { PERMISSION };
+            (!calls.lets_through(name)).then_some((number, rule))
+        });
         Some(Profile { rules: barred.collect(), otherwise: Rule::Allow })
     }
 

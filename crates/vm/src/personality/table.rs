@@ -47,15 +47,17 @@ pub(super) fn serve(thread: &mut Thread, number: u64, arguments: Arguments) -> A
     // Linux looks at the lower half of the register.
     let number = number as u32 as usize;
     thread.world.control.counts().calls[number.min(NUMBERS)].fetch_add(1, Relaxed);
-    if let Some(why) = thread.world.barred.as_ref().and_then(|barred| barred.get(number)) {
+    if let Some(Barred(barred)) = &thread.world.barred
+        && let Some(why) = barred.get(number).copied().flatten()
+    {
         return Err(why);
     }
     let service = SERVICES.get(number).copied().flatten();
     service.map_or(Err(Errno::NOSYS), |service| service(thread, arguments))
 }
 
-/// The calls that are served and that a program may not make.
-pub(super) struct Barred([bool; NUMBERS]);
+/// What calls fail with that are served and that a program may not make.
+pub(super) struct Barred([Option<Errno>; NUMBERS]);
 
 impl Barred {
     /// All that `calls` does not let through; `None` where it is no less than the profile `default`.
@@ -63,18 +65,11 @@ impl Barred {
         if !calls.is_narrow() {
             return None;
         }
-        let mut barred = [false; NUMBERS];
-        for (number, name, _) in NAMES {
-            barred[*number] = !calls.lets_through(name);
+        let mut barred = [None; NUMBERS];
+        for (number, name, _) in NAMES.iter().filter(|(_, name, _)| !calls.lets_through(name)) {
+            barred[*number] = Some(if SystemCalls::has_another_way(name) { Errno::NOSYS } else { Errno::PERM });
         }
         Some(Barred(barred))
-    }
-
-    /// What a call of that number fails with, as at level `sandbox`: libraries that are told that one is not there have
-    /// another way.
-    fn get(&self, number: usize) -> Option<Errno> {
-        const WITH_ANOTHER_WAY: [usize; 2] = [libc::SYS_clone3 as usize, libc::SYS_openat2 as usize];
-        self.0.get(number)?.then_some(if WITH_ANOTHER_WAY.contains(&number) { Errno::NOSYS } else { Errno::PERM })
     }
 }
 

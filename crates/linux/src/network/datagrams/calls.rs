@@ -53,7 +53,6 @@ impl Desk {
                 Ok(_) => break opened,
                 // A process that is just being made for another instance still has a copy of what was given back.
                 Err(Errno::ADDRINUSE) if gave_back && began.elapsed() < PATIENCE => {
-                    drop(opened);
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 Err(errno) => return Err(errno),
